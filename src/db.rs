@@ -1,0 +1,369 @@
+//! The SQLite file. No SQL stands outside this module.
+//!
+//! One writer thread owns the writing connection and commits in groups: every queued write runs in a savepoint of its
+//! own, one fsync answers them all. Reads run where they are asked, on one read-only connection a thread, and many of
+//! them share one snapshot: the writer announces each commit by a number, and a read that finds a new number begins anew.
+//! So whatever was answered as written is seen by every request that comes after. It holds only while every write goes
+//! through this process's writer, which the lock on the data directory ensures.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::model::Time;
+use crate::seal::Sealer;
+use crate::token;
+
+pub mod api_keys;
+pub mod audit;
+pub mod billing;
+pub mod chains;
+pub mod directory;
+pub mod environment_groups;
+pub mod fixtures;
+pub mod invitations;
+pub mod members;
+pub mod model_apis;
+pub mod models;
+pub mod organizations;
+pub mod resources;
+pub mod secrets;
+pub mod teams;
+pub mod training_projects;
+pub mod users;
+
+/// Bugs in older releases touch what we rely on: WAL resets and STRICT tables.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+const STATEMENTS_MAX: usize = 256;
+const GROUP_MAX: usize = 512;
+
+mod migrations {
+    refinery::embed_migrations!("migrations");
+}
+
+/// One request's view of the database: one transaction, at one moment, with its own source of chance.
+pub struct Tx<'c> {
+    sql: &'c Connection,
+    sealer: &'c Sealer,
+    dice: RefCell<StdRng>,
+    pub now: Time,
+}
+
+/// When a request came, and the randomness drawn for it: nothing below reads a clock or a generator, so histories replay.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    pub now: Time,
+    pub seed: [u8; 32],
+}
+
+impl Tx<'_> {
+    pub(crate) fn id(&self) -> String {
+        token::id(&mut self.dice.borrow_mut())
+    }
+
+    pub(crate) fn dice(&self) -> std::cell::RefMut<'_, StdRng> {
+        self.dice.borrow_mut()
+    }
+}
+
+/// The database of one data directory: readers on every thread, one writer.
+pub struct Db {
+    readable: Readable,
+    writer: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a reading thread needs to know.
+#[derive(Clone)]
+struct Readable {
+    /// Tells apart the databases of one process: tests open several.
+    id: u64,
+    path: PathBuf,
+    sealer: Arc<Sealer>,
+    /// Counts commits. It rises before their answers are sent.
+    commits: Arc<AtomicU64>,
+}
+
+impl Db {
+    /// Opens the database of a data directory, which `directory` has prepared and locked.
+    pub fn open(directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
+        let mut sql =
+            connect(&directory.database(), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        sql.execute_batch(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;",
+        )?;
+        migrate(&mut sql)?;
+        let sealer = Arc::new(directory.unlock(&sql, moment)?);
+        let readable = Readable {
+            id: next_id(),
+            path: directory.database(),
+            sealer: Arc::clone(&sealer),
+            commits: Arc::new(AtomicU64::new(1)),
+        };
+        let (writer, jobs) = mpsc::channel();
+        let commits = Arc::clone(&readable.commits);
+        let lock = directory.into_lock();
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || Writer { sql, sealer, commits, _lock: lock }.run(&jobs))
+            .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
+        Ok(Db { readable, writer: Some(writer), thread: Some(thread) })
+    }
+
+    /// Runs `work` in a read transaction, here and now.
+    pub fn read<T>(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
+        with_reader(&self.readable, |reader| {
+            reader.begin(&self.readable.commits)?;
+            let tx = Tx {
+                sql: &reader.sql,
+                sealer: &self.readable.sealer,
+                dice: RefCell::new(StdRng::from_seed(moment.seed)),
+                now: moment.now,
+            };
+            let outcome = work(&tx);
+            if matches!(outcome, Err(Error::Internal(_))) {
+                reader.end();
+            }
+            outcome
+        })
+    }
+
+    /// Hands `work` to the writer, which runs it in a savepoint and answers once the group is on the disk.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        moment: Moment,
+        work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.queue(moment, work, move |outcome| {
+            let _ = answer.send(outcome); // whoever asked may have hung up
+        })?;
+        answered.await.unwrap_or_else(|_| Err(Error::Internal("the writer dropped a job".to_owned())))
+    }
+
+    /// The same for callers that may block: commands and start-up.
+    pub fn write_blocking<T: Send + 'static>(
+        &self,
+        moment: Moment,
+        work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = mpsc::channel();
+        self.queue(moment, work, move |outcome| {
+            let _ = answer.send(outcome);
+        })?;
+        answered.recv().unwrap_or_else(|_| Err(Error::Internal("the writer dropped a job".to_owned())))
+    }
+
+    /// Queues a write that nobody waits for, such as when a key was last used.
+    pub fn write_later(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) {
+        let _ = self.queue(moment, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
+    }
+
+    fn queue<T: Send + 'static>(
+        &self,
+        moment: Moment,
+        work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
+        answer: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        let writer = self.writer.as_ref().expect("the writer is taken only when the database is dropped");
+        writer.send(job(moment, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
+    }
+}
+
+/// Ends the writer after all that was queued, checkpoints the log and lets the lock go.
+impl Drop for Db {
+    fn drop(&mut self) {
+        drop(self.writer.take());
+        park();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(Error::Internal(format!("SQLite {} is too old", rusqlite::version())));
+    }
+    let sql = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // Without it the planner prepares a statement anew for every bound value once ANALYZE has run.
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    sql.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    sql.execute_batch(
+        "PRAGMA foreign_keys = ON;
+         PRAGMA recursive_triggers = ON;
+         PRAGMA mmap_size = 2147418112;
+         PRAGMA busy_timeout = 5000;",
+    )?;
+    Ok(sql)
+}
+
+/// Brings an older schema up to date. A newer one than this binary knows is refused untouched.
+fn migrate(sql: &mut Connection) -> Result<(), Error> {
+    migrations::migrations::runner()
+        .set_grouped(true)
+        .set_abort_divergent(true)
+        .set_abort_missing(true)
+        .run(sql)
+        .map(drop)
+        .map_err(|cause| Error::Internal(format!("the database's schema does not fit this binary: {cause}")))
+}
+
+// ---- the writer ----
+
+/// A write that waits for its group: run in a savepoint, answered after the commit.
+type Job = Box<dyn FnOnce(&Connection, &Sealer) -> (Verdict, Answer) + Send>;
+/// Told whether the group reached the disk.
+type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+#[derive(PartialEq)]
+enum Verdict {
+    Keep,
+    Undo,
+}
+
+fn job<T: Send + 'static>(
+    moment: Moment,
+    work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
+    answer: impl FnOnce(Result<T, Error>) + Send + 'static,
+) -> Job {
+    Box::new(move |sql, sealer| {
+        let tx = Tx { sql, sealer, dice: RefCell::new(StdRng::from_seed(moment.seed)), now: moment.now };
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
+            .unwrap_or_else(|_| Err(Error::Internal("a write panicked".to_owned())));
+        let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };
+        let answer: Answer = Box::new(move |committed| answer(outcome.and_then(|done| committed.map(|()| done))));
+        (verdict, answer)
+    })
+}
+
+struct Writer {
+    sql: Connection,
+    sealer: Arc<Sealer>,
+    commits: Arc<AtomicU64>,
+    _lock: File,
+}
+
+impl Writer {
+    /// The queue that gathers during one fsync is the next group.
+    fn run(self, jobs: &mpsc::Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let group = std::iter::once(first).chain(std::iter::from_fn(|| jobs.try_recv().ok())).take(GROUP_MAX);
+            let mut answers = Vec::new();
+            let committed = self.commit(group, &mut answers);
+            self.commits.fetch_add(1, Ordering::Release);
+            for answer in answers {
+                answer(committed.as_ref().map(|()| ()).map_err(repeat));
+            }
+        }
+        let _ = self.sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"); // the log is replayed at the next start otherwise
+    }
+
+    fn commit(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
+        // A transaction that cannot begin answers the jobs all the same: they run outside it and are undone.
+        self.sql.execute_batch("BEGIN IMMEDIATE")?;
+        for job in group {
+            self.sql.prepare_cached("SAVEPOINT job")?.execute([])?;
+            let (verdict, answer) = job(&self.sql, &self.sealer);
+            answers.push(answer);
+            if self.sql.is_autocommit() {
+                // SQLite itself rolled all of it back: the disk is full or failing.
+                return Err(Error::StorageFull);
+            }
+            if verdict == Verdict::Undo {
+                self.sql.prepare_cached("ROLLBACK TO job")?.execute([])?;
+            }
+            self.sql.prepare_cached("RELEASE job")?.execute([])?;
+        }
+        self.sql.execute_batch("COMMIT").map_err(|cause| {
+            let _ = self.sql.execute_batch("ROLLBACK"); // where the failed commit has left one to roll back
+            Error::from(cause)
+        })
+    }
+}
+
+/// A failed commit is everybody's failure.
+fn repeat(error: &Error) -> Error {
+    match error {
+        Error::StorageFull => Error::StorageFull,
+        other => Error::Internal(format!("{other:?}")),
+    }
+}
+
+// ---- the readers ----
+
+struct Reader {
+    sql: Connection,
+    /// The number of commits that this snapshot has certainly seen; `None` between snapshots.
+    snapshot: Cell<Option<u64>>,
+}
+
+thread_local! {
+    static READERS: RefCell<Vec<(u64, Reader)>> = const { RefCell::new(Vec::new()) };
+    static PARKS: Cell<bool> = const { Cell::new(false) };
+}
+
+fn with_reader<T>(readable: &Readable, work: impl FnOnce(&Reader) -> Result<T, Error>) -> Result<T, Error> {
+    READERS.with_borrow_mut(|readers| {
+        let at = match readers.iter().position(|(id, _)| *id == readable.id) {
+            Some(at) => at,
+            None => {
+                let sql = connect(&readable.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                readers.push((readable.id, Reader { sql, snapshot: Cell::new(None) }));
+                readers.len() - 1
+            }
+        };
+        let outcome = work(&readers[at].1);
+        if !PARKS.get() {
+            readers.remove(at); // a thread that never parks would hold its snapshot, and the log's reset, for ever
+        }
+        outcome
+    })
+}
+
+/// Says that this thread calls [`park`] whenever it runs dry, so that its snapshots may stay open between reads.
+pub fn thread_parks() {
+    PARKS.set(true);
+}
+
+/// Ends this thread's snapshots: an idle thread must not hold back the log's reset.
+pub fn park() {
+    READERS.with_borrow(|readers| readers.iter().for_each(|(_, reader)| reader.end()));
+}
+
+impl Reader {
+    fn begin(&self, commits: &AtomicU64) -> Result<(), Error> {
+        let now = commits.load(Ordering::Acquire); // before the first SELECT: the snapshot can only be newer
+        if self.snapshot.get() != Some(now) {
+            self.end();
+            self.sql.prepare_cached("BEGIN")?.execute([])?;
+            self.snapshot.set(Some(now));
+        }
+        Ok(())
+    }
+
+    fn end(&self) {
+        if self.snapshot.take().is_some()
+            && self.sql.prepare_cached("COMMIT").and_then(|mut end| end.execute([])).is_err()
+        {
+            let _ = self.sql.execute_batch("ROLLBACK"); // after an error there may be nothing left to end
+        }
+    }
+}

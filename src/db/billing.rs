@@ -1,0 +1,1 @@
+//! Usage, and what it costs. Billing stays at the organization.

@@ -1,0 +1,1 @@
+//! Model APIs of an organization: its default team alone has them.

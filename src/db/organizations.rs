@@ -1,0 +1,126 @@
+//! Organizations.
+
+use rusqlite::{Row, named_params};
+use serde_json::json;
+
+use crate::db::Tx;
+use crate::db::audit::{self, Actor, Event};
+use crate::db::teams::{self, DefaultTeam};
+use crate::error::Error;
+use crate::model::{OrgId, Organization, Team, TeamName};
+use crate::policy::{InOrg, Operator};
+
+/// The caller's own organization.
+pub fn own(tx: &Tx, org: &InOrg) -> Result<Organization, Error> {
+    find(tx, org.org_id())
+}
+
+pub(super) fn find(tx: &Tx, id: &OrgId) -> Result<Organization, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, name, teams_enabled, created_at
+         FROM organization
+         WHERE id = :id",
+    )?;
+    Ok(query.query_row(named_params! { ":id": id }, from_row)?)
+}
+
+/// How many organizations the installation holds.
+pub fn count(tx: &Tx) -> Result<i64, Error> {
+    Ok(tx.sql.query_row("SELECT count(*) FROM organization", [], |row| row.get(0))?)
+}
+
+/// Creates an organization with its default team, named "Default". Its people come after.
+pub fn create(
+    tx: &Tx,
+    operator: &Operator,
+    name: &TeamName,
+    teams_enabled: bool,
+) -> Result<(Organization, Team), Error> {
+    let id = OrgId(tx.id());
+    let inserted = tx
+        .sql
+        .prepare_cached(
+            "INSERT INTO organization (id, name, name_key, teams_enabled, created_at)
+             VALUES (:id, :name, :name_key, :teams_enabled, :now)",
+        )?
+        .execute(named_params! {
+            ":id": id,
+            ":name": name.as_str(),
+            ":name_key": name.key(),
+            ":teams_enabled": teams_enabled,
+            ":now": tx.now,
+        });
+    taken(inserted, name)?;
+    let default_team = teams::insert(tx, &id, &TeamName::parse("Default")?, None, DefaultTeam::Yes)?;
+    let organization = find(tx, &id)?;
+    let event =
+        Event::new("ORGANIZATION_CREATED", json!({ "organization_id": id.as_str(), "name": organization.name }));
+    audit::record(tx, Actor::Operator(operator), &id, None, event)?;
+    Ok((organization, default_team))
+}
+
+/// What a change of an organization asks for; `None` leaves it as it is.
+#[derive(Debug, Default)]
+pub struct Change {
+    pub name: Option<TeamName>,
+    pub teams_enabled: Option<bool>,
+}
+
+/// Renames the organization, or switches teams on or off. Switching on moves nothing; off again only while the default
+/// team is the only one.
+pub fn update(tx: &Tx, org: &InOrg, change: &Change) -> Result<Organization, Error> {
+    if let Some(name) = &change.name {
+        rename(tx, org, name)?;
+    }
+    if let Some(enabled) = change.teams_enabled {
+        switch_teams(tx, org, enabled)?;
+    }
+    own(tx, org)
+}
+
+fn rename(tx: &Tx, org: &InOrg, name: &TeamName) -> Result<(), Error> {
+    let previous = own(tx, org)?;
+    let updated = tx
+        .sql
+        .prepare_cached("UPDATE organization SET name = :name, name_key = :name_key WHERE id = :id")?
+        .execute(named_params! { ":name": name.as_str(), ":name_key": name.key(), ":id": org.org_id() });
+    taken(updated, name)?;
+    let event = Event::new("ORGANIZATION_UPDATED", json!({ "name": name.as_str(), "previous_name": previous.name }));
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)
+}
+
+fn switch_teams(tx: &Tx, org: &InOrg, enabled: bool) -> Result<(), Error> {
+    let others: i64 = tx
+        .sql
+        .prepare_cached("SELECT count(*) FROM team WHERE org_id = :org_id AND is_default = 0")?
+        .query_row(named_params! { ":org_id": org.org_id() }, |row| row.get(0))?;
+    if !enabled && others > 0 {
+        return Err(Error::conflict(format!(
+            "teams can be switched off only while the default team is the only one: delete the other {others} first"
+        )));
+    }
+    tx.sql
+        .prepare_cached("UPDATE organization SET teams_enabled = :enabled WHERE id = :id")?
+        .execute(named_params! { ":enabled": enabled, ":id": org.org_id() })?;
+    let event_type = if enabled { "TEAMS_ENABLED" } else { "TEAMS_DISABLED" };
+    let event = Event::new(event_type, json!({ "organization_id": org.org_id().as_str() }));
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)
+}
+
+fn taken(written: rusqlite::Result<usize>, name: &TeamName) -> Result<(), Error> {
+    match written {
+        Err(cause) if Error::is_unique_violation(&cause) => {
+            Err(Error::conflict(format!("an organization named \"{}\" exists: choose another name", name.as_str())))
+        }
+        other => Ok(other.map(drop)?),
+    }
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<Organization> {
+    Ok(Organization {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        teams_enabled: row.get("teams_enabled")?,
+        created_at: row.get("created_at")?,
+    })
+}

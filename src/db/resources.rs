@@ -1,0 +1,47 @@
+//! Which team owns a model, a Chain or a training project.
+
+use rusqlite::{OptionalExtension as _, named_params};
+
+use crate::db::{Tx, teams};
+use crate::error::Error;
+use crate::model::Team;
+
+/// What a team owns under a name that is unique in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Model,
+    Chain,
+    TrainingProject,
+}
+
+impl Kind {
+    /// As people say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Model => "model",
+            Kind::Chain => "Chain",
+            Kind::TrainingProject => "training project",
+        }
+    }
+
+    /// The place of its id in a route.
+    pub const fn param(self) -> &'static str {
+        match self {
+            Kind::Model => "model_id",
+            Kind::Chain => "chain_id",
+            Kind::TrainingProject => "training_project_id",
+        }
+    }
+}
+
+/// The team that owns this id, of whatever organization: `policy` decides whether the caller sees it.
+pub fn team_of(tx: &Tx, kind: Kind, id: &str) -> Result<Option<Team>, Error> {
+    let sql = match kind {
+        Kind::Model => "SELECT team_id FROM model WHERE id = :id",
+        Kind::Chain => "SELECT team_id FROM chain WHERE id = :id",
+        Kind::TrainingProject => "SELECT team_id FROM training_project WHERE id = :id",
+    };
+    let team_id: Option<String> =
+        tx.sql.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| row.get(0)).optional()?;
+    team_id.map(|id| teams::find(tx, &id)).transpose()
+}

@@ -1,0 +1,104 @@
+//! Secrets of a team. Values go in sealed and never come out by the API.
+
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
+
+use crate::db::Tx;
+use crate::db::audit::{self, Actor, Event};
+use crate::error::Error;
+use crate::model::{SecretName, SecretValue, Time};
+use crate::policy::InTeam;
+use crate::seal::Place;
+
+/// A secret without its value. Borrowed from the row it stands in: lists go to the client without a copy.
+#[derive(Debug)]
+pub struct Secret<'r> {
+    pub id: &'r str,
+    pub name: &'r str,
+    pub created_at: Time,
+}
+
+/// Gives every secret of the team to `each`, by name.
+pub fn list(tx: &Tx, team: &InTeam, mut each: impl FnMut(Secret<'_>)) -> Result<(), Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, name, created_at
+         FROM secret
+         WHERE team_id = :team_id
+         ORDER BY lookup",
+    )?;
+    let mut rows = query.query(named_params! { ":team_id": team.team().id })?;
+    while let Some(row) = rows.next()? {
+        each(from_row(row)?);
+    }
+    Ok(())
+}
+
+/// Creates the secret, or replaces its value and keeps its id and the spelling first given.
+pub fn upsert<T>(
+    tx: &Tx,
+    team: &InTeam,
+    name: &SecretName,
+    value: &SecretValue,
+    show: impl FnOnce(Secret<'_>) -> T,
+) -> Result<T, Error> {
+    let team_id = &team.team().id;
+    let mut upsert = tx.sql.prepare_cached(
+        "INSERT INTO secret (team_id, lookup, org_id, id, name, version, created_at, updated_at)
+         VALUES (:team_id, :lookup, :org_id, :id, :name, 1, :now, :now)
+         ON CONFLICT (team_id, lookup) DO UPDATE SET version = version + 1, updated_at = :now
+         RETURNING id, name, created_at, version",
+    )?;
+    let mut rows = upsert.query(named_params! {
+        ":team_id": team_id,
+        ":lookup": name.lookup(),
+        ":org_id": team.team().org_id,
+        ":id": tx.id(),
+        ":name": name.as_str(),
+        ":now": tx.now,
+    })?;
+    let row = rows.next()?.expect("an upsert returns its row");
+    let secret = from_row(row)?;
+    let name = SecretName::parse(secret.name)?;
+    let place =
+        Place { org_id: &team.team().org_id, team_id, secret_id: secret.id, name: &name, version: row.get("version")? };
+    let sealed = tx.sealer.seal(&mut tx.dice(), place, value);
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO secret_value (secret_id, sealed)
+             VALUES (:secret_id, :sealed)
+             ON CONFLICT (secret_id) DO UPDATE SET sealed = :sealed",
+        )?
+        .execute(named_params! { ":secret_id": secret.id, ":sealed": sealed })?;
+    noted(tx, team, "SECRET_UPDATED", secret.id, secret.name)?;
+    Ok(show(secret))
+}
+
+/// Deletes the secret of this name; the spelling first given is in the answer.
+pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, Error> {
+    let deleted = tx
+        .sql
+        .prepare_cached(
+            "DELETE FROM secret
+             WHERE team_id = :team_id AND lookup = :lookup
+             RETURNING id, name",
+        )?
+        .query_row(named_params! { ":team_id": team.team().id, ":lookup": name.lookup() }, |row| {
+            Ok((row.get::<_, String>("id")?, row.get::<_, String>("name")?))
+        })
+        .optional()?;
+    let (id, name) = deleted.ok_or(Error::NotFound("secret"))?;
+    noted(tx, team, "SECRET_DELETED", &id, &name)?;
+    SecretName::parse(&name)
+}
+
+fn from_row<'r>(row: &'r Row) -> Result<Secret<'r>, Error> {
+    let text = |column| -> Result<&'r str, Error> {
+        row.get_ref(column)?.as_str().map_err(|cause| Error::Internal(cause.to_string()))
+    };
+    Ok(Secret { id: text("id")?, name: text("name")?, created_at: row.get("created_at")? })
+}
+
+fn noted(tx: &Tx, team: &InTeam, event_type: &'static str, id: &str, name: &str) -> Result<(), Error> {
+    let event = Event::new(event_type, json!({ "secret_id": id, "secret_name": name }));
+    audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
+}

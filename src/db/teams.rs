@@ -1,0 +1,246 @@
+//! Teams.
+
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
+
+use crate::db::Tx;
+use crate::db::audit::{self, Actor, Event};
+use crate::error::{Conflict, Error};
+use crate::model::{Icon, OrgId, Team, TeamId, TeamName};
+use crate::policy::{Caller, InOrg, Who};
+
+/// All teams of the caller's organization, the default team first, then by name. Which of them the caller may see,
+/// `policy` says.
+pub fn of_organization(tx: &Tx, caller: &Caller) -> Result<Vec<Team>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, org_id, name, icon, is_default, created_at
+         FROM team
+         WHERE org_id = :org_id
+         ORDER BY is_default DESC, name_key",
+    )?;
+    let rows = query.query_map(named_params! { ":org_id": caller.org_id }, from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The team of this id, of whatever organization: `policy` decides whether the caller sees it.
+pub fn find(tx: &Tx, id: &str) -> Result<Team, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, org_id, name, icon, is_default, created_at
+         FROM team
+         WHERE id = :id",
+    )?;
+    query.query_row(named_params! { ":id": id }, from_row).optional()?.ok_or(Error::NotFound("team"))
+}
+
+/// The organization's default team.
+pub fn default(tx: &Tx, org_id: &OrgId) -> Result<Team, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, org_id, name, icon, is_default, created_at
+         FROM team
+         WHERE org_id = :org_id AND is_default = 1",
+    )?;
+    Ok(query.query_row(named_params! { ":org_id": org_id }, from_row)?)
+}
+
+/// The team of a route that names none: a team key's own, otherwise the default team.
+pub fn own(tx: &Tx, caller: &Caller) -> Result<Team, Error> {
+    match &caller.who {
+        Who::TeamKey(key) => find(tx, key.team_id.as_str()),
+        Who::Person(_) | Who::KeyManager { .. } => default(tx, &caller.org_id),
+    }
+}
+
+/// Creates a team. Nobody becomes its member by that: organization admins are implicit.
+pub fn create(tx: &Tx, org: &InOrg, name: &TeamName, icon: Option<&Icon>) -> Result<Team, Error> {
+    let team = insert(tx, org.org_id(), name, icon, DefaultTeam::No)?;
+    let event = Event::new("TEAM_CREATED", json!({ "team_id": team.id.as_str(), "team_name": team.name }));
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(&team), event)?;
+    Ok(team)
+}
+
+/// Whether a team is the one that every organization has.
+pub enum DefaultTeam {
+    Yes,
+    No,
+}
+
+pub(super) fn insert(
+    tx: &Tx,
+    org_id: &OrgId,
+    name: &TeamName,
+    icon: Option<&Icon>,
+    default: DefaultTeam,
+) -> Result<Team, Error> {
+    let id = TeamId(tx.id());
+    let inserted = tx
+        .sql
+        .prepare_cached(
+            "INSERT INTO team (id, org_id, name, name_key, icon, is_default, created_at)
+             VALUES (:id, :org_id, :name, :name_key, :icon, :is_default, :now)",
+        )?
+        .execute(named_params! {
+            ":id": id,
+            ":org_id": org_id,
+            ":name": name.as_str(),
+            ":name_key": name.key(),
+            ":icon": icon.map(Icon::as_str),
+            ":is_default": matches!(default, DefaultTeam::Yes),
+            ":now": tx.now,
+        });
+    taken(inserted, name)?;
+    find(tx, id.as_str())
+}
+
+/// What a change of a team asks for; `None` leaves it as it is.
+#[derive(Debug, Default)]
+pub struct Change {
+    pub name: Option<TeamName>,
+    pub icon: Option<Option<Icon>>,
+}
+
+/// Renames a team or changes its icon. What changes nothing leaves no entry in the audit log.
+pub fn update(tx: &Tx, org: &InOrg, team: &Team, change: &Change) -> Result<Team, Error> {
+    if change.name.is_none() && change.icon.is_none() {
+        return Ok(team.clone());
+    }
+    let name = match &change.name {
+        Some(name) => name.clone(),
+        None => TeamName::parse(&team.name)?,
+    };
+    let icon = match &change.icon {
+        Some(icon) => icon.as_ref().map(Icon::as_str),
+        None => team.icon.as_deref(),
+    };
+    let updated = tx
+        .sql
+        .prepare_cached(
+            "UPDATE team
+             SET name = :name, name_key = :name_key, icon = :icon
+             WHERE org_id = :org_id AND id = :id",
+        )?
+        .execute(named_params! {
+            ":name": name.as_str(),
+            ":name_key": name.key(),
+            ":icon": icon,
+            ":org_id": org.org_id(),
+            ":id": team.id,
+        });
+    taken(updated, &name)?;
+    let changed = find(tx, team.id.as_str())?;
+    let event = Event::new(
+        "TEAM_UPDATED",
+        json!({
+            "team_id": changed.id.as_str(),
+            "team_name": changed.name,
+            "previous_name": team.name,
+            "icon": changed.icon,
+            "previous_icon": team.icon,
+        }),
+    );
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(&changed), event)?;
+    Ok(changed)
+}
+
+/// Whether a team is deleted with what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    Refuse,
+    Delete,
+}
+
+/// Deletes a team with its secrets, keys, restricted environments and memberships, each noted in the audit log.
+///
+/// While it holds models, Chains or training projects it is refused with their counts, unless they are to go too.
+pub fn delete(tx: &Tx, org: &InOrg, team: &Team, holding: Holding) -> Result<(), Error> {
+    if team.is_default {
+        return Err(Error::conflict("the default team cannot be deleted, only renamed"));
+    }
+    let counts = tx
+        .sql
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM model WHERE team_id = :id) AS models,
+                (SELECT count(*) FROM chain WHERE team_id = :id) AS chains,
+                (SELECT count(*) FROM training_project WHERE team_id = :id) AS training_projects",
+        )?
+        .query_row(named_params! { ":id": team.id }, |row| {
+            Ok([row.get::<_, i64>("models")?, row.get("chains")?, row.get("training_projects")?])
+        })?;
+    if holding == Holding::Refuse && counts != [0, 0, 0] {
+        return Err(still_holds(team, counts));
+    }
+    note_contents(tx, org, team)?;
+    tx.sql
+        .prepare_cached("DELETE FROM team WHERE org_id = :org_id AND id = :id")?
+        .execute(named_params! { ":org_id": org.org_id(), ":id": team.id })?;
+    let event = Event::new("TEAM_DELETED", json!({ "team_id": team.id.as_str(), "team_name": team.name }));
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), event)
+}
+
+fn still_holds(team: &Team, [models, chains, training_projects]: [i64; 3]) -> Error {
+    Error::Conflict(Conflict {
+        message: format!(
+            "team \"{}\" still holds {models} models, {chains} Chains and {training_projects} training projects: \
+             delete them first, or send `force=true` to delete them with it",
+            team.name
+        ),
+        details: Some(json!({ "models": models, "chains": chains, "training_projects": training_projects })),
+    })
+}
+
+/// One entry for everything that goes with the team.
+fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
+    // Each branch gives the event, and its data in Baseten's shape.
+    let mut query = tx.sql.prepare_cached(
+        "SELECT 'MODEL_DELETED' AS event_type, json_object('model_id', id, 'model_name', name) AS data
+         FROM model WHERE team_id = :id
+         UNION ALL
+         SELECT 'CHAIN_DELETED', json_object('chain_id', id, 'chain_name', name, 'chain_deployment_name', NULL)
+         FROM chain WHERE team_id = :id
+         UNION ALL
+         SELECT 'TRAINING_PROJECT_DELETED', json_object('training_project_id', id, 'training_project_name', name)
+         FROM training_project WHERE team_id = :id
+         UNION ALL
+         SELECT 'SECRET_DELETED', json_object('secret_id', id, 'secret_name', name)
+         FROM secret WHERE team_id = :id
+         UNION ALL
+         SELECT 'API_KEY_DELETED', json_object('api_key_id', prefix, 'api_key_type', category, 'prefix', prefix)
+         FROM api_key WHERE team_id = :id AND revoked_at IS NULL
+         UNION ALL
+         SELECT 'ENVIRONMENT_GROUP_DELETED', json_object('environment_name', name)
+         FROM environment_group WHERE team_id = :id
+         UNION ALL
+         SELECT 'TEAM_MEMBER_REMOVED', json_object('user_id', team_member.user_id, 'user_email', user.email)
+         FROM team_member JOIN user ON user.id = team_member.user_id
+         WHERE team_member.org_id = :org_id AND team_member.team_id = :id",
+    )?;
+    let rows = query.query_map(named_params! { ":id": team.id, ":org_id": org.org_id() }, |row| {
+        Ok((row.get::<_, String>("event_type")?, row.get::<_, String>("data")?))
+    })?;
+    let events = rows.collect::<Result<Vec<_>, _>>()?;
+    for (event_type, data) in events {
+        audit::record_text(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), &event_type, &data)?;
+    }
+    Ok(())
+}
+
+/// A name that another team of the organization has is a conflict, told as one.
+fn taken(written: rusqlite::Result<usize>, name: &TeamName) -> Result<(), Error> {
+    match written {
+        Err(cause) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(
+            "a team named \"{}\" exists in this organization: choose another name",
+            name.as_str()
+        ))),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+pub(super) fn from_row(row: &Row) -> rusqlite::Result<Team> {
+    Ok(Team {
+        id: row.get("id")?,
+        org_id: row.get("org_id")?,
+        name: row.get("name")?,
+        icon: row.get("icon")?,
+        is_default: row.get("is_default")?,
+        created_at: row.get("created_at")?,
+    })
+}

@@ -1,0 +1,124 @@
+//! Everything that can go wrong, and what the client is told about it.
+
+use std::fmt;
+
+/// A refusal or a failure. Its status and code stand in [`Error::status`], its words in `Display`.
+#[derive(Debug)]
+pub enum Error {
+    /// What was sent cannot be understood or is out of bounds; the sentence names the field.
+    Invalid(String),
+    Unauthenticated,
+    /// The caller sees it and may not; the sentence names the row of the table that refuses.
+    Forbidden(String),
+    /// It is not there, or it is not the caller's to see: the same words for both.
+    NotFound(&'static str),
+    MethodNotAllowed(&'static str),
+    RequestTimeout,
+    Conflict(Conflict),
+    TooLarge {
+        bytes_max: usize,
+    },
+    RateLimited {
+        retry_after_seconds: u32,
+    },
+    /// A route of Baseten's that is not served, named.
+    NotImplemented(String),
+    Unavailable(&'static str),
+    StorageFull,
+    /// The cause goes to the log, never to the client.
+    Internal(String),
+}
+
+/// Why what was asked does not fit what is there, with counts where they help to decide.
+#[derive(Debug)]
+pub struct Conflict {
+    pub message: String,
+    pub details: Option<serde_json::Value>,
+}
+
+impl Error {
+    /// The HTTP status and the code of decision 19.
+    #[rustfmt::skip]
+    pub fn status(&self) -> (u16, &'static str) {
+        match self {
+            Error::Invalid(_)          => (400, "VALIDATION_ERROR"),
+            Error::Unauthenticated     => (401, "UNAUTHENTICATED"),
+            Error::Forbidden(_)        => (403, "FORBIDDEN"),
+            Error::NotFound(_)         => (404, "NOT_FOUND"),
+            Error::MethodNotAllowed(_) => (405, "METHOD_NOT_ALLOWED"),
+            Error::RequestTimeout      => (408, "REQUEST_TIMEOUT"),
+            Error::Conflict(_)         => (409, "CONFLICT"),
+            Error::TooLarge { .. }     => (413, "PAYLOAD_TOO_LARGE"),
+            Error::RateLimited { .. }  => (429, "RATE_LIMITED"),
+            Error::Internal(_)         => (500, "INTERNAL"),
+            Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
+            Error::Unavailable(_)      => (503, "UNAVAILABLE"),
+            Error::StorageFull         => (507, "STORAGE_FULL"),
+        }
+    }
+
+    /// A field of the request that cannot be accepted, and what would be.
+    pub fn field(field: &str, why: &str) -> Error {
+        Error::Invalid(format!("`{field}` {why}"))
+    }
+
+    pub fn conflict(message: impl Into<String>) -> Error {
+        Error::Conflict(Conflict { message: message.into(), details: None })
+    }
+
+    /// Whether SQLite refused because a name or an id stands there already.
+    pub fn is_unique_violation(cause: &rusqlite::Error) -> bool {
+        use rusqlite::ffi;
+        matches!(cause, rusqlite::Error::SqliteFailure(code, _)
+            if matches!(code.extended_code, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY))
+    }
+
+    /// Whether a trigger of the schema refused: its sentence is for the client.
+    fn refused_by_trigger(cause: &rusqlite::Error) -> Option<&str> {
+        match cause {
+            rusqlite::Error::SqliteFailure(code, Some(sentence))
+                if code.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER =>
+            {
+                Some(sentence)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(why) | Error::Forbidden(why) => f.write_str(why),
+            Error::Unauthenticated => f.write_str(
+                "a valid API key is required: send `Authorization: Bearer <key>` or `Authorization: Api-Key <key>`",
+            ),
+            Error::NotFound(what) => write!(f, "no such {what}"),
+            Error::MethodNotAllowed(allowed) => write!(f, "this path answers {allowed} only"),
+            Error::RequestTimeout => f.write_str("the request took too long to arrive: send it again"),
+            Error::Conflict(conflict) => f.write_str(&conflict.message),
+            Error::TooLarge { bytes_max } => write!(f, "the body must be at most {bytes_max} bytes"),
+            Error::RateLimited { retry_after_seconds } => {
+                write!(f, "too many tries: wait {retry_after_seconds} seconds")
+            }
+            Error::NotImplemented(route) => write!(f, "{route} is not served here"),
+            Error::Unavailable(why) => f.write_str(why),
+            Error::StorageFull => f.write_str("the disk is full: nothing was written; free space and send it again"),
+            Error::Internal(_) => f.write_str("internal error: the server's log has the cause"),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(cause: rusqlite::Error) -> Error {
+        if let Some(sentence) = Error::refused_by_trigger(&cause) {
+            return Error::conflict(sentence);
+        }
+        match cause.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Error::StorageFull,
+            _ => Error::Internal(cause.to_string()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

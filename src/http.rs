@@ -1,0 +1,270 @@
+//! The one path that every request takes.
+//!
+//! Find the route, open a transaction, know the caller, get the proof, act, commit, render. What fails on the way has
+//! written nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::db::api_keys::Use;
+use crate::db::{self, Db, Moment, Tx};
+use crate::error::Error;
+use crate::model::{Team, Time};
+use crate::policy::{Caller, Operator};
+use crate::token::PlainKey;
+use crate::wire;
+
+pub mod api_keys;
+pub mod audit_logs;
+pub mod billing;
+pub mod chains;
+pub mod environment_groups;
+pub mod fixtures;
+pub mod health;
+pub mod instance_types;
+pub mod invitations;
+pub mod members;
+pub mod model_apis;
+pub mod models;
+pub mod organizations;
+pub mod permissions;
+pub mod routes;
+pub mod secrets;
+pub mod server;
+pub mod teams;
+pub mod training_projects;
+pub mod users;
+
+use routes::{Answer, Split};
+
+/// The limit of a body where its route sets no other.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// What every request shares.
+pub struct App {
+    pub db: Db,
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    Network,
+    /// The operator's socket in the data directory.
+    Operator,
+}
+
+/// A request as the door hands it over: bounded, its path split and decoded.
+pub struct Request {
+    pub method: String,
+    pub host: String,
+    pub path: Vec<String>,
+    pub query: Vec<(String, String)>,
+    pub authorization: Option<String>,
+    pub user_agent: Option<String>,
+    pub content_type: Option<String>,
+    pub body: Bytes,
+    pub from: Door,
+    pub at: Time,
+    pub seed: [u8; 32],
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+/// A request on its route: what handlers ask for what was sent.
+pub struct Ask<'r> {
+    pub request: &'r Request,
+    row: &'static Split,
+}
+
+/// How much of a body the route of this request takes, in bytes.
+pub fn body_bytes_max(_method: &str, _path: &[String]) -> usize {
+    BODY_BYTES_MAX
+}
+
+pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
+    let moment = Moment { now: request.at, seed: request.seed };
+    let reply = match routes::find(&request) {
+        Ok(row) if row.route.writes() => {
+            app.db.write(moment, move |tx| act(tx, Ok(row), &request).map(|(reply, _)| reply)).await
+        }
+        row => {
+            let outcome = app.db.read(moment, |tx| act(tx, row, &request));
+            outcome.map(|(reply, used)| {
+                note_use(&app.db, moment, used);
+                reply
+            })
+        }
+    };
+    reply.unwrap_or_else(Reply::from)
+}
+
+/// A key that was used and should be seen to have been.
+type Used = Option<String>;
+
+/// A key that does not work is refused wherever it is sent, so the caller comes before the route.
+fn act(tx: &Tx, row: Result<&'static Split, Error>, request: &Request) -> Result<(Reply, Used), Error> {
+    let caller = caller(tx, request)?;
+    let ask = Ask { request, row: row? };
+    let reply = ask.answer(tx, caller.as_ref().map(|(caller, _)| caller))?;
+    let used = caller.and_then(|(caller, used)| (used == Use::ToNote).then(|| caller.prefix().to_owned()));
+    if ask.row.route.writes() {
+        used.iter().try_for_each(|prefix| db::api_keys::note_use(tx, prefix))?;
+    }
+    Ok((reply, used))
+}
+
+fn caller(tx: &Tx, request: &Request) -> Result<Option<(Caller, Use)>, Error> {
+    let Some(header) = &request.authorization else { return Ok(None) };
+    let (scheme, key) = header.split_once(' ').ok_or(Error::Unauthenticated)?;
+    if !scheme.eq_ignore_ascii_case("bearer") && !scheme.eq_ignore_ascii_case("api-key") {
+        return Err(Error::Unauthenticated);
+    }
+    let key = PlainKey::parse(key.trim()).ok_or(Error::Unauthenticated)?;
+    db::api_keys::caller(tx, &key).map(Some)
+}
+
+fn note_use(db: &Db, moment: Moment, used: Used) {
+    if let Some(prefix) = used {
+        db.write_later(moment, move |tx| db::api_keys::note_use(tx, &prefix));
+    }
+}
+
+impl Ask<'_> {
+    /// Gets the proof that the route asks for, and hands it to the handler.
+    fn answer(&self, tx: &Tx, caller: Option<&Caller>) -> Result<Reply, Error> {
+        let signed_in = || caller.ok_or(Error::Unauthenticated);
+        match self.row.route.answer {
+            Answer::Open(handler) => handler(tx, caller, self),
+            Answer::Operator(handler) => handler(tx, &self.operator()?, self),
+            Answer::Caller(handler) => handler(tx, signed_in()?, self),
+            Answer::Member(handler) => handler(tx, &signed_in()?.as_member()?.0, self),
+            Answer::Org(act, handler) => handler(tx, &signed_in()?.in_org(act)?, self),
+            Answer::OrgOrSelf(act, handler) => {
+                handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self)
+            }
+            Answer::OrgTeam(act, handler) => {
+                let (caller, team) = (signed_in()?, self.team(tx)?);
+                handler(tx, &caller.in_org_about(&team, act)?, &team, self)
+            }
+            Answer::Team(act, handler) => {
+                let (caller, team) = (signed_in()?, self.team(tx)?);
+                handler(tx, &caller.in_team(&team, act)?, self)
+            }
+            Answer::TeamByEither(act, other, handler) => {
+                let (caller, team) = (signed_in()?, self.team(tx)?);
+                handler(tx, &caller.in_team_by_either(&team, act, other)?, self)
+            }
+            Answer::TeamOrSelf(act, handler) => {
+                let (caller, team) = (signed_in()?, self.team(tx)?);
+                handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self)
+            }
+            Answer::OwnTeam(act, handler) => {
+                let caller = signed_in()?;
+                let team = db::teams::own(tx, caller)?;
+                handler(tx, &caller.in_default_team(&team, act)?, self)
+            }
+            Answer::AllTeams(act, handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                handler(tx, &caller.in_all(&teams, act)?, self)
+            }
+            Answer::ModelApis(handler) => {
+                let caller = signed_in()?;
+                let team = db::teams::default(tx, &caller.org_id)?;
+                handler(tx, &caller.with_model_apis(&team)?, self)
+            }
+            Answer::Owned(kind, act, handler) => {
+                let caller = signed_in()?;
+                let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
+                // The same words for an id that nobody has and for one the caller does not see.
+                let seen = team.as_ref().filter(|team| caller.standing_in(team).is_some());
+                let team = seen.ok_or(Error::NotFound(kind.as_str()))?;
+                handler(tx, &caller.in_team(team, act)?, self)
+            }
+            Answer::Unserved => {
+                signed_in()?;
+                let route = self.row.route;
+                Err(Error::NotImplemented(format!("{} {}", route.method, route.template)))
+            }
+        }
+    }
+
+    fn team(&self, tx: &Tx) -> Result<Team, Error> {
+        db::teams::find(tx, self.param("team_id"))
+    }
+
+    fn operator(&self) -> Result<Operator, Error> {
+        match self.request.from {
+            Door::Operator => Ok(Operator::of_this_host()),
+            Door::Network => Err(Error::NotFound("route")),
+        }
+    }
+
+    /// What stands in the request at the place `{name}` of its route.
+    pub fn param(&self, name: &str) -> &str {
+        let at = self.row.place(name).expect("the route has the place that its answer asks for");
+        &self.request.path[at]
+    }
+
+    /// A parameter of the query, if it was given; given twice, the first counts.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a parameter that may be repeated.
+    pub fn queries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.request.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that is `true` or `false`, and `false` if absent.
+    pub fn flag(&self, name: &str) -> Result<bool, Error> {
+        match self.query(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Error::field(name, "must be true or false")),
+        }
+    }
+
+    /// The body. What cannot be read as the shape is refused with the field's name.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        wire::parse(&self.request.body)
+    }
+}
+
+impl Reply {
+    pub fn ok(body: &impl Serialize) -> Reply {
+        Reply::json(200, body)
+    }
+
+    pub fn list(list: wire::List) -> Reply {
+        Reply { status: 200, content_type: "application/json", headers: Vec::new(), body: list.end() }
+    }
+
+    fn json(status: u16, body: &impl Serialize) -> Reply {
+        let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
+        Reply { status, content_type: "application/json", headers: Vec::new(), body }
+    }
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Reply {
+        if let Error::Internal(cause) = &error {
+            eprintln!("internal error: {cause}");
+        }
+        let (status, _) = error.status();
+        let mut reply = Reply::json(status, &wire::Refusal::new(&error));
+        if let Error::MethodNotAllowed(allowed) = error {
+            reply.headers.push(("allow", allowed.to_owned()));
+        }
+        reply
+    }
+}

@@ -1,0 +1,1 @@
+//! Restricted environments over HTTP.

@@ -1,0 +1,1 @@
+//! Fixtures over the operator's socket.

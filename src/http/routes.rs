@@ -1,0 +1,162 @@
+//! Every route, what it needs, and who answers it.
+
+use std::sync::LazyLock;
+
+use Answer::*;
+
+use crate::db::Tx;
+use crate::db::resources::Kind;
+use crate::error::Error;
+use crate::http::{Ask, Reply, Request, organizations, secrets, teams};
+use crate::model::Team;
+use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
+
+/// One row of the table.
+pub struct Route {
+    pub method: &'static str,
+    /// The path, with `{name}` where a segment is free.
+    pub template: &'static str,
+    pub answer: Answer,
+    /// Whose it is: Baseten's public interface has it, or it is ours.
+    pub origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Baseten,
+    Ours,
+}
+
+/// What must hold before the handler runs. The handler's type takes the proof, so that a route cannot name a need and
+/// skip it.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// Anyone, with a key or without.
+    Open(fn(&Tx, Option<&policy::Caller>, &Ask) -> Result<Reply, Error>),
+    /// Anyone with a key; the handler shows what is the caller's own.
+    Caller(fn(&Tx, &policy::Caller, &Ask) -> Result<Reply, Error>),
+    /// Any person of the organization; keys that are no person's are not.
+    Member(fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do this to the organization.
+    Org(OrgAct, fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
+    /// The same, or the person `{user_id}`.
+    OrgOrSelf(OrgAct, fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do this in `{team_id}`.
+    Team(TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do this to the organization, about `{team_id}` of it.
+    OrgTeam(OrgAct, fn(&Tx, &InOrg, &Team, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do one or the other in `{team_id}`.
+    TeamByEither(TeamAct, TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do this in `{team_id}`, or the person `{user_id}`.
+    TeamOrSelf(TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// A route without a team in its path: about a team key's own team, otherwise about the default team.
+    OwnTeam(TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// A list that joins all teams in which the caller may do this.
+    AllTeams(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
+    /// Whoever may view the default team: Model APIs are of no other.
+    ModelApis(fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do this in the team that owns `{model_id}`, `{chain_id}` or `{training_project_id}`.
+    Owned(Kind, TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// The operator, by the socket in the data directory; over the network the route is not there.
+    Operator(fn(&Tx, &policy::Operator, &Ask) -> Result<Reply, Error>),
+    /// A route of Baseten's that is not served.
+    Unserved,
+}
+
+#[rustfmt::skip]
+pub const ROUTES: &[Route] = &[
+    // organizations
+    on("GET",    "/v1/organizations/me",                  Caller(organizations::show)),
+    ours("PATCH",  "/v1/organizations/me",                Org(OrgAct::ManageTeams, organizations::update)),
+
+    // teams
+    on("GET",    "/v1/teams",                             AllTeams(TeamAct::View, teams::list)),
+    on("GET",    "/v1/teams/{team_id}",                   Team(TeamAct::View, teams::show)),
+    ours("POST",   "/v1/teams",                           Org(OrgAct::ManageTeams, teams::create)),
+    ours("PATCH",  "/v1/teams/{team_id}",                 OrgTeam(OrgAct::ManageTeams, teams::update)),
+    ours("DELETE", "/v1/teams/{team_id}",                 OrgTeam(OrgAct::ManageTeams, teams::delete)),
+
+    // secrets
+    on("GET",    "/v1/secrets",                           AllTeams(TeamAct::View, secrets::list_all)),
+    on("POST",   "/v1/secrets",                           OwnTeam(TeamAct::Deploy, secrets::upsert)),
+    on("DELETE", "/v1/secrets/{secret_name}",             OwnTeam(TeamAct::Deploy, secrets::delete)),
+    on("GET",    "/v1/teams/{team_id}/secrets",           Team(TeamAct::View, secrets::list)),
+    on("POST",   "/v1/teams/{team_id}/secrets",           Team(TeamAct::Deploy, secrets::upsert)),
+    on("DELETE", "/v1/teams/{team_id}/secrets/{secret_name}",
+                                                          Team(TeamAct::Deploy, secrets::delete)),
+
+    // members
+
+    // users
+
+    // invitations
+
+    // API keys
+
+    // restricted environments
+
+    // models
+
+    // Chains
+
+    // training projects
+
+    // Model APIs
+
+    // billing, instance types
+
+    // audit log
+
+    // permissions
+
+    // the server itself
+
+    // the operator
+];
+
+const fn on(method: &'static str, template: &'static str, answer: Answer) -> Route {
+    Route { method, template, answer, origin: Origin::Baseten }
+}
+
+const fn ours(method: &'static str, template: &'static str, answer: Answer) -> Route {
+    Route { method, template, answer, origin: Origin::Ours }
+}
+
+/// A row with its path split, for the search.
+pub struct Split {
+    pub route: &'static Route,
+    parts: Vec<&'static str>,
+}
+
+static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().map(Split::new).collect());
+
+/// The route of a request: the first row that fits. A path that is there, asked by another method, says which it takes.
+pub fn find(request: &Request) -> Result<&'static Split, Error> {
+    let found = TABLE.iter().find(|row| row.route.method == request.method && row.fits(&request.path));
+    found.ok_or_else(|| match TABLE.iter().find(|row| row.fits(&request.path)) {
+        Some(other) => Error::MethodNotAllowed(other.route.method),
+        None => Error::NotFound("route"),
+    })
+}
+
+impl Split {
+    fn new(route: &'static Route) -> Split {
+        Split { route, parts: route.template[1..].split('/').collect() }
+    }
+
+    /// Where `{name}` stands.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.parts.iter().position(|part| part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) == Some(name))
+    }
+
+    fn fits(&self, path: &[String]) -> bool {
+        self.parts.len() == path.len()
+            && self.parts.iter().zip(path).all(|(part, given)| part.starts_with('{') || part == given)
+    }
+}
+
+impl Route {
+    pub fn writes(&self) -> bool {
+        self.method != "GET"
+    }
+}

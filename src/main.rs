@@ -1,0 +1,3 @@
+//! The `guildhall` command.
+
+fn main() {}

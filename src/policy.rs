@@ -1,0 +1,454 @@
+//! Who may do what.
+//!
+//! The tables are the tables of the documents, row for row, with the categories of API keys as further columns. The
+//! server enforces them, `guildhall permissions` and `GET /v1/permissions` print them, and the README is checked against
+//! them. One rule stands beside them: an organization admin is an admin of every team of that organization.
+//!
+//! The answer is a proof, not a bool: [`InOrg`] and [`InTeam`] are made only here, and every function in `db` that
+//! touches an organization's or a team's rows asks for one and uses *its* organization or team.
+
+use crate::error::Error;
+use crate::model::{EnvironmentName, OrgId, Team, TeamId, UserId};
+use crate::table::{mark, table};
+
+table! {
+    /// What a person is in the organization.
+    OrgRole                                                           [ Admin: ADMIN, Member: MEMBER ]
+    /// What can be done to the organization.
+    OrgAct
+    ManageBilling: MANAGE_BILLING        "Manage billing"               [ yes           no ]
+    ManageTeams: MANAGE_TEAMS            "Manage teams"                 [ yes           no ]
+    ManageMembers: MANAGE_ORGANIZATION_MEMBERS
+                                         "Manage organization members"  [ yes           no ]
+    ViewAllTeams: VIEW_ALL_TEAMS         "View all teams"               [ yes           no ]
+}
+
+table! {
+    /// What a person or a key is in one team: the two team roles, then the categories of keys.
+    Standing                                         [ Admin: ADMIN, Member: MEMBER,
+                                                       ManageAll: WORKSPACE_MANAGE_ALL,
+                                                       Invoke: WORKSPACE_INVOKE,
+                                                       ExportMetrics: WORKSPACE_EXPORT_METRICS,
+                                                       ManageApiKeys: WORKSPACE_MANAGE_API_KEYS ]
+    /// What can be done in one team.
+    TeamAct
+    //                                                                   Admin Member | ManageAll Invoke ExportMetrics ManageApiKeys
+    ManageMembers: MANAGE_TEAM_MEMBERS  "Manage team members"          [ yes   no       no        no     no            no  ]
+    CreateRestrictedEnvironments: CREATE_RESTRICTED_ENVIRONMENTS
+                                        "Create restricted environments"
+                                                                       [ yes   no       no        no     no            no  ]
+    CreateApiKeys: CREATE_TEAM_API_KEYS "Create team API keys"         [ yes   no       no        no     no            yes ]
+    Deploy: DEPLOY                      "Deploy models, Chains, and training projects"
+                                                                       [ yes   yes      yes       no     no            no  ]
+    CallModels: CALL_MODELS             "Call models"                  [ yes   yes      yes       yes    no            no  ]
+    View: VIEW_TEAM_RESOURCES           "View team resources"          [ yes   yes      yes       no     no            no  ]
+}
+
+/// What a person is in one team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeamRole {
+    Admin,
+    Member,
+}
+
+impl TeamRole {
+    pub const fn standing(self) -> Standing {
+        match self {
+            TeamRole::Admin => Standing::Admin,
+            TeamRole::Member => Standing::Member,
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        self.standing().as_str()
+    }
+
+    pub fn parse(name: &str) -> Option<TeamRole> {
+        [TeamRole::Admin, TeamRole::Member].into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+/// The categories of API keys (Baseten's names on the wire, decision 13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    Personal,
+    Team(TeamCategory),
+    /// Organization-wide; it manages team keys and does nothing else.
+    ManageApiKeys,
+}
+
+/// The categories of keys that belong to one team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeamCategory {
+    ManageAll,
+    Invoke,
+    ExportMetrics,
+}
+
+impl TeamCategory {
+    pub const ALL: [TeamCategory; 3] = [TeamCategory::ManageAll, TeamCategory::Invoke, TeamCategory::ExportMetrics];
+
+    pub const fn standing(self) -> Standing {
+        match self {
+            TeamCategory::ManageAll => Standing::ManageAll,
+            TeamCategory::Invoke => Standing::Invoke,
+            TeamCategory::ExportMetrics => Standing::ExportMetrics,
+        }
+    }
+}
+
+impl Category {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Category::Personal => "PERSONAL",
+            Category::Team(category) => category.standing().as_str(),
+            Category::ManageApiKeys => Standing::ManageApiKeys.as_str(),
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Category> {
+        let team = TeamCategory::ALL.into_iter().map(Category::Team);
+        [Category::Personal, Category::ManageApiKeys].into_iter().chain(team).find(|category| category.as_str() == name)
+    }
+}
+
+/// Whoever sent the request, with the roles read in the same transaction.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub org_id: OrgId,
+    pub who: Who,
+}
+
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// A person, by a personal key. The key *is* its owner: nothing of the roles is kept in it.
+    Person(Person),
+    /// A team's key: a standing in its one team and none anywhere else, whoever made it.
+    TeamKey(TeamKey),
+    /// A key that manages the team keys of its organization.
+    KeyManager { prefix: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub user_id: UserId,
+    pub role: OrgRole,
+    /// Explicit memberships in the caller's organization.
+    pub teams: Vec<(TeamId, TeamRole)>,
+    /// The personal key that was sent.
+    pub prefix: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct TeamKey {
+    pub prefix: String,
+    pub team_id: TeamId,
+    pub category: TeamCategory,
+}
+
+/// Proof that the caller may do what its route asks in the caller's organization.
+#[derive(Clone, Copy, Debug)]
+pub struct InOrg<'a> {
+    caller: &'a Caller,
+}
+
+impl<'a> InOrg<'a> {
+    pub fn org_id(&self) -> &'a OrgId {
+        &self.caller.org_id
+    }
+
+    pub fn caller(&self) -> &'a Caller {
+        self.caller
+    }
+}
+
+/// Proof that the caller may do what its route asks in one team.
+#[derive(Clone, Copy, Debug)]
+pub struct InTeam<'a> {
+    caller: &'a Caller,
+    team: &'a Team,
+}
+
+impl<'a> InTeam<'a> {
+    pub fn team(&self) -> &'a Team {
+        self.team
+    }
+
+    pub fn caller(&self) -> &'a Caller {
+        self.caller
+    }
+}
+
+/// Who may change an environment while it is restricted; `None` where nobody restricts it.
+#[derive(Clone, Debug, Default)]
+pub struct Restriction {
+    pub users: Vec<UserId>,
+    pub api_key_prefixes: Vec<String>,
+}
+
+impl Caller {
+    /// What this caller is in the team. `None`: the team is not there for it.
+    pub fn standing_in(&self, team: &Team) -> Option<Standing> {
+        if team.org_id != self.org_id {
+            return None;
+        }
+        match &self.who {
+            // The one inheritance rule.
+            Who::Person(Person { role: OrgRole::Admin, .. }) => Some(Standing::Admin),
+            Who::Person(person) => person.explicit_role_in(&team.id).map(TeamRole::standing),
+            Who::TeamKey(key) => (key.team_id == team.id).then(|| key.category.standing()),
+            Who::KeyManager { .. } => Some(Standing::ManageApiKeys),
+        }
+    }
+
+    /// A team the caller cannot see is not there; one it sees but may not act in says which row refuses.
+    pub fn in_team<'a>(&'a self, team: &'a Team, act: TeamAct) -> Result<InTeam<'a>, Error> {
+        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
+        self.allowed(team, standing, act.allowed_to(standing), act)
+    }
+
+    /// Like [`Caller::in_team`], where either act is enough.
+    pub fn in_team_by_either<'a>(&'a self, team: &'a Team, act: TeamAct, other: TeamAct) -> Result<InTeam<'a>, Error> {
+        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
+        self.allowed(team, standing, act.allowed_to(standing) || other.allowed_to(standing), act)
+    }
+
+    /// Like [`Caller::in_team`]; the person whom the row concerns may do it too.
+    pub fn in_team_or_self<'a>(&'a self, team: &'a Team, act: TeamAct, user_id: &str) -> Result<InTeam<'a>, Error> {
+        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
+        self.allowed(team, standing, act.allowed_to(standing) || self.is_person(user_id), act)
+    }
+
+    /// The default team, for a route that names no team: everyone knows that it exists, so its refusal is a 403.
+    pub fn in_default_team<'a>(&'a self, team: &'a Team, act: TeamAct) -> Result<InTeam<'a>, Error> {
+        match self.standing_in(team) {
+            Some(standing) => self.allowed(team, standing, act.allowed_to(standing), act),
+            None => Err(Error::Forbidden(format!(
+                "without a team in its path this is about the default team, \"{}\", and you are not in it: \
+                 name your team in the path",
+                team.name
+            ))),
+        }
+    }
+
+    /// Model APIs are only available in the default team: a team key of another team has none, and a person who is not
+    /// in the default team has none either.
+    pub fn with_model_apis<'a>(&'a self, default_team: &'a Team) -> Result<InTeam<'a>, Error> {
+        match self.standing_in(default_team) {
+            Some(standing) => self.allowed(default_team, standing, TeamAct::View.allowed_to(standing), TeamAct::View),
+            None => Err(Error::Forbidden("Model APIs are only available in the default team".to_owned())),
+        }
+    }
+
+    /// The teams of a list that joins all teams the caller sees. A key that may not act at all is told so.
+    pub fn in_all<'a>(&'a self, teams: &'a [Team], act: TeamAct) -> Result<Vec<InTeam<'a>>, Error> {
+        match &self.who {
+            Who::Person(_) => Ok(teams.iter().filter_map(|team| self.in_team(team, act).ok()).collect()),
+            Who::TeamKey(_) | Who::KeyManager { .. } => {
+                let seen = teams.iter().filter(|team| self.standing_in(team).is_some());
+                seen.map(|team| self.in_team(team, act)).collect()
+            }
+        }
+    }
+
+    /// Whoever may do this to the organization. Keys that are no person's hold no organization role.
+    pub fn in_org(&self, act: OrgAct) -> Result<InOrg<'_>, Error> {
+        match &self.who {
+            Who::Person(person) if act.allowed_to(person.role) => Ok(InOrg { caller: self }),
+            Who::Person(person) => Err(Error::Forbidden(format!(
+                "the organization role {} does not include \"{}\"",
+                person.role.as_str(),
+                act.wording()
+            ))),
+            Who::TeamKey(_) | Who::KeyManager { .. } => Err(Error::Forbidden(format!(
+                "\"{}\" needs an organization role, and this key is no person's",
+                act.wording()
+            ))),
+        }
+    }
+
+    /// Like [`Caller::in_org`], about one of its teams: one the caller cannot see is not there.
+    pub fn in_org_about(&self, team: &Team, act: OrgAct) -> Result<InOrg<'_>, Error> {
+        self.standing_in(team).ok_or(Error::NotFound("team"))?;
+        self.in_org(act)
+    }
+
+    /// Like [`Caller::in_org`]; the person whom the row concerns may do it too.
+    pub fn in_org_or_self(&self, act: OrgAct, user_id: &str) -> Result<InOrg<'_>, Error> {
+        if self.is_person(user_id) { Ok(InOrg { caller: self }) } else { self.in_org(act) }
+    }
+
+    /// Any person of the organization. A team key is no member of it.
+    pub fn as_member(&self) -> Result<(InOrg<'_>, &Person), Error> {
+        match &self.who {
+            Who::Person(person) => Ok((InOrg { caller: self }, person)),
+            Who::TeamKey(_) | Who::KeyManager { .. } => {
+                Err(Error::Forbidden("this needs a personal key: a key that is no person's is no member".to_owned()))
+            }
+        }
+    }
+
+    /// The caller's own organization, as everyone with a key may know it.
+    pub fn own_org(&self) -> InOrg<'_> {
+        InOrg { caller: self }
+    }
+
+    /// Whether a key of this category may be made by this caller; for a team key, in that team.
+    ///
+    /// No key makes one that reaches further than itself: a key manager makes team keys alone, a team key makes none,
+    /// and only an organization admin in person makes a key manager.
+    pub fn may_create_key<'a>(&'a self, category: Category, team: Option<&'a Team>) -> Result<InOrg<'a>, Error> {
+        match (category, team) {
+            (Category::Personal, _) => self.as_member().map(|(proof, _)| proof),
+            (Category::ManageApiKeys, _) => self.in_org(OrgAct::ManageMembers),
+            (Category::Team(_), Some(team)) => {
+                self.in_team(team, TeamAct::CreateApiKeys).map(|_| InOrg { caller: self })
+            }
+            (Category::Team(_), None) => Err(Error::NotFound("team")),
+        }
+    }
+
+    /// Whether the caller may change this environment of the team: deploy into it, promote, scale, configure.
+    ///
+    /// Reads, logs, metrics and inference stay open whatever this says.
+    pub fn may_change(
+        &self,
+        team: &Team,
+        environment: &EnvironmentName,
+        restriction: Option<&Restriction>,
+    ) -> Result<(), Error> {
+        let proof = self.in_team(team, TeamAct::Deploy)?;
+        let Some(restriction) = restriction else { return Ok(()) };
+        let granted = match &proof.caller.who {
+            Who::Person(person) => {
+                self.standing_in(team) == Some(Standing::Admin) || restriction.users.contains(&person.user_id)
+            }
+            Who::TeamKey(key) => restriction.api_key_prefixes.contains(&key.prefix),
+            Who::KeyManager { .. } => false,
+        };
+        if granted {
+            return Ok(());
+        }
+        Err(Error::Forbidden(format!(
+            "the environment \"{}\" of team \"{}\" is restricted and you are not on its list: ask a team admin",
+            environment.as_str(),
+            team.name
+        )))
+    }
+
+    pub fn is_person(&self, user_id: &str) -> bool {
+        matches!(&self.who, Who::Person(person) if person.user_id.as_str() == user_id)
+    }
+
+    /// The prefix of the key that was sent.
+    pub fn prefix(&self) -> &str {
+        match &self.who {
+            Who::Person(person) => &person.prefix,
+            Who::TeamKey(key) => &key.prefix,
+            Who::KeyManager { prefix } => prefix,
+        }
+    }
+
+    fn allowed<'a>(
+        &'a self,
+        team: &'a Team,
+        standing: Standing,
+        allowed: bool,
+        act: TeamAct,
+    ) -> Result<InTeam<'a>, Error> {
+        if allowed { Ok(InTeam { caller: self, team }) } else { Err(refusal(standing, act)) }
+    }
+}
+
+impl Person {
+    pub fn explicit_role_in(&self, team_id: &TeamId) -> Option<TeamRole> {
+        self.teams.iter().find(|(id, _)| id == team_id).map(|(_, role)| *role)
+    }
+}
+
+fn refusal(standing: Standing, act: TeamAct) -> Error {
+    let what = match standing {
+        Standing::Admin | Standing::Member => "the team role",
+        Standing::ManageAll | Standing::Invoke | Standing::ExportMetrics | Standing::ManageApiKeys => {
+            "a key of category"
+        }
+    };
+    Error::Forbidden(format!("{what} {} does not include \"{}\"", standing.as_str(), act.wording()))
+}
+
+/// The answer to "may this subject do this here, and why": decided by the same functions that enforce.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    pub allowed: bool,
+    pub because: Vec<String>,
+}
+
+/// What can be asked about.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    Org(OrgAct),
+    Team(&'a Team, TeamAct),
+    ChangeEnvironment(&'a Team, &'a EnvironmentName, Option<&'a Restriction>),
+}
+
+impl Caller {
+    pub fn explain(&self, question: Question<'_>) -> Explanation {
+        let (decision, mut because) = match question {
+            Question::Org(act) => (self.in_org(act).map(drop), vec![self.org_sentence()]),
+            Question::Team(team, act) => (self.in_team(team, act).map(drop), vec![self.team_sentence(team)]),
+            Question::ChangeEnvironment(team, environment, restriction) => (
+                self.may_change(team, environment, restriction),
+                vec![self.team_sentence(team), restriction_sentence(team, environment, restriction)],
+            ),
+        };
+        let granted = match question {
+            Question::Org(act) => format!("that includes \"{}\"", act.wording()),
+            Question::Team(_, act) => format!("that includes \"{}\"", act.wording()),
+            Question::ChangeEnvironment(..) => "so it may be changed".to_owned(),
+        };
+        because.push(decision.as_ref().err().map_or(granted, ToString::to_string));
+        Explanation { allowed: decision.is_ok(), because }
+    }
+
+    fn org_sentence(&self) -> String {
+        match &self.who {
+            Who::Person(person) => format!("the organization role is {}", person.role.as_str()),
+            Who::TeamKey(_) => "a team API key holds no organization role".to_owned(),
+            Who::KeyManager { .. } => "a key-managing key holds no organization role".to_owned(),
+        }
+    }
+
+    fn team_sentence(&self, team: &Team) -> String {
+        let name = &team.name;
+        match &self.who {
+            Who::Person(Person { role: OrgRole::Admin, .. }) => {
+                format!("an organization admin is an admin of every team of the organization, so also of \"{name}\"")
+            }
+            Who::Person(person) => match person.explicit_role_in(&team.id) {
+                Some(role) => format!("the team role in \"{name}\" is {}", role.as_str()),
+                None => format!("not a member of \"{name}\""),
+            },
+            Who::TeamKey(key) if key.team_id == team.id => {
+                format!("a key of \"{name}\" with category {}", key.category.standing().as_str())
+            }
+            Who::TeamKey(_) => format!("a key of another team than \"{name}\""),
+            Who::KeyManager { .. } => "a key that manages the team keys of its organization".to_owned(),
+        }
+    }
+}
+
+fn restriction_sentence(team: &Team, environment: &EnvironmentName, restriction: Option<&Restriction>) -> String {
+    let state = if restriction.is_some() { "restricted" } else { "not restricted" };
+    format!("the environment \"{}\" of \"{}\" is {state}", environment.as_str(), team.name)
+}
+
+/// Whoever holds the host: it acts by the operator's socket or with no server running, never over the network.
+#[derive(Debug)]
+pub struct Operator(());
+
+impl Operator {
+    /// Made where the operator is known to be one: by the door of its socket, and by commands that hold the data directory's lock.
+    pub(crate) fn of_this_host() -> Operator {
+        Operator(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Secrets, sealed and opened.
+//!
+//! A value is sealed with XChaCha20-Poly1305 under the data key; its associated data binds organization, team, secret id,
+//! name and version, so that a sealed value moved to another row does not open. The data key is random, kept in the
+//! database wrapped by the master key; the master key is a file beside the database (0600) and never in it.
+//!
+//! Rolling one row back together with its version is not noticed: that would need a counter kept elsewhere.
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use zeroize::Zeroizing;
+
+use crate::model::{OrgId, SecretName, SecretValue, TeamId};
+
+const NONCE_BYTES: usize = 24;
+const WRAP_CONTEXT: &[&str] = &["guildhall data key", "1"];
+
+/// 32 bytes from the master key file.
+pub struct MasterKey(Zeroizing<[u8; 32]>);
+
+impl MasterKey {
+    pub fn generate(dice: &mut StdRng) -> MasterKey {
+        MasterKey(Zeroizing::new(dice.random()))
+    }
+
+    /// The file's text: 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<MasterKey> {
+        let text = text.trim();
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(MasterKey(key))
+    }
+
+    pub fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")
+    }
+
+    /// A new data key, wrapped for the database.
+    pub fn wrap_new_data_key(&self, dice: &mut StdRng) -> Vec<u8> {
+        let data_key = Zeroizing::new(dice.random::<[u8; 32]>());
+        seal(&self.0, dice, WRAP_CONTEXT, data_key.as_slice())
+    }
+
+    /// The data key, or nothing if this is not the master key that wrapped it.
+    pub fn unwrap(&self, wrapped: &[u8]) -> Option<Sealer> {
+        let data_key = open(&self.0, WRAP_CONTEXT, wrapped)?;
+        Some(Sealer { data_key: Zeroizing::new(data_key.as_slice().try_into().ok()?) })
+    }
+}
+
+/// Seals and opens values under the data key.
+pub struct Sealer {
+    data_key: Zeroizing<[u8; 32]>,
+}
+
+/// Which value this is: what is bound to the sealed text and must be the same when it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub org_id: &'a OrgId,
+    pub team_id: &'a TeamId,
+    pub secret_id: &'a str,
+    pub name: &'a SecretName,
+    pub version: i64,
+}
+
+impl Sealer {
+    pub fn seal(&self, dice: &mut StdRng, place: Place<'_>, value: &SecretValue) -> Vec<u8> {
+        let version = place.version.to_string();
+        seal(&self.data_key, dice, &place.context(&version), value.expose().as_bytes())
+    }
+
+    pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Option<SecretValue> {
+        let version = place.version.to_string();
+        let value = open(&self.data_key, &place.context(&version), sealed)?;
+        SecretValue::parse(std::str::from_utf8(&value).ok()?.to_owned()).ok()
+    }
+}
+
+impl<'a> Place<'a> {
+    fn context(&self, version: &'a str) -> [&'a str; 7] {
+        let name = self.name.as_str();
+        ["guildhall secret", "1", self.org_id.as_str(), self.team_id.as_str(), self.secret_id, name, version]
+    }
+}
+
+fn seal(key: &[u8; 32], dice: &mut StdRng, context: &[&str], plain: &[u8]) -> Vec<u8> {
+    let nonce: [u8; NONCE_BYTES] = dice.random();
+    let payload = Payload { msg: plain, aad: &associated_data(context) };
+    let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).expect("values are far below the cipher's limit");
+    [nonce.as_slice(), &sealed].concat()
+}
+
+fn open(key: &[u8; 32], context: &[&str], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+    let payload = Payload { msg: sealed, aad: &associated_data(context) };
+    cipher(key).decrypt(&XNonce::from(*nonce), payload).ok().map(Zeroizing::new)
+}
+
+fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new(&Key::from(*key))
+}
+
+/// Each part behind its length: no two contexts run together into the same bytes.
+fn associated_data(context: &[&str]) -> Vec<u8> {
+    context.iter().flat_map(|part| (part.len() as u64).to_le_bytes().into_iter().chain(part.bytes())).collect()
+}

@@ -1,0 +1,109 @@
+//! Keys and links: made from given randomness, shown once, kept as a hash.
+//!
+//! An API key is `guild_<8>.<32><6>`: what stands before the first dot is its prefix, which names it in lists and logs;
+//! the last six characters are a checksum over all before them, so that a scanner knows a key without asking anyone and
+//! a mistyped one is refused before the database is read.
+
+use std::fmt;
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+const ALPHANUMERICS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const LOWER: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+const MARK: &str = "guild_";
+const PREFIX_CHARS: usize = 8;
+const SECRET_CHARS: usize = 32;
+const CHECKSUM_CHARS: usize = 6;
+const ID_CHARS: usize = 10;
+const LINK_CHARS: usize = 43;
+
+/// SHA-256 of a token: what the database holds. The token has 190 bits of chance, so one pass is enough.
+pub type TokenHash = [u8; 32];
+
+/// A new key, before it is shown. It has no `Debug` that shows it.
+pub struct PlainKey(Zeroizing<String>);
+
+impl PlainKey {
+    pub fn generate(dice: &mut StdRng) -> PlainKey {
+        let body =
+            format!("{MARK}{}.{}", draw(dice, ALPHANUMERICS, PREFIX_CHARS), draw(dice, ALPHANUMERICS, SECRET_CHARS));
+        let checksum = checksum(&body);
+        PlainKey(Zeroizing::new(body + &checksum))
+    }
+
+    /// A well-formed key, or nothing: no such text was ever made here.
+    pub fn parse(text: &str) -> Option<PlainKey> {
+        let body = text.len().checked_sub(CHECKSUM_CHARS).and_then(|at| text.get(..at))?;
+        let (prefix, secret) = body.strip_prefix(MARK)?.split_once('.')?;
+        let well_formed = prefix.len() == PREFIX_CHARS
+            && secret.len() == SECRET_CHARS
+            && prefix.bytes().chain(secret.bytes()).all(|b| b.is_ascii_alphanumeric())
+            && text[body.len()..] == checksum(body);
+        well_formed.then(|| PlainKey(Zeroizing::new(text.to_owned())))
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.0[..MARK.len() + PREFIX_CHARS]
+    }
+
+    pub fn hash(&self) -> TokenHash {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// The whole key, for the one reply that shows it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PlainKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlainKey({}…)", self.prefix())
+    }
+}
+
+/// The secret part of an invitation's link.
+pub struct LinkToken(Zeroizing<String>);
+
+impl LinkToken {
+    pub fn generate(dice: &mut StdRng) -> LinkToken {
+        LinkToken(Zeroizing::new(draw(dice, ALPHANUMERICS, LINK_CHARS)))
+    }
+
+    pub fn hash(&self) -> TokenHash {
+        link_hash(&self.0)
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The hash under which a link of any text would be kept.
+pub fn link_hash(text: &str) -> TokenHash {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// A new id.
+pub fn id(dice: &mut StdRng) -> String {
+    draw(dice, LOWER, ID_CHARS)
+}
+
+fn draw(dice: &mut StdRng, from: &[u8], count: usize) -> String {
+    (0..count).map(|_| char::from(from[dice.random_range(0..from.len())])).collect()
+}
+
+/// CRC-32 in base 62. It guards against slips, not against forgery: that is the hash's duty.
+fn checksum(body: &str) -> String {
+    let mut rest = crc32fast::hash(body.as_bytes()) as usize;
+    let mut digits = [b'0'; CHECKSUM_CHARS];
+    for digit in digits.iter_mut().rev() {
+        *digit = ALPHANUMERICS[rest % ALPHANUMERICS.len()];
+        rest /= ALPHANUMERICS.len();
+    }
+    digits.iter().map(|&b| char::from(b)).collect()
+}

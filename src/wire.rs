@@ -1,0 +1,102 @@
+//! Every JSON shape, in and out. Baseten's names (SDK 0.13.1), and only here; what is ours stands in the README.
+//!
+//! Answers borrow what they show and serialize straight to bytes. Bodies whose shape is closed refuse a field they do
+//! not know and name it: a narrowing that nobody understood must never be taken for its absence.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+
+pub mod api_keys;
+pub mod audit_logs;
+pub mod billing;
+pub mod chains;
+pub mod environment_groups;
+pub mod instance_types;
+pub mod invitations;
+pub mod members;
+pub mod model_apis;
+pub mod models;
+pub mod organizations;
+pub mod permissions;
+pub mod secrets;
+pub mod teams;
+pub mod training_projects;
+pub mod users;
+
+/// Reads a body as a shape. JSON nested past 128 is refused by the parser.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|cause| {
+        let path = cause.path().to_string();
+        match path.as_str() {
+            "." => Error::Invalid(format!("the body cannot be read: {}", cause.inner())),
+            field => Error::Invalid(format!("`{field}` cannot be read: {}", cause.inner())),
+        }
+    })?;
+    reader.end().map_err(|cause| Error::Invalid(format!("the body goes on after its end: {cause}")))?;
+    Ok(parsed)
+}
+
+#[derive(Serialize)]
+pub struct Refusal {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+}
+
+impl Refusal {
+    pub fn new(error: &Error) -> Refusal {
+        let details = match error {
+            Error::Conflict(conflict) => conflict.details.clone(),
+            _ => None,
+        };
+        let retry_after = match error {
+            Error::RateLimited { retry_after_seconds } => Some(*retry_after_seconds),
+            _ => None,
+        };
+        Refusal { code: error.status().1, message: error.to_string(), details, retry_after }
+    }
+}
+
+/// What a delete answers: that it is gone.
+#[derive(Serialize)]
+pub struct Tombstone<'a> {
+    id: &'a str,
+    deleted: bool,
+}
+
+impl<'a> Tombstone<'a> {
+    pub fn of(id: &'a str) -> Tombstone<'a> {
+        Tombstone { id, deleted: true }
+    }
+}
+
+/// A list that is written row by row, each row while the database still holds it: `{"secrets":[…]}`.
+pub struct List {
+    body: Vec<u8>,
+    empty: bool,
+}
+
+impl List {
+    pub fn named(name: &str) -> List {
+        List { body: format!("{{\"{name}\":[").into_bytes(), empty: true }
+    }
+
+    pub fn push(&mut self, item: &impl Serialize) {
+        if !self.empty {
+            self.body.push(b',');
+        }
+        self.empty = false;
+        serde_json::to_writer(&mut self.body, item).expect("shapes of ours always serialize");
+    }
+
+    pub fn end(mut self) -> Vec<u8> {
+        self.body.extend_from_slice(b"]}");
+        self.body
+    }
+}

@@ -1,0 +1,1 @@
+//! Restricted environments on the wire.

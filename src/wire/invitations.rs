@@ -1,0 +1,1 @@
+//! Invitations on the wire.

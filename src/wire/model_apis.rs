@@ -1,0 +1,1 @@
+//! Model APIs on the wire.

@@ -1,0 +1,32 @@
+//! Organizations on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model;
+use crate::model::Time;
+
+#[derive(Serialize)]
+pub struct Organization<'a> {
+    org_id: &'a str,
+    name: &'a str,
+    created_at: Time,
+    teams_enabled: bool,
+}
+
+impl<'a> From<&'a model::Organization> for Organization<'a> {
+    fn from(organization: &'a model::Organization) -> Organization<'a> {
+        Organization {
+            org_id: organization.id.as_str(),
+            name: &organization.name,
+            created_at: organization.created_at,
+            teams_enabled: organization.teams_enabled,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateOrganization {
+    pub name: Option<String>,
+    pub teams_enabled: Option<bool>,
+}

@@ -1,0 +1,1 @@
+//! Training projects on the wire.

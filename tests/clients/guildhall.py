@@ -1,0 +1,212 @@
+"""A running Guildhall, and the people in it as the clients meet them.
+
+Whoever appears here carries Baseten's own SDK, unmodified: `api` is its generated client, `http` the
+httpx client underneath, for the few routes that are ours and the SDK does not know.
+"""
+
+import json
+import os
+import select
+import subprocess
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from baseten.client import ManagementClient
+from baseten.client.managementapi import CreateAPIKeyRequest, ResponseError
+
+BINARY = Path(os.environ.get("GUILDHALL_BIN", Path(__file__).parents[2] / "target/release/guildhall")).absolute()
+
+START_SECONDS_MAX = 30
+STOP_SECONDS_MAX = 15
+
+CODES = {
+    400: "VALIDATION_ERROR",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    501: "NOT_IMPLEMENTED",
+}
+
+
+class Guildhall:
+    """`guildhall demo` on a free port, with a data directory of its own."""
+
+    def __init__(self, data: Path):
+        self.data = data
+        self.process = subprocess.Popen(
+            [BINARY, "demo", "--listen", "127.0.0.1:0", "--data", data, "-o", "json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            announced = json.loads(self._first_line())
+            self.url = announced["url"]
+            self.organizations = {org["name"]: Organization(self, org) for org in announced["organizations"]}
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _first_line(self) -> str:
+        ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS_MAX)
+        line = self.process.stdout.readline() if ready else ""
+        assert line, f"no line from the server within {START_SECONDS_MAX} s; it left with {self.process.poll()}"
+        return line
+
+    def caller(self, api_key: str) -> "Caller":
+        return Caller(self.url, api_key)
+
+    def new_organization(self, name: str) -> "Caller":
+        """Its first admin. The command line makes it beside the running server."""
+        made = subprocess.run(
+            [BINARY, "organization", "create", name, "--email", "founder@elsewhere.example", "--name", "Founder"]
+            + ["--teams", "--data", self.data, "-o", "json"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS_MAX,
+        )
+        assert made.returncode == 0, made.stderr
+        return self.caller(json.loads(made.stdout)["api_key"])
+
+    def stop(self) -> None:
+        self.process.terminate()
+        rest, _ = self.process.communicate(timeout=STOP_SECONDS_MAX)
+        assert self.process.returncode == 0, "asked to stop, the server ends well"
+        assert rest == "", "with -o json stdout carries one line and nothing else"
+
+
+class Caller:
+    """Whoever holds this key."""
+
+    def __init__(self, url: str, api_key: str):
+        self.url = url
+        self.api_key = api_key
+        # A key's prefix is the text before its first dot.
+        self.prefix = api_key.split(".")[0]
+
+    @cached_property
+    def client(self) -> ManagementClient:
+        return ManagementClient(api_key=self.api_key, base_url_override=self.url)
+
+    @property
+    def api(self):
+        return self.client.api
+
+    @property
+    def http(self):
+        return self.client.http_client
+
+    def make_key(self, category: str, **fields) -> "Caller":
+        made = self.api.post_api_keys(request=CreateAPIKeyRequest(type=category, **fields))
+        return Caller(self.url, made.api_key)
+
+
+class Person(Caller):
+    def __init__(self, url: str, said: dict):
+        super().__init__(url, said["api_key"])
+        self.user_id, self.email, self.name, self.role = (said[k] for k in ("user_id", "email", "name", "role"))
+        self.teams = {team["team_id"]: team["role"] for team in said["teams"]}
+
+    def is_org_admin(self) -> bool:
+        return self.role == "ADMIN"
+
+    def leads(self, team: "Team") -> bool:
+        """By membership, not because an organization admin leads every team."""
+        return not self.is_org_admin() and self.teams.get(team.id) == "ADMIN"
+
+    def works_in(self, team: "Team") -> bool:
+        return not self.is_org_admin() and self.teams.get(team.id) == "MEMBER"
+
+    def is_strange_to(self, team: "Team") -> bool:
+        return not self.is_org_admin() and team.id not in self.teams
+
+
+class Team:
+    def __init__(self, url: str, said: dict):
+        self.id, self.name, self.default = said["team_id"], said["name"], said["default"]
+        self.keys = {key["type"]: Caller(url, key["api_key"]) for key in said["api_keys"]}
+
+
+class Organization:
+    """One organization of the demo.
+
+    The tests speak of `team`, one beside the default team, and of four people: `admin` of the
+    organization, `team_admin` and `member` of that team, and a `stranger` to it.
+    """
+
+    def __init__(self, guildhall: Guildhall, said: dict):
+        self.guildhall = guildhall
+        self.id, self.name = said["org_id"], said["name"]
+        self.people = [Person(guildhall.url, person) for person in said["people"]]
+        self.teams = [Team(guildhall.url, team) for team in said["teams"]]
+
+    @property
+    def default_team(self) -> Team:
+        return one(team for team in self.teams if team.default)
+
+    @cached_property
+    def team(self) -> Team:
+        def has_all(team: Team) -> bool:
+            tests = (Person.leads, Person.works_in, Person.is_strange_to)
+            return all(any(test(person, team) for person in self.people) for test in tests)
+
+        return first(team for team in self.teams if not team.default and has_all(team))
+
+    @property
+    def other_team(self) -> Team:
+        """Neither `team` nor the default team."""
+        return first(team for team in self.teams if not team.default and team is not self.team)
+
+    @property
+    def admin(self) -> Person:
+        return first(person for person in self.people if person.is_org_admin())
+
+    @property
+    def team_admin(self) -> Person:
+        return first(person for person in self.people if person.leads(self.team))
+
+    @property
+    def member(self) -> Person:
+        return first(person for person in self.people if person.works_in(self.team))
+
+    @property
+    def stranger(self) -> Person:
+        return first(person for person in self.people if person.is_strange_to(self.team))
+
+    def team_key(self, category: str, **fields) -> Caller:
+        """A new key of `team`."""
+        return self.admin.make_key(category, team_id=self.team.id, **fields)
+
+    def without_default_team(self) -> Person:
+        """The member, made a stranger to the default team if they were in it."""
+        membership = f"/v1/teams/{self.default_team.id}/members/{self.member.user_id}"
+        assert self.admin.http.delete(membership).status_code in (200, 404)
+        return self.member
+
+
+def refusal(status: int, call: Callable, **arguments) -> str:
+    """The message of a call that must fail with this status, in the shape that every error has."""
+    with pytest.raises(ResponseError) as caught:
+        call(**arguments)
+    assert caught.value.status_code == status, str(caught.value)
+    error = json.loads(caught.value.body)
+    assert error["code"] == CODES[status]
+    assert isinstance(error["message"], str) and error["message"]
+    return error["message"]
+
+
+def first(items):
+    found = next(iter(items), None)
+    assert found is not None, "the demo has one"
+    return found
+
+
+def one(items):
+    items = list(items)
+    assert len(items) == 1, items
+    return items[0]

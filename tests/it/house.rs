@@ -1,0 +1,80 @@
+//! A house of its own for each test: a data directory, an app, and requests that go the whole way through
+//! `http::answer` without a socket. Time and chance are the test's.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use guildhall::db::directory::Directory;
+use guildhall::db::{Db, Moment};
+use guildhall::http::{App, Door, Reply, Request, answer};
+use guildhall::model::Time;
+use serde_json::Value;
+
+/// When every house begins: 2026-11-01T00:00:00Z.
+pub const BEGIN: Time = Time(1_793_491_200_000);
+
+pub struct House {
+    pub app: Arc<App>,
+    pub now: Cell<Time>,
+    draws: Cell<u64>,
+    runtime: tokio::runtime::Runtime,
+    _data: tempfile::TempDir,
+}
+
+/// A reply, read.
+#[derive(Debug)]
+pub struct Answered {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl House {
+    pub fn empty() -> House {
+        let data = tempfile::tempdir().expect("a directory for the test");
+        let directory = Directory::take(data.path()).expect("nobody else holds it");
+        let db = Db::open(directory, Moment { now: BEGIN, seed: [7; 32] }).expect("it opens");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        House { app: Arc::new(App { db }), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, _data: data }
+    }
+
+    pub fn moment(&self) -> Moment {
+        let draw = self.draws.get() + 1;
+        self.draws.set(draw);
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&draw.to_le_bytes());
+        Moment { now: self.now.get(), seed }
+    }
+
+    /// Sends a request as whoever has this key. `target` is a path with its query, not encoded.
+    pub fn send(&self, key: Option<&str>, method: &str, target: &str, body: Option<Value>) -> Answered {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.send_bytes(key, method, target, body.into_bytes())
+    }
+
+    pub fn send_bytes(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Answered {
+        let reply = self.reply(key, method, target, body);
+        let body = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+        Answered { status: reply.status, body }
+    }
+
+    pub fn reply(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Reply {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let pair = |pair: &str| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let Moment { now, seed } = self.moment();
+        let request = Request {
+            method: method.to_owned(),
+            host: "localhost:8000".to_owned(),
+            path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
+            query: query.split('&').filter_map(pair).collect(),
+            authorization: key.map(|key| format!("Bearer {key}")),
+            user_agent: None,
+            content_type: Some("application/json".to_owned()),
+            body: Bytes::from(body),
+            from: Door::Network,
+            at: now,
+            seed,
+        };
+        self.runtime.block_on(answer(&self.app, request))
+    }
+}

@@ -1,0 +1,3 @@
+//! The tests of the house, one file a question.
+
+mod house;
