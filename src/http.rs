@@ -24,11 +24,13 @@ pub mod chains;
 pub mod environment_groups;
 pub mod fixtures;
 pub mod health;
+pub mod installation;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;
 pub mod model_apis;
 pub mod models;
+pub mod operator;
 pub mod organizations;
 pub mod permissions;
 pub mod routes;
@@ -42,6 +44,8 @@ use routes::{Answer, Split};
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Of a file of fixtures, which only the operator sends.
+pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
 
 /// What every request shares.
 pub struct App {
@@ -86,8 +90,12 @@ pub struct Ask<'r> {
 }
 
 /// How much of a body the route of this request takes, in bytes.
-pub fn body_bytes_max(_method: &str, _path: &[String]) -> usize {
-    BODY_BYTES_MAX
+pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (from, method, path.as_slice()) {
+        (Door::Operator, "POST", ["v1", "operator", "fixtures"]) => FIXTURES_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    }
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {

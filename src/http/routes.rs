@@ -7,7 +7,7 @@ use Answer::*;
 use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
-use crate::http::{Ask, Reply, Request, organizations, secrets, teams};
+use crate::http::{Ask, Reply, Request, fixtures, installation, organizations, secrets, teams};
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
 
@@ -112,6 +112,8 @@ pub const ROUTES: &[Route] = &[
     // the server itself
 
     // the operator
+    ours("POST",   "/v1/operator/installation",           Operator(installation::begin)),
+    ours("POST",   "/v1/operator/fixtures",               Operator(fixtures::load)),
 ];
 
 const fn on(method: &'static str, template: &'static str, answer: Answer) -> Route {
