@@ -13,6 +13,7 @@ pub mod audit_logs;
 pub mod billing;
 pub mod chains;
 pub mod environment_groups;
+pub mod fixtures;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;

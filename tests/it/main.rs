@@ -1,3 +1,5 @@
 //! The tests of the house, one file a question.
 
+mod cli;
+mod fixtures;
 mod house;
