@@ -35,7 +35,7 @@ impl House {
         let directory = Directory::take(data.path()).expect("nobody else holds it");
         let db = Db::open(directory, Moment { now: BEGIN, seed: [7; 32] }).expect("it opens");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        House { app: Arc::new(App { db }), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, _data: data }
+        House { app: Arc::new(App::new(db)), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, _data: data }
     }
 
     pub fn moment(&self) -> Moment {
