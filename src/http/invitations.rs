@@ -59,9 +59,11 @@ pub fn look(tx: &Tx, caller: Option<&Caller>, ask: &Ask) -> Result<Option<Work>,
             Ok(password.map(Work::Hash))
         }
         (Identity::Proven(_), _) => Ok(None),
-        (Identity::Unproven { user_id, password_hash }, Some(password)) => {
-            Ok(Some(Work::Verify { password, against: password_hash.map(str::to_owned), account: user_id.to_string() }))
-        }
+        (Identity::Unproven { user_id, password_hash }, Some(password)) => Ok(Some(Work::Verify {
+            password,
+            against: password_hash.map(str::to_owned),
+            account: format!("{user_id} of {}", offer.org_id()),
+        })),
         (Identity::Unproven { .. }, None) => Err(unproven()),
     }
 }

@@ -33,7 +33,8 @@ const WRONG_COUNT_FOR_SECONDS: i64 = 15 * 60;
 pub enum Work {
     /// A new password.
     Hash(Password),
-    /// A password said to be that of `account`; `None`: the account has none.
+    /// A password said to be the one of a stored hash; `None`: there is none. Wrong ones count against `account`: the person
+    /// and the organization that invites them, so that none locks them out of another.
     Verify { password: Password, against: Option<String>, account: String },
 }
 
