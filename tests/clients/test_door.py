@@ -28,7 +28,7 @@ def test_both_schemes_let_the_same_person_in(acme, scheme):
 @pytest.mark.parametrize("scheme", ["Bearer", "Api-Key"])
 def test_a_key_that_does_not_work_lets_nobody_in(acme, scheme):
     key = acme.admin.api_key
-    for wrong in (f"{key}x", key[:-1], key.split(".")[0], key.swapcase(), "guild_aaaaaaaa." + "a" * 38, "x", ""):
+    for wrong in (f"{key}x", key[:-1], key.split(".")[0], key.swapcase(), "guild_aaaaaaaa." + "a" * 38, "x"):
         api = with_authorization(acme, f"{scheme} {wrong}")
         refusal(401, api.get_users_me)
         refusal(401, api.get_teams_secrets, team_id=acme.team.id)
