@@ -32,7 +32,7 @@ pub struct UpdateOrganization {
 }
 
 /// An organization with its founder, as the operator asks for it.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FoundOrganization {
     pub name: String,
@@ -41,7 +41,7 @@ pub struct FoundOrganization {
     pub teams_enabled: Option<bool>,
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub struct FoundedOrganization<'a> {
     pub org_id: &'a str,
     pub user_id: &'a str,
