@@ -91,21 +91,32 @@ fn page(url: &str, path: &Path, keep: Keep, organizations: &[LoadedOrganization]
     let keys = fixtures::listing(organizations);
     let key = organizations.iter().flat_map(|organization| &organization.people).map(|person| &person.api_key).next();
     let key = key.expect("the demo has people");
-    // Truss takes a name where an address is meant to be local.
-    let truss_url = url.replace("127.0.0.1", "localhost");
     format!(
         "Guildhall is at {url}: {count} organizations to look around in. Ctrl-C ends it.\n{end}\n\n\
          These keys are shown this once.\n\n{keys}\
          Try\n\n\
          \x20 curl -H 'Authorization: Bearer {key}' {url}/v1/teams\n\n\
-         \x20 BASETEN_TRUSS_AUTH_REMOTE_URL={truss_url} \\\n\
-         \x20 BASETEN_TRUSS_AUTH_API_KEY={key} truss whoami\n\n\
+         {truss}\n\n\
          and from Python, with `pip install baseten`:\n\n\
          \x20 from baseten.client import ManagementClient\n\
          \x20 client = ManagementClient(api_key=\"{key}\", base_url_override=\"{url}\")\n\
          \x20 print(client.api.get_teams())",
         count = organizations.len(),
+        truss = truss(url, key),
     )
+}
+
+/// Truss knows one address that is not Baseten's own, and sends the key of any other to Baseten.
+fn truss(url: &str, key: &str) -> String {
+    if url.ends_with(":8000") {
+        format!(
+            "\x20 BASETEN_TRUSS_AUTH_REMOTE_URL=http://localhost:8000 \\\n\
+             \x20 BASETEN_TRUSS_AUTH_API_KEY={key} truss whoami"
+        )
+    } else {
+        "\x20 truss, once this listens on port 8000: told of any other, it sends REST calls with the key to Baseten"
+            .to_owned()
+    }
 }
 
 /// A directory that nobody else can enter, removed when it is dropped.

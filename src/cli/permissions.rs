@@ -18,7 +18,7 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     match options.format.output {
-        Output::Text => print(policy::tables_text().trim_end()),
+        Output::Text => print(policy::tables::as_text().trim_end()),
         Output::Json => {
             let tables = serde_json::to_string(&wire::permissions::tables());
             print(tables.expect("shapes of ours always serialize"))

@@ -412,7 +412,11 @@ fn a_demo_of_its_own_leaves_nothing() {
         let there = || std::fs::read_dir(place.0.path()).expect("there is a directory").count();
         assert_eq!(there(), 1);
         let done = demo.end(signal).well();
-        assert!(done.out.contains("truss whoami") && done.out.contains("ada@acme.example"), "{}", done.out);
+        assert!(
+            done.out.contains("truss, once this listens on port 8000") && done.out.contains("ada@acme.example"),
+            "{}",
+            done.out
+        );
         assert_eq!((there(), done.err.as_str()), (0, ""));
     }
 }
