@@ -1,5 +1,6 @@
 //! Do people, members and invitations follow the rules?
 
+use guildhall::db::invitations::{self, Identity};
 use guildhall::model::Time;
 use guildhall::token::PlainKey;
 use rand::SeedableRng as _;
@@ -160,7 +161,7 @@ fn contents(house: &House) -> Vec<String> {
     let mut contents = Vec::new();
     for table in tables {
         let mut rows = sql.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        let columns: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = rows.column_names().map(str::to_owned).collect();
         let mut rows = rows.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             for (at, column) in columns.iter().enumerate().filter(|(_, column)| *column != "last_used_at") {
@@ -263,8 +264,8 @@ fn an_address_is_found_as_normalized_and_nothing_else_is() {
     Org::new(&house, "other", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
     let found = |email: &str| ids(&acme.get(&mia, &format!("/v1/users?email={email}")).ok(), "user_id");
-    assert_eq!(found("mia@people.example"), [mia.id.clone()]);
-    assert_eq!(found("MIA@People.EXAMPLE"), [mia.id.clone()]);
+    assert_eq!(found("mia@people.example"), [mia.id.as_str()]);
+    assert_eq!(found("MIA@People.EXAMPLE"), [mia.id.as_str()]);
     for unknown in ["", "mia", "mia@", "m%@people.example", "mıa@people.example", "founder@other.example"] {
         assert_eq!(found(unknown), [""; 0], "{unknown}");
     }
@@ -958,6 +959,13 @@ fn a_link_that_does_not_work_is_not_there_whatever_the_reason() {
     acme.delete(&acme.founder, &format!("/v1/users/{}", eve.id)).ok();
     assert_eq!(try_it(&of_removed), nonsense);
 
+    let other = Org::new(&house, "other", Teams::On);
+    let kim = other.person("kim", "MEMBER", json!([]));
+    let (_, of_member) = acme.invite("kim@people.example", "MEMBER", json!([]));
+    house.sql().execute("INSERT INTO org_member VALUES (?, ?, 'MEMBER', 0)", (&acme.id, &kim.id)).unwrap();
+    let proven = || accept(&house, Some(&kim.key), &of_member, json!({}));
+    assert_eq!(refused_untouched(&house, 404, "NOT_FOUND", proven), nonsense);
+
     let (_, expired) = acme.invite("expired@people.example", "MEMBER", json!([]));
     house.now.set(Time(house.now.get().0 + 7 * DAY * 1000));
     assert_eq!(try_it(&expired), nonsense);
@@ -988,6 +996,27 @@ fn the_link_alone_never_acts_as_somebody_who_exists() {
     refused_untouched(&house, 403, "FORBIDDEN", || accept(&house, None, &token, guess));
     let accepted = accept(&house, Some(&keyless.key), &token, json!({})).ok();
     assert_eq!(accepted["user"]["user_id"], keyless.id);
+}
+
+#[test]
+fn a_password_that_was_changed_since_it_was_verified_proves_nothing() {
+    let house = House::empty();
+    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let (_, token) = other.invite("mia@people.example", "MEMBER", json!([]));
+    accept(&house, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    let (_, token) = acme.invite("mia@people.example", "MEMBER", json!([]));
+    let stored: String = house
+        .sql()
+        .query_row("SELECT password_hash FROM user WHERE email = 'mia@people.example'", [], |row| row.get(0))
+        .unwrap();
+    let proves = |verified: &str| {
+        house.app.db.read(house.moment(), |tx| {
+            let offer = invitations::open(tx, &token)?;
+            Ok(matches!(offer.identify(None, Some(verified))?, Identity::Proven(_)))
+        })
+    };
+    assert!(proves(&stored).unwrap());
+    assert!(!proves(&stored.replace("t=2", "t=3")).unwrap());
 }
 
 #[test]
