@@ -7,32 +7,20 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
+use crate::db::invitations::{self, Place};
 use crate::db::teams::{self, DefaultTeam};
-use crate::db::{
-    Tx, api_keys, chains, environment_groups, members, models, organizations, secrets, training_projects, users,
-};
+use crate::db::{Tx, api_keys, chains, environment_groups, members, models, secrets, training_projects, users};
 use crate::error::Error;
 use crate::model::{
     Email, EnvironmentName, Icon, Organization, PersonName, ResourceName, SecretName, SecretValue, Team, TeamName,
     User, UserId,
 };
 use crate::policy::{Operator, OrgRole, Restriction, TeamRole};
-use crate::token::{LinkToken, PlainKey};
+use crate::token::PlainKey;
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
-/// An invitation is good for this long (decision 8).
-const INVITATION_SECONDS: i64 = 7 * SECONDS_A_DAY;
 
-/// An organization with its default team. It leaves an audit entry of its own.
-pub fn organization(
-    tx: &Tx,
-    operator: &Operator,
-    name: &TeamName,
-    teams_enabled: bool,
-) -> Result<(Organization, Team), Error> {
-    organizations::create(tx, operator, name, teams_enabled)
-}
-
+/// A team beside the default team.
 pub fn team(
     tx: &Tx,
     _: &Operator,
@@ -48,20 +36,7 @@ pub fn team(
 
 /// Gives the default team, which comes with its organization, the name and the icon of the fixture.
 pub fn default_team(tx: &Tx, _: &Operator, team: &Team, name: &TeamName, icon: Option<&Icon>) -> Result<Team, Error> {
-    tx.sql
-        .prepare_cached(
-            "UPDATE team
-             SET name = :name, name_key = :name_key, icon = :icon
-             WHERE org_id = :org_id AND id = :id",
-        )?
-        .execute(named_params! {
-            ":name": name.as_str(),
-            ":name_key": name.key(),
-            ":icon": icon.map(Icon::as_str),
-            ":org_id": team.org_id,
-            ":id": team.id,
-        })?;
-    teams::find(tx, team.id.as_str())
+    teams::write(tx, &team.org_id, team, name, icon.map(Icon::as_str))
 }
 
 /// Makes a person a member of the organization. Whoever is known by the address already keeps their name.
@@ -154,38 +129,12 @@ pub fn invitation(
     tx: &Tx,
     _: &Operator,
     organization: &Organization,
+    inviter: &UserId,
     email: &Email,
     role: OrgRole,
-    teams: &[(Team, TeamRole)],
-    invited_by: &UserId,
+    places: &[Place],
 ) -> Result<(), Error> {
-    let id = tx.id();
-    let link = LinkToken::generate(&mut tx.dice());
-    tx.sql
-        .prepare_cached(
-            "INSERT INTO invitation (id, org_id, email, role, token_hash, invited_by, created_at, expires_at)
-             VALUES (:id, :org_id, :email, :role, :token_hash, :invited_by, :now, :expires_at)",
-        )?
-        .execute(named_params! {
-            ":id": id,
-            ":org_id": organization.id,
-            ":email": email.as_str(),
-            ":role": role.as_str(),
-            ":token_hash": link.hash(),
-            ":invited_by": invited_by,
-            ":now": tx.now,
-            ":expires_at": tx.now.plus_seconds(INVITATION_SECONDS),
-        })?;
-    let mut into = tx.sql.prepare_cached(
-        "INSERT INTO invitation_team (invitation_id, org_id, team_id, role)
-         VALUES (:invitation_id, :org_id, :team_id, :role)",
-    )?;
-    for (team, role) in teams {
-        into.execute(named_params! {
-            ":invitation_id": id, ":org_id": organization.id, ":team_id": team.id, ":role": role.as_str(),
-        })?;
-    }
-    Ok(())
+    invitations::insert(tx, &organization.id, inviter, email, role, places).map(drop)
 }
 
 /// What one resource used on each of some days.

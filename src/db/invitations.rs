@@ -116,6 +116,21 @@ pub fn create(
         return Err(Error::conflict(format!("{} is a member of the organization already", email.as_str())));
     }
     revoke_open(tx, org, email)?;
+    let (id, link) = insert(tx, org.org_id(), &inviter.user_id, email, role, places)?;
+    let data = json!({ "invited_user_email": email.as_str(), "role_name": role.as_str() });
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, Event::new("USER_INVITED", data))?;
+    Ok((find(tx, org, &id)?, link))
+}
+
+/// An invitation of an address that has no open one. Answers its id, and the link, which nobody can show again.
+pub(super) fn insert(
+    tx: &Tx,
+    org_id: &OrgId,
+    inviter: &UserId,
+    email: &Email,
+    role: OrgRole,
+    places: &[Place],
+) -> Result<(String, LinkToken), Error> {
     let (id, link) = (tx.id(), LinkToken::generate(&mut tx.dice()));
     tx.sql
         .prepare_cached(
@@ -124,11 +139,11 @@ pub fn create(
         )?
         .execute(named_params! {
             ":id": id,
-            ":org_id": org.org_id(),
+            ":org_id": org_id,
             ":email": email.as_str(),
             ":role": role.as_str(),
             ":token_hash": link.hash(),
-            ":invited_by": inviter.user_id,
+            ":invited_by": inviter,
             ":now": tx.now,
             ":expires_at": tx.now.plus_seconds(VALID_FOR_SECONDS),
         })?;
@@ -138,12 +153,10 @@ pub fn create(
     )?;
     for Place { team, role } in places {
         insert.execute(named_params! {
-            ":id": id, ":org_id": org.org_id(), ":team_id": team.id, ":role": role.as_str(),
+            ":id": id, ":org_id": org_id, ":team_id": team.id, ":role": role.as_str(),
         })?;
     }
-    let data = json!({ "invited_user_email": email.as_str(), "role_name": role.as_str() });
-    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, Event::new("USER_INVITED", data))?;
-    Ok((find(tx, org, &id)?, link))
+    Ok((id, link))
 }
 
 /// Makes a new link for an invitation that is still open or has expired; the old one is dead. From now on it stands on

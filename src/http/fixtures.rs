@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::db::Tx;
 use crate::db::api_keys::{NewKey, Owner};
 use crate::db::fixtures::{self, Resource};
+use crate::db::invitations::Place;
+use crate::db::{Tx, organizations};
 use crate::error::Error;
 use crate::http::{Ask, Reply};
 use crate::model::{KeyName, Organization, Team, TeamName, UserId};
@@ -33,7 +34,7 @@ pub fn load(tx: &Tx, operator: &Operator, ask: &Ask) -> Result<Reply, Error> {
 
 fn organization(tx: &Tx, operator: &Operator, within: String, fixture: &Fixture) -> Result<LoadedOrganization, Error> {
     let asked = &fixture.organization;
-    let made = fixtures::organization(tx, operator, &asked.name, asked.teams_enabled);
+    let made = organizations::create(tx, operator, &asked.name, asked.teams_enabled);
     let (organization, default_team) = made.map_err(at(format!("{within}organization.name")))?;
     let mut loading =
         Loading { tx, operator, within, organization, default_team, teams: BTreeMap::new(), people: BTreeMap::new() };
@@ -213,12 +214,13 @@ impl Loading<'_> {
             }
             once.see(invitation.email.as_str(), || format!("{place}.email"))?;
             let teams = self.teams_named(&place, &invitation.teams)?;
+            let places: Vec<Place> = teams.into_iter().map(|(team, role)| Place { team, role }).collect();
             let inviter = self.people.get(invitation.invited_by.as_str());
             let inviter = inviter.filter(|person| person.role == OrgRole::Admin).ok_or_else(|| {
                 Error::field(&format!("{place}.invited_by"), "names no organization admin of this fixture")
             })?;
-            let (email, role) = (&invitation.email, invitation.role);
-            fixtures::invitation(self.tx, self.operator, &self.organization, email, role, &teams, &inviter.user_id)?;
+            let (inviter, email, role) = (&inviter.user_id, &invitation.email, invitation.role);
+            fixtures::invitation(self.tx, self.operator, &self.organization, inviter, email, role, &places)?;
         }
         Ok(())
     }
