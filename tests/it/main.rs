@@ -1,3 +1,4 @@
 //! The tests of the house, one file a question.
 
 mod house;
+mod openapi;
