@@ -9,7 +9,8 @@ use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::{
-    Ask, Door, Reply, Request, fixtures, installation, invitations, members, organizations, secrets, teams, users,
+    Ask, Door, Reply, Request, fixtures, installation, invitations, members, openapi, organizations, secrets, teams,
+    users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -140,6 +141,7 @@ pub const ROUTES: &[Route] = &[
     // permissions
 
     // the server itself
+    ours("GET",    "/openapi.json",                       Open(openapi::show)),
 
     // the operator
     ours("POST",   "/v1/operator/installation",           Operator(installation::begin)),

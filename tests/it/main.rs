@@ -3,4 +3,5 @@
 mod cli;
 mod fixtures;
 mod house;
+mod openapi;
 mod people;
