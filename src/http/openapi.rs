@@ -222,6 +222,7 @@ fn needs(answer: &Answer) -> String {
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
         Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
+        Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),
         Answer::Unserved => "Not served here.".to_owned(),
     }
