@@ -2,6 +2,7 @@
 
 mod cli;
 mod crash;
+mod door;
 mod fixtures;
 mod freshness;
 mod house;
