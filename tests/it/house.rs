@@ -2,6 +2,7 @@
 //! `http::answer` without a socket. Time and chance are the test's.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ pub struct House {
     pub now: Cell<Time>,
     draws: Cell<u64>,
     runtime: tokio::runtime::Runtime,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 /// A reply, read.
@@ -31,11 +32,26 @@ pub struct Answered {
 
 impl House {
     pub fn empty() -> House {
-        let data = tempfile::tempdir().expect("a directory for the test");
+        House::at(tempfile::tempdir().expect("a directory for the test"))
+    }
+
+    /// A house on what stands in this directory.
+    pub fn at(data: tempfile::TempDir) -> House {
         let directory = Directory::take(data.path()).expect("nobody else holds it");
         let db = Db::open(directory, Moment { now: BEGIN, seed: [7; 32] }).expect("it opens");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        House { app: Arc::new(App { db }), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, _data: data }
+        House { app: Arc::new(App { db }), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, data }
+    }
+
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Closes the database and leaves what it wrote.
+    pub fn shut(self) -> tempfile::TempDir {
+        let House { app, data, .. } = self;
+        drop(Arc::into_inner(app).expect("no request is under way"));
+        data
     }
 
     pub fn moment(&self) -> Moment {
@@ -59,10 +75,18 @@ impl House {
     }
 
     pub fn reply(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Reply {
+        self.answer(self.request(key, method, target, body))
+    }
+
+    pub fn answer(&self, request: Request) -> Reply {
+        self.runtime.block_on(answer(&self.app, request))
+    }
+
+    pub fn request(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Request {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pair = |pair: &str| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
         let Moment { now, seed } = self.moment();
-        let request = Request {
+        Request {
             method: method.to_owned(),
             host: "localhost:8000".to_owned(),
             path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
@@ -74,7 +98,6 @@ impl House {
             from: Door::Network,
             at: now,
             seed,
-        };
-        self.runtime.block_on(answer(&self.app, request))
+        }
     }
 }

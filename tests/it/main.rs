@@ -1,3 +1,8 @@
 //! The tests of the house, one file a question.
 
+mod documents;
 mod house;
+mod matrix;
+mod schema;
+mod seed;
+mod tidy;
