@@ -3,6 +3,7 @@
 mod documents;
 mod house;
 mod matrix;
+mod rules;
 mod schema;
 mod seed;
 mod tidy;

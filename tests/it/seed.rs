@@ -8,6 +8,7 @@
 //!          empty            nobody, and nothing in it
 //!          no team          ada and grace (organization admins), lone
 //! globex   globexhome (default), abroad (fern member); fay its only admin, fred in no team
+//! solo     solohome (default), teams off; sol and sal admins, sam member
 //! ```
 
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ impl World {
         let mut seed = Seed::on(house.data());
         acme(&mut seed);
         globex(&mut seed);
+        solo(&mut seed);
         seed.keys.insert("bad", PlainKey::generate(&mut seed.dice)); // well-formed, and nobody's
         let keys = Keys(seed.keys);
         drop(seed.sql);
@@ -125,6 +127,17 @@ fn globex(seed: &mut Seed) {
     seed.key("abroad-manage-all", "globex", "WORKSPACE_MANAGE_ALL", Some("abroad"));
     seed.key("abroad-spare", "globex", "WORKSPACE_INVOKE", Some("abroad"));
     seed.invitation("globex", "theirs", "theirs@globex.example", "linkoftheirs", "fay", &[]);
+}
+
+fn solo(seed: &mut Seed) {
+    seed.organization("solo", "Solo", "solohome");
+    seed.run("UPDATE organization SET teams_enabled = 0 WHERE id = 'solo'");
+    for user in ["sol", "sal"] {
+        seed.person("solo", user, "ADMIN");
+    }
+    seed.person("solo", "sam", "MEMBER");
+    seed.member("solo", "solohome", "sam", "MEMBER");
+    seed.belongings("solo", "solohome");
 }
 
 /// Writes rows. Ids are what the rows are called.
