@@ -29,6 +29,7 @@ pub mod invitations;
 pub mod members;
 pub mod model_apis;
 pub mod models;
+pub mod openapi;
 pub mod organizations;
 pub mod permissions;
 pub mod routes;
@@ -246,7 +247,11 @@ impl Reply {
     }
 
     pub fn list(list: wire::List) -> Reply {
-        Reply { status: 200, content_type: "application/json", headers: Vec::new(), body: list.end() }
+        Reply::bytes("application/json", list.end())
+    }
+
+    pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Reply {
+        Reply { status: 200, content_type, headers: Vec::new(), body }
     }
 
     fn json(status: u16, body: &impl Serialize) -> Reply {

@@ -1,17 +1,18 @@
 //! Load: connections that each send a request, wait for its answer, and send the next.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::seed::World;
 use crate::server::Server;
@@ -93,26 +94,12 @@ impl Measured {
 pub fn run(server: &Server, load: &Load, connections: usize, length: Duration) -> Measured {
     let before = server.cpu_micros();
     let begun = Instant::now();
-    let threads: Vec<JoinHandle<Vec<u32>>> = (0..THREADS.min(connections))
+    let threads = THREADS.min(connections);
+    let threads: Vec<JoinHandle<Vec<u32>>> = (0..threads)
         .map(|thread| {
             let (addr, requests) = (server.addr, Arc::clone(&load.requests));
-            let mine = connections / THREADS.min(connections);
-            std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, async move {
-                    let clients = (0..mine).map(|client| {
-                        let dice = StdRng::seed_from_u64((thread * 1000 + client) as u64);
-                        tokio::task::spawn_local(converse(addr, Arc::clone(&requests), dice, begun + length))
-                    });
-                    let clients: Vec<_> = clients.collect();
-                    let mut micros = Vec::new();
-                    for client in clients {
-                        micros.extend(client.await.expect("a client does not panic"));
-                    }
-                    micros
-                })
-            })
+            let dice = StdRng::seed_from_u64(thread as u64);
+            std::thread::spawn(move || converse(addr, &requests, connections / threads, dice, begun + length))
         })
         .collect();
     let mut micros: Vec<u32> = threads.into_iter().flat_map(|t| t.join().expect("a thread does not panic")).collect();
@@ -129,37 +116,69 @@ pub fn run(server: &Server, load: &Load, connections: usize, length: Duration) -
     }
 }
 
-/// One connection's life; how long each answer took, in microseconds.
-async fn converse(addr: std::net::SocketAddr, requests: Arc<Vec<Vec<u8>>>, mut dice: StdRng, end: Instant) -> Vec<u32> {
-    let mut socket = TcpStream::connect(addr).await.expect("the server listens");
-    socket.set_nodelay(true).expect("a socket can be made undelayed");
+/// One connection and the answer it waits for.
+struct Client {
+    socket: TcpStream,
+    sent: Instant,
+    buffer: Vec<u8>,
+    have: usize,
+}
+
+impl Client {
+    fn ask(&mut self, request: &[u8]) {
+        self.sent = Instant::now();
+        self.have = 0;
+        self.socket.write_all(request).expect("a request is small enough to be taken at once");
+    }
+
+    /// Reads what is there; whether the answer is whole, and a success.
+    fn hear(&mut self) -> bool {
+        match self.socket.read(&mut self.buffer[self.have..]) {
+            Ok(0) => panic!("the server hung up"),
+            Ok(got) => self.have += got,
+            Err(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => return false,
+            Err(cause) => panic!("the server broke off: {cause}"),
+        }
+        whole(&self.buffer[..self.have])
+    }
+}
+
+/// A thread's connections, as light as can be: what the load costs is taken from the server on a machine of few cores.
+/// Answers how long each request took, in microseconds.
+fn converse(addr: SocketAddr, requests: &[Vec<u8>], connections: usize, mut dice: StdRng, end: Instant) -> Vec<u32> {
+    let mut poll = Poll::new().expect("the system can poll");
+    let mut events = Events::with_capacity(connections);
+    let mut clients: Vec<Client> = (0..connections)
+        .map(|at| {
+            let socket = std::net::TcpStream::connect(addr).expect("the server listens");
+            socket.set_nodelay(true).expect("a socket can be made undelayed");
+            socket.set_nonblocking(true).expect("a socket can be made non-blocking");
+            let mut socket = TcpStream::from_std(socket);
+            poll.registry().register(&mut socket, Token(at), Interest::READABLE).expect("a socket can be polled");
+            Client { socket, sent: Instant::now(), buffer: vec![0; 16 << 10], have: 0 }
+        })
+        .collect();
     let mut micros = Vec::new();
-    let mut buffer = vec![0; 64 << 10];
+    clients.iter_mut().for_each(|client| client.ask(&requests[dice.random_range(0..requests.len())]));
     while Instant::now() < end {
-        let sent = Instant::now();
-        let request = &requests[dice.random_range(0..requests.len())];
-        socket.write_all(request).await.expect("the server reads");
-        read_answer(&mut socket, &mut buffer).await;
-        micros.push(sent.elapsed().as_micros() as u32);
+        poll.poll(&mut events, Some(Duration::from_millis(100))).expect("the system can poll");
+        for event in &events {
+            let client = &mut clients[event.token().0];
+            if client.hear() {
+                micros.push(client.sent.elapsed().as_micros() as u32);
+                client.ask(&requests[dice.random_range(0..requests.len())]);
+            }
+        }
     }
     micros
 }
 
-/// Reads one answer and sees that it is a success.
-async fn read_answer(socket: &mut TcpStream, buffer: &mut [u8]) {
-    let mut have = 0;
-    loop {
-        let got = socket.read(&mut buffer[have..]).await.expect("the server answers");
-        assert!(got > 0, "the server hung up");
-        have += got;
-        if let Some(head) = buffer[..have].windows(4).position(|end| end == b"\r\n\r\n") {
-            let text = std::str::from_utf8(&buffer[..head]).expect("a head is text");
-            assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-            if have >= head + 4 + content_length(text) {
-                return;
-            }
-        }
-    }
+/// Whether a whole answer stands there. It must be a success.
+fn whole(answer: &[u8]) -> bool {
+    let Some(head) = answer.windows(4).position(|end| end == b"\r\n\r\n") else { return false };
+    let text = std::str::from_utf8(&answer[..head]).expect("a head is text");
+    assert!(text.starts_with("HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
+    answer.len() >= head + 4 + content_length(text)
 }
 
 fn content_length(head: &str) -> usize {
@@ -173,41 +192,38 @@ fn content_length(head: &str) -> usize {
 /// Writes at a steady rate beside what is measured.
 pub struct Background {
     stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
     begun: Instant,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<u64>,
 }
 
 impl Background {
     pub fn writes(server: &Server, world: &World, per_second: u64) -> Background {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let stop = Arc::new(AtomicBool::new(false));
         let requests = Load::upsert_secret(world).requests;
-        let addr = server.addr;
-        let thread = std::thread::spawn({
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                runtime.block_on(async move {
-                    let mut socket = TcpStream::connect(addr).await.expect("the server listens");
-                    let mut beat = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
-                    let mut buffer = vec![0; 64 << 10];
-                    while !stop.load(Ordering::Relaxed) {
-                        beat.tick().await;
-                        let at = answered.fetch_add(1, Ordering::Relaxed) as usize;
-                        socket.write_all(&requests[at % requests.len()]).await.expect("the server reads");
-                        read_answer(&mut socket, &mut buffer).await;
-                    }
-                });
+        let (addr, stopped) = (server.addr, Arc::clone(&stop));
+        let beat = Duration::from_micros(1_000_000 / per_second);
+        let thread = std::thread::spawn(move || {
+            let mut socket = std::net::TcpStream::connect(addr).expect("the server listens");
+            let (mut buffer, mut answered, begun) = (vec![0; 16 << 10], 0u32, Instant::now());
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep((begun + beat * answered).saturating_duration_since(Instant::now()));
+                socket.write_all(&requests[answered as usize % requests.len()]).expect("the server reads");
+                let mut have = 0;
+                while !whole(&buffer[..have]) {
+                    have += socket.read(&mut buffer[have..]).expect("the server answers");
+                }
+                answered += 1;
             }
+            u64::from(answered)
         });
-        Background { stop, answered, begun: Instant::now(), thread }
+        Background { stop, begun: Instant::now(), thread }
     }
 
     /// How many a second were answered.
     pub fn stop(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the writer does not panic");
-        self.answered.load(Ordering::Relaxed) as f64 / self.begun.elapsed().as_secs_f64()
+        let answered = self.thread.join().expect("the writer does not panic");
+        answered as f64 / self.begun.elapsed().as_secs_f64()
     }
 }
 

@@ -234,13 +234,14 @@ fn taken(written: rusqlite::Result<usize>, name: &TeamName) -> Result<(), Error>
     }
 }
 
+/// Columns by their place: nearly every request reads its team.
 pub(super) fn from_row(row: &Row) -> rusqlite::Result<Team> {
     Ok(Team {
-        id: row.get("id")?,
-        org_id: row.get("org_id")?,
-        name: row.get("name")?,
-        icon: row.get("icon")?,
-        is_default: row.get("is_default")?,
-        created_at: row.get("created_at")?,
+        id: row.get(0)?,
+        org_id: row.get(1)?,
+        name: row.get(2)?,
+        icon: row.get(3)?,
+        is_default: row.get(4)?,
+        created_at: row.get(5)?,
     })
 }

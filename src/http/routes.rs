@@ -7,7 +7,7 @@ use Answer::*;
 use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
-use crate::http::{Ask, Reply, Request, organizations, secrets, teams};
+use crate::http::{Ask, Reply, Request, openapi, organizations, secrets, teams};
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
 
@@ -110,6 +110,7 @@ pub const ROUTES: &[Route] = &[
     // permissions
 
     // the server itself
+    ours("GET",    "/openapi.json",                       Open(openapi::show)),
 
     // the operator
 ];

@@ -30,7 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::db;
 use crate::error::Error;
@@ -452,8 +452,8 @@ fn now() -> Time {
 /// Where a connection stands between its requests.
 enum Pace {
     Idle,
-    /// The first byte of a head has come; the rest must come until then.
-    Head(Pin<Box<Sleep>>),
+    /// The first byte of a head has come; the rest must come until then. The clock is set only where it does not come at once.
+    Head(Instant, Option<Pin<Box<Sleep>>>),
     Answering,
 }
 
@@ -475,10 +475,11 @@ impl<I: Read + Unpin> Read for Paced<I> {
         let read = Pin::new(&mut this.io).poll_read(context, buffer);
         let mut pace = this.pace.borrow_mut();
         if read.is_ready() && matches!(*pace, Pace::Idle) {
-            *pace = Pace::Head(Box::pin(tokio::time::sleep(this.limits.head)));
+            *pace = Pace::Head(Instant::now() + this.limits.head, None);
         }
-        if let (Poll::Pending, Pace::Head(deadline)) = (&read, &mut *pace) {
-            ready!(deadline.as_mut().poll(context));
+        if let (Poll::Pending, Pace::Head(deadline, alarm)) = (&read, &mut *pace) {
+            let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));
+            ready!(alarm.as_mut().poll(context));
             return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
         }
         read

@@ -3,7 +3,10 @@
 mod documents;
 mod house;
 mod matrix;
+mod model;
+mod openapi;
 mod rules;
 mod schema;
 mod seed;
 mod tidy;
+mod wire;

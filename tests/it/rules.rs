@@ -17,8 +17,8 @@ mod permissions;
 mod secrets;
 mod teams;
 
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
+pub const HOUR: i64 = 3600;
+pub const DAY: i64 = 24 * HOUR;
 
 /// Somebody with a key, in a house.
 struct By<'h> {
@@ -121,7 +121,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
 }
 
-fn at(seconds: i64) -> Time {
+pub fn at(seconds: i64) -> Time {
     BEGIN.plus_seconds(seconds)
 }
 

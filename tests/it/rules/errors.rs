@@ -1,7 +1,6 @@
-//! Decisions 19 and 20: statuses, the order of checks, the audit log, and what is marked as ours.
+//! Decision 19: statuses, the order of checks, and the audit log.
 
-use guildhall::http::routes::{Answer, Origin, ROUTES};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{by, make_key, nobody, one, text, with};
 use crate::seed::{self, WORLD};
@@ -257,21 +256,4 @@ fn a_path_that_is_there_by_another_method_says_so() {
     let house = WORLD.house();
     let answered = by(&house, "max").house.send(Some(WORLD.keys.text("max")), "PUT", "/v1/teams", None);
     assert_eq!(answered.status, 405);
-}
-
-// ---- decision 20 ----
-
-#[test]
-fn what_is_ours_is_marked_in_the_description() {
-    let house = WORLD.house();
-    let described = nobody(&house).get("/openapi.json");
-    for route in ROUTES {
-        if matches!(route.answer, Answer::Operator(_) | Answer::Unserved) || !route.template.starts_with("/v1/") {
-            continue;
-        }
-        let operation = &described["paths"][route.template][route.method.to_lowercase()];
-        assert!(operation.is_object(), "{} {} is not described", route.method, route.template);
-        let marked = operation["x-guildhall"] == Value::Bool(true);
-        assert_eq!(marked, route.origin == Origin::Ours, "{} {}", route.method, route.template);
-    }
 }
