@@ -147,6 +147,7 @@ WHERE category = 'WORKSPACE_MANAGE_API_KEYS' AND name IS NOT NULL AND revoked_at
 
 CREATE INDEX api_key_of_team ON api_key (org_id, team_id, created_at) WHERE revoked_at IS NULL;
 CREATE INDEX api_key_of_user ON api_key (user_id, org_id) WHERE user_id IS NOT NULL AND revoked_at IS NULL;
+CREATE INDEX api_key_made_by ON api_key (created_by, org_id) WHERE user_id IS NULL AND revoked_at IS NULL;
 
 -- What a narrowed key may reach. Deleting a model takes its row, never the fact that the key is narrowed.
 CREATE TABLE api_key_model (
@@ -220,6 +221,8 @@ CREATE TABLE invitation (
 
 -- One open invitation an address.
 CREATE UNIQUE INDEX invitation_open ON invitation (org_id, email) WHERE accepted_at IS NULL AND revoked_at IS NULL;
+
+CREATE INDEX invitation_of_org ON invitation (org_id, created_at, id);
 
 CREATE TABLE invitation_team (
     invitation_id TEXT NOT NULL,

@@ -98,6 +98,7 @@ struct Readable {
 impl Db {
     /// Opens the database of a data directory, which `directory` has prepared and locked.
     pub fn open(directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
+        directory.check_master_key()?;
         let mut sql =
             connect(&directory.database(), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         sql.execute_batch(

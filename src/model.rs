@@ -158,6 +158,36 @@ pub struct User {
     pub name: String,
 }
 
+/// Which part of a list is asked for.
+#[derive(Clone, Debug)]
+pub struct Paging {
+    /// The place of the last item that was seen; empty at the beginning.
+    pub after: String,
+    pub items_max: usize,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// The place of the last item, where others come after it.
+    pub next: Option<String>,
+}
+
+impl Paging {
+    /// How many rows to ask for: one more than is shown tells whether there are others.
+    pub fn rows_max(&self) -> i64 {
+        self.items_max as i64 + 1
+    }
+
+    pub fn page<T>(&self, mut rows: Vec<T>, place: impl Fn(&T) -> &str) -> Page<T> {
+        let others = rows.len() > self.items_max;
+        rows.truncate(self.items_max);
+        let next = rows.last().filter(|_| others).map(|last| place(last).to_owned());
+        Page { items: rows, next }
+    }
+}
+
 /// Text that people read: NFC, trimmed, no control characters.
 fn words(field: &str, text: &str, chars_max: usize) -> Result<String, Error> {
     let text: String = text.nfc().collect::<String>().trim().to_owned();

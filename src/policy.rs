@@ -278,6 +278,12 @@ impl Caller {
         if self.is_person(user_id) { Ok(InOrg { caller: self }) } else { self.in_org(act) }
     }
 
+    /// Like [`Caller::in_org_or_self`], about what other people do not see: for them it is not there.
+    pub fn in_org_or_self_alone(&self, act: OrgAct, user_id: &str) -> Result<InOrg<'_>, Error> {
+        self.as_member()?;
+        self.in_org_or_self(act, user_id).map_err(|_| Error::NotFound("user"))
+    }
+
     /// Any person of the organization. A team key is no member of it.
     pub fn as_member(&self) -> Result<(InOrg<'_>, &Person), Error> {
         match &self.who {

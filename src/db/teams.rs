@@ -111,22 +111,7 @@ pub fn update(tx: &Tx, org: &InOrg, team: &Team, change: &Change) -> Result<Team
         Some(icon) => icon.as_ref().map(Icon::as_str),
         None => team.icon.as_deref(),
     };
-    let updated = tx
-        .sql
-        .prepare_cached(
-            "UPDATE team
-             SET name = :name, name_key = :name_key, icon = :icon
-             WHERE org_id = :org_id AND id = :id",
-        )?
-        .execute(named_params! {
-            ":name": name.as_str(),
-            ":name_key": name.key(),
-            ":icon": icon,
-            ":org_id": org.org_id(),
-            ":id": team.id,
-        });
-    taken(updated, &name)?;
-    let changed = find(tx, team.id.as_str())?;
+    let changed = write(tx, org.org_id(), team, &name, icon)?;
     let event = Event::new(
         "TEAM_UPDATED",
         json!({
@@ -139,6 +124,26 @@ pub fn update(tx: &Tx, org: &InOrg, team: &Team, change: &Change) -> Result<Team
     );
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(&changed), event)?;
     Ok(changed)
+}
+
+/// Gives the team this name and icon. No entry in the audit log is made.
+pub(super) fn write(tx: &Tx, org_id: &OrgId, team: &Team, name: &TeamName, icon: Option<&str>) -> Result<Team, Error> {
+    let updated = tx
+        .sql
+        .prepare_cached(
+            "UPDATE team
+             SET name = :name, name_key = :name_key, icon = :icon
+             WHERE org_id = :org_id AND id = :id",
+        )?
+        .execute(named_params! {
+            ":name": name.as_str(),
+            ":name_key": name.key(),
+            ":icon": icon,
+            ":org_id": org_id,
+            ":id": team.id,
+        });
+    taken(updated, name)?;
+    find(tx, team.id.as_str())
 }
 
 /// Whether a team is deleted with what it holds.

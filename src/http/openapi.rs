@@ -181,7 +181,7 @@ fn operation(route: &Route, shapes: &Shapes) -> Value {
     if let Some(takes) = shapes.takes {
         operation["requestBody"] = json!({ "required": true, "content": content(takes) });
     }
-    if matches!(route.answer, Answer::Open(_)) {
+    if matches!(route.answer, Answer::Open(_) | Answer::Password { .. }) {
         operation["security"] = json!([]);
     }
     if route.origin == Origin::Ours {
@@ -209,11 +209,11 @@ fn needs(answer: &Answer) -> String {
     let org = |act: &OrgAct| format!("Needs \"{}\" in the organization", act.wording());
     let team = |act: &TeamAct, which: &str| format!("Needs \"{}\" in {which}", act.wording());
     match answer {
-        Answer::Open(_) => "Open to anyone.".to_owned(),
+        Answer::Open(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
         Answer::Caller(_) => "Open to any key.".to_owned(),
         Answer::Member(_) => "Open to the people of the organization.".to_owned(),
         Answer::Org(act, _) | Answer::OrgTeam(act, _) => org(act) + ".",
-        Answer::OrgOrSelf(act, _) => org(act) + ", or to be that person.",
+        Answer::OrgOrSelf(act, _) | Answer::OrgOrSelfAlone(act, _) => org(act) + ", or to be that person.",
         Answer::Team(act, _) => team(act, "the team") + ".",
         Answer::TeamByEither(act, other, _) => format!("{} or \"{}\".", team(act, "the team"), other.wording()),
         Answer::TeamOrSelf(act, _) => team(act, "the team") + ", or to be that person.",

@@ -321,7 +321,7 @@ impl Worker {
         let path = path(&parts.uri)?;
         let query = query(&parts.uri)?;
         let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() }.to_owned();
-        let bytes_max = http::body_bytes_max(&method, &path);
+        let bytes_max = http::body_bytes_max(from, &method, &path);
         let body = self.read_body(body, bytes_max).await?;
         Ok(Request {
             method,

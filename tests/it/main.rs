@@ -5,6 +5,7 @@ mod house;
 mod matrix;
 mod model;
 mod openapi;
+mod people;
 mod rules;
 mod schema;
 mod seed;
