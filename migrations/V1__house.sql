@@ -35,6 +35,7 @@ CREATE TABLE org_member (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX org_member_of_user ON org_member (user_id);
+CREATE INDEX org_member_admin ON org_member (org_id) WHERE role = 'ADMIN';
 
 -- An organization keeps one active admin, also when two try at once.
 CREATE TRIGGER last_admin_removed BEFORE DELETE ON org_member

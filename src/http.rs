@@ -188,6 +188,7 @@ impl Ask<'_> {
             Answer::Password { act, .. } => act(tx, caller, self, self.outcome),
             Answer::Operator(handler) => handler(tx, &self.operator()?, self),
             Answer::Caller(handler) => handler(tx, signed_in()?, self),
+            Answer::KeyMaker(handler) => handler(tx, &signed_in()?.as_key_maker()?, self),
             Answer::Member(handler) => handler(tx, &signed_in()?.as_member()?.0, self),
             Answer::Org(act, handler) => handler(tx, &signed_in()?.in_org(act)?, self),
             Answer::OrgOrSelf(act, handler) => {

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
@@ -21,6 +21,8 @@ pub const SECRET_NAME_BYTES_MAX: usize = 128;
 pub const SECRET_VALUE_BYTES_MAX: usize = 64 << 10;
 pub const KEY_NAME_BYTES_MAX: usize = 64;
 pub const ENVIRONMENT_NAME_BYTES_MAX: usize = 40;
+/// How many models, environments, people or keys one list in a body may name.
+pub const NAMED_MAX: usize = 1000;
 pub const RESOURCE_NAME_CHARS_MAX: usize = 255;
 
 /// Ids are short, opaque, lower-case alphanumerics: they stand in host names.
@@ -73,8 +75,12 @@ impl Time {
 
     /// RFC 3339, any offset; finer than a millisecond is cut.
     pub fn parse(field: &str, text: &str) -> Result<Time, Error> {
+        // What lies beyond the year 9999 in UTC could not be shown again.
+        let in_utc = |time: OffsetDateTime| time.checked_to_offset(UtcOffset::UTC);
         let parsed = OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| Error::field(field, "must be a time as in RFC 3339, such as 2026-12-31T23:59:59Z"))?;
+            .ok()
+            .and_then(in_utc)
+            .ok_or_else(|| Error::field(field, "must be a time as in RFC 3339, such as 2026-12-31T23:59:59Z"))?;
         Ok(Time((parsed.unix_timestamp_nanos() / 1_000_000) as i64))
     }
 }
@@ -411,5 +417,18 @@ impl EnvironmentName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// What the database holds was checked on its way in.
+impl rusqlite::types::FromSql for EnvironmentName {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        String::column_result(value).map(EnvironmentName)
+    }
+}
+
+impl rusqlite::types::FromSql for KeyName {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        String::column_result(value).map(KeyName)
     }
 }

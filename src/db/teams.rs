@@ -3,8 +3,8 @@
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
-use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, api_keys};
 use crate::error::{Conflict, Error};
 use crate::model::{Icon, OrgId, Team, TeamId, TeamName};
 use crate::policy::{Caller, InOrg, Who};
@@ -208,9 +208,6 @@ fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
          SELECT 'SECRET_DELETED', json_object('secret_id', id, 'secret_name', name)
          FROM secret WHERE team_id = :id
          UNION ALL
-         SELECT 'API_KEY_DELETED', json_object('api_key_id', prefix, 'api_key_type', category, 'prefix', prefix)
-         FROM api_key WHERE team_id = :id AND revoked_at IS NULL
-         UNION ALL
          SELECT 'ENVIRONMENT_GROUP_DELETED', json_object('environment_name', name)
          FROM environment_group WHERE team_id = :id
          UNION ALL
@@ -225,7 +222,7 @@ fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     for (event_type, data) in events {
         audit::record_text(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), &event_type, &data)?;
     }
-    Ok(())
+    api_keys::note_end_with_team(tx, org, team)
 }
 
 /// A name that another team of the organization has is a conflict, told as one.

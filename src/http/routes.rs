@@ -9,8 +9,8 @@ use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::{
-    Ask, Door, Reply, Request, fixtures, installation, invitations, members, openapi, organizations, secrets, teams,
-    users,
+    Ask, Door, Reply, Request, api_keys, environment_groups, fixtures, installation, invitations, members, openapi,
+    organizations, permissions, secrets, teams, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -42,6 +42,8 @@ pub enum Answer {
     Password { look: Look, act: fn(&Tx, Option<&policy::Caller>, &Ask, &Outcome) -> Result<Reply, Error> },
     /// Anyone with a key; the handler shows what is the caller's own.
     Caller(fn(&Tx, &policy::Caller, &Ask) -> Result<Reply, Error>),
+    /// Anyone whose key may make keys of some kind: no team's key.
+    KeyMaker(fn(&Tx, &policy::keys::KeyMaker, &Ask) -> Result<Reply, Error>),
     /// Any person of the organization; keys that are no person's are not.
     Member(fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this to the organization.
@@ -123,8 +125,34 @@ pub const ROUTES: &[Route] = &[
     ours("POST",   "/v1/invitations/accept",              Password { look: invitations::look, act: invitations::accept }),
 
     // API keys
+    on("GET",    "/v1/api_keys",                          Caller(api_keys::list)),
+    on("POST",   "/v1/api_keys",                          KeyMaker(api_keys::create)),
+    on("DELETE", "/v1/api_keys/{api_key_prefix}",         Caller(api_keys::revoke)),
+    ours("POST",   "/v1/api_keys/{api_key_prefix}/rotate", KeyMaker(api_keys::rotate)),
+    ours("GET",    "/v1/teams/{team_id}/api_keys",        TeamByEither(TeamAct::View, TeamAct::CreateApiKeys,
+                                                                       api_keys::list_of_team)),
+    on("POST",   "/v1/teams/{team_id}/api_keys",          KeyMaker(api_keys::create_in_team)),
 
     // restricted environments
+    on("GET",    "/v1/environment_groups",                OwnTeam(TeamAct::View, environment_groups::list)),
+    on("GET",    "/v1/environment_groups/{env_name}",     OwnTeam(TeamAct::View, environment_groups::show)),
+    ours("POST",   "/v1/environment_groups",              OwnTeam(TeamAct::CreateRestrictedEnvironments,
+                                                                  environment_groups::create)),
+    on("PATCH",  "/v1/environment_groups/{env_name}",     OwnTeam(TeamAct::CreateRestrictedEnvironments,
+                                                                  environment_groups::update)),
+    on("GET",    "/v1/teams/{team_id}/environment_groups",
+                                                          Team(TeamAct::View, environment_groups::list)),
+    on("GET",    "/v1/teams/{team_id}/environment_groups/{env_name}",
+                                                          Team(TeamAct::View, environment_groups::show)),
+    ours("POST",   "/v1/teams/{team_id}/environment_groups",
+                                                          Team(TeamAct::CreateRestrictedEnvironments,
+                                                               environment_groups::create)),
+    on("PATCH",  "/v1/teams/{team_id}/environment_groups/{env_name}",
+                                                          Team(TeamAct::CreateRestrictedEnvironments,
+                                                               environment_groups::update)),
+    ours("DELETE", "/v1/teams/{team_id}/environment_groups/{env_name}",
+                                                          Team(TeamAct::CreateRestrictedEnvironments,
+                                                               environment_groups::delete)),
 
     // models
 
@@ -139,6 +167,8 @@ pub const ROUTES: &[Route] = &[
     // audit log
 
     // permissions
+    ours("GET",    "/v1/permissions",                     Caller(permissions::show)),
+    ours("GET",    "/v1/permissions/explain",             Caller(permissions::explain)),
 
     // the server itself
     ours("GET",    "/openapi.json",                       Open(openapi::show)),
