@@ -1,6 +1,8 @@
 //! The tests of the house, one file a question.
 
+mod cli;
 mod documents;
+mod fixtures;
 mod house;
 mod matrix;
 mod model;
