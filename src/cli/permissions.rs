@@ -20,7 +20,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     match options.format.output {
         Output::Text => print(policy::tables::as_text().trim_end()),
         Output::Json => {
-            let tables = serde_json::to_string(&wire::permissions::tables());
+            let tables = serde_json::to_string(&wire::permissions::Permissions::of_this_server());
             print(tables.expect("shapes of ours always serialize"))
         }
     }

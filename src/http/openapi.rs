@@ -211,6 +211,7 @@ fn needs(answer: &Answer) -> String {
     match answer {
         Answer::Open(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
         Answer::Caller(_) => "Open to any key.".to_owned(),
+        Answer::KeyMaker(_) => "Open to whoever may make a key of that kind.".to_owned(),
         Answer::Member(_) => "Open to the people of the organization.".to_owned(),
         Answer::Org(act, _) | Answer::OrgTeam(act, _) => org(act) + ".",
         Answer::OrgOrSelf(act, _) | Answer::OrgOrSelfAlone(act, _) => org(act) + ", or to be that person.",

@@ -1,13 +1,16 @@
 //! The tests of the house, one file a question.
 
 mod cli;
+mod crash;
 mod documents;
 mod fixtures;
+mod freshness;
 mod house;
 mod matrix;
 mod model;
 mod openapi;
 mod people;
+mod process;
 mod rules;
 mod schema;
 mod seed;
