@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::Deserialize;
 
 use crate::db::directory::{Directory, Refusal};
 use crate::db::{Db, Moment};
@@ -20,6 +19,7 @@ use crate::error::Error;
 use crate::http::App;
 use crate::http::operator::Answered;
 use crate::model::Time;
+use crate::wire;
 
 mod demo;
 mod fixtures;
@@ -99,29 +99,23 @@ impl Failure {
     fn new(message: impl Into<String>) -> Failure {
         Failure { exit: Exit::Failed, message: message.into() }
     }
+
+    fn refused(answered: &Answered) -> Failure {
+        let message = match serde_json::from_slice(&answered.body) {
+            Ok(wire::Refused { message }) => message,
+            Err(_) => format!("the server answered with status {}", answered.status),
+        };
+        Failure { exit: exit(answered.status), message }
+    }
 }
 
-/// What the server or the house would only log, whoever runs the command may read.
+/// What would only be logged, whoever runs the command may read.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
             Error::Internal(cause) => Failure::new(cause),
             other => Failure { exit: exit(other.status().0), message: other.to_string() },
         }
-    }
-}
-
-impl Failure {
-    fn refused(answered: &Answered) -> Failure {
-        #[derive(Deserialize)]
-        struct Refusal {
-            message: String,
-        }
-        let message = match serde_json::from_slice(&answered.body) {
-            Ok(Refusal { message }) => message,
-            Err(_) => format!("the server answered with status {}", answered.status),
-        };
-        Failure { exit: exit(answered.status), message }
     }
 }
 
@@ -236,9 +230,12 @@ mod tests {
     #[test]
     fn data_is_kept_where_the_platform_says() {
         let path = |text: &str| Some(OsString::from(text));
-        assert_eq!(data_home(path("/xdg"), path("/home/ada")), Some(PathBuf::from("/xdg/guildhall")));
-        assert_eq!(data_home(None, path("/home/ada")), Some(PathBuf::from("/home/ada/.local/share/guildhall")));
-        assert_eq!(data_home(path("xdg"), path("/home/ada")), Some(PathBuf::from("/home/ada/.local/share/guildhall")));
+        assert_eq!(data_home(path("/xdg"), path("/users/ada")), Some(PathBuf::from("/xdg/guildhall")));
+        assert_eq!(data_home(None, path("/users/ada")), Some(PathBuf::from("/users/ada/.local/share/guildhall")));
+        assert_eq!(
+            data_home(path("xdg"), path("/users/ada")),
+            Some(PathBuf::from("/users/ada/.local/share/guildhall"))
+        );
         assert_eq!(data_home(None, None), None);
     }
 }

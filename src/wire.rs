@@ -67,6 +67,12 @@ impl Refusal {
     }
 }
 
+/// What a refusal says, to whoever reads one.
+#[derive(Deserialize)]
+pub struct Refused {
+    pub message: String,
+}
+
 /// What a delete answers: that it is gone.
 #[derive(Serialize)]
 pub struct Tombstone<'a> {

@@ -53,7 +53,15 @@ impl Directory {
         }
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
-        Ok(Directory { path: path.to_owned(), lock })
+        let directory = Directory { path: path.to_owned(), lock };
+        directory.keep_database_private().map_err(failed)?;
+        Ok(directory)
+    }
+
+    /// SQLite makes its files, the log beside it too, as the database's own mode says; a directory that was there before
+    /// us may be open to others.
+    fn keep_database_private(&self) -> std::io::Result<()> {
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.database()).map(drop)
     }
 
     pub fn database(&self) -> PathBuf {

@@ -211,7 +211,6 @@ fn needs(answer: &Answer) -> String {
     match answer {
         Answer::Open(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
         Answer::Caller(_) => "Open to any key.".to_owned(),
-        Answer::KeyMaker(_) => "Open to whoever may make a key of that kind.".to_owned(),
         Answer::Member(_) => "Open to the people of the organization.".to_owned(),
         Answer::Org(act, _) | Answer::OrgTeam(act, _) => org(act) + ".",
         Answer::OrgOrSelf(act, _) | Answer::OrgOrSelfAlone(act, _) => org(act) + ", or to be that person.",
@@ -222,6 +221,7 @@ fn needs(answer: &Answer) -> String {
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
         Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
+        Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),
         Answer::Unserved => "Not served here.".to_owned(),
     }

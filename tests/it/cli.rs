@@ -361,6 +361,26 @@ fn fixtures_load_prints_the_keys_and_they_work() {
 }
 
 #[test]
+fn a_big_file_is_taken_from_the_operator_and_from_nobody_else() {
+    let place = Place::new();
+    let mut fixture: Value =
+        serde_json::from_slice(&std::fs::read(fixture("solo.json")).expect("a file")).expect("JSON");
+    let secret = |number| serde_json::json!({"name": format!("big_{number}"), "value": "x".repeat(60_000)});
+    fixture["teams"][0]["secrets"] = (0..30).map(secret).collect();
+    let file = place.0.path().join("big.json");
+    std::fs::write(&file, fixture.to_string()).expect("written");
+    let server = place.start("serve");
+    let mut stranger = TcpStream::connect(&server.first_line["http://".len()..]).expect("it listens");
+    let head = "POST /v1/operator/fixtures HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2000000\r\n\r\n";
+    stranger.write_all(head.as_bytes()).expect("it reads");
+    let mut reply = [0; 12];
+    stranger.read_exact(&mut reply).expect("it answers before the body has come");
+    assert_eq!(&reply, b"HTTP/1.1 413");
+    place.run(&["fixtures", "load", &file.display().to_string()]).well();
+    assert_eq!(server.end("TERM").code, Some(0));
+}
+
+#[test]
 fn the_demo_says_one_line_of_json_and_serves_it() {
     let place = Place::new();
     let data = place.data();
