@@ -473,8 +473,13 @@ fn everyone_gets_what_the_table_says() {
     let work = || {
         let (mut wrong, mut cells) = (Vec::new(), 0);
         while let Some(expected) = table.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            let judge = Judge { expected, scene: Scene::new(), wrong: Vec::new(), cells: 0 };
-            let (found, judged) = judge.judge();
+            // A thread of its own for each route keeps one connection for all that it reads.
+            let judge = || {
+                guildhall::db::thread_parks();
+                Judge { expected, scene: Scene::new(), wrong: Vec::new(), cells: 0 }.judge()
+            };
+            let judged = std::thread::scope(|scope| scope.spawn(judge).join());
+            let (found, judged) = judged.unwrap_or_else(|why| std::panic::resume_unwind(why));
             wrong.extend(found);
             cells += judged;
         }

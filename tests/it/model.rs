@@ -18,7 +18,7 @@ mod reference;
 
 use reference::{Act, Category, Group, Invitation, Key, Person, Reference, Role, Status, Team};
 
-const HISTORIES: u64 = 60;
+const HISTORIES: u64 = 200;
 const STEPS: usize = 40;
 
 const TEAM_NAMES: [&str; 4] = ["Kites", "Boats", "research", "DEFAULT"];
@@ -80,8 +80,16 @@ fn draw(seed: u64) -> Vec<Step> {
         .collect()
 }
 
-/// How many steps were taken when it failed, and why.
+/// How many steps were taken when it failed, and why. A thread of its own keeps one connection for all that is read.
 fn run(steps: &[Step]) -> Result<(), (usize, String)> {
+    let run = || {
+        guildhall::db::thread_parks();
+        run_here(steps)
+    };
+    std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|why| std::panic::resume_unwind(why))
+}
+
+fn run_here(steps: &[Step]) -> Result<(), (usize, String)> {
     let mut history = History { house: WORLD.house(), model: Reference::new(), told: Vec::new() };
     // The world's own invitations are not in the reference.
     let sql = crate::seed::open(history.house.data());
