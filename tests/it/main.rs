@@ -2,10 +2,18 @@
 
 mod cli;
 mod crash;
+mod documents;
 mod door;
 mod fixtures;
 mod freshness;
 mod house;
+mod matrix;
+mod model;
 mod openapi;
 mod people;
 mod process;
+mod rules;
+mod schema;
+mod seed;
+mod tidy;
+mod wire;
