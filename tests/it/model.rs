@@ -188,7 +188,7 @@ impl History {
         let caller = self.caller(step);
         let [a, b, c, d] = step.choices;
         let team = self.team_for(&caller, a);
-        match step.kind % 26 {
+        match step.kind % 27 {
             0 => self.create_team(&caller, pick(&TEAM_NAMES, a)),
             1 => self.rename_team(&caller, team, pick(&TEAM_NAMES, b)),
             2 => self.delete_team(&caller, team, b % 2 == 0),
@@ -210,24 +210,26 @@ impl History {
             22 => self.rotate_key(&caller, a as usize % self.model.keys.len(), pick(&[0, HOUR, DAY, 7 * DAY], b)),
             23 => self.make_group(&caller, team, pick(&ENVIRONMENTS, b), c),
             24 => self.change_group(&caller, team, pick(&ENVIRONMENTS, b), c, d),
+            25 => self.pass_time(a),
             _ => self.other(&caller, a, b),
         }
     }
 
-    /// What is rarer: groups deleted, teams switched, projects made and deleted, time passing.
+    /// What is rarer: groups deleted, teams switched, projects made and deleted.
     fn other(&mut self, caller: &Key, a: u32, b: u32) -> Outcome {
-        match a % 5 {
+        match a % 4 {
             0 => self.delete_group(caller, self.team_for(caller, b), pick(&ENVIRONMENTS, b / 7)),
             1 => self.switch_teams(caller, b % 2 == 0),
             2 => self.make_project(caller, self.team_for(caller, b)),
-            3 => self.delete_project(caller, self.team_for(caller, b)),
-            _ => {
-                self.model.now += pick(&[60, HOUR, DAY, 6 * DAY], b);
-                self.house.now.set(at(self.model.now));
-                self.told.push(format!("- it is {} s later", self.model.now));
-                Ok(())
-            }
+            _ => self.delete_project(caller, self.team_for(caller, b)),
         }
+    }
+
+    fn pass_time(&mut self, choice: u32) -> Outcome {
+        self.model.now += pick(&[60, HOUR, DAY, 6 * DAY], choice);
+        self.house.now.set(at(self.model.now));
+        self.told.push(format!("- it is {} s later", self.model.now));
+        Ok(())
     }
 
     // ---- teams ----
@@ -441,9 +443,10 @@ impl History {
         Ok(())
     }
 
-    /// With a link that may be old, by nobody or with somebody's key.
+    /// With a link that may be old, by nobody or with somebody's key; mostly the newest.
     fn accept(&mut self, caller: &Key, choice: u32, how: u32) -> Outcome {
-        let Some(at) = self.invitation(choice) else { return Ok(()) };
+        let newest = self.model.invitations.len().checked_sub(1).filter(|_| choice % 3 > 0);
+        let Some(at) = newest.or_else(|| self.invitation(choice)) else { return Ok(()) };
         let invitation = self.model.invitations[at].clone();
         let old = invitation.old_tokens.last().filter(|_| how % 5 == 0);
         let inviter_stands = self.model.people[invitation.inviter].role == Some(Role::Admin);
