@@ -72,6 +72,17 @@ impl Tx<'_> {
         token::id(&mut self.dice.borrow_mut())
     }
 
+    /// Does all of `work` or none of it; the transaction goes on either way.
+    pub(crate) fn attempt<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Error> {
+        self.sql.prepare_cached("SAVEPOINT attempt")?.execute([])?;
+        let done = work();
+        if done.is_err() {
+            self.sql.prepare_cached("ROLLBACK TO attempt")?.execute([])?;
+        }
+        self.sql.prepare_cached("RELEASE attempt")?.execute([])?;
+        Ok(done)
+    }
+
     pub(crate) fn dice(&self) -> std::cell::RefMut<'_, StdRng> {
         self.dice.borrow_mut()
     }

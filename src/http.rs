@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::db::api_keys::Use;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
+use crate::graphql::document::Document;
 use crate::model::{Paging, Team, Time};
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
@@ -23,6 +24,7 @@ pub mod billing;
 pub mod chains;
 pub mod environment_groups;
 pub mod fixtures;
+pub mod graphql;
 pub mod health;
 pub mod installation;
 pub mod instance_types;
@@ -102,6 +104,7 @@ pub struct Ask<'r> {
     pub request: &'r Request,
     row: &'static Split,
     outcome: &'r Outcome,
+    document: Option<&'r Document>,
 }
 
 /// How much of a body the route of this request takes, in bytes.
@@ -115,21 +118,29 @@ pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
-    let reply = match routes::find(&request) {
-        Ok(row) if row.route.writes() => write(app, moment, row, request).await,
-        row => {
-            let done = app.db.read(moment, |tx| act(tx, row, &request, &Outcome::Nothing));
-            done.map(|(reply, used)| {
-                note_use(&app.db, moment, used);
-                reply
-            })
+    match routes::find(&request) {
+        Ok(row) if matches!(row.route.answer, Answer::GraphQl) => {
+            speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused)
         }
-    };
-    reply.unwrap_or_else(Reply::from)
+        Ok(row) if row.route.writes() => write(app, moment, row, request).await.unwrap_or_else(Reply::from),
+        row => read(app, moment, row, &request, None).unwrap_or_else(Reply::from),
+    }
 }
 
 /// A key that was used and should be seen to have been.
 type Used = Option<String>;
+
+fn read(
+    app: &App,
+    moment: Moment,
+    row: Result<&'static Split, Error>,
+    request: &Request,
+    document: Option<&Document>,
+) -> Result<Reply, Error> {
+    let (reply, used) = app.db.read(moment, |tx| act(tx, row, request, &Outcome::Nothing, document))?;
+    note_use(&app.db, moment, used);
+    Ok(reply)
+}
 
 /// Passwords are worked on before the writer is asked: it must never wait for a hash.
 async fn write(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
@@ -137,13 +148,26 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
     if let Answer::Password { look, .. } = row.route.answer {
         let work = app.db.read(moment, |tx| {
             let caller = caller(tx, &request)?;
-            look(tx, caller.as_ref().map(|(caller, _)| caller), &Ask { request: &request, row, outcome: &outcome })
+            let ask = Ask { request: &request, row, outcome: &outcome, document: None };
+            look(tx, caller.as_ref().map(|(caller, _)| caller), &ask)
         })?;
         if let Some(work) = work {
             outcome = passwords::work(&app.guesses, work, moment).await?;
         }
     }
-    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome).map(|(reply, _)| reply)).await
+    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome, None).map(|(reply, _)| reply)).await
+}
+
+/// What a document asks for says whether anything is written, so it is read before the transaction; for nobody who has no
+/// key, because reading one can take milliseconds.
+async fn speak_graphql(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    app.db.read(moment, |tx| caller(tx, &request)?.ok_or(Error::Unauthenticated))?;
+    let document = Document::read(&request.body);
+    if !document.writes() {
+        return read(app, moment, Ok(row), &request, Some(&document));
+    }
+    let work = move |tx: &Tx| act(tx, Ok(row), &request, &Outcome::Nothing, Some(&document)).map(|(reply, _)| reply);
+    app.db.write(moment, work).await
 }
 
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
@@ -152,12 +176,13 @@ fn act(
     row: Result<&'static Split, Error>,
     request: &Request,
     outcome: &Outcome,
+    document: Option<&Document>,
 ) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
-    let ask = Ask { request, row: row?, outcome };
+    let ask = Ask { request, row: row?, outcome, document };
     let reply = ask.answer(tx, caller.as_ref().map(|(caller, _)| caller))?;
     let used = caller.and_then(|(caller, used)| (used == Use::ToNote).then(|| caller.prefix().to_owned()));
-    if ask.row.route.writes() {
+    if ask.writes() {
         used.iter().try_for_each(|prefix| db::api_keys::note_use(tx, prefix))?;
     }
     Ok((reply, used))
@@ -236,12 +261,20 @@ impl Ask<'_> {
                 let team = seen.ok_or(Error::NotFound(kind.as_str()))?;
                 handler(tx, &caller.in_team(team, act)?, self)
             }
+            Answer::GraphQl => {
+                let document = self.document.expect("a document is read before its transaction");
+                graphql::answer(tx, signed_in()?, document)
+            }
             Answer::Unserved => {
                 signed_in()?;
                 let route = self.row.route;
                 Err(Error::NotImplemented(format!("{} {}", route.method, route.template)))
             }
         }
+    }
+
+    fn writes(&self) -> bool {
+        self.document.map_or(self.row.route.writes(), Document::writes)
     }
 
     fn team(&self, tx: &Tx) -> Result<Team, Error> {
@@ -318,6 +351,10 @@ impl Reply {
         Reply { status: 200, content_type, headers: Vec::new(), body }
     }
 
+    fn refusal(error: &Error) -> Reply {
+        Reply::json(error.status().0, &wire::Refusal::new(error))
+    }
+
     fn json(status: u16, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
         Reply { status, content_type: "application/json", headers: Vec::new(), body }
@@ -326,14 +363,18 @@ impl Reply {
 
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
-        if let Error::Internal(cause) = &error {
-            eprintln!("internal error: {cause}");
-        }
-        let (status, _) = error.status();
-        let mut reply = Reply::json(status, &wire::Refusal::new(&error));
+        note_failure(&error);
+        let mut reply = Reply::refusal(&error);
         if let Error::MethodNotAllowed(allowed) = error {
             reply.headers.push(("allow", allowed.to_owned()));
         }
         reply
+    }
+}
+
+/// The cause of a failure of ours is for the log alone.
+fn note_failure(error: &Error) {
+    if let Error::Internal(cause) = error {
+        eprintln!("internal error: {cause}");
     }
 }

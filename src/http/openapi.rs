@@ -223,6 +223,7 @@ fn needs(answer: &Answer) -> String {
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
         Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),
+        Answer::GraphQl => "Open to any key; each root field of the document has a need of its own.".to_owned(),
         Answer::Unserved => "Not served here.".to_owned(),
     }
 }

@@ -70,6 +70,8 @@ pub enum Answer {
     Owned(Kind, TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// The operator, by the socket in the data directory; over the network the route is not there.
     Operator(fn(&Tx, &policy::Operator, &Ask) -> Result<Reply, Error>),
+    /// What the document in the body asks for: each of its root fields has a need of its own (`graphql::ROOT_FIELDS`).
+    GraphQl,
     /// A route of Baseten's that is not served.
     Unserved,
 }
@@ -169,6 +171,10 @@ pub const ROUTES: &[Route] = &[
     // permissions
     ours("GET",    "/v1/permissions",                     Caller(permissions::show)),
     ours("GET",    "/v1/permissions/explain",             Caller(permissions::explain)),
+
+    // GraphQL, as truss speaks it
+    on("POST",   "/graphql/",                             GraphQl),
+    on("POST",   "/graphql",                              GraphQl),
 
     // the server itself
     ours("GET",    "/openapi.json",                       Open(openapi::show)),

@@ -6,6 +6,7 @@ mod documents;
 mod door;
 mod fixtures;
 mod freshness;
+mod graphql;
 mod house;
 mod matrix;
 mod model;

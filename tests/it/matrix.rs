@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall::http::Door;
-use guildhall::http::routes::ROUTES;
+use guildhall::http::routes::{Answer, ROUTES};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -127,9 +127,11 @@ fn bare(template: &str) -> String {
 
 #[test]
 fn every_route_has_rows_and_every_row_a_route() {
-    let served: BTreeSet<String> = ROUTES.iter().map(|r| format!("{} {}", r.method, bare(r.template))).collect();
+    // What GraphQL refuses it refuses with the status 200: its root fields are judged in `graphql.rs`.
+    let judged = ROUTES.iter().filter(|route| !matches!(route.answer, Answer::GraphQl));
+    let served: BTreeSet<String> = judged.clone().map(|r| format!("{} {}", r.method, bare(r.template))).collect();
     let expected: BTreeSet<String> = table().iter().map(Expected::name).collect();
-    assert_eq!(served.len(), ROUTES.len(), "a route stands twice in the table");
+    assert_eq!(served.len(), judged.count(), "a route stands twice in the table");
     let without_rows: Vec<_> = served.difference(&expected).collect();
     let without_route: Vec<_> = expected.difference(&served).collect();
     assert!(
