@@ -157,7 +157,7 @@ impl History {
     }
 
     fn role(choice: u32) -> Role {
-        if choice % 2 == 0 { Role::Admin } else { Role::Member }
+        if choice.is_multiple_of(2) { Role::Admin } else { Role::Member }
     }
 
     /// Sends what the reference has judged, and holds the answer against its verdict.
@@ -219,7 +219,7 @@ impl History {
     fn other(&mut self, caller: &Key, a: u32, b: u32) -> Outcome {
         match a % 4 {
             0 => self.delete_group(caller, self.team_for(caller, b), pick(&ENVIRONMENTS, b / 7)),
-            1 => self.switch_teams(caller, b % 2 == 0),
+            1 => self.switch_teams(caller, b.is_multiple_of(2)),
             2 => self.make_project(caller, self.team_for(caller, b)),
             _ => self.delete_project(caller, self.team_for(caller, b)),
         }
@@ -445,15 +445,15 @@ impl History {
 
     /// With a link that may be old, by nobody or with somebody's key; mostly the newest.
     fn accept(&mut self, caller: &Key, choice: u32, how: u32) -> Outcome {
-        let newest = self.model.invitations.len().checked_sub(1).filter(|_| choice % 3 > 0);
+        let newest = self.model.invitations.len().checked_sub(1).filter(|_| !choice.is_multiple_of(3));
         let Some(at) = newest.or_else(|| self.invitation(choice)) else { return Ok(()) };
         let invitation = self.model.invitations[at].clone();
-        let old = invitation.old_tokens.last().filter(|_| how % 5 == 0);
+        let old = invitation.old_tokens.last().filter(|_| how.is_multiple_of(5));
         let inviter_stands = self.model.people[invitation.inviter].role == Some(Role::Admin);
         let works =
             old.is_none() && invitation.status == Status::Pending && invitation.ends > self.model.now && inviter_stands;
         let person = self.model.people.iter().position(|person| person.email == invitation.email);
-        let bearer = (how % 3 == 0).then_some(caller);
+        let bearer = how.is_multiple_of(3).then_some(caller);
         let proven = match (bearer, person) {
             (None, None) => Ok(()),
             (Some(key), Some(person)) if key.owner == Some(person) => Ok(()),
@@ -636,7 +636,7 @@ impl History {
     fn make_group(&mut self, caller: &Key, team: usize, name: &'static str, how: u32) -> Outcome {
         let there = if self.model.group_is_there(team, name) { Err(409) } else { Ok(()) };
         let verdict = self.model.in_team(caller, team, Act::Restrict).and(there);
-        let restricted = how % 2 == 0;
+        let restricted = how.is_multiple_of(2);
         let body = json!({ "name": name, "manage_access": { "is_restricted": restricted } });
         self.ask(Some(caller), "POST", &self.groups(team), Some(body), verdict)?;
         if verdict.is_ok() {
@@ -647,10 +647,10 @@ impl History {
 
     /// Restricts to one person and one key, who may be of the team or not, or lifts the restriction.
     fn change_group(&mut self, caller: &Key, team: usize, name: &'static str, who: u32, how: u32) -> Outcome {
-        let restricted = how % 4 != 0;
+        let restricted = !how.is_multiple_of(4);
         let person = self.person(who);
         let key = (how as usize / 4) % self.model.keys.len();
-        let with_key = restricted && how % 3 == 0;
+        let with_key = restricted && how.is_multiple_of(3);
         if with_key && !self.model.lives(&self.model.keys[key]) {
             return Ok(());
         }

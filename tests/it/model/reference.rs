@@ -141,8 +141,10 @@ pub struct Reference {
 /// A refusal's status.
 pub type Verdict = Result<(), u16>;
 
-/// The roles of `seed.rs`: organization role, then team and role.
-const PEOPLE: &[(&str, Option<Role>, &[(&str, Role)])] = &[
+/// A person, their organization role, and their team roles.
+type Standings = (&'static str, Option<Role>, &'static [(&'static str, Role)]);
+
+const PEOPLE: &[Standings] = &[
     ("ada", Some(Role::Admin), &[]),
     ("grace", Some(Role::Admin), &[]),
     ("lone", Some(Role::Member), &[]),
