@@ -21,6 +21,8 @@ fn a_person_may_be_in_several_organizations_and_a_key_acts_in_one() {
     assert_eq!(in_acme.get("/v1/users/me")["role"], "MEMBER", "a role is of one organization");
     assert_eq!(in_acme.get("/v1/users/me")["user_id"], "fay");
     in_acme.refused(404, "GET", "/v1/teams/abroad", None);
+    in_acme.refused(403, "GET", "/v1/audit_logs", None);
+    fay.get("/v1/audit_logs");
     // Leaving one is not leaving the other.
     in_acme.delete("/v1/users/fay");
     in_acme.refused(401, "GET", "/v1/users/me", None);
