@@ -2,4 +2,5 @@
 
 mod house;
 mod openapi;
+mod org;
 mod people;
