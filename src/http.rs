@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
+use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::model::{Paging, Team, Time};
@@ -221,11 +222,8 @@ impl Ask<'_> {
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
-                let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
-                // The same words for an id that nobody has and for one the caller does not see.
-                let seen = team.as_ref().filter(|team| caller.standing_in(team).is_some());
-                let team = seen.ok_or(Error::NotFound(kind.as_str()))?;
-                handler(tx, &caller.in_team(team, act)?, self)
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_team(&team, act)?, self)
             }
             Answer::Unserved => {
                 signed_in()?;
@@ -237,6 +235,13 @@ impl Ask<'_> {
 
     fn team(&self, tx: &Tx) -> Result<Team, Error> {
         db::teams::find(tx, self.param("team_id"))
+    }
+
+    /// The team that owns what the path names. The same words for an id that nobody has and for one that the caller does
+    /// not see.
+    fn owner(&self, tx: &Tx, caller: &Caller, kind: Kind) -> Result<Team, Error> {
+        let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
+        team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()))
     }
 
     fn operator(&self) -> Result<Operator, Error> {
@@ -273,19 +278,22 @@ impl Ask<'_> {
 
     /// The page of the list `list` that `cursor` and `limit` ask for.
     pub fn paging(&self, list: &str) -> Result<Paging, Error> {
+        self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
+    }
+
+    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
+    pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
         let items_max = match self.query("limit") {
-            None => PAGE_ITEMS,
+            None => items,
             Some(text) => text
                 .parse()
                 .ok()
-                .filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit))
-                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {PAGE_ITEMS_MAX}")))?,
+                .filter(|limit| (1..=limit_max).contains(limit))
+                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {limit_max}")))?,
         };
         let after = match self.query("cursor") {
             None => String::new(),
-            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(|| {
-                Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
-            })?,
+            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(bad_cursor)?,
         };
         Ok(Paging { after, items_max })
     }
@@ -294,6 +302,11 @@ impl Ask<'_> {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         wire::parse(&self.request.body)
     }
+}
+
+/// For what no page ever gave out.
+fn bad_cursor() -> Error {
+    Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }
 
 impl Reply {

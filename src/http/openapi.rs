@@ -102,16 +102,29 @@ const SHAPES: &[Shapes] = &[
     read("/v1/instance_types", "InstanceTypes", &[]),
     read("/v1/instance_type_prices", "InstanceTypePrices", &[]),
 
-    read("/v1/audit_logs", "AuditLog", &[
-        "cursor", "limit", "direction", "search", "event_type_groups", "user_ids", "deployment_ids",
-        "chain_deployment_ids", "environment_names", "sources", "team_ids", "start_epoch_millis", "end_epoch_millis",
-    ]),
+    read("/v1/audit_logs", "AuditLog", AUDIT_LOG_QUERY),
 
     read("/v1/permissions", "Permissions", &[]),
     read("/v1/permissions/explain", "Explanation", &["act", "team_id", "environment", "user_id", "api_key_prefix"]),
 
     read("/healthz", "Health", &[]),
     read("/readyz", "Health", &[]),
+];
+
+const AUDIT_LOG_QUERY: &[&str] = &[
+    "cursor",
+    "limit",
+    "direction",
+    "search",
+    "event_type_groups",
+    "user_ids",
+    "deployment_ids",
+    "chain_deployment_ids",
+    "environment_names",
+    "sources",
+    "team_ids",
+    "start_epoch_millis",
+    "end_epoch_millis",
 ];
 
 const fn read(template: &'static str, answers: &'static str, query: &'static [&'static str]) -> Shapes {

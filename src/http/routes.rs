@@ -8,7 +8,10 @@ use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
-use crate::http::{Ask, Door, Reply, Request, invitations, members, openapi, organizations, secrets, teams, users};
+use crate::http::{
+    Ask, Door, Reply, Request, chains, instance_types, invitations, members, model_apis, models, openapi,
+    organizations, secrets, teams, training_projects, users,
+};
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
 
@@ -124,14 +127,33 @@ pub const ROUTES: &[Route] = &[
     // restricted environments
 
     // models
+    on("GET",    "/v1/models",                            AllTeams(TeamAct::View, models::list_all)),
+    on("GET",    "/v1/teams/{team_id}/models",            Team(TeamAct::View, models::list)),
+    on("GET",    "/v1/models/{model_id}",                 Owned(Kind::Model, TeamAct::View, models::show)),
+    on("PATCH",  "/v1/models/{model_id}",                 Owned(Kind::Model, TeamAct::Deploy, models::update)),
+    on("DELETE", "/v1/models/{model_id}",                 Owned(Kind::Model, TeamAct::Deploy, models::delete)),
 
     // Chains
+    on("GET",    "/v1/chains",                            AllTeams(TeamAct::View, chains::list_all)),
+    on("GET",    "/v1/chains/{chain_id}",                 Owned(Kind::Chain, TeamAct::View, chains::show)),
+    on("DELETE", "/v1/chains/{chain_id}",                 Owned(Kind::Chain, TeamAct::Deploy, chains::delete)),
 
     // training projects
+    on("GET",    "/v1/training_projects",                 AllTeams(TeamAct::View, training_projects::list_all)),
+    on("POST",   "/v1/training_projects",                 OwnTeam(TeamAct::Deploy, training_projects::upsert)),
+    on("POST",   "/v1/teams/{team_id}/training_projects", Team(TeamAct::Deploy, training_projects::upsert)),
+    on("GET",    "/v1/training_projects/{training_project_id}",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_projects::show)),
+    on("DELETE", "/v1/training_projects/{training_project_id}",
+                                                          Owned(Kind::TrainingProject, TeamAct::Deploy, training_projects::delete)),
 
     // Model APIs
+    on("GET",    "/v1/model_apis",                        ModelApis(model_apis::list)),
+    on("GET",    "/v1/model_apis/{model_api_name}",       ModelApis(model_apis::show)),
 
     // billing, instance types
+    on("GET",    "/v1/instance_types",                    AllTeams(TeamAct::View, instance_types::list)),
+    on("GET",    "/v1/instance_type_prices",              AllTeams(TeamAct::View, instance_types::prices)),
 
     // audit log
 

@@ -4,3 +4,4 @@ mod house;
 mod openapi;
 mod org;
 mod people;
+mod resources;
