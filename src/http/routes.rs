@@ -9,7 +9,7 @@ use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::{
-    Ask, Door, Reply, Request, chains, instance_types, invitations, members, model_apis, models, openapi,
+    Ask, Door, Reply, Request, billing, chains, instance_types, invitations, members, model_apis, models, openapi,
     organizations, secrets, teams, training_projects, users,
 };
 use crate::model::Team;
@@ -152,6 +152,7 @@ pub const ROUTES: &[Route] = &[
     on("GET",    "/v1/model_apis/{model_api_name}",       ModelApis(model_apis::show)),
 
     // billing, instance types
+    on("GET",    "/v1/billing/usage_summary",             Org(OrgAct::ManageBilling, billing::usage_summary)),
     on("GET",    "/v1/instance_types",                    AllTeams(TeamAct::View, instance_types::list)),
     on("GET",    "/v1/instance_type_prices",              AllTeams(TeamAct::View, instance_types::prices)),
 
