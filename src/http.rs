@@ -13,7 +13,7 @@ use crate::db::api_keys::Use;
 use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
-use crate::model::{Paging, Team, Time};
+use crate::model::{Client, Paging, Team, Time};
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
 use crate::wire;
@@ -148,6 +148,11 @@ fn act(
 ) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
     let ask = Ask { request, row: row?, outcome };
+    if ask.row.route.writes()
+        && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
+    {
+        tx.sent_by(client);
+    }
     let reply = ask.answer(tx, caller.as_ref().map(|(caller, _)| caller))?;
     let used = caller.and_then(|(caller, used)| (used == Use::ToNote).then(|| caller.prefix().to_owned()));
     if ask.row.route.writes() {
@@ -224,6 +229,11 @@ impl Ask<'_> {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
                 handler(tx, &caller.in_team(&team, act)?, self)
+            }
+            Answer::OrgOwned(kind, act, handler) => {
+                let caller = signed_in()?;
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_org_about(&team, act)?, self)
             }
             Answer::Unserved => {
                 signed_in()?;

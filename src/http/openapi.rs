@@ -103,6 +103,8 @@ const SHAPES: &[Shapes] = &[
     read("/v1/instance_type_prices", "InstanceTypePrices", &[]),
 
     read("/v1/audit_logs", "AuditLog", AUDIT_LOG_QUERY),
+    read("/v1/models/{model_id}/audit_logs", "AuditLog", AUDIT_LOG_QUERY),
+    read("/v1/chains/{chain_id}/audit_logs", "AuditLog", AUDIT_LOG_QUERY),
 
     read("/v1/permissions", "Permissions", &[]),
     read("/v1/permissions/explain", "Explanation", &["act", "team_id", "environment", "user_id", "api_key_prefix"]),
@@ -225,7 +227,7 @@ fn needs(answer: &Answer) -> String {
         Answer::Open(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
         Answer::Caller(_) => "Open to any key.".to_owned(),
         Answer::Member(_) => "Open to the people of the organization.".to_owned(),
-        Answer::Org(act, _) | Answer::OrgTeam(act, _) => org(act) + ".",
+        Answer::Org(act, _) | Answer::OrgTeam(act, _) | Answer::OrgOwned(_, act, _) => org(act) + ".",
         Answer::OrgOrSelf(act, _) | Answer::OrgOrSelfAlone(act, _) => org(act) + ", or to be that person.",
         Answer::Team(act, _) => team(act, "the team") + ".",
         Answer::TeamByEither(act, other, _) => format!("{} or \"{}\".", team(act, "the team"), other.wording()),

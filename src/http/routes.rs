@@ -9,8 +9,8 @@ use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::{
-    Ask, Door, Reply, Request, billing, chains, instance_types, invitations, members, model_apis, models, openapi,
-    organizations, secrets, teams, training_projects, users,
+    Ask, Door, Reply, Request, audit_logs, billing, chains, instance_types, invitations, members, model_apis, models,
+    openapi, organizations, secrets, teams, training_projects, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -66,6 +66,8 @@ pub enum Answer {
     ModelApis(fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this in the team that owns `{model_id}`, `{chain_id}` or `{training_project_id}`.
     Owned(Kind, TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do this to the organization, about what that team owns.
+    OrgOwned(Kind, OrgAct, fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
     /// The operator, by the socket in the data directory; over the network the route is not there.
     Operator(fn(&Tx, &policy::Operator, &Ask) -> Result<Reply, Error>),
     /// A route of Baseten's that is not served.
@@ -156,7 +158,10 @@ pub const ROUTES: &[Route] = &[
     on("GET",    "/v1/instance_types",                    AllTeams(TeamAct::View, instance_types::list)),
     on("GET",    "/v1/instance_type_prices",              AllTeams(TeamAct::View, instance_types::prices)),
 
-    // audit log
+    // audit log: it tells what people did, so it is for who manages them
+    on("GET",    "/v1/audit_logs",                        Org(OrgAct::ManageMembers, audit_logs::list)),
+    on("GET",    "/v1/models/{model_id}/audit_logs",      OrgOwned(Kind::Model, OrgAct::ManageMembers, audit_logs::list_of_model)),
+    on("GET",    "/v1/chains/{chain_id}/audit_logs",      OrgOwned(Kind::Chain, OrgAct::ManageMembers, audit_logs::list_of_chain)),
 
     // permissions
 

@@ -1,5 +1,6 @@
 //! The tests of the house, one file a question.
 
+mod audit;
 mod billing;
 mod house;
 mod openapi;
