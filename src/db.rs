@@ -204,6 +204,17 @@ impl Drop for Db {
     }
 }
 
+/// Whether the database that is read has the schema of this binary.
+pub fn check_schema(tx: &Tx) -> Result<(), Error> {
+    let known = migrations::migrations::runner().get_migrations().iter().map(|known| known.version()).max();
+    let mut query = tx.sql.prepare_cached("SELECT max(version) FROM refinery_schema_history")?;
+    let applied: Option<i32> = query.query_row([], |row| row.get(0))?;
+    if applied == known {
+        return Ok(());
+    }
+    Err(Error::Unavailable("the database's schema is not this binary's: start the binary that migrated it"))
+}
+
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

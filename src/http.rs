@@ -109,6 +109,7 @@ pub fn body_bytes_max(_method: &str, _path: &[String]) -> usize {
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
     let reply = match routes::find(&request) {
+        Ok(row) if matches!(row.route.answer, Answer::Ready(_)) => ready(app, moment, row, request).await,
         Ok(row) if row.route.writes() => write(app, moment, row, request).await,
         row => {
             let done = app.db.read(moment, |tx| act(tx, row, &request, &Outcome::Nothing));
@@ -137,6 +138,14 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
         }
     }
     app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome).map(|(reply, _)| reply)).await
+}
+
+/// Answered by the writer, so that an answer shows that it lives.
+async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Outcome::Nothing)).await;
+    let (reply, used) = done.map_err(health::unready)?;
+    note_use(&app.db, moment, used);
+    Ok(reply)
 }
 
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
@@ -182,7 +191,7 @@ impl Ask<'_> {
     fn answer(&self, tx: &Tx, caller: Option<&Caller>) -> Result<Reply, Error> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
-            Answer::Open(handler) => handler(tx, caller, self),
+            Answer::Open(handler) | Answer::Ready(handler) => handler(tx, caller, self),
             Answer::Password { act, .. } => act(tx, caller, self, self.outcome),
             Answer::Operator(handler) => handler(tx, &self.operator()?, self),
             Answer::Caller(handler) => handler(tx, signed_in()?, self),

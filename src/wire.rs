@@ -16,6 +16,7 @@ pub mod audit_logs;
 pub mod billing;
 pub mod chains;
 pub mod environment_groups;
+pub mod health;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;

@@ -196,7 +196,7 @@ fn operation(route: &Route, shapes: &Shapes) -> Value {
     if let Some(takes) = shapes.takes {
         operation["requestBody"] = json!({ "required": true, "content": content(takes) });
     }
-    if matches!(route.answer, Answer::Open(_) | Answer::Password { .. }) {
+    if matches!(route.answer, Answer::Open(_) | Answer::Ready(_) | Answer::Password { .. }) {
         operation["security"] = json!([]);
     }
     if route.origin == Origin::Ours {
@@ -224,7 +224,7 @@ fn needs(answer: &Answer) -> String {
     let org = |act: &OrgAct| format!("Needs \"{}\" in the organization", act.wording());
     let team = |act: &TeamAct, which: &str| format!("Needs \"{}\" in {which}", act.wording());
     match answer {
-        Answer::Open(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
+        Answer::Open(_) | Answer::Ready(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
         Answer::Caller(_) => "Open to any key.".to_owned(),
         Answer::Member(_) => "Open to the people of the organization.".to_owned(),
         Answer::Org(act, _) | Answer::OrgTeam(act, _) | Answer::OrgOwned(_, act, _) => org(act) + ".",

@@ -9,8 +9,8 @@ use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::{
-    Ask, Door, Reply, Request, audit_logs, billing, chains, instance_types, invitations, members, model_apis, models,
-    openapi, organizations, secrets, teams, training_projects, users,
+    Ask, Door, Reply, Request, audit_logs, billing, chains, health, instance_types, invitations, members, model_apis,
+    models, openapi, organizations, secrets, teams, training_projects, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -37,6 +37,8 @@ pub enum Origin {
 pub enum Answer {
     /// Anyone, with a key or without.
     Open(fn(&Tx, Option<&policy::Caller>, &Ask) -> Result<Reply, Error>),
+    /// Anyone; the writer answers, which shows that it lives.
+    Ready(fn(&Tx, Option<&policy::Caller>, &Ask) -> Result<Reply, Error>),
     /// Anyone, where a password may have to be hashed or verified. That is slow: `look` says in a read transaction what
     /// there is to do, it is done outside of any, and `act` gets what came of it and looks again.
     Password { look: Look, act: fn(&Tx, Option<&policy::Caller>, &Ask, &Outcome) -> Result<Reply, Error> },
@@ -166,6 +168,8 @@ pub const ROUTES: &[Route] = &[
     // permissions
 
     // the server itself
+    ours("GET",    "/healthz",                            Open(health::live)),
+    ours("GET",    "/readyz",                             Ready(health::ready)),
     ours("GET",    "/openapi.json",                       Open(openapi::show)),
 
     // the operator

@@ -2,6 +2,7 @@
 
 mod audit;
 mod billing;
+mod health;
 mod house;
 mod openapi;
 mod org;
