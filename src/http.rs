@@ -39,6 +39,7 @@ pub mod secrets;
 pub mod server;
 pub mod teams;
 pub mod training_projects;
+pub mod unserved;
 pub mod users;
 
 use passwords::{Guesses, Outcome};

@@ -8,6 +8,7 @@ use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
+use crate::http::unserved::UNSERVED;
 use crate::http::{
     Ask, Door, Reply, Request, audit_logs, billing, chains, health, instance_types, invitations, members, model_apis,
     models, openapi, organizations, secrets, teams, training_projects, users,
@@ -151,8 +152,10 @@ pub const ROUTES: &[Route] = &[
     on("DELETE", "/v1/training_projects/{training_project_id}",
                                                           Owned(Kind::TrainingProject, TeamAct::Deploy, training_projects::delete)),
 
-    // Model APIs
+    // Model APIs; two rows stand here because the last would take them for names
     on("GET",    "/v1/model_apis",                        ModelApis(model_apis::list)),
+    on("GET",    "/v1/model_apis/snapshots",              Unserved),
+    on("GET",    "/v1/model_apis/usage",                  Unserved),
     on("GET",    "/v1/model_apis/{model_api_name}",       ModelApis(model_apis::show)),
 
     // billing, instance types
@@ -190,9 +193,10 @@ pub struct Split {
     parts: Vec<&'static str>,
 }
 
-static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().map(Split::new).collect());
+static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().chain(UNSERVED).map(Split::new).collect());
 
-/// The route of a request: the first row that fits. A path that is there, asked by another method, says which it takes.
+/// The route of a request: the first row that fits, and what is not served after all that is. A path that is there, asked
+/// by another method, says which it takes.
 pub fn find(request: &Request) -> Result<&'static Split, Error> {
     let there = || TABLE.iter().filter(|row| row.route.is_behind(request.from) && row.fits(&request.path));
     there().find(|row| row.route.method == request.method).ok_or_else(|| match there().next() {
@@ -224,6 +228,6 @@ impl Route {
     }
 
     pub fn writes(&self) -> bool {
-        self.method != "GET"
+        self.method != "GET" && !matches!(self.answer, Answer::Unserved)
     }
 }

@@ -8,3 +8,4 @@ mod openapi;
 mod org;
 mod people;
 mod resources;
+mod unserved;
