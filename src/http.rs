@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
+use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
-use crate::model::{Paging, Team, Time};
+use crate::model::{Client, Paging, Team, Time};
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
 use crate::wire;
@@ -42,6 +43,7 @@ pub mod secrets;
 pub mod server;
 pub mod teams;
 pub mod training_projects;
+pub mod unserved;
 pub mod users;
 
 use passwords::{Guesses, Outcome};
@@ -122,6 +124,9 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
         Ok(row) if matches!(row.route.answer, Answer::GraphQl) => {
             speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused)
         }
+        Ok(row) if matches!(row.route.answer, Answer::Ready(_)) => {
+            ready(app, moment, row, request).await.unwrap_or_else(Reply::from)
+        }
         Ok(row) if row.route.writes() => write(app, moment, row, request).await.unwrap_or_else(Reply::from),
         row => read(app, moment, row, &request, None).unwrap_or_else(Reply::from),
     }
@@ -170,6 +175,14 @@ async fn speak_graphql(app: &App, moment: Moment, row: &'static Split, request: 
     app.db.write(moment, work).await
 }
 
+/// Answered by the writer, so that an answer shows that it lives.
+async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Outcome::Nothing, None)).await;
+    let (reply, used) = done.map_err(health::unready)?;
+    note_use(&app.db, moment, used);
+    Ok(reply)
+}
+
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
 fn act(
     tx: &Tx,
@@ -180,6 +193,11 @@ fn act(
 ) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
     let ask = Ask { request, row: row?, outcome, document };
+    if ask.writes()
+        && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
+    {
+        tx.sent_by(client);
+    }
     let reply = ask.answer(tx, caller.as_ref().map(|(caller, _)| caller))?;
     let used = caller.and_then(|(caller, used)| (used == Use::ToNote).then(|| caller.prefix().to_owned()));
     if ask.writes() {
@@ -209,7 +227,7 @@ impl Ask<'_> {
     fn answer(&self, tx: &Tx, caller: Option<&Caller>) -> Result<Reply, Error> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
-            Answer::Open(handler) => handler(tx, caller, self),
+            Answer::Open(handler) | Answer::Ready(handler) => handler(tx, caller, self),
             Answer::Password { act, .. } => act(tx, caller, self, self.outcome),
             Answer::Operator(handler) => handler(tx, &self.operator()?, self),
             Answer::Caller(handler) => handler(tx, signed_in()?, self),
@@ -255,11 +273,13 @@ impl Ask<'_> {
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
-                let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
-                // The same words for an id that nobody has and for one the caller does not see.
-                let seen = team.as_ref().filter(|team| caller.standing_in(team).is_some());
-                let team = seen.ok_or(Error::NotFound(kind.as_str()))?;
-                handler(tx, &caller.in_team(team, act)?, self)
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_team(&team, act)?, self)
+            }
+            Answer::OrgOwned(kind, act, handler) => {
+                let caller = signed_in()?;
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_org_about(&team, act)?, self)
             }
             Answer::GraphQl => {
                 let document = self.document.expect("a document is read before its transaction");
@@ -279,6 +299,13 @@ impl Ask<'_> {
 
     fn team(&self, tx: &Tx) -> Result<Team, Error> {
         db::teams::find(tx, self.param("team_id"))
+    }
+
+    /// The team that owns what the path names. The same words for an id that nobody has and for one that the caller does
+    /// not see.
+    fn owner(&self, tx: &Tx, caller: &Caller, kind: Kind) -> Result<Team, Error> {
+        let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
+        team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()))
     }
 
     fn operator(&self) -> Result<Operator, Error> {
@@ -315,19 +342,22 @@ impl Ask<'_> {
 
     /// The page of the list `list` that `cursor` and `limit` ask for.
     pub fn paging(&self, list: &str) -> Result<Paging, Error> {
+        self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
+    }
+
+    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
+    pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
         let items_max = match self.query("limit") {
-            None => PAGE_ITEMS,
+            None => items,
             Some(text) => text
                 .parse()
                 .ok()
-                .filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit))
-                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {PAGE_ITEMS_MAX}")))?,
+                .filter(|limit| (1..=limit_max).contains(limit))
+                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {limit_max}")))?,
         };
         let after = match self.query("cursor") {
             None => String::new(),
-            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(|| {
-                Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
-            })?,
+            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(bad_cursor)?,
         };
         Ok(Paging { after, items_max })
     }
@@ -336,6 +366,11 @@ impl Ask<'_> {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         wire::parse(&self.request.body)
     }
+}
+
+/// For what no page ever gave out.
+fn bad_cursor() -> Error {
+    Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }
 
 impl Reply {

@@ -18,6 +18,7 @@ pub mod chains;
 pub mod environment_groups;
 pub mod fixtures;
 pub mod graphql;
+pub mod health;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;
