@@ -5,9 +5,6 @@ use crate::http::routes::{Answer, Origin, Route};
 
 #[rustfmt::skip]
 pub const UNSERVED: &[Route] = &[
-    no("GET",    "/v1/api_keys"),
-    no("POST",   "/v1/api_keys"),
-    no("DELETE", "/v1/api_keys/{api_key_prefix}"),
 
     no("GET",    "/v1/billing/model_apis"),
     no("GET",    "/v1/billing/tool_call_usage"),
@@ -27,10 +24,6 @@ pub const UNSERVED: &[Route] = &[
     no("PATCH",  "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/autoscaling_settings"),
     no("POST",   "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/instance_types/update"),
     no("POST",   "/v1/chains/{chain_id}/environments/{env_name}/promote"),
-
-    no("GET",    "/v1/environment_groups"),
-    no("GET",    "/v1/environment_groups/{env_name}"),
-    no("PATCH",  "/v1/environment_groups/{env_name}"),
 
     no("GET",    "/v1/explore/metadata"),
 
@@ -194,10 +187,6 @@ pub const UNSERVED: &[Route] = &[
     no("DELETE", "/v1/sandboxes/instances/{sandbox_id}/previews/{preview_id}/tokens/{token_id}"),
     no("GET",    "/v1/sandboxes/library_images"),
 
-    no("POST",   "/v1/teams/{team_id}/api_keys"),
-    no("GET",    "/v1/teams/{team_id}/environment_groups"),
-    no("GET",    "/v1/teams/{team_id}/environment_groups/{env_name}"),
-    no("PATCH",  "/v1/teams/{team_id}/environment_groups/{env_name}"),
     no("POST",   "/v1/teams/{team_id}/llm_models"),
     no("GET",    "/v1/teams/{team_id}/loops/runs"),
     no("POST",   "/v1/teams/{team_id}/loops/runs"),
