@@ -401,7 +401,7 @@ impl From<Error> for Reply {
         note_failure(&error);
         let mut reply = Reply::refusal(&error);
         if let Error::MethodNotAllowed(allowed) = error {
-            reply.headers.push(("allow", allowed.to_owned()));
+            reply.headers.push(("allow", allowed));
         }
         reply
     }

@@ -235,12 +235,12 @@ pub struct Split {
 static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().chain(UNSERVED).map(Split::new).collect());
 
 /// The route of a request: the first row that fits, and what is not served after all that is. A path that is there, asked
-/// by another method, says which it takes.
+/// by another method, says which ones it takes.
 pub fn find(request: &Request) -> Result<&'static Split, Error> {
     let there = || TABLE.iter().filter(|row| row.route.is_behind(request.from) && row.fits(&request.path));
-    there().find(|row| row.route.method == request.method).ok_or_else(|| match there().next() {
-        Some(other) => Error::MethodNotAllowed(other.route.method),
-        None => Error::NotFound("route"),
+    there().find(|row| row.route.method == request.method).ok_or_else(|| {
+        let methods: Vec<&str> = there().map(|row| row.route.method).collect();
+        if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }
     })
 }
 
