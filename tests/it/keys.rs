@@ -99,7 +99,9 @@ fn only_the_row_create_team_api_keys_makes_a_teams_keys() {
         for (who, status) in [("max", 403), ("ian", 404), ("lone", 404), ("fay", 404)] {
             let body = json!({ "type": category, "team_id": "research" });
             acme.refused(status, who, "POST", POST, body.clone());
-            acme.refused(status, who, "POST", "/v1/teams/research/api_keys", body);
+            for body in [body, json!("no body at all")] {
+                acme.refused(status, who, "POST", "/v1/teams/research/api_keys", body);
+            }
         }
     }
     let sentence =
