@@ -37,6 +37,7 @@ pub mod secrets;
 pub mod server;
 pub mod teams;
 pub mod training_projects;
+pub mod uploads;
 pub mod users;
 
 use routes::{Answer, Split};

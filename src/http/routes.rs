@@ -7,7 +7,7 @@ use Answer::*;
 use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
-use crate::http::{Ask, Reply, Request, openapi, organizations, secrets, teams};
+use crate::http::{Ask, Reply, Request, openapi, organizations, secrets, teams, uploads};
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
 
@@ -100,6 +100,10 @@ pub const ROUTES: &[Route] = &[
     // Chains
 
     // training projects
+
+    // uploads
+    on("GET",    "/v1/blobs/credentials/model",           AllTeams(TeamAct::Deploy, uploads::for_model)),
+    on("GET",    "/v1/blobs/credentials/train",           AllTeams(TeamAct::Deploy, uploads::for_training)),
 
     // Model APIs
 

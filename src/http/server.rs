@@ -32,10 +32,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, Sleep};
 
-use crate::db;
+use crate::db::{self, Moment};
 use crate::error::Error;
 use crate::http::{self, App, Door, Reply, Request};
 use crate::model::Time;
+use crate::uploads::{self, Uploads};
 use crate::wire::Refusal;
 
 /// What a stranger may take of us.
@@ -52,6 +53,7 @@ pub struct Limits {
     pub stalled: Duration,
     /// How long requests in flight may take once the server stops.
     pub drain: Duration,
+    pub uploads: uploads::Limits,
 }
 
 impl Default for Limits {
@@ -65,9 +67,12 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             stalled: Duration::from_secs(60),
             drain: Duration::from_secs(10),
+            uploads: uploads::Limits::default(),
         }
     }
 }
+
+const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// A server that runs until it is stopped.
 pub struct Server {
@@ -104,15 +109,18 @@ pub fn serve(
     let addr = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     operator.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+    let uploads = Arc::new(Uploads::open(app, limits.uploads, moment)?);
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
     let mut workers = Vec::new();
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
-        let worker = Worker { app: Arc::clone(app), limits, stopped: stopped.clone() };
+        let worker = Worker { app: Arc::clone(app), uploads: Arc::clone(&uploads), limits, stopped: stopped.clone() };
         threads.push(thread(&format!("worker {number}"), move || worker.run(take))?);
         workers.push(give);
     }
+    let until = stopped.clone();
+    threads.push(thread("sweeper", move || keep_swept(&uploads, until))?);
     threads.push(thread("door", move || accept(listener, operator, workers, limits, stopped))?);
     Ok(Server { addr, stop, threads })
 }
@@ -132,6 +140,22 @@ pub fn wait_for_signal() -> std::io::Result<()> {
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+/// Sweeps uploads at once and then every hour.
+fn keep_swept(uploads: &Uploads, mut stopped: watch::Receiver<bool>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
+    runtime.block_on(async move {
+        loop {
+            if let Err(cause) = uploads.sweep().await {
+                eprintln!("uploads are not swept: {cause:?}");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SWEPT_EVERY) => {}
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+        }
+    });
 }
 
 // ---- accepting ----
@@ -224,6 +248,7 @@ fn turn_away(socket: Socket) {
 
 struct Worker {
     app: Arc<App>,
+    uploads: Arc<Uploads>,
     limits: Limits,
     stopped: watch::Receiver<bool>,
 }
@@ -303,10 +328,16 @@ impl Worker {
 
     async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> Response<Full<Bytes>> {
         let close = request.version() != Version::HTTP_11;
-        let (mut reply, body_left) = match self.read(request, from).await {
-            Ok(request) => (guarded(http::answer(&self.app, request)).await, false),
-            Err(error) => (Reply::from(error), true),
-        };
+        let (mut reply, body_left) =
+            if from == Door::Network && uploads::are_addressed(request.headers(), request.uri()) {
+                let (head, body) = request.into_parts();
+                (guarded(Arc::clone(&self.uploads).answer(head, body)).await, false)
+            } else {
+                match self.read(request, from).await {
+                    Ok(request) => (guarded(http::answer(&self.app, request)).await, false),
+                    Err(error) => (Reply::from(error), true),
+                }
+            };
         if body_left || close {
             // What stays unread of a body must not be taken for the next request.
             reply.headers.push(("connection", "close".to_owned()));
@@ -440,6 +471,10 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Error> 
         },
         (Some(_), Some(_)) => Err(Error::Invalid(format!("send the header `{name}` once"))),
     }
+}
+
+fn moment() -> Moment {
+    Moment { now: now(), seed: rand::random() }
 }
 
 fn now() -> Time {
