@@ -35,6 +35,7 @@ CREATE TABLE org_member (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX org_member_of_user ON org_member (user_id);
+CREATE INDEX org_member_admin ON org_member (org_id) WHERE role = 'ADMIN';
 
 -- An organization keeps one active admin, also when two try at once.
 CREATE TRIGGER last_admin_removed BEFORE DELETE ON org_member
@@ -147,6 +148,7 @@ WHERE category = 'WORKSPACE_MANAGE_API_KEYS' AND name IS NOT NULL AND revoked_at
 
 CREATE INDEX api_key_of_team ON api_key (org_id, team_id, created_at) WHERE revoked_at IS NULL;
 CREATE INDEX api_key_of_user ON api_key (user_id, org_id) WHERE user_id IS NOT NULL AND revoked_at IS NULL;
+CREATE INDEX api_key_made_by ON api_key (created_by, org_id) WHERE user_id IS NULL AND revoked_at IS NULL;
 
 -- What a narrowed key may reach. Deleting a model takes its row, never the fact that the key is narrowed.
 CREATE TABLE api_key_model (
@@ -220,6 +222,8 @@ CREATE TABLE invitation (
 
 -- One open invitation an address.
 CREATE UNIQUE INDEX invitation_open ON invitation (org_id, email) WHERE accepted_at IS NULL AND revoked_at IS NULL;
+
+CREATE INDEX invitation_of_org ON invitation (org_id, created_at, id);
 
 CREATE TABLE invitation_team (
     invitation_id TEXT NOT NULL,

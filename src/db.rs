@@ -99,6 +99,7 @@ struct Readable {
 impl Db {
     /// Opens the database of a data directory, which `directory` has prepared and locked.
     pub fn open(directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
+        directory.check_master_key()?;
         let mut sql =
             connect(&directory.database(), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         sql.execute_batch(
@@ -276,15 +277,24 @@ impl Writer {
             let committed = self.commit(group, &mut answers);
             self.commits.fetch_add(1, Ordering::Release);
             for answer in answers {
-                answer(committed.as_ref().map(|()| ()).map_err(repeat));
+                answer(committed.as_ref().copied().map_err(repeat));
             }
         }
         let _ = self.sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"); // the log is replayed at the next start otherwise
     }
 
+    /// Runs the jobs and makes them durable, all of them or none.
     fn commit(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
-        // A transaction that cannot begin answers the jobs all the same: they run outside it and are undone.
         self.sql.execute_batch("BEGIN IMMEDIATE")?;
+        let done = self.run_each(group, answers).and_then(|()| Ok(self.sql.execute_batch("COMMIT")?));
+        if done.is_err() && !self.sql.is_autocommit() {
+            let _ = self.sql.execute_batch("ROLLBACK"); // what cannot be rolled back now is when the connection closes
+        }
+        done
+    }
+
+    /// Each in a savepoint of its own, so that a refused one leaves nothing behind.
+    fn run_each(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
         for job in group {
             self.sql.prepare_cached("SAVEPOINT job")?.execute([])?;
             let (verdict, answer) = job(&self.sql, &self.sealer);
@@ -298,10 +308,7 @@ impl Writer {
             }
             self.sql.prepare_cached("RELEASE job")?.execute([])?;
         }
-        self.sql.execute_batch("COMMIT").map_err(|cause| {
-            let _ = self.sql.execute_batch("ROLLBACK"); // where the failed commit has left one to roll back
-            Error::from(cause)
-        })
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::db::api_keys::Use;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
-use crate::model::{Team, Time};
+use crate::model::{Paging, Team, Time};
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
 use crate::wire;
@@ -24,13 +24,16 @@ pub mod chains;
 pub mod environment_groups;
 pub mod fixtures;
 pub mod health;
+pub mod installation;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;
 pub mod model_apis;
 pub mod models;
 pub mod openapi;
+pub mod operator;
 pub mod organizations;
+pub mod passwords;
 pub mod permissions;
 pub mod routes;
 pub mod secrets;
@@ -40,14 +43,28 @@ pub mod training_projects;
 pub mod uploads;
 pub mod users;
 
+use passwords::{Guesses, Outcome};
 use routes::{Answer, Split};
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Of a file of fixtures, which only the operator sends.
+pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
+
+/// The limits of a page: how many items it may ask for, and how many it gets where it does not ask.
+const PAGE_ITEMS_MAX: usize = 1000;
+const PAGE_ITEMS: usize = 100;
 
 /// What every request shares.
 pub struct App {
     pub db: Db,
+    guesses: Guesses,
+}
+
+impl App {
+    pub fn new(db: Db) -> App {
+        App { db, guesses: Guesses::default() }
+    }
 }
 
 /// Where a request came in.
@@ -85,22 +102,25 @@ pub struct Reply {
 pub struct Ask<'r> {
     pub request: &'r Request,
     row: &'static Split,
+    outcome: &'r Outcome,
 }
 
 /// How much of a body the route of this request takes, in bytes.
-pub fn body_bytes_max(_method: &str, _path: &[String]) -> usize {
-    BODY_BYTES_MAX
+pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (from, method, path.as_slice()) {
+        (Door::Operator, "POST", ["v1", "operator", "fixtures"]) => FIXTURES_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    }
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
     let reply = match routes::find(&request) {
-        Ok(row) if row.route.writes() => {
-            app.db.write(moment, move |tx| act(tx, Ok(row), &request).map(|(reply, _)| reply)).await
-        }
+        Ok(row) if row.route.writes() => write(app, moment, row, request).await,
         row => {
-            let outcome = app.db.read(moment, |tx| act(tx, row, &request));
-            outcome.map(|(reply, used)| {
+            let done = app.db.read(moment, |tx| act(tx, row, &request, &Outcome::Nothing));
+            done.map(|(reply, used)| {
                 note_use(&app.db, moment, used);
                 reply
             })
@@ -112,10 +132,30 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
 /// A key that was used and should be seen to have been.
 type Used = Option<String>;
 
+/// Passwords are worked on before the writer is asked: it must never wait for a hash.
+async fn write(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    let mut outcome = Outcome::Nothing;
+    if let Answer::Password { look, .. } = row.route.answer {
+        let work = app.db.read(moment, |tx| {
+            let caller = caller(tx, &request)?;
+            look(tx, caller.as_ref().map(|(caller, _)| caller), &Ask { request: &request, row, outcome: &outcome })
+        })?;
+        if let Some(work) = work {
+            outcome = passwords::work(&app.guesses, work, moment).await?;
+        }
+    }
+    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome).map(|(reply, _)| reply)).await
+}
+
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
-fn act(tx: &Tx, row: Result<&'static Split, Error>, request: &Request) -> Result<(Reply, Used), Error> {
+fn act(
+    tx: &Tx,
+    row: Result<&'static Split, Error>,
+    request: &Request,
+    outcome: &Outcome,
+) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
-    let ask = Ask { request, row: row? };
+    let ask = Ask { request, row: row?, outcome };
     let reply = ask.answer(tx, caller.as_ref().map(|(caller, _)| caller))?;
     let used = caller.and_then(|(caller, used)| (used == Use::ToNote).then(|| caller.prefix().to_owned()));
     if ask.row.route.writes() {
@@ -146,12 +186,17 @@ impl Ask<'_> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
             Answer::Open(handler) => handler(tx, caller, self),
+            Answer::Password { act, .. } => act(tx, caller, self, self.outcome),
             Answer::Operator(handler) => handler(tx, &self.operator()?, self),
             Answer::Caller(handler) => handler(tx, signed_in()?, self),
+            Answer::KeyMaker(handler) => handler(tx, &signed_in()?.as_key_maker()?, self),
             Answer::Member(handler) => handler(tx, &signed_in()?.as_member()?.0, self),
             Answer::Org(act, handler) => handler(tx, &signed_in()?.in_org(act)?, self),
             Answer::OrgOrSelf(act, handler) => {
                 handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self)
+            }
+            Answer::OrgOrSelfAlone(act, handler) => {
+                handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self)
             }
             Answer::OrgTeam(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
@@ -234,6 +279,25 @@ impl Ask<'_> {
             Some("true") => Ok(true),
             Some(_) => Err(Error::field(name, "must be true or false")),
         }
+    }
+
+    /// The page of the list `list` that `cursor` and `limit` ask for.
+    pub fn paging(&self, list: &str) -> Result<Paging, Error> {
+        let items_max = match self.query("limit") {
+            None => PAGE_ITEMS,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit))
+                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {PAGE_ITEMS_MAX}")))?,
+        };
+        let after = match self.query("cursor") {
+            None => String::new(),
+            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(|| {
+                Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
+            })?,
+        };
+        Ok(Paging { after, items_max })
     }
 
     /// The body. What cannot be read as the shape is refused with the field's name.

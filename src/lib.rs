@@ -16,6 +16,7 @@
 //! Imports go down or stay on their floor. All SQL is in `db`, all JSON shapes are in `wire`, all status codes in `error`
 //! and `http`; only the door (`http::server`) knows that the server is asynchronous.
 
+pub mod cli;
 pub mod db;
 pub mod error;
 pub mod http;

@@ -1,3 +1,5 @@
 //! The `guildhall` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    guildhall::cli::run()
+}

@@ -5,8 +5,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
@@ -22,6 +22,8 @@ pub const SECRET_NAME_BYTES_MAX: usize = 128;
 pub const SECRET_VALUE_BYTES_MAX: usize = 64 << 10;
 pub const KEY_NAME_BYTES_MAX: usize = 64;
 pub const ENVIRONMENT_NAME_BYTES_MAX: usize = 40;
+/// How many models, environments, people or keys one list in a body may name.
+pub const NAMED_MAX: usize = 1000;
 pub const RESOURCE_NAME_CHARS_MAX: usize = 255;
 
 /// Ids are short, opaque, lower-case alphanumerics: they stand in host names.
@@ -74,8 +76,12 @@ impl Time {
 
     /// RFC 3339, any offset; finer than a millisecond is cut.
     pub fn parse(field: &str, text: &str) -> Result<Time, Error> {
+        // What lies beyond the year 9999 in UTC could not be shown again.
+        let in_utc = |time: OffsetDateTime| time.checked_to_offset(UtcOffset::UTC);
         let parsed = OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| Error::field(field, "must be a time as in RFC 3339, such as 2026-12-31T23:59:59Z"))?;
+            .ok()
+            .and_then(in_utc)
+            .ok_or_else(|| Error::field(field, "must be a time as in RFC 3339, such as 2026-12-31T23:59:59Z"))?;
         Ok(Time((parsed.unix_timestamp_nanos() / 1_000_000) as i64))
     }
 }
@@ -176,6 +182,36 @@ pub struct User {
     pub id: UserId,
     pub email: String,
     pub name: String,
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, Debug)]
+pub struct Paging {
+    /// The place of the last item that was seen; empty at the beginning.
+    pub after: String,
+    pub items_max: usize,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// The place of the last item, where others come after it.
+    pub next: Option<String>,
+}
+
+impl Paging {
+    /// How many rows to ask for: one more than is shown tells whether there are others.
+    pub fn rows_max(&self) -> i64 {
+        self.items_max as i64 + 1
+    }
+
+    pub fn page<T>(&self, mut rows: Vec<T>, place: impl Fn(&T) -> &str) -> Page<T> {
+        let others = rows.len() > self.items_max;
+        rows.truncate(self.items_max);
+        let next = rows.last().filter(|_| others).map(|last| place(last).to_owned());
+        Page { items: rows, next }
+    }
 }
 
 /// Text that people read: NFC, trimmed, no control characters.
@@ -401,5 +437,18 @@ impl EnvironmentName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// What the database holds was checked on its way in.
+impl rusqlite::types::FromSql for EnvironmentName {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        String::column_result(value).map(EnvironmentName)
+    }
+}
+
+impl rusqlite::types::FromSql for KeyName {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        String::column_result(value).map(KeyName)
     }
 }

@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::model::{EnvironmentName, OrgId, Team, TeamId, UserId};
 use crate::table::{mark, table};
 
+pub mod keys;
+pub mod tables;
+
 table! {
     /// What a person is in the organization.
     OrgRole                                                           [ Admin: ADMIN, Member: MEMBER ]
@@ -98,6 +101,17 @@ impl TeamCategory {
 }
 
 impl Category {
+    pub const fn all() -> [Category; 5] {
+        let [manage_all, invoke, export_metrics] = TeamCategory::ALL;
+        [
+            Category::Personal,
+            Category::Team(manage_all),
+            Category::Team(invoke),
+            Category::Team(export_metrics),
+            Category::ManageApiKeys,
+        ]
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Category::Personal => "PERSONAL",
@@ -107,8 +121,7 @@ impl Category {
     }
 
     pub fn parse(name: &str) -> Option<Category> {
-        let team = TeamCategory::ALL.into_iter().map(Category::Team);
-        [Category::Personal, Category::ManageApiKeys].into_iter().chain(team).find(|category| category.as_str() == name)
+        Category::all().into_iter().find(|category| category.as_str() == name)
     }
 }
 
@@ -135,7 +148,7 @@ pub struct Person {
     pub role: OrgRole,
     /// Explicit memberships in the caller's organization.
     pub teams: Vec<(TeamId, TeamRole)>,
-    /// The personal key that was sent.
+    /// The personal key that was sent; empty for a person who is only asked about.
     pub prefix: String,
 }
 
@@ -144,6 +157,8 @@ pub struct TeamKey {
     pub prefix: String,
     pub team_id: TeamId,
     pub category: TeamCategory,
+    /// What it is narrowed to; `None`: every environment.
+    pub environments: Option<Vec<EnvironmentName>>,
 }
 
 /// Proof that the caller may do what its route asks in the caller's organization.
@@ -278,6 +293,12 @@ impl Caller {
         if self.is_person(user_id) { Ok(InOrg { caller: self }) } else { self.in_org(act) }
     }
 
+    /// Like [`Caller::in_org_or_self`], about what other people do not see: for them it is not there.
+    pub fn in_org_or_self_alone(&self, act: OrgAct, user_id: &str) -> Result<InOrg<'_>, Error> {
+        self.as_member()?;
+        self.in_org_or_self(act, user_id).map_err(|_| Error::NotFound("user"))
+    }
+
     /// Any person of the organization. A team key is no member of it.
     pub fn as_member(&self) -> Result<(InOrg<'_>, &Person), Error> {
         match &self.who {
@@ -293,21 +314,6 @@ impl Caller {
         InOrg { caller: self }
     }
 
-    /// Whether a key of this category may be made by this caller; for a team key, in that team.
-    ///
-    /// No key makes one that reaches further than itself: a key manager makes team keys alone, a team key makes none,
-    /// and only an organization admin in person makes a key manager.
-    pub fn may_create_key<'a>(&'a self, category: Category, team: Option<&'a Team>) -> Result<InOrg<'a>, Error> {
-        match (category, team) {
-            (Category::Personal, _) => self.as_member().map(|(proof, _)| proof),
-            (Category::ManageApiKeys, _) => self.in_org(OrgAct::ManageMembers),
-            (Category::Team(_), Some(team)) => {
-                self.in_team(team, TeamAct::CreateApiKeys).map(|_| InOrg { caller: self })
-            }
-            (Category::Team(_), None) => Err(Error::NotFound("team")),
-        }
-    }
-
     /// Whether the caller may change this environment of the team: deploy into it, promote, scale, configure.
     ///
     /// Reads, logs, metrics and inference stay open whatever this says.
@@ -317,12 +323,16 @@ impl Caller {
         environment: &EnvironmentName,
         restriction: Option<&Restriction>,
     ) -> Result<(), Error> {
-        let proof = self.in_team(team, TeamAct::Deploy)?;
+        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
+        if !TeamAct::Deploy.allowed_to(standing) {
+            return Err(refusal(standing, TeamAct::Deploy));
+        }
+        if let Who::TeamKey(key) = &self.who {
+            key.reaches(environment)?;
+        }
         let Some(restriction) = restriction else { return Ok(()) };
-        let granted = match &proof.caller.who {
-            Who::Person(person) => {
-                self.standing_in(team) == Some(Standing::Admin) || restriction.users.contains(&person.user_id)
-            }
+        let granted = match &self.who {
+            Who::Person(person) => standing == Standing::Admin || restriction.users.contains(&person.user_id),
             Who::TeamKey(key) => restriction.api_key_prefixes.contains(&key.prefix),
             Who::KeyManager { .. } => false,
         };
@@ -349,6 +359,14 @@ impl Caller {
         }
     }
 
+    /// Who it is that makes something: a person, or a key that is no person's.
+    pub fn author(&self) -> &str {
+        match &self.who {
+            Who::Person(person) => person.user_id.as_str(),
+            Who::TeamKey(_) | Who::KeyManager { .. } => self.prefix(),
+        }
+    }
+
     fn allowed<'a>(
         &'a self,
         team: &'a Team,
@@ -356,7 +374,39 @@ impl Caller {
         allowed: bool,
         act: TeamAct,
     ) -> Result<InTeam<'a>, Error> {
-        if allowed { Ok(InTeam { caller: self, team }) } else { Err(refusal(standing, act)) }
+        if !allowed {
+            return Err(refusal(standing, act));
+        }
+        if let Who::TeamKey(key) = &self.who {
+            key.reaches_beyond_environments(act)?;
+        }
+        Ok(InTeam { caller: self, team })
+    }
+}
+
+impl TeamKey {
+    fn reaches(&self, environment: &EnvironmentName) -> Result<(), Error> {
+        match &self.environments {
+            Some(names) if !names.contains(environment) => Err(narrowed(names)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A key that is narrowed to environments changes these alone: deleting a model or setting a secret would reach the
+    /// others too.
+    fn reaches_beyond_environments(&self, act: TeamAct) -> Result<(), Error> {
+        match (&self.environments, act) {
+            (Some(names), TeamAct::Deploy) => Err(narrowed(names)),
+            (
+                Some(_),
+                TeamAct::ManageMembers
+                | TeamAct::CreateRestrictedEnvironments
+                | TeamAct::CreateApiKeys
+                | TeamAct::CallModels
+                | TeamAct::View,
+            )
+            | (None, _) => Ok(()),
+        }
     }
 }
 
@@ -364,6 +414,11 @@ impl Person {
     pub fn explicit_role_in(&self, team_id: &TeamId) -> Option<TeamRole> {
         self.teams.iter().find(|(id, _)| id == team_id).map(|(_, role)| *role)
     }
+}
+
+fn narrowed(environments: &[EnvironmentName]) -> Error {
+    let names: Vec<_> = environments.iter().map(EnvironmentName::as_str).collect();
+    Error::Forbidden(format!("this key is narrowed to the environments {} and changes nothing else", names.join(", ")))
 }
 
 fn refusal(standing: Standing, act: TeamAct) -> Error {
@@ -392,6 +447,14 @@ pub enum Question<'a> {
 }
 
 impl Caller {
+    /// Whoever manages the members of the team, or of the organization, may ask what others may do there.
+    pub fn may_ask_about_others(&self, team: Option<&Team>) -> Result<(), Error> {
+        match team {
+            Some(team) => self.in_team(team, TeamAct::ManageMembers).map(drop),
+            None => self.in_org(OrgAct::ManageMembers).map(drop),
+        }
+    }
+
     pub fn explain(&self, question: Question<'_>) -> Explanation {
         let (decision, mut because) = match question {
             Question::Org(act) => (self.in_org(act).map(drop), vec![self.org_sentence()]),
@@ -429,7 +492,8 @@ impl Caller {
                 None => format!("not a member of \"{name}\""),
             },
             Who::TeamKey(key) if key.team_id == team.id => {
-                format!("a key of \"{name}\" with category {}", key.category.standing().as_str())
+                let narrowed = if key.environments.is_some() { ", narrowed to environments" } else { "" };
+                format!("a key of \"{name}\" with category {}{narrowed}", key.category.standing().as_str())
             }
             Who::TeamKey(_) => format!("a key of another team than \"{name}\""),
             Who::KeyManager { .. } => "a key that manages the team keys of its organization".to_owned(),

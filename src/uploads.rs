@@ -17,7 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Method, Uri};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedMutexGuard, RwLock};
+use tokio::sync::{OwnedMutexGuard, RwLock, watch};
 
 use crate::db::uploads::{self, Grant};
 use crate::db::{Moment, Tx};
@@ -49,6 +49,7 @@ const PART_BYTES_MIN: u64 = 5 << 20;
 const LIST_OF_PARTS_BYTES_MAX: u64 = 2 << 20;
 const OPEN_UPLOADS_MAX: usize = 1000;
 /// Parts that nobody completed go then: their credentials ended an hour ago.
+const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
 const OPEN_UPLOAD_SECONDS: i64 = 2 * uploads::CREDENTIALS_SECONDS;
 
 /// What uploads may take.
@@ -368,8 +369,25 @@ impl Uploads {
 
     // ---- sweeping ----
 
+    /// Sweeps at once and then every hour, on a thread of its own.
+    pub fn keep_swept(&self, mut stopped: watch::Receiver<bool>) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
+        runtime.block_on(async {
+            loop {
+                if let Err(cause) = self.sweep().await {
+                    eprintln!("uploads are not swept: {cause:?}");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(SWEPT_EVERY) => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                }
+            }
+        });
+    }
+
     /// Removes what is of no use: parts that nobody completed, uploads that nobody used, archives that no upload names.
-    pub async fn sweep(&self) -> Result<(), Error> {
+    async fn sweep(&self) -> Result<(), Error> {
         let moment = (self.clock)();
         self.in_parts
             .lock()

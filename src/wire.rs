@@ -3,16 +3,20 @@
 //! Answers borrow what they show and serialize straight to bytes. Bodies whose shape is closed refuse a field they do
 //! not know and name it: a narrowing that nobody understood must never be taken for its absence.
 
-use serde::Serialize;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::policy::{OrgRole, TeamRole};
 
 pub mod api_keys;
 pub mod audit_logs;
 pub mod billing;
 pub mod chains;
 pub mod environment_groups;
+pub mod fixtures;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;
@@ -64,6 +68,12 @@ impl Refusal {
     }
 }
 
+/// What a refusal says, to whoever reads one.
+#[derive(Deserialize)]
+pub struct Refused {
+    pub message: String,
+}
+
 /// What a delete answers: that it is gone.
 #[derive(Serialize)]
 pub struct Tombstone<'a> {
@@ -75,6 +85,58 @@ impl<'a> Tombstone<'a> {
     pub fn of(id: &'a str) -> Tombstone<'a> {
         Tombstone { id, deleted: true }
     }
+}
+
+/// The two roles of either level.
+#[derive(Clone, Copy, Deserialize)]
+pub enum Role {
+    #[serde(rename = "ADMIN")]
+    Admin,
+    #[serde(rename = "MEMBER")]
+    Member,
+}
+
+impl Role {
+    pub fn in_organization(self) -> OrgRole {
+        match self {
+            Role::Admin => OrgRole::Admin,
+            Role::Member => OrgRole::Member,
+        }
+    }
+
+    pub fn in_team(self) -> TeamRole {
+        match self {
+            Role::Admin => TeamRole::Admin,
+            Role::Member => TeamRole::Member,
+        }
+    }
+}
+
+/// A page of a list: `{"items":[…],"pagination":{"has_more":…,"cursor":…}}`.
+#[derive(Serialize)]
+pub struct Items<T> {
+    items: Vec<T>,
+    pagination: Pagination,
+}
+
+#[derive(Serialize)]
+struct Pagination {
+    has_more: bool,
+    cursor: Option<String>,
+}
+
+impl<T> Items<T> {
+    /// `next` is the place in the list `list` after which the next page begins, if there is one.
+    pub fn of(list: &str, items: Vec<T>, next: Option<&str>) -> Items<T> {
+        let cursor = next.map(|place| BASE64_URL_SAFE_NO_PAD.encode(format!("{list}:{place}")));
+        Items { items, pagination: Pagination { has_more: cursor.is_some(), cursor } }
+    }
+}
+
+/// The place that a cursor of this list stands for; nothing for what no page of it ever gave out.
+pub fn read_cursor(list: &str, cursor: &str) -> Option<String> {
+    let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    text.strip_prefix(list)?.strip_prefix(':').map(str::to_owned)
 }
 
 /// A list that is written row by row, each row while the database still holds it: `{"secrets":[…]}`.

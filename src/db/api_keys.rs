@@ -1,128 +1,257 @@
 //! API keys. The database holds only their hashes.
 
-use rusqlite::{OptionalExtension as _, named_params};
+use rusqlite::{Row, ToSql, named_params};
+use serde_json::json;
 
-use crate::db::Tx;
+use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, environment_groups};
 use crate::error::Error;
-use crate::model::{EnvironmentName, KeyName, OrgId, Team, TeamId, Time, UserId};
-use crate::policy::{Caller, Category, OrgRole, Person, TeamKey, TeamRole, Who};
-use crate::token::{PlainKey, TokenHash};
+use crate::model::{EnvironmentName, KeyName, OrgId, Team, TeamId, Time, User, UserId};
+use crate::policy::keys::{KeyKind, KeysSeen, OverKeys};
+use crate::policy::{Caller, Category, InOrg, InTeam, TeamCategory};
+use crate::token::PlainKey;
 
-/// `last_used_at` is exact to this.
-const USE_NOTED_EVERY_SECONDS: i64 = 60;
+mod callers;
 
-/// Whose key this is, with the roles of this moment, and whether its use should be noted.
-///
-/// A key that is unknown, revoked, expired, or whose owner has left the organization is no key.
-pub fn caller(tx: &Tx, key: &PlainKey) -> Result<(Caller, Use), Error> {
-    caller_of_hash(tx, &key.hash())
+pub(super) use callers::caller_again;
+pub use callers::{Use, bearer, caller, note_use, person};
+
+/// A key that works, without its text.
+#[derive(Debug)]
+pub struct Key {
+    pub prefix: String,
+    pub org_id: OrgId,
+    pub holder: Holder,
+    pub name: Option<KeyName>,
+    /// `None`: every model of the team. Empty once the models it was narrowed to are deleted.
+    pub model_ids: Option<Vec<String>>,
+    narrowed_to_environments: bool,
+    pub created_at: Time,
+    pub last_used_at: Option<Time>,
+    pub expires_at: Option<Time>,
+    /// The prefix of the key that took its place; it works on until it expires.
+    pub replaced_by: Option<String>,
 }
 
-/// The same by the key's prefix: for what was granted to a key earlier and is used now.
-pub(super) fn caller_again(tx: &Tx, prefix: &str) -> Result<Caller, Error> {
-    let hash: Option<TokenHash> = tx
-        .sql
-        .prepare_cached("SELECT hash FROM api_key WHERE prefix = :prefix")?
-        .query_row(named_params! { ":prefix": prefix }, |row| row.get("hash"))
-        .optional()?;
-    caller_of_hash(tx, &hash.ok_or(Error::Unauthenticated)?).map(|(caller, _)| caller)
+/// Whose key it is.
+#[derive(Debug)]
+pub enum Holder {
+    Person(User),
+    Team(TeamCategory, Team),
+    Organization,
 }
 
-fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, Use), Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.user_id, api_key.team_id,
-                api_key.last_used_at, org_member.role
-         FROM api_key
-         LEFT JOIN org_member ON org_member.org_id = api_key.org_id AND org_member.user_id = api_key.user_id
-         WHERE api_key.hash = :hash
-           AND api_key.revoked_at IS NULL
-           AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)",
-    )?;
-    let found = query.query_row(named_params! { ":hash": hash, ":now": tx.now }, KeyRow::from_row).optional()?;
-    let row = found.ok_or(Error::Unauthenticated)?;
-    let used = match row.last_used_at {
-        Some(last) if last.plus_seconds(USE_NOTED_EVERY_SECONDS) > tx.now => Use::Noted,
-        _ => Use::ToNote,
-    };
-    Ok((row.into_caller(tx)?, used))
-}
-
-/// Whether `last_used_at` is recent enough to be left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    Noted,
-    ToNote,
-}
-
-/// Writes when a key was last used. Time only goes forward here.
-pub fn note_use(tx: &Tx, prefix: &str) -> Result<(), Error> {
-    tx.sql
-        .prepare_cached(
-            "UPDATE api_key
-             SET last_used_at = :now
-             WHERE prefix = :prefix AND (last_used_at IS NULL OR last_used_at < :now)",
-        )?
-        .execute(named_params! { ":prefix": prefix, ":now": tx.now })?;
-    Ok(())
-}
-
-struct KeyRow {
-    prefix: String,
-    org_id: OrgId,
-    category: String,
-    user_id: Option<UserId>,
-    team_id: Option<TeamId>,
-    last_used_at: Option<Time>,
-    role: Option<String>,
-}
-
-impl KeyRow {
-    fn from_row(row: &rusqlite::Row) -> rusqlite::Result<KeyRow> {
-        Ok(KeyRow {
-            prefix: row.get(0)?,
-            org_id: row.get(1)?,
-            category: row.get(2)?,
-            user_id: row.get(3)?,
-            team_id: row.get(4)?,
-            last_used_at: row.get(5)?,
-            role: row.get(6)?,
-        })
-    }
-
-    fn into_caller(self, tx: &Tx) -> Result<Caller, Error> {
-        let category = Category::parse(&self.category).ok_or(Error::Unauthenticated)?;
-        let who = match (category, self.user_id, self.team_id) {
-            (Category::Personal, Some(user_id), _) => {
-                let role = self.role.as_deref().and_then(OrgRole::parse).ok_or(Error::Unauthenticated)?;
-                let teams = memberships(tx, &self.org_id, &user_id)?;
-                Who::Person(Person { user_id, role, teams, prefix: self.prefix })
-            }
-            (Category::Team(category), _, Some(team_id)) => {
-                Who::TeamKey(TeamKey { prefix: self.prefix, team_id, category })
-            }
-            (Category::ManageApiKeys, _, _) => Who::KeyManager { prefix: self.prefix },
-            // The schema holds an owner for a personal key and a team for a team key.
-            (Category::Personal, None, _) | (Category::Team(_), _, None) => return Err(Error::Unauthenticated),
-        };
-        Ok(Caller { org_id: self.org_id, who })
-    }
-}
-
-fn memberships(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<(TeamId, TeamRole)>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT team_id, role
-         FROM team_member
-         WHERE org_id = :org_id AND user_id = :user_id
-         ORDER BY team_id",
-    )?;
-    let mut rows = query.query(named_params! { ":org_id": org_id, ":user_id": user_id })?;
-    let mut teams = Vec::new();
-    while let Some(row) = rows.next()? {
-        if let Some(role) = TeamRole::parse(row.get_ref(1)?.as_str().unwrap_or_default()) {
-            teams.push((row.get(0)?, role));
+impl Key {
+    pub fn kind(&self) -> KeyKind<'_> {
+        match &self.holder {
+            Holder::Person(owner) => KeyKind::Personal(&owner.id),
+            Holder::Team(category, team) => KeyKind::Team(*category, team),
+            Holder::Organization => KeyKind::ManageApiKeys,
         }
     }
-    Ok(teams)
+
+    fn environments(&self, tx: &Tx) -> Result<Option<Vec<EnvironmentName>>, Error> {
+        if self.narrowed_to_environments { environments(tx, &self.prefix).map(Some) } else { Ok(None) }
+    }
+}
+
+/// Which keys a list is asked for, of those that it has.
+#[derive(Debug)]
+pub struct Filter<'a> {
+    /// As it stands on the wire.
+    pub category: Option<&'a str>,
+    /// A person's id or a key's prefix.
+    pub created_by: Option<&'a str>,
+}
+
+/// Gives the keys that the caller sees to `each`, newest first.
+pub fn list(tx: &Tx, caller: &Caller, filter: &Filter, each: impl FnMut(Key)) -> Result<(), Error> {
+    let org_id = &caller.org_id;
+    match caller.keys_seen() {
+        KeysSeen::All => select(tx, filter, "api_key.org_id = :org_id", &[(":org_id", org_id)], each),
+        KeysSeen::OwnAndOf(user_id, teams) => {
+            let team_ids = json!(teams.into_iter().map(TeamId::as_str).collect::<Vec<_>>()).to_string();
+            let which = "(api_key.org_id = :org_id AND api_key.user_id = :user_id AND api_key.revoked_at IS NULL
+                          OR api_key.org_id = :org_id AND api_key.revoked_at IS NULL
+                             AND api_key.team_id IN (SELECT value FROM json_each(:team_ids)))";
+            let values: &[(&str, &dyn ToSql)] = &[(":org_id", org_id), (":user_id", user_id), (":team_ids", &team_ids)];
+            select(tx, filter, which, values, each)
+        }
+        KeysSeen::OfTeamsAnd(prefix) => {
+            let which = "api_key.org_id = :org_id AND (api_key.team_id IS NOT NULL OR api_key.prefix = :prefix)";
+            select(tx, filter, which, &[(":org_id", org_id), (":prefix", &prefix)], each)
+        }
+        KeysSeen::Itself(prefix) => {
+            let which = "api_key.org_id = :org_id AND api_key.prefix = :prefix";
+            select(tx, filter, which, &[(":org_id", org_id), (":prefix", &prefix)], each)
+        }
+    }
+}
+
+/// The same for the keys of one team.
+pub fn list_of_team(tx: &Tx, team: &InTeam, filter: &Filter, each: impl FnMut(Key)) -> Result<(), Error> {
+    let Team { id, org_id, .. } = team.team();
+    let which = "api_key.org_id = :org_id AND api_key.team_id = :team_id";
+    select(tx, filter, which, &[(":org_id", org_id), (":team_id", id)], each)
+}
+
+/// The key of this prefix. One that the caller does not see is not there.
+pub fn find(tx: &Tx, caller: &Caller, prefix: &str) -> Result<Key, Error> {
+    let anything = Filter { category: None, created_by: None };
+    let mut found = None;
+    let which = "api_key.org_id = :org_id AND api_key.prefix = :prefix";
+    let values: &[(&str, &dyn ToSql)] = &[(":org_id", &caller.org_id), (":prefix", &prefix)];
+    select(tx, &anything, which, values, |key| found = Some(key))?;
+    found.filter(|key: &Key| caller.keys_seen().holds(prefix, key.kind())).ok_or(Error::NotFound("API key"))
+}
+
+/// How long a replaced key works on beside the new one.
+#[derive(Clone, Copy, Debug)]
+pub struct Overlap {
+    seconds: i64,
+}
+
+impl Overlap {
+    /// Not at all, an hour, a day or a week.
+    const SECONDS: [i64; 4] = [0, 3600, 86_400, 604_800];
+
+    pub fn of_seconds(seconds: i64) -> Result<Overlap, Error> {
+        match Overlap::SECONDS.contains(&seconds) {
+            true => Ok(Overlap { seconds }),
+            false => Err(Error::field("overlap_seconds", "must be 0, 3600, 86400 or 604800")),
+        }
+    }
+}
+
+/// What a new key is given beside its kind.
+#[derive(Debug)]
+pub struct Terms {
+    pub name: Option<KeyName>,
+    /// `None`: every model of the team, also those to come.
+    pub model_ids: Option<Vec<String>>,
+    /// `None`: every environment.
+    pub environments: Option<Vec<EnvironmentName>>,
+    pub expires_at: Option<Time>,
+}
+
+/// Makes a key. Its text is in the answer and nowhere else.
+///
+/// A model of another team is not there; a name that a living key of the same scope has is a conflict (decision 12).
+pub fn create(tx: &Tx, keys: &OverKeys, terms: &Terms) -> Result<PlainKey, Error> {
+    if let (Some(team), Some(model_ids)) = (keys.kind().team(), &terms.model_ids) {
+        check_models(tx, team, model_ids)?;
+    }
+    if let Some(name) = &terms.name {
+        free_expired(tx, keys, name)?;
+    }
+    let key = PlainKey::generate(&mut tx.dice());
+    keep(tx, keys, &key, terms)?;
+    record(tx, keys, event(tx, "API_KEY_CREATED", key.prefix())?)?;
+    Ok(key)
+}
+
+/// What a rotation came to.
+#[derive(Debug)]
+pub struct Rotated {
+    pub key: PlainKey,
+    /// When the old key ends or has ended.
+    pub old_expires_at: Time,
+}
+
+/// Puts a new key in the place of an old one: it takes its name, what it is narrowed to, its grants and its expiry.
+///
+/// The old one ends with the overlap, or earlier if it was to expire earlier. A key is replaced once.
+pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<Rotated, Error> {
+    if let Some(successor) = &old.replaced_by {
+        return Err(Error::conflict(format!("this API key has been replaced by {successor}: rotate that one")));
+    }
+    let key = PlainKey::generate(&mut tx.dice());
+    let overlap_ends_at = tx.now.plus_seconds(overlap.seconds);
+    let old_expires_at = old.expires_at.map_or(overlap_ends_at, |expires_at| expires_at.min(overlap_ends_at));
+    let dies_now = old_expires_at == tx.now;
+    let replaced = tx
+        .sql
+        .prepare_cached(
+            "UPDATE api_key
+             SET replaced_by = :new, revoked_at = :revoked_at, expires_at = :expires_at
+             WHERE prefix = :old AND org_id = :org_id AND category = :category
+               AND user_id IS :user_id AND team_id IS :team_id AND revoked_at IS NULL",
+        )?
+        .execute(named_params! {
+            ":new": key.prefix(),
+            ":revoked_at": dies_now.then_some(tx.now),
+            ":expires_at": if dies_now { old.expires_at } else { Some(old_expires_at) },
+            ":old": old.prefix,
+            ":org_id": keys.caller().org_id,
+            ":category": keys.kind().category().as_str(),
+            ":user_id": keys.kind().user_id(),
+            ":team_id": keys.kind().team().map(|team| &team.id),
+        })?;
+    if replaced == 0 {
+        return Err(Error::NotFound("API key"));
+    }
+    let terms = Terms {
+        name: old.name.clone(),
+        model_ids: old.model_ids.clone(),
+        environments: old.environments(tx)?,
+        expires_at: old.expires_at,
+    };
+    keep(tx, keys, &key, &terms)?;
+    environment_groups::copy_grants(tx, &old.prefix, key.prefix())?;
+    if dies_now {
+        environment_groups::end_grants(tx, &old.prefix)?;
+    }
+    let mut event = event(tx, "API_KEY_ROTATED", key.prefix())?;
+    event.data["replaces"] = json!(old.prefix);
+    event.data["old_expires_at"] = json!(old_expires_at);
+    record(tx, keys, event)?;
+    Ok(Rotated { key, old_expires_at })
+}
+
+/// Ends a key and its grants at once. It cannot be undone.
+pub fn revoke(tx: &Tx, keys: &OverKeys, prefix: &str) -> Result<(), Error> {
+    let revoked = tx
+        .sql
+        .prepare_cached(
+            "UPDATE api_key
+             SET revoked_at = :now
+             WHERE prefix = :prefix AND org_id = :org_id AND category = :category
+               AND user_id IS :user_id AND team_id IS :team_id AND revoked_at IS NULL",
+        )?
+        .execute(named_params! {
+            ":now": tx.now,
+            ":prefix": prefix,
+            ":org_id": keys.caller().org_id,
+            ":category": keys.kind().category().as_str(),
+            ":user_id": keys.kind().user_id(),
+            ":team_id": keys.kind().team().map(|team| &team.id),
+        })?;
+    if revoked == 0 {
+        return Err(Error::NotFound("API key"));
+    }
+    environment_groups::end_grants(tx, prefix)?;
+    record(tx, keys, event(tx, "API_KEY_DELETED", prefix)?)
+}
+
+/// Notes the keys that end with their team, which is about to be deleted.
+pub(super) fn note_end_with_team(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT prefix
+         FROM api_key
+         WHERE org_id = :org_id AND team_id = :team_id
+           AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+         ORDER BY created_at, prefix",
+    )?;
+    let rows = query
+        .query_map(named_params! { ":org_id": org.org_id(), ":team_id": team.id, ":now": tx.now }, |row| {
+            row.get("prefix")
+        })?;
+    let prefixes: Vec<String> = rows.collect::<Result<_, _>>()?;
+    for prefix in prefixes {
+        let event = event(tx, "API_KEY_DELETED", &prefix)?;
+        audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), event)?;
+    }
+    Ok(())
 }
 
 /// A key to be made. Whoever fills this in has asked `policy` whether it may be.
@@ -153,6 +282,11 @@ pub enum Owner<'a> {
 /// A name that is taken in its scope (decision 12) and a model of another team are the caller's to tell.
 pub(super) fn insert(tx: &Tx, new: &NewKey<'_>) -> Result<PlainKey, rusqlite::Error> {
     let key = PlainKey::generate(&mut tx.dice());
+    insert_as(tx, &key, new)?;
+    Ok(key)
+}
+
+fn insert_as(tx: &Tx, key: &PlainKey, new: &NewKey<'_>) -> Result<(), rusqlite::Error> {
     let (org_id, user_id, team_id) = match new.owner {
         Owner::Person(org_id, user_id) => (org_id, Some(user_id), None),
         Owner::Team(team) => (&team.org_id, None, Some(&team.id)),
@@ -195,5 +329,182 @@ pub(super) fn insert(tx: &Tx, new: &NewKey<'_>) -> Result<PlainKey, rusqlite::Er
     for environment in new.environments.unwrap_or_default() {
         narrow.execute(named_params! { ":prefix": key.prefix(), ":environment": environment.as_str() })?;
     }
-    Ok(key)
+    Ok(())
+}
+
+/// Ids of the team's models, or nothing that is there.
+fn check_models(tx: &Tx, team: &Team, model_ids: &[String]) -> Result<(), Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT 1
+         FROM model
+         WHERE org_id = :org_id AND team_id = :team_id AND id = :id",
+    )?;
+    for id in model_ids {
+        if !query.exists(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":id": id })? {
+            return Err(Error::NotFound("model"));
+        }
+    }
+    Ok(())
+}
+
+/// A name is free once its key has expired: that key is revoked, as of when it expired.
+fn free_expired(tx: &Tx, keys: &OverKeys, name: &KeyName) -> Result<(), Error> {
+    // Each as the index of its names has it.
+    let scope = match keys.kind() {
+        KeyKind::Personal(_) => "org_id = :org_id AND user_id = :holder",
+        KeyKind::Team(..) => "org_id = :org_id AND team_id = :holder",
+        KeyKind::ManageApiKeys => "org_id = :org_id AND category = 'WORKSPACE_MANAGE_API_KEYS' AND :holder IS NULL",
+    };
+    let holder = keys.kind().user_id().map(UserId::as_str).or(keys.kind().team().map(|team| team.id.as_str()));
+    tx.sql
+        .prepare_cached(&format!(
+            "UPDATE api_key
+             SET revoked_at = expires_at
+             WHERE {scope} AND name = :name AND replaced_by IS NULL AND revoked_at IS NULL AND expires_at <= :now"
+        ))?
+        .execute(named_params! {
+            ":org_id": keys.caller().org_id, ":holder": holder, ":name": name.as_str(), ":now": tx.now,
+        })?;
+    Ok(())
+}
+
+/// Keeps a key as the proof and the terms say; a name that is taken is told as such.
+fn keep(tx: &Tx, keys: &OverKeys, key: &PlainKey, terms: &Terms) -> Result<(), Error> {
+    let owner = match keys.kind() {
+        KeyKind::Personal(user_id) => Owner::Person(&keys.caller().org_id, user_id),
+        KeyKind::Team(_, team) => Owner::Team(team),
+        KeyKind::ManageApiKeys => Owner::Organization(&keys.caller().org_id),
+    };
+    let new = NewKey {
+        category: keys.kind().category(),
+        owner,
+        name: terms.name.as_ref(),
+        model_ids: terms.model_ids.as_deref(),
+        environments: terms.environments.as_deref(),
+        expires_at: terms.expires_at,
+        created_by: Some(keys.caller().author()),
+    };
+    match (insert_as(tx, key, &new), &terms.name) {
+        (Err(cause), Some(name)) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(
+            "an API key named \"{}\" exists: choose another name or revoke that key first",
+            name.as_str()
+        ))),
+        (kept, _) => Ok(kept?),
+    }
+}
+
+/// What the log says of a key: Baseten's words, and never its text.
+fn event(tx: &Tx, event_type: &'static str, prefix: &str) -> Result<Event, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT CASE category
+                    WHEN 'PERSONAL' THEN 'PERSONAL'
+                    WHEN 'WORKSPACE_MANAGE_ALL' THEN 'CREATOR_SERVICE_ACCOUNT'
+                    WHEN 'WORKSPACE_MANAGE_API_KEYS' THEN 'MANAGE_API_KEYS_SERVICE_ACCOUNT'
+                    WHEN 'WORKSPACE_INVOKE' THEN
+                        CASE WHEN narrowed_to_environments THEN 'INVOKE_SCOPED_ENVS_AND_MODELS_SERVICE_ACCOUNT'
+                             WHEN narrowed_to_models THEN 'INVOKE_ALLOWED_MODELS_SERVICE_ACCOUNT'
+                             ELSE 'INVOKE_ALL_MODELS_SERVICE_ACCOUNT' END
+                    WHEN 'WORKSPACE_EXPORT_METRICS' THEN
+                        CASE WHEN narrowed_to_models THEN 'EXPORT_METRICS_ALLOWED_MODELS_SERVICE_ACCOUNT'
+                             ELSE 'EXPORT_METRICS_ALL_MODELS_SERVICE_ACCOUNT' END
+                END AS api_key_type
+         FROM api_key
+         WHERE prefix = :prefix",
+    )?;
+    let api_key_type: String = query.query_row(named_params! { ":prefix": prefix }, |row| row.get("api_key_type"))?;
+    Ok(Event::new(event_type, json!({ "api_key_id": prefix, "api_key_type": api_key_type, "prefix": prefix })))
+}
+
+fn record(tx: &Tx, keys: &OverKeys, event: Event) -> Result<(), Error> {
+    let caller = keys.caller();
+    audit::record(tx, Actor::Caller(caller), &caller.org_id, keys.kind().team(), event)
+}
+
+/// Gives the living keys for which `which` holds to `each`, newest first.
+fn select(
+    tx: &Tx,
+    filter: &Filter,
+    which: &str,
+    values: &[(&str, &dyn ToSql)],
+    mut each: impl FnMut(Key),
+) -> Result<(), Error> {
+    let mut query = tx.sql.prepare_cached(&format!(
+        "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.name, api_key.created_at,
+                api_key.last_used_at, api_key.expires_at, api_key.replaced_by, api_key.narrowed_to_environments,
+                CASE WHEN api_key.narrowed_to_models THEN (
+                    SELECT json_group_array(model_id ORDER BY model_id)
+                    FROM api_key_model
+                    WHERE api_key_model.prefix = api_key.prefix
+                ) END AS model_ids,
+                user.id AS user_id, user.email AS user_email, user.name AS user_name,
+                team.id AS team_id, team.name AS team_name, team.icon AS team_icon,
+                team.is_default AS team_is_default, team.created_at AS team_created_at
+         FROM api_key
+         LEFT JOIN user ON user.id = api_key.user_id
+         LEFT JOIN team ON team.id = api_key.team_id
+         WHERE {which}
+           AND api_key.revoked_at IS NULL
+           AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)
+           AND (:category IS NULL OR api_key.category = :category)
+           AND (:created_by IS NULL OR api_key.created_by = :created_by)
+         ORDER BY api_key.created_at DESC, api_key.prefix"
+    ))?;
+    let filters: [(&str, &dyn ToSql); 3] =
+        [(":now", &tx.now), (":category", &filter.category), (":created_by", &filter.created_by)];
+    let mut rows = query.query(&*[values, &filters].concat())?;
+    while let Some(row) = rows.next()? {
+        each(from_row(row)?);
+    }
+    Ok(())
+}
+
+fn from_row(row: &Row) -> Result<Key, Error> {
+    let model_ids: Option<String> = row.get("model_ids")?;
+    let model_ids = model_ids.map(|ids| serde_json::from_str(&ids).expect("SQLite wrote an array of text"));
+    Ok(Key {
+        prefix: row.get("prefix")?,
+        org_id: row.get("org_id")?,
+        holder: holder(row)?,
+        name: row.get("name")?,
+        model_ids,
+        narrowed_to_environments: row.get("narrowed_to_environments")?,
+        created_at: row.get("created_at")?,
+        last_used_at: row.get("last_used_at")?,
+        expires_at: row.get("expires_at")?,
+        replaced_by: row.get("replaced_by")?,
+    })
+}
+
+fn holder(row: &Row) -> Result<Holder, Error> {
+    let category: String = row.get("category")?;
+    let category = Category::parse(&category).expect("the schema holds no other category");
+    Ok(match category {
+        Category::Personal => {
+            Holder::Person(User { id: row.get("user_id")?, email: row.get("user_email")?, name: row.get("user_name")? })
+        }
+        Category::Team(category) => Holder::Team(
+            category,
+            Team {
+                id: row.get("team_id")?,
+                org_id: row.get("org_id")?,
+                name: row.get("team_name")?,
+                icon: row.get("team_icon")?,
+                is_default: row.get("team_is_default")?,
+                created_at: row.get("team_created_at")?,
+            },
+        ),
+        Category::ManageApiKeys => Holder::Organization,
+    })
+}
+
+/// The names that a narrowed key is narrowed to.
+fn environments(tx: &Tx, prefix: &str) -> Result<Vec<EnvironmentName>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT environment
+         FROM api_key_environment
+         WHERE prefix = :prefix
+         ORDER BY environment",
+    )?;
+    let rows = query.query_map(named_params! { ":prefix": prefix }, |row| row.get("environment"))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

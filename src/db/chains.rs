@@ -22,3 +22,19 @@ pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String
         })?;
     Ok(id)
 }
+
+pub(super) fn insert_environment(tx: &Tx, team: &Team, chain_id: &str, name: &str) -> Result<(), rusqlite::Error> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO chain_environment (chain_id, name, org_id, team_id, created_at)
+             VALUES (:chain_id, :name, :org_id, :team_id, :now)",
+        )?
+        .execute(named_params! {
+            ":chain_id": chain_id,
+            ":name": name,
+            ":org_id": team.org_id,
+            ":team_id": team.id,
+            ":now": tx.now,
+        })?;
+    Ok(())
+}

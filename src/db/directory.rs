@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rusqlite::{Connection, OptionalExtension as _, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, named_params};
 
-use crate::db::Moment;
+use crate::db::{Moment, connect};
 use crate::error::Error;
 use crate::seal::{MasterKey, Sealer};
 
@@ -54,7 +54,15 @@ impl Directory {
         }
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
-        Ok(Directory { path: path.to_owned(), lock })
+        let directory = Directory { path: path.to_owned(), lock };
+        directory.keep_database_private().map_err(failed)?;
+        Ok(directory)
+    }
+
+    /// SQLite makes its files, the log beside it too, as the database's own mode says; a directory that was there before
+    /// us may be open to others.
+    fn keep_database_private(&self) -> std::io::Result<()> {
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.database()).map(drop)
     }
 
     pub fn database(&self) -> PathBuf {
@@ -74,14 +82,27 @@ impl Directory {
         self.lock
     }
 
+    /// Refuses a master key that is not this database's before anything is written, were it only an older schema brought
+    /// up to date or a log written back.
+    pub(super) fn check_master_key(&self) -> Result<(), Error> {
+        if !self.database().exists() {
+            return Ok(());
+        }
+        let sql = connect(&self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let wrapped = if sql.table_exists(None, "installation")? { wrapped_key(&sql)? } else { None };
+        wrapped.map_or(Ok(()), |wrapped| self.unwrap(&wrapped).map(drop))
+    }
+
     /// The key under which secrets are sealed: made on first run, unwrapped by the master key ever after.
     pub(super) fn unlock(&self, sql: &Connection, moment: Moment) -> Result<Sealer, Error> {
-        let wrapped: Option<Vec<u8>> =
-            sql.query_row("SELECT wrapped_key FROM installation", [], |row| row.get("wrapped_key")).optional()?;
-        match wrapped {
-            Some(wrapped) => self.read_master_key()?.unwrap(&wrapped).ok_or_else(|| self.wrong_master_key()),
+        match wrapped_key(sql)? {
+            Some(wrapped) => self.unwrap(&wrapped),
             None => self.first_run(sql, moment),
         }
+    }
+
+    fn unwrap(&self, wrapped: &[u8]) -> Result<Sealer, Error> {
+        self.read_master_key()?.unwrap(wrapped).ok_or_else(|| self.wrong_master_key())
     }
 
     fn first_run(&self, sql: &Connection, moment: Moment) -> Result<Sealer, Error> {
@@ -126,6 +147,10 @@ impl Directory {
         let path = Directory::master_key(&self.path);
         Error::Internal(format!("{} is not the master key of this database", path.display()))
     }
+}
+
+fn wrapped_key(sql: &Connection) -> Result<Option<Vec<u8>>, Error> {
+    Ok(sql.query_row("SELECT wrapped_key FROM installation", [], |row| row.get("wrapped_key")).optional()?)
 }
 
 fn read_pid(lock: &mut File) -> Option<u32> {

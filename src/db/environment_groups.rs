@@ -1,11 +1,183 @@
 //! Restricted environments of a team: who may change an environment of this name, of all its models and Chains.
+//!
+//! A group is there once a model or a Chain of the team has an environment of its name, or once it was made; it has a row
+//! of its own only from then on. A key's grant counts while the key lives.
 
-use rusqlite::named_params;
+use rusqlite::{OptionalExtension as _, named_params};
+use serde_json::json;
 
-use crate::db::Tx;
+use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, users};
 use crate::error::Error;
-use crate::model::{EnvironmentName, Team};
-use crate::policy::Restriction;
+use crate::model::{EnvironmentName, Team, User, UserId};
+use crate::policy::{InTeam, Restriction};
+
+/// An environment of a team, and who may change it.
+#[derive(Debug)]
+pub struct Group {
+    pub name: EnvironmentName,
+    /// `None`: it is not restricted.
+    pub access: Option<Access>,
+}
+
+/// Who may change a restricted environment: those who are granted, and those who always may.
+#[derive(Debug)]
+pub struct Access {
+    /// By e-mail.
+    pub users: Vec<User>,
+    pub api_key_prefixes: Vec<String>,
+}
+
+/// Who shall be able to change an environment.
+#[derive(Debug)]
+pub enum ManageAccess {
+    Unrestricted,
+    /// `None` leaves who is granted as it is.
+    Restricted {
+        user_ids: Option<Vec<String>>,
+        api_key_prefixes: Option<Vec<String>>,
+    },
+}
+
+/// Who is granted to change this environment of the team while it is restricted; `None` where nobody restricts it.
+pub fn restriction(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<Option<Restriction>, Error> {
+    if !is_restricted(tx, team, name)? {
+        return Ok(None);
+    }
+    let mut query = tx.sql.prepare_cached(
+        "SELECT user_id
+         FROM environment_group_user
+         WHERE team_id = :team_id AND name = :name
+         ORDER BY user_id",
+    )?;
+    let rows =
+        query.query_map(named_params! { ":team_id": team.id, ":name": name.as_str() }, |row| row.get("user_id"))?;
+    let users: Vec<UserId> = rows.collect::<Result<_, _>>()?;
+    Ok(Some(Restriction { users, api_key_prefixes: granted_keys(tx, team, name)? }))
+}
+
+/// All environments of the team, by name.
+pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Group>, Error> {
+    let team = team.team();
+    let mut query = tx.sql.prepare_cached(
+        "SELECT name FROM environment_group WHERE org_id = :org_id AND team_id = :team_id
+         UNION
+         SELECT name FROM model_environment WHERE org_id = :org_id AND team_id = :team_id
+         UNION
+         SELECT name FROM chain_environment WHERE org_id = :org_id AND team_id = :team_id
+         ORDER BY name",
+    )?;
+    let rows = query.query_map(named_params! { ":org_id": team.org_id, ":team_id": team.id }, |row| row.get("name"))?;
+    rows.map(|name| group(tx, team, name?)).collect()
+}
+
+/// The environment of this name.
+pub fn find(tx: &Tx, team: &InTeam, name: EnvironmentName) -> Result<Group, Error> {
+    if !is_made(tx, team.team(), &name)? && !is_in_use(tx, team.team(), &name)? {
+        return Err(Error::NotFound("environment"));
+    }
+    group(tx, team.team(), name)
+}
+
+/// Makes an environment known, and restricted if need be, before any model has it.
+pub fn create(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAccess) -> Result<Group, Error> {
+    let granted = check(tx, team.team(), access)?;
+    if is_made(tx, team.team(), &name)? || is_in_use(tx, team.team(), &name)? {
+        return Err(Error::conflict(format!(
+            "team \"{}\" has the environment \"{}\" already: change it with PATCH",
+            team.team().name,
+            name.as_str()
+        )));
+    }
+    let restriction = match access {
+        ManageAccess::Unrestricted => None,
+        ManageAccess::Restricted { .. } => Some(&granted),
+    };
+    insert(tx, team.team(), &name, restriction)?;
+    record(tx, team, "ENVIRONMENT_GROUP_CREATED", &name)?;
+    group(tx, team.team(), name)
+}
+
+/// Restricts an environment, changes who is granted, or lifts the restriction, which ends all grants.
+pub fn update(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAccess) -> Result<Group, Error> {
+    let granted = check(tx, team.team(), access)?;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at)
+             VALUES (:team_id, :name, :org_id, :is_restricted, :now)
+             ON CONFLICT (team_id, name) DO UPDATE SET is_restricted = :is_restricted",
+        )?
+        .execute(named_params! {
+            ":team_id": team.team().id,
+            ":name": name.as_str(),
+            ":org_id": team.team().org_id,
+            ":is_restricted": matches!(access, ManageAccess::Restricted { .. }),
+            ":now": tx.now,
+        })?;
+    match access {
+        ManageAccess::Unrestricted => {
+            clear(tx, team.team(), &name, Grants::OfUsers)?;
+            clear(tx, team.team(), &name, Grants::OfKeys)?;
+        }
+        ManageAccess::Restricted { user_ids, api_key_prefixes } => {
+            if user_ids.is_some() {
+                clear(tx, team.team(), &name, Grants::OfUsers)?;
+            }
+            if api_key_prefixes.is_some() {
+                clear(tx, team.team(), &name, Grants::OfKeys)?;
+            }
+        }
+    }
+    insert_grants(tx, team.team(), &name, &granted)?;
+    record(tx, team, "ENVIRONMENT_GROUP_UPDATED", &name)?;
+    group(tx, team.team(), name)
+}
+
+/// Forgets an environment that was made, and its restriction. One that a model or a Chain has stays.
+pub fn delete(tx: &Tx, team: &InTeam, name: &EnvironmentName) -> Result<(), Error> {
+    let in_use = is_in_use(tx, team.team(), name)?;
+    if !in_use && !is_made(tx, team.team(), name)? {
+        return Err(Error::NotFound("environment"));
+    }
+    if in_use {
+        return Err(Error::conflict(format!(
+            "a model or a Chain of team \"{}\" has the environment \"{}\": lift its restriction with PATCH instead",
+            team.team().name,
+            name.as_str()
+        )));
+    }
+    record(tx, team, "ENVIRONMENT_GROUP_DELETED", name)?;
+    tx.sql
+        .prepare_cached(
+            "DELETE FROM environment_group
+             WHERE org_id = :org_id AND team_id = :team_id AND name = :name",
+        )?
+        .execute(named_params! {
+            ":org_id": team.team().org_id, ":team_id": team.team().id, ":name": name.as_str(),
+        })?;
+    Ok(())
+}
+
+/// A key that takes another's place takes its grants too; the other keeps them until it ends.
+pub(super) fn copy_grants(tx: &Tx, from: &str, to: &str) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO environment_group_key (team_id, name, org_id, prefix)
+             SELECT team_id, name, org_id, :to
+             FROM environment_group_key
+             WHERE prefix = :from",
+        )?
+        .execute(named_params! { ":from": from, ":to": to })?;
+    Ok(())
+}
+
+/// A key that ends loses its grants.
+pub(super) fn end_grants(tx: &Tx, prefix: &str) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached("DELETE FROM environment_group_key WHERE prefix = :prefix")?
+        .execute(named_params! { ":prefix": prefix })?;
+    Ok(())
+}
 
 /// A group that was made ahead of its first use, or that someone restricted. `None`: it is not restricted.
 pub(super) fn insert(
@@ -55,4 +227,140 @@ pub(super) fn insert_grants(
         })?;
     }
     Ok(())
+}
+
+enum Grants {
+    OfUsers,
+    OfKeys,
+}
+
+fn clear(tx: &Tx, team: &Team, name: &EnvironmentName, grants: Grants) -> Result<(), Error> {
+    let sql = match grants {
+        Grants::OfUsers => "DELETE FROM environment_group_user WHERE team_id = :team_id AND name = :name",
+        Grants::OfKeys => "DELETE FROM environment_group_key WHERE team_id = :team_id AND name = :name",
+    };
+    tx.sql.prepare_cached(sql)?.execute(named_params! { ":team_id": team.id, ":name": name.as_str() })?;
+    Ok(())
+}
+
+/// What is asked to be granted, where all of it is of the team: its members, and its keys that live.
+fn check(tx: &Tx, team: &Team, access: &ManageAccess) -> Result<Restriction, Error> {
+    let ManageAccess::Restricted { user_ids, api_key_prefixes } = access else { return Ok(Restriction::default()) };
+    let mut granted = Restriction::default();
+    let mut member = tx.sql.prepare_cached(
+        "SELECT user_id
+         FROM team_member
+         WHERE org_id = :org_id AND team_id = :team_id AND user_id = :user_id",
+    )?;
+    for user_id in user_ids.iter().flatten() {
+        let values = named_params! { ":org_id": team.org_id, ":team_id": team.id, ":user_id": user_id };
+        let found = member.query_row(values, |row| row.get("user_id")).optional()?;
+        granted.users.push(found.ok_or_else(|| {
+            let why =
+                format!("names \"{user_id}\", who is no member of team \"{}\": only members can be granted", team.name);
+            Error::field("manage_access.user_ids", &why)
+        })?);
+    }
+    let mut key = tx.sql.prepare_cached(
+        "SELECT prefix
+         FROM api_key
+         WHERE org_id = :org_id AND team_id = :team_id AND prefix = :prefix
+           AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)",
+    )?;
+    for prefix in api_key_prefixes.iter().flatten() {
+        let values = named_params! {
+            ":org_id": team.org_id, ":team_id": team.id, ":prefix": prefix, ":now": tx.now,
+        };
+        let found = key.query_row(values, |row| row.get("prefix")).optional()?;
+        granted.api_key_prefixes.push(found.ok_or_else(|| {
+            // Whoever sends a whole key by mistake does not get it back.
+            let shown = prefix.split('.').next().unwrap_or_default();
+            let why = format!("names \"{shown}\", which is the prefix of no API key of team \"{}\"", team.name);
+            Error::field("manage_access.api_key_prefixes", &why)
+        })?);
+    }
+    Ok(granted)
+}
+
+/// Whether it has a row of its own.
+fn is_made(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT 1
+         FROM environment_group
+         WHERE org_id = :org_id AND team_id = :team_id AND name = :name",
+    )?;
+    Ok(query.exists(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":name": name.as_str() })?)
+}
+
+/// Whether a model or a Chain of the team has it.
+fn is_in_use(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT 1
+         WHERE EXISTS (SELECT 1 FROM model_environment WHERE org_id = :org_id AND team_id = :team_id AND name = :name)
+            OR EXISTS (SELECT 1 FROM chain_environment WHERE org_id = :org_id AND team_id = :team_id AND name = :name)",
+    )?;
+    Ok(query.exists(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":name": name.as_str() })?)
+}
+
+fn is_restricted(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT 1
+         FROM environment_group
+         WHERE org_id = :org_id AND team_id = :team_id AND name = :name AND is_restricted = 1",
+    )?;
+    Ok(query.exists(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":name": name.as_str() })?)
+}
+
+fn group(tx: &Tx, team: &Team, name: EnvironmentName) -> Result<Group, Error> {
+    let access = if is_restricted(tx, team, &name)? { Some(access(tx, team, &name)?) } else { None };
+    Ok(Group { name, access })
+}
+
+fn access(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<Access, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, email, name
+         FROM user
+         WHERE id IN (
+             SELECT user_id FROM org_member WHERE org_id = :org_id AND role = 'ADMIN'
+             UNION
+             SELECT user_id FROM team_member WHERE org_id = :org_id AND team_id = :team_id AND role = 'ADMIN'
+             UNION
+             SELECT user_id FROM environment_group_user WHERE team_id = :team_id AND name = :name
+         )
+         ORDER BY email",
+    )?;
+    let place = named_params! { ":org_id": team.org_id, ":team_id": team.id, ":name": name.as_str() };
+    let users = query.query_map(place, users::from_row)?.collect::<Result<_, _>>()?;
+    Ok(Access { users, api_key_prefixes: granted_keys(tx, team, name)? })
+}
+
+/// The keys that are granted and live.
+fn granted_keys(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<Vec<String>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT prefix
+         FROM environment_group_key
+         JOIN api_key USING (prefix)
+         WHERE environment_group_key.team_id = :team_id AND environment_group_key.name = :name
+           AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)
+         ORDER BY prefix",
+    )?;
+    let place = named_params! { ":team_id": team.id, ":name": name.as_str(), ":now": tx.now };
+    Ok(query.query_map(place, |row| row.get("prefix"))?.collect::<Result<_, _>>()?)
+}
+
+fn record(tx: &Tx, team: &InTeam, event_type: &'static str, name: &EnvironmentName) -> Result<(), Error> {
+    let granted = restriction(tx, team.team(), name)?;
+    let data = json!({
+        "environment_name": name.as_str(),
+        "is_restricted": granted.is_some(),
+        "user_ids": granted.iter().flat_map(|granted| granted.users.iter().map(UserId::as_str)).collect::<Vec<_>>(),
+        "api_key_prefixes": granted.iter().flat_map(|granted| &granted.api_key_prefixes).collect::<Vec<_>>(),
+    });
+    audit::record(
+        tx,
+        Actor::Caller(team.caller()),
+        &team.team().org_id,
+        Some(team.team()),
+        Event::new(event_type, data),
+    )
 }

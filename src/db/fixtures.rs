@@ -1,1 +1,230 @@
-//! Organizations from fixtures.
+//! What the operator loads from fixtures: rows of every noun, made without a caller.
+//!
+//! Each verb asks for the operator as its proof. Not every row leaves an audit entry, the whole does: [`loaded`]. That
+//! no name stands twice in a fixture is for its reader to see, which knows the place to tell.
+
+use rusqlite::named_params;
+use serde_json::json;
+
+use crate::db::audit::{self, Actor, Event};
+use crate::db::invitations::{self, Place};
+use crate::db::teams::{self, DefaultTeam};
+use crate::db::{Tx, api_keys, chains, environment_groups, members, models, secrets, training_projects, users};
+use crate::error::Error;
+use crate::model::{
+    Email, EnvironmentName, Icon, Organization, PersonName, ResourceName, SecretName, SecretValue, Team, TeamName,
+    User, UserId,
+};
+use crate::policy::{Operator, OrgRole, Restriction, TeamRole};
+use crate::token::PlainKey;
+
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+
+/// A team beside the default team.
+pub fn team(
+    tx: &Tx,
+    _: &Operator,
+    organization: &Organization,
+    name: &TeamName,
+    icon: Option<&Icon>,
+) -> Result<Team, Error> {
+    if !organization.teams_enabled {
+        return Err(Error::Invalid("teams are off in this organization: it has its default team alone".to_owned()));
+    }
+    teams::insert(tx, &organization.id, name, icon, DefaultTeam::No)
+}
+
+/// Gives the default team, which comes with its organization, the name and the icon of the fixture.
+pub fn default_team(tx: &Tx, _: &Operator, team: &Team, name: &TeamName, icon: Option<&Icon>) -> Result<Team, Error> {
+    teams::write(tx, &team.org_id, team, name, icon.map(Icon::as_str))
+}
+
+/// Makes a person a member of the organization. Whoever is known by the address already keeps their name.
+pub fn person(
+    tx: &Tx,
+    _: &Operator,
+    organization: &Organization,
+    email: &Email,
+    name: &PersonName,
+    role: OrgRole,
+) -> Result<User, Error> {
+    let user = match users::of_email(tx, email)? {
+        Some(user) => user,
+        None => users::insert(tx, email, name)?,
+    };
+    users::join(tx, &organization.id, &user.id, role)?;
+    Ok(user)
+}
+
+pub fn member(tx: &Tx, _: &Operator, team: &Team, user_id: &UserId, role: TeamRole) -> Result<(), Error> {
+    members::insert(tx, team, user_id, role)
+}
+
+pub fn api_key(tx: &Tx, _: &Operator, new: &api_keys::NewKey<'_>) -> Result<PlainKey, Error> {
+    Ok(api_keys::insert(tx, new)?)
+}
+
+pub fn secret(tx: &Tx, _: &Operator, team: &Team, name: &SecretName, value: &SecretValue) -> Result<(), Error> {
+    secrets::store(tx, team, name, value, |_| Ok(()))
+}
+
+/// A model, with these environments beside `production`. Answers its id.
+pub fn model(
+    tx: &Tx,
+    _: &Operator,
+    team: &Team,
+    name: &ResourceName,
+    instance_type: &str,
+    environments: &[EnvironmentName],
+) -> Result<String, Error> {
+    let id = models::insert(tx, team, name, instance_type)?;
+    for environment in environments {
+        models::insert_environment(tx, team, &id, environment.as_str())?;
+    }
+    Ok(id)
+}
+
+/// A Chain, with these environments. Answers its id.
+pub fn chain(
+    tx: &Tx,
+    _: &Operator,
+    team: &Team,
+    name: &ResourceName,
+    environments: &[EnvironmentName],
+) -> Result<String, Error> {
+    let id = chains::insert(tx, team, name)?;
+    for environment in environments {
+        chains::insert_environment(tx, team, &id, environment.as_str())?;
+    }
+    Ok(id)
+}
+
+/// A training project. Answers its id.
+pub fn training_project(tx: &Tx, _: &Operator, team: &Team, name: &ResourceName) -> Result<String, Error> {
+    Ok(training_projects::insert(tx, team, name)?)
+}
+
+pub fn environment_group(
+    tx: &Tx,
+    _: &Operator,
+    team: &Team,
+    name: &EnvironmentName,
+    restriction: Option<&Restriction>,
+) -> Result<(), Error> {
+    environment_groups::insert(tx, team, name, restriction)
+}
+
+pub fn model_api(tx: &Tx, _: &Operator, organization: &Organization, name: &str) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO model_api (org_id, name, added_at)
+             VALUES (:org_id, :name, :now)",
+        )?
+        .execute(named_params! { ":org_id": organization.id, ":name": name, ":now": tx.now })?;
+    Ok(())
+}
+
+/// An invitation that waits to be accepted. Its link is kept by nobody: resending makes one that works.
+pub fn invitation(
+    tx: &Tx,
+    _: &Operator,
+    organization: &Organization,
+    inviter: &UserId,
+    email: &Email,
+    role: OrgRole,
+    places: &[Place],
+) -> Result<(), Error> {
+    invitations::insert(tx, &organization.id, inviter, email, role, places).map(drop)
+}
+
+/// What one resource used on each of some days.
+#[derive(Debug)]
+pub struct Usage<'a> {
+    pub resource: Resource<'a>,
+    pub name: &'a str,
+    pub environment: Option<&'a EnvironmentName>,
+    pub instance_type: Option<&'a str>,
+    pub minutes: u32,
+    pub requests: u32,
+    pub input_tokens: u32,
+    pub output_tokens: u32,
+    pub cached_tokens: u32,
+    pub micro_usd: u32,
+}
+
+/// What was used, and what it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub enum Resource<'a> {
+    ModelDeployment(&'a Team, Parent<'a>),
+    Chainlet(&'a Team, Parent<'a>),
+    TrainingJob(&'a Team, Parent<'a>),
+    ModelApi,
+}
+
+/// The model, Chain or training project.
+#[derive(Clone, Copy, Debug)]
+pub struct Parent<'a> {
+    pub id: &'a str,
+    pub name: &'a str,
+}
+
+/// Notes the same use for each of these days, counted back from today.
+pub fn usage(
+    tx: &Tx,
+    _: &Operator,
+    organization: &Organization,
+    usage: &Usage<'_>,
+    days_ago: impl Iterator<Item = u16>,
+) -> Result<(), Error> {
+    let (kind, team, parent) = match usage.resource {
+        Resource::ModelDeployment(team, model) => ("MODEL_DEPLOYMENT", Some(team), Some(model)),
+        Resource::Chainlet(team, chain) => ("CHAINLET", Some(team), Some(chain)),
+        Resource::TrainingJob(team, project) => ("TRAINING_JOB", Some(team), Some(project)),
+        Resource::ModelApi => ("MODEL_API", None, None),
+    };
+    // A Model API is known by its name; the others are as many as there are entries.
+    let resource_id = team.map_or_else(|| usage.name.to_owned(), |_| tx.id());
+    let mut insert = tx.sql.prepare_cached(
+        "INSERT INTO usage (org_id, day, kind, resource_id, resource_name, model_id, model_name, team_id, team_name,
+                            environment, instance_type, minutes, requests, input_tokens, output_tokens,
+                            cached_tokens, micro_usd)
+         VALUES (:org_id, :day, :kind, :resource_id, :resource_name, :model_id, :model_name, :team_id, :team_name,
+                 :environment, :instance_type, :minutes, :requests, :input_tokens, :output_tokens,
+                 :cached_tokens, :micro_usd)",
+    )?;
+    for ago in days_ago {
+        let when = tx.now.plus_seconds(-i64::from(ago) * SECONDS_A_DAY).to_string();
+        insert.execute(named_params! {
+            ":org_id": organization.id,
+            ":day": when.split('T').next(),
+            ":kind": kind,
+            ":resource_id": resource_id,
+            ":resource_name": usage.name,
+            ":model_id": parent.map(|parent| parent.id),
+            ":model_name": parent.map(|parent| parent.name),
+            ":team_id": team.map(|team| &team.id),
+            ":team_name": team.map(|team| &team.name),
+            ":environment": usage.environment.map(EnvironmentName::as_str),
+            ":instance_type": usage.instance_type,
+            ":minutes": usage.minutes,
+            ":requests": usage.requests,
+            ":input_tokens": usage.input_tokens,
+            ":output_tokens": usage.output_tokens,
+            ":cached_tokens": usage.cached_tokens,
+            ":micro_usd": usage.micro_usd,
+        })?;
+    }
+    Ok(())
+}
+
+/// Notes in the audit log what was loaded into an organization.
+pub fn loaded(
+    tx: &Tx,
+    operator: &Operator,
+    organization: &Organization,
+    people: usize,
+    teams: usize,
+) -> Result<(), Error> {
+    let data = json!({ "organization_id": organization.id.as_str(), "people": people, "teams": teams });
+    audit::record(tx, Actor::Operator(operator), &organization.id, None, Event::new("FIXTURES_LOADED", data))
+}

@@ -1,1 +1,400 @@
-//! Invitations.
+//! Invitations: who may join an organization, as what, and into which teams.
+//!
+//! A link is bound to one address, works once and for seven days, and only while whoever made it may still invite. Of its
+//! token the database holds a hash. The link alone never acts as somebody who exists: they prove who they are.
+
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
+
+use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, members, organizations, teams, users};
+use crate::error::Error;
+use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, Team, Time, User, UserId};
+use crate::policy::{Caller, InOrg, OrgAct, OrgRole, TeamRole};
+use crate::token::{self, LinkToken, PlainKey};
+
+const VALID_FOR_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+#[derive(Debug)]
+pub struct Invitation {
+    pub id: String,
+    /// Normalized.
+    pub email: String,
+    pub role: OrgRole,
+    /// Without those deleted since.
+    pub teams: Vec<Place>,
+    pub status: Status,
+    pub created_at: Time,
+    pub expires_at: Time,
+    pub invited_by: UserId,
+    pub inviter_email: String,
+}
+
+/// A team that an invitation names, and what the invited will be in it.
+#[derive(Debug)]
+pub struct Place {
+    pub team: Team,
+    pub role: TeamRole,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Pending,
+    Accepted,
+    Expired,
+    Revoked,
+}
+
+impl Status {
+    pub const ALL: [Status; 4] = [Status::Pending, Status::Accepted, Status::Expired, Status::Revoked];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "PENDING",
+            Status::Accepted => "ACCEPTED",
+            Status::Expired => "EXPIRED",
+            Status::Revoked => "REVOKED",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Status> {
+        Status::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
+/// The invitations of the organization, the newest first; with a status only those that have it now.
+pub fn list(tx: &Tx, org: &InOrg, status: Option<Status>, paging: &Paging) -> Result<Page<Invitation>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT invitation.id, invitation.email, invitation.role, invitation.created_at, invitation.expires_at,
+                invitation.accepted_at, invitation.revoked_at, invitation.invited_by, user.email AS inviter_email
+         FROM invitation JOIN user ON user.id = invitation.invited_by
+         WHERE invitation.org_id = :org_id
+           AND (:after = '' OR (invitation.created_at, invitation.id) < (
+                   SELECT created_at, id FROM invitation WHERE org_id = :org_id AND id = :after
+               ))
+         ORDER BY invitation.created_at DESC, invitation.id DESC",
+    )?;
+    let mut rows = query.query(named_params! { ":org_id": org.org_id(), ":after": paging.after })?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut invitation = from_row(tx, row)?;
+        if status.is_some_and(|status| status != invitation.status) {
+            continue;
+        }
+        invitation.teams = places(tx, org.org_id(), &invitation.id)?;
+        found.push(invitation);
+        if found.len() > paging.items_max {
+            break;
+        }
+    }
+    Ok(paging.page(found, |invitation| &invitation.id))
+}
+
+pub fn find(tx: &Tx, org: &InOrg, id: &str) -> Result<Invitation, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT invitation.id, invitation.email, invitation.role, invitation.created_at, invitation.expires_at,
+                invitation.accepted_at, invitation.revoked_at, invitation.invited_by, user.email AS inviter_email
+         FROM invitation JOIN user ON user.id = invitation.invited_by
+         WHERE invitation.org_id = :org_id AND invitation.id = :id",
+    )?;
+    let mut rows = query.query(named_params! { ":org_id": org.org_id(), ":id": id })?;
+    let mut invitation = from_row(tx, rows.next()?.ok_or(Error::NotFound("invitation"))?)?;
+    invitation.teams = places(tx, org.org_id(), id)?;
+    Ok(invitation)
+}
+
+/// Invites an address. An open invitation to it is replaced: it is revoked, and its link is dead.
+pub fn create(
+    tx: &Tx,
+    org: &InOrg,
+    email: &Email,
+    role: OrgRole,
+    places: &[Place],
+) -> Result<(Invitation, LinkToken), Error> {
+    let (_, inviter) = org.caller().as_member()?;
+    if users::with_address(tx, org, email)?.is_some() {
+        return Err(Error::conflict(format!("{} is a member of the organization already", email.as_str())));
+    }
+    revoke_open(tx, org, email)?;
+    let (id, link) = insert(tx, org.org_id(), &inviter.user_id, email, role, places)?;
+    let data = json!({ "invited_user_email": email.as_str(), "role_name": role.as_str() });
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, Event::new("USER_INVITED", data))?;
+    Ok((find(tx, org, &id)?, link))
+}
+
+/// An invitation of an address that has no open one. Answers its id, and the link, which nobody can show again.
+pub(super) fn insert(
+    tx: &Tx,
+    org_id: &OrgId,
+    inviter: &UserId,
+    email: &Email,
+    role: OrgRole,
+    places: &[Place],
+) -> Result<(String, LinkToken), Error> {
+    let (id, link) = (tx.id(), LinkToken::generate(&mut tx.dice()));
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO invitation (id, org_id, email, role, token_hash, invited_by, created_at, expires_at)
+             VALUES (:id, :org_id, :email, :role, :token_hash, :invited_by, :now, :expires_at)",
+        )?
+        .execute(named_params! {
+            ":id": id,
+            ":org_id": org_id,
+            ":email": email.as_str(),
+            ":role": role.as_str(),
+            ":token_hash": link.hash(),
+            ":invited_by": inviter,
+            ":now": tx.now,
+            ":expires_at": tx.now.plus_seconds(VALID_FOR_SECONDS),
+        })?;
+    let mut insert = tx.sql.prepare_cached(
+        "INSERT INTO invitation_team (invitation_id, org_id, team_id, role)
+         VALUES (:id, :org_id, :team_id, :role)",
+    )?;
+    for Place { team, role } in places {
+        insert.execute(named_params! {
+            ":id": id, ":org_id": org_id, ":team_id": team.id, ":role": role.as_str(),
+        })?;
+    }
+    Ok((id, link))
+}
+
+/// Makes a new link for an invitation that is still open or has expired; the old one is dead. From now on it stands on
+/// whoever resends it.
+pub fn resend(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(Invitation, LinkToken), Error> {
+    let (_, inviter) = org.caller().as_member()?;
+    still_open(invitation)?;
+    let link = LinkToken::generate(&mut tx.dice());
+    tx.sql
+        .prepare_cached(
+            "UPDATE invitation
+             SET token_hash = :token_hash, invited_by = :invited_by, expires_at = :expires_at
+             WHERE org_id = :org_id AND id = :id",
+        )?
+        .execute(named_params! {
+            ":token_hash": link.hash(),
+            ":invited_by": inviter.user_id,
+            ":expires_at": tx.now.plus_seconds(VALID_FOR_SECONDS),
+            ":org_id": org.org_id(),
+            ":id": invitation.id,
+        })?;
+    note(tx, org, "INVITATION_RESENT", &invitation.id, &invitation.email)?;
+    Ok((find(tx, org, &invitation.id)?, link))
+}
+
+/// Revokes an invitation that is still open or has expired.
+pub fn revoke(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(), Error> {
+    still_open(invitation)?;
+    tx.sql
+        .prepare_cached("UPDATE invitation SET revoked_at = :now WHERE org_id = :org_id AND id = :id")?
+        .execute(named_params! { ":now": tx.now, ":org_id": org.org_id(), ":id": invitation.id })?;
+    note(tx, org, "INVITATION_REVOKED", &invitation.id, &invitation.email)
+}
+
+fn still_open(invitation: &Invitation) -> Result<(), Error> {
+    match invitation.status {
+        Status::Pending | Status::Expired => Ok(()),
+        Status::Accepted => Err(Error::conflict("this invitation has been accepted")),
+        Status::Revoked => Err(Error::conflict("this invitation has been revoked: make a new one")),
+    }
+}
+
+fn revoke_open(tx: &Tx, org: &InOrg, email: &Email) -> Result<(), Error> {
+    let replaced: Option<String> = tx
+        .sql
+        .prepare_cached(
+            "UPDATE invitation
+             SET revoked_at = :now
+             WHERE org_id = :org_id AND email = :email AND accepted_at IS NULL AND revoked_at IS NULL
+             RETURNING id",
+        )?
+        .query_row(named_params! { ":now": tx.now, ":org_id": org.org_id(), ":email": email.as_str() }, |row| {
+            row.get(0)
+        })
+        .optional()?;
+    replaced.iter().try_for_each(|id| note(tx, org, "INVITATION_REVOKED", id, email.as_str()))
+}
+
+fn note(tx: &Tx, org: &InOrg, event_type: &'static str, id: &str, email: &str) -> Result<(), Error> {
+    let event = Event::new(event_type, json!({ "invitation_id": id, "invited_user_email": email }));
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)
+}
+
+// ---- acceptance ----
+
+/// An invitation whose link works now: made only by [`open`].
+#[derive(Debug)]
+pub struct Offer {
+    id: String,
+    org_id: OrgId,
+    email: Email,
+    role: OrgRole,
+    addressee: Option<Known>,
+}
+
+/// A person who exists, in another organization or in none any more.
+#[derive(Debug)]
+struct Known {
+    user: User,
+    password_hash: Option<String>,
+}
+
+/// The invitation of this link. Whatever the reason for which it does not work, it is not there.
+pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT invitation.id, invitation.org_id, invitation.email, invitation.role, inviter.role AS inviter_role,
+                member.user_id IS NOT NULL AS is_member, user.id AS user_id, user.name, user.password_hash
+         FROM invitation
+         JOIN org_member AS inviter ON inviter.org_id = invitation.org_id AND inviter.user_id = invitation.invited_by
+         LEFT JOIN user ON user.email = invitation.email
+         LEFT JOIN org_member AS member ON member.org_id = invitation.org_id AND member.user_id = user.id
+         WHERE invitation.token_hash = :token_hash
+           AND invitation.accepted_at IS NULL AND invitation.revoked_at IS NULL AND invitation.expires_at > :now",
+    )?;
+    let mut rows = query.query(named_params! { ":token_hash": token::link_hash(token), ":now": tx.now })?;
+    let row = rows.next()?.ok_or(Error::NotFound("invitation"))?;
+    let inviter_role: OrgRole = row.get("inviter_role")?;
+    if !OrgAct::ManageMembers.allowed_to(inviter_role) || row.get("is_member")? {
+        return Err(Error::NotFound("invitation"));
+    }
+    let email: String = row.get("email")?;
+    let addressee = match row.get("user_id")? {
+        Some(id) => Some(Known {
+            user: User { id, email: email.clone(), name: row.get("name")? },
+            password_hash: row.get("password_hash")?,
+        }),
+        None => None,
+    };
+    Ok(Offer {
+        id: row.get("id")?,
+        org_id: row.get("org_id")?,
+        email: Email::parse(&email)?,
+        role: row.get("role")?,
+        addressee,
+    })
+}
+
+/// Who accepts an invitation, as far as the request has shown it.
+#[derive(Debug)]
+pub enum Identity<'o> {
+    /// The address is nobody's yet.
+    New(Newcomer<'o>),
+    /// It is somebody's, and this is they.
+    Proven(Proven<'o>),
+    /// It is somebody's, who has yet to prove that this is they: by their password, if they have one.
+    Unproven { user_id: &'o UserId, password_hash: Option<&'o str> },
+}
+
+/// That the address is nobody's yet: made only by [`Offer::identify`].
+#[derive(Debug)]
+pub struct Newcomer<'o>(&'o Email);
+
+/// That this is the person whose address it is: made only by [`Offer::identify`].
+#[derive(Debug)]
+pub struct Proven<'o>(&'o User);
+
+impl Offer {
+    pub fn org_id(&self) -> &OrgId {
+        &self.org_id
+    }
+
+    /// `verified` is the stored hash that the password of the request has just been verified against. A request that
+    /// carries the key of anyone else is refused.
+    pub fn identify(&self, caller: Option<&Caller>, verified: Option<&str>) -> Result<Identity<'_>, Error> {
+        let by_key = |user: &User| caller.is_some_and(|caller| caller.is_person(user.id.as_str()));
+        match &self.addressee {
+            Some(Known { user, .. }) if by_key(user) => Ok(Identity::Proven(Proven(user))),
+            Some(_) | None if caller.is_some() => {
+                Err(Error::Forbidden("this key is not the invited person's: send theirs, or none".to_owned()))
+            }
+            Some(Known { user, password_hash }) => match password_hash {
+                Some(stored) if verified == Some(stored) => Ok(Identity::Proven(Proven(user))),
+                stored => Ok(Identity::Unproven { user_id: &user.id, password_hash: stored.as_deref() }),
+            },
+            None => Ok(Identity::New(Newcomer(&self.email))),
+        }
+    }
+}
+
+/// Who joins.
+#[derive(Debug)]
+pub enum Joiner<'o> {
+    New { newcomer: Newcomer<'o>, name: PersonName, password_hash: Option<String> },
+    Known(Proven<'o>),
+}
+
+#[derive(Debug)]
+pub struct Accepted {
+    pub user: User,
+    pub role: OrgRole,
+    pub organization: Organization,
+    pub places: Vec<Place>,
+    pub key: Option<PlainKey>,
+}
+
+/// Joins the organization and the teams of the invitation, which is used up by it. With `key_name` it makes a first
+/// personal key.
+///
+/// While teams are off, who joins as a member of the organization is in the default team.
+pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyName>) -> Result<Accepted, Error> {
+    let user = match joiner {
+        Joiner::Known(Proven(user)) => user.clone(),
+        Joiner::New { newcomer: Newcomer(email), name, password_hash } => {
+            let user = users::insert(tx, email, &name)?;
+            password_hash.iter().try_for_each(|hash| users::set_password_hash(tx, &user.id, hash))?;
+            user
+        }
+    };
+    tx.sql
+        .prepare_cached("UPDATE invitation SET accepted_at = :now WHERE id = :id")?
+        .execute(named_params! { ":now": tx.now, ":id": offer.id })?;
+    users::join(tx, &offer.org_id, &user.id, offer.role)?;
+    users::note_joined(tx, Actor::User(&user.id), &offer.org_id, &user)?;
+    let organization = organizations::find(tx, &offer.org_id)?;
+    let mut places = places(tx, &offer.org_id, &offer.id)?;
+    if offer.role == OrgRole::Member && !organization.teams_enabled && places.is_empty() {
+        places.push(Place { team: teams::default(tx, &offer.org_id)?, role: TeamRole::Member });
+    }
+    for place in &places {
+        members::join(tx, Actor::User(&user.id), &place.team, &user, place.role)?;
+    }
+    let key =
+        key_name.map(|name| users::first_key(tx, Actor::User(&user.id), &offer.org_id, &user, name)).transpose()?;
+    Ok(Accepted { user, role: offer.role, organization, places, key })
+}
+
+fn places(tx: &Tx, org_id: &OrgId, invitation_id: &str) -> Result<Vec<Place>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT team.id, team.org_id, team.name, team.icon, team.is_default, team.created_at, invitation_team.role
+         FROM invitation_team JOIN team ON team.id = invitation_team.team_id
+         WHERE invitation_team.org_id = :org_id AND invitation_team.invitation_id = :id
+         ORDER BY team.name_key",
+    )?;
+    let rows = query.query_map(named_params! { ":org_id": org_id, ":id": invitation_id }, |row| {
+        Ok(Place { team: teams::from_row(row)?, role: row.get("role")? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Without its teams.
+fn from_row(tx: &Tx, row: &Row) -> rusqlite::Result<Invitation> {
+    let (accepted_at, revoked_at): (Option<Time>, Option<Time>) = (row.get("accepted_at")?, row.get("revoked_at")?);
+    let expires_at: Time = row.get("expires_at")?;
+    let status = match (accepted_at, revoked_at) {
+        (Some(_), _) => Status::Accepted,
+        (None, Some(_)) => Status::Revoked,
+        (None, None) if expires_at <= tx.now => Status::Expired,
+        (None, None) => Status::Pending,
+    };
+    Ok(Invitation {
+        id: row.get("id")?,
+        email: row.get("email")?,
+        role: row.get("role")?,
+        teams: Vec::new(),
+        status,
+        created_at: row.get("created_at")?,
+        expires_at,
+        invited_by: row.get("invited_by")?,
+        inviter_email: row.get("inviter_email")?,
+    })
+}

@@ -1,11 +1,169 @@
 //! Members of a team.
 
-use rusqlite::named_params;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
 
-use crate::db::Tx;
+use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, organizations, users};
 use crate::error::Error;
-use crate::model::{Team, UserId};
-use crate::policy::TeamRole;
+use crate::model::{Page, Paging, Team, Time, User, UserId};
+use crate::policy::{InTeam, TeamRole};
+
+#[derive(Debug)]
+pub struct Member {
+    pub user: User,
+    pub role: TeamRole,
+    pub via: Via,
+    /// When they joined the team, or the organization where that is what makes them an admin here.
+    pub created_at: Time,
+}
+
+/// By what somebody is in a team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// A membership of their own.
+    Team,
+    /// They are an admin of the organization.
+    Organization,
+}
+
+impl Via {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Via::Team => "TEAM",
+            Via::Organization => "ORGANIZATION",
+        }
+    }
+}
+
+/// Whether a list also shows the organization admins who are no members by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Implicit {
+    Show,
+    LeaveOut,
+}
+
+/// The members of the team, by the person's id.
+pub fn list(tx: &Tx, team: &InTeam, implicit: Implicit, paging: &Paging) -> Result<Page<Member>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT user.id, user.email, user.name, member.role, member.via, member.created_at
+         FROM (
+             SELECT user_id, role, 'TEAM' AS via, created_at
+             FROM team_member
+             WHERE org_id = :org_id AND team_id = :team_id AND user_id > :after
+             UNION ALL
+             SELECT user_id, 'ADMIN', 'ORGANIZATION', created_at
+             FROM org_member
+             WHERE :implicit AND org_id = :org_id AND role = 'ADMIN' AND user_id > :after
+               AND NOT EXISTS (
+                   SELECT 1 FROM team_member
+                   WHERE org_id = :org_id AND team_id = :team_id AND user_id = org_member.user_id
+               )
+         ) AS member
+         JOIN user ON user.id = member.user_id
+         ORDER BY member.user_id
+         LIMIT :rows_max",
+    )?;
+    let rows = query.query_map(
+        named_params! {
+            ":org_id": team.team().org_id,
+            ":team_id": team.team().id,
+            ":implicit": implicit == Implicit::Show,
+            ":after": paging.after,
+            ":rows_max": paging.rows_max(),
+        },
+        from_row,
+    )?;
+    Ok(paging.page(rows.collect::<Result<_, _>>()?, |member| member.user.id.as_str()))
+}
+
+/// The member of this id. Somebody who is only implicitly in the team is none.
+pub fn find(tx: &Tx, team: &InTeam, user_id: &str) -> Result<Member, Error> {
+    of_team(tx, team.team(), user_id)?.ok_or(Error::NotFound("member"))
+}
+
+/// Makes somebody of the organization a member of the team.
+pub fn add(tx: &Tx, team: &InTeam, user_id: &str, role: TeamRole) -> Result<Member, Error> {
+    let user = users::of_organization(tx, &team.team().org_id, user_id)?.user;
+    if of_team(tx, team.team(), user_id)?.is_some() {
+        return Err(Error::conflict(format!(
+            "{} is a member of the team \"{}\" already: change the role with PATCH",
+            user.email,
+            team.team().name
+        )));
+    }
+    join(tx, Actor::Caller(team.caller()), team.team(), &user, role)?;
+    find(tx, team, user_id)
+}
+
+/// Changes what a member is in the team.
+pub fn update(tx: &Tx, team: &InTeam, member: &Member, role: TeamRole) -> Result<Member, Error> {
+    let Team { id, org_id, name, .. } = team.team();
+    tx.sql
+        .prepare_cached(
+            "UPDATE team_member
+             SET role = :role
+             WHERE org_id = :org_id AND user_id = :user_id AND team_id = :team_id",
+        )?
+        .execute(named_params! {
+            ":role": role.as_str(),
+            ":org_id": org_id,
+            ":user_id": member.user.id,
+            ":team_id": id,
+        })?;
+    let event = Event::new(
+        "USER_TEAM_ROLE_UPDATED",
+        json!({
+            "user_id": member.user.id.as_str(),
+            "user_email": member.user.email,
+            "team_id": id.as_str(),
+            "team_name": name,
+            "new_role_name": role.as_str(),
+        }),
+    );
+    audit::record(tx, Actor::Caller(team.caller()), org_id, Some(team.team()), event)?;
+    find(tx, team, member.user.id.as_str())
+}
+
+/// Takes a member out of the team; their grants in it end. While teams are off nobody is taken out of the default team:
+/// it is all there is.
+pub fn remove(tx: &Tx, team: &InTeam, member: &Member) -> Result<(), Error> {
+    let Team { id, org_id, is_default, .. } = team.team();
+    if *is_default && !organizations::find(tx, org_id)?.teams_enabled {
+        return Err(Error::conflict(
+            "while teams are off everyone is in the default team: switch teams on, or remove the person from the \
+             organization",
+        ));
+    }
+    tx.sql
+        .prepare_cached(
+            "DELETE FROM team_member
+             WHERE org_id = :org_id AND user_id = :user_id AND team_id = :team_id",
+        )?
+        .execute(named_params! { ":org_id": org_id, ":user_id": member.user.id, ":team_id": id })?;
+    note_removed(tx, Actor::Caller(team.caller()), team.team(), &member.user)
+}
+
+/// Makes somebody a member, and notes it.
+pub(super) fn join(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User, role: TeamRole) -> Result<(), Error> {
+    insert(tx, team, &user.id, role)?;
+    let data = json!({ "user_id": user.id.as_str(), "user_email": user.email, "role_name": role.as_str() });
+    audit::record(tx, actor, &team.org_id, Some(team), Event::new("TEAM_MEMBER_ADDED", data))
+}
+
+/// Makes somebody a team member who is none yet; who is one stays what they are.
+pub(super) fn ensure(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Result<(), Error> {
+    match of_team(tx, team, user.id.as_str())? {
+        Some(_) => Ok(()),
+        None => join(tx, actor, team, user, TeamRole::Member),
+    }
+}
+
+pub(super) fn note_removed(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Result<(), Error> {
+    let data = json!({ "user_id": user.id.as_str(), "user_email": user.email });
+    audit::record(tx, actor, &team.org_id, Some(team), Event::new("TEAM_MEMBER_REMOVED", data))
+}
 
 /// Makes a member of the organization a member of the team.
 pub(super) fn insert(tx: &Tx, team: &Team, user_id: &UserId, role: TeamRole) -> Result<(), Error> {
@@ -22,4 +180,36 @@ pub(super) fn insert(tx: &Tx, team: &Team, user_id: &UserId, role: TeamRole) -> 
             ":now": tx.now,
         })?;
     Ok(())
+}
+
+fn of_team(tx: &Tx, team: &Team, user_id: &str) -> Result<Option<Member>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT user.id, user.email, user.name, team_member.role, 'TEAM' AS via, team_member.created_at
+         FROM team_member JOIN user ON user.id = team_member.user_id
+         WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id AND team_member.team_id = :team_id",
+    )?;
+    let params = named_params! { ":org_id": team.org_id, ":user_id": user_id, ":team_id": team.id };
+    Ok(query.query_row(params, from_row).optional()?)
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<Member> {
+    Ok(Member {
+        user: users::from_row(row)?,
+        role: row.get("role")?,
+        via: row.get("via")?,
+        created_at: row.get("created_at")?,
+    })
+}
+
+impl FromSql for TeamRole {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        TeamRole::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl FromSql for Via {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        [Via::Team, Via::Organization].into_iter().find(|via| via.as_str() == text).ok_or(FromSqlError::InvalidType)
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
 use crate::error::Error;
-use crate::model::{SecretName, SecretValue, Time};
+use crate::model::{SecretName, SecretValue, Team, Time};
 use crate::policy::InTeam;
 use crate::seal::Place;
 
@@ -41,7 +41,20 @@ pub fn upsert<T>(
     value: &SecretValue,
     show: impl FnOnce(Secret<'_>) -> T,
 ) -> Result<T, Error> {
-    let team_id = &team.team().id;
+    store(tx, team.team(), name, value, |secret| {
+        noted(tx, team, "SECRET_UPDATED", secret.id, secret.name)?;
+        Ok(show(secret))
+    })
+}
+
+/// The same without an entry in the audit log, which is left to `then`.
+pub(super) fn store<T>(
+    tx: &Tx,
+    team: &Team,
+    name: &SecretName,
+    value: &SecretValue,
+    then: impl FnOnce(Secret<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let mut upsert = tx.sql.prepare_cached(
         "INSERT INTO secret (team_id, lookup, org_id, id, name, version, created_at, updated_at)
          VALUES (:team_id, :lookup, :org_id, :id, :name, 1, :now, :now)
@@ -49,9 +62,9 @@ pub fn upsert<T>(
          RETURNING id, name, created_at, version",
     )?;
     let mut rows = upsert.query(named_params! {
-        ":team_id": team_id,
+        ":team_id": team.id,
         ":lookup": name.lookup(),
-        ":org_id": team.team().org_id,
+        ":org_id": team.org_id,
         ":id": tx.id(),
         ":name": name.as_str(),
         ":now": tx.now,
@@ -59,8 +72,13 @@ pub fn upsert<T>(
     let row = rows.next()?.expect("an upsert returns its row");
     let secret = from_row(row)?;
     let name = SecretName::parse(secret.name)?;
-    let place =
-        Place { org_id: &team.team().org_id, team_id, secret_id: secret.id, name: &name, version: row.get("version")? };
+    let place = Place {
+        org_id: &team.org_id,
+        team_id: &team.id,
+        secret_id: secret.id,
+        name: &name,
+        version: row.get("version")?,
+    };
     let sealed = tx.sealer.seal(&mut tx.dice(), place, value);
     tx.sql
         .prepare_cached(
@@ -69,8 +87,7 @@ pub fn upsert<T>(
              ON CONFLICT (secret_id) DO UPDATE SET sealed = :sealed",
         )?
         .execute(named_params! { ":secret_id": secret.id, ":sealed": sealed })?;
-    noted(tx, team, "SECRET_UPDATED", secret.id, secret.name)?;
-    Ok(show(secret))
+    then(secret)
 }
 
 /// Deletes the secret of this name; the spelling first given is in the answer.

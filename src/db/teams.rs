@@ -3,8 +3,8 @@
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
-use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, api_keys};
 use crate::error::{Conflict, Error};
 use crate::model::{Icon, OrgId, Team, TeamId, TeamName};
 use crate::policy::{Caller, InOrg, Who};
@@ -111,22 +111,7 @@ pub fn update(tx: &Tx, org: &InOrg, team: &Team, change: &Change) -> Result<Team
         Some(icon) => icon.as_ref().map(Icon::as_str),
         None => team.icon.as_deref(),
     };
-    let updated = tx
-        .sql
-        .prepare_cached(
-            "UPDATE team
-             SET name = :name, name_key = :name_key, icon = :icon
-             WHERE org_id = :org_id AND id = :id",
-        )?
-        .execute(named_params! {
-            ":name": name.as_str(),
-            ":name_key": name.key(),
-            ":icon": icon,
-            ":org_id": org.org_id(),
-            ":id": team.id,
-        });
-    taken(updated, &name)?;
-    let changed = find(tx, team.id.as_str())?;
+    let changed = write(tx, org.org_id(), team, &name, icon)?;
     let event = Event::new(
         "TEAM_UPDATED",
         json!({
@@ -139,6 +124,26 @@ pub fn update(tx: &Tx, org: &InOrg, team: &Team, change: &Change) -> Result<Team
     );
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(&changed), event)?;
     Ok(changed)
+}
+
+/// Gives the team this name and icon. No entry in the audit log is made.
+pub(super) fn write(tx: &Tx, org_id: &OrgId, team: &Team, name: &TeamName, icon: Option<&str>) -> Result<Team, Error> {
+    let updated = tx
+        .sql
+        .prepare_cached(
+            "UPDATE team
+             SET name = :name, name_key = :name_key, icon = :icon
+             WHERE org_id = :org_id AND id = :id",
+        )?
+        .execute(named_params! {
+            ":name": name.as_str(),
+            ":name_key": name.key(),
+            ":icon": icon,
+            ":org_id": org_id,
+            ":id": team.id,
+        });
+    taken(updated, name)?;
+    find(tx, team.id.as_str())
 }
 
 /// Whether a team is deleted with what it holds.
@@ -203,9 +208,6 @@ fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
          SELECT 'SECRET_DELETED', json_object('secret_id', id, 'secret_name', name)
          FROM secret WHERE team_id = :id
          UNION ALL
-         SELECT 'API_KEY_DELETED', json_object('api_key_id', prefix, 'api_key_type', category, 'prefix', prefix)
-         FROM api_key WHERE team_id = :id AND revoked_at IS NULL
-         UNION ALL
          SELECT 'ENVIRONMENT_GROUP_DELETED', json_object('environment_name', name)
          FROM environment_group WHERE team_id = :id
          UNION ALL
@@ -220,7 +222,7 @@ fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     for (event_type, data) in events {
         audit::record_text(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), &event_type, &data)?;
     }
-    Ok(())
+    api_keys::note_end_with_team(tx, org, team)
 }
 
 /// A name that another team of the organization has is a conflict, told as one.

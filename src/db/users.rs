@@ -1,11 +1,313 @@
 //! People, and what they are in an organization. A person is one address, and may be in several organizations.
 
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
 
-use crate::db::Tx;
+use crate::db::api_keys::{self, NewKey, Owner};
+use crate::db::audit::{self, Actor, Event};
+use crate::db::members::{self, Via};
+use crate::db::{Tx, organizations, teams};
 use crate::error::Error;
-use crate::model::{Email, OrgId, PersonName, User, UserId};
-use crate::policy::OrgRole;
+use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamId, User, UserId};
+use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person, TeamRole};
+use crate::token::PlainKey;
+
+/// A person as a member of one organization.
+#[derive(Clone, Debug)]
+pub struct OrgMember {
+    pub user: User,
+    pub role: OrgRole,
+}
+
+/// The people of the organization, by id: who joins or leaves between two pages shifts nobody else.
+pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT user.id, user.email, user.name, org_member.role
+         FROM org_member JOIN user ON user.id = org_member.user_id
+         WHERE org_member.org_id = :org_id AND org_member.user_id > :after
+         ORDER BY org_member.user_id
+         LIMIT :rows_max",
+    )?;
+    let rows = query.query_map(
+        named_params! { ":org_id": org.org_id(), ":after": paging.after, ":rows_max": paging.rows_max() },
+        member_from_row,
+    )?;
+    Ok(paging.page(rows.collect::<Result<_, _>>()?, |member| member.user.id.as_str()))
+}
+
+/// The person of the organization who has this address.
+pub fn with_address(tx: &Tx, org: &InOrg, email: &Email) -> Result<Option<OrgMember>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT user.id, user.email, user.name, org_member.role
+         FROM user JOIN org_member ON org_member.user_id = user.id
+         WHERE user.email = :email AND org_member.org_id = :org_id",
+    )?;
+    Ok(query
+        .query_row(named_params! { ":email": email.as_str(), ":org_id": org.org_id() }, member_from_row)
+        .optional()?)
+}
+
+/// The person of this id, if they are of the organization.
+pub fn find(tx: &Tx, org: &InOrg, user_id: &str) -> Result<OrgMember, Error> {
+    of_organization(tx, org.org_id(), user_id)
+}
+
+pub(super) fn of_organization(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<OrgMember, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT user.id, user.email, user.name, org_member.role
+         FROM org_member JOIN user ON user.id = org_member.user_id
+         WHERE org_member.org_id = :org_id AND org_member.user_id = :user_id",
+    )?;
+    let found = query.query_row(named_params! { ":org_id": org_id, ":user_id": user_id }, member_from_row);
+    found.optional()?.ok_or(Error::NotFound("user"))
+}
+
+/// What a key that is no person's goes by: its name, or its prefix where it has none.
+pub fn service_name(tx: &Tx, caller: &Caller) -> Result<String, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT coalesce(name, prefix) FROM api_key WHERE prefix = :prefix")?;
+    Ok(query.query_row(named_params! { ":prefix": caller.prefix() }, |row| row.get(0))?)
+}
+
+/// The teams a person is in, by name; those that an organization admin is implicitly in too.
+pub fn teams(tx: &Tx, org: &InOrg, member: &OrgMember, paging: &Paging) -> Result<Page<TeamOfUser>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT team.id, team.name, team.name_key, team_member.role
+         FROM team
+         LEFT JOIN team_member ON team_member.org_id = team.org_id
+                              AND team_member.user_id = :user_id
+                              AND team_member.team_id = team.id
+         WHERE team.org_id = :org_id AND team.name_key > :after AND (:is_admin OR team_member.role IS NOT NULL)
+         ORDER BY team.name_key
+         LIMIT :rows_max",
+    )?;
+    let rows = query.query_map(
+        named_params! {
+            ":org_id": org.org_id(),
+            ":user_id": member.user.id,
+            ":is_admin": member.role == OrgRole::Admin,
+            ":after": paging.after,
+            ":rows_max": paging.rows_max(),
+        },
+        |row| {
+            let explicit: Option<TeamRole> = row.get("role")?;
+            let (role, via) = explicit.map_or((TeamRole::Admin, Via::Organization), |role| (role, Via::Team));
+            Ok(TeamOfUser {
+                team_id: row.get("id")?,
+                team_name: row.get("name")?,
+                team_name_key: row.get("name_key")?,
+                role,
+                via,
+            })
+        },
+    )?;
+    Ok(paging.page(rows.collect::<Result<_, _>>()?, |team| &team.team_name_key))
+}
+
+/// A team that a person is in.
+#[derive(Debug)]
+pub struct TeamOfUser {
+    pub team_id: TeamId,
+    pub team_name: String,
+    pub role: TeamRole,
+    pub via: Via,
+    team_name_key: String,
+}
+
+/// Gives a new organization its founder: an admin, with a first key to begin with. An address that is known is the same
+/// person, who keeps the name they have.
+pub fn found(
+    tx: &Tx,
+    operator: &Operator,
+    organization: &Organization,
+    email: &Email,
+    name: &PersonName,
+) -> Result<(User, PlainKey), Error> {
+    let user = match of_email(tx, email)? {
+        Some(user) => user,
+        None => insert(tx, email, name)?,
+    };
+    join(tx, &organization.id, &user.id, OrgRole::Admin)?;
+    note_joined(tx, Actor::Operator(operator), &organization.id, &user)?;
+    let key_name = KeyName::parse("name", "first-key")?;
+    let key = first_key(tx, Actor::Operator(operator), &organization.id, &user, &key_name)?;
+    Ok((user, key))
+}
+
+/// Changes the caller's own name, in every organization they are in.
+pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Result<OrgMember, Error> {
+    let before = find(tx, org, person.user_id.as_str())?;
+    tx.sql
+        .prepare_cached("UPDATE user SET name = :name WHERE id = :id")?
+        .execute(named_params! { ":name": name.as_str(), ":id": person.user_id })?;
+    let event = Event::new(
+        "USER_UPDATED",
+        json!({
+            "user_id": before.user.id.as_str(),
+            "user_email": before.user.email,
+            "name": name.as_str(),
+            "previous_name": before.user.name,
+        }),
+    );
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
+    find(tx, org, person.user_id.as_str())
+}
+
+/// Changes what a person is in the organization. The last admin stays one.
+///
+/// While teams are off everyone who is no admin is in the default team, so who ceases to be one is put into it.
+pub fn update_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> Result<OrgMember, Error> {
+    if role == OrgRole::Member {
+        keep_an_admin(tx, org, member)?;
+    }
+    tx.sql
+        .prepare_cached("UPDATE org_member SET role = :role WHERE org_id = :org_id AND user_id = :user_id")?
+        .execute(named_params! { ":role": role.as_str(), ":org_id": org.org_id(), ":user_id": member.user.id })?;
+    let event = Event::new(
+        "USER_ROLE_UPDATED",
+        json!({
+            "user_id": member.user.id.as_str(),
+            "user_email": member.user.email,
+            "new_role_name": role.as_str(),
+        }),
+    );
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
+    if role == OrgRole::Member && !organizations::own(tx, org)?.teams_enabled {
+        let team = teams::default(tx, org.org_id())?;
+        members::ensure(tx, Actor::Caller(org.caller()), &team, &member.user)?;
+    }
+    Ok(OrgMember { user: member.user.clone(), role })
+}
+
+/// What the removal of a person did to keys, and what it left.
+#[derive(Debug)]
+pub struct Removed {
+    pub revoked_prefixes: Vec<String>,
+    pub remaining: Vec<RemainingKey>,
+}
+
+/// A key that a removed person made and may still know: it goes on working.
+#[derive(Debug)]
+pub struct RemainingKey {
+    pub prefix: String,
+    pub name: Option<String>,
+    /// `None`: it manages the team keys of the organization.
+    pub team_id: Option<TeamId>,
+}
+
+/// Takes a person out of the organization: their memberships, grants and personal keys of it end. The last admin stays.
+pub fn remove(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<Removed, Error> {
+    keep_an_admin(tx, org, member)?;
+    let user_id = &member.user.id;
+    note_memberships(tx, org, member)?;
+    let revoked_prefixes = revoke_keys(tx, org, user_id)?;
+    tx.sql
+        .prepare_cached("DELETE FROM org_member WHERE org_id = :org_id AND user_id = :user_id")?
+        .execute(named_params! { ":org_id": org.org_id(), ":user_id": user_id })?;
+    let event = Event::new("USER_REMOVED", json!({ "removed_user_email": member.user.email }));
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
+    Ok(Removed { revoked_prefixes, remaining: made_by(tx, org, user_id)? })
+}
+
+/// The schema holds this too; here it is said in words that help.
+fn keep_an_admin(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> {
+    let another: bool = tx
+        .sql
+        .prepare_cached(
+            "SELECT EXISTS (
+                 SELECT 1 FROM org_member WHERE org_id = :org_id AND role = 'ADMIN' AND user_id <> :user_id
+             )",
+        )?
+        .query_row(named_params! { ":org_id": org.org_id(), ":user_id": member.user.id }, |row| row.get(0))?;
+    if member.role == OrgRole::Admin && !another {
+        return Err(Error::conflict(format!(
+            "{} is the last admin of the organization, which keeps one: make someone else an admin first",
+            member.user.email
+        )));
+    }
+    Ok(())
+}
+
+fn note_memberships(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT team.id, team.org_id, team.name, team.icon, team.is_default, team.created_at
+         FROM team_member JOIN team ON team.id = team_member.team_id
+         WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id
+         ORDER BY team.name_key",
+    )?;
+    let params = named_params! { ":org_id": org.org_id(), ":user_id": member.user.id };
+    let teams = query.query_map(params, teams::from_row)?.collect::<Result<Vec<_>, _>>()?;
+    teams.iter().try_for_each(|team| members::note_removed(tx, Actor::Caller(org.caller()), team, &member.user))
+}
+
+fn revoke_keys(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<Vec<String>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT prefix
+         FROM api_key
+         WHERE user_id = :user_id AND org_id = :org_id AND revoked_at IS NULL
+         ORDER BY created_at, prefix",
+    )?;
+    let params = named_params! { ":user_id": user_id, ":org_id": org.org_id() };
+    let prefixes = query.query_map(params, |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    tx.sql
+        .prepare_cached(
+            "UPDATE api_key
+             SET revoked_at = :now
+             WHERE user_id = :user_id AND org_id = :org_id AND revoked_at IS NULL",
+        )?
+        .execute(named_params! { ":now": tx.now, ":user_id": user_id, ":org_id": org.org_id() })?;
+    for prefix in &prefixes {
+        let event = Event::new("API_KEY_DELETED", key_data(prefix));
+        audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
+    }
+    Ok(prefixes)
+}
+
+fn made_by(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<Vec<RemainingKey>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT prefix, name, team_id
+         FROM api_key
+         WHERE created_by = :user_id AND org_id = :org_id AND user_id IS NULL AND revoked_at IS NULL
+           AND (expires_at IS NULL OR expires_at > :now)
+         ORDER BY created_at, prefix",
+    )?;
+    let rows = query
+        .query_map(named_params! { ":user_id": user_id, ":org_id": org.org_id(), ":now": tx.now }, |row| {
+            Ok(RemainingKey { prefix: row.get("prefix")?, name: row.get("name")?, team_id: row.get("team_id")? })
+        })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A person's first key in an organization, which they have just joined: no other of theirs can have its name.
+pub(super) fn first_key(
+    tx: &Tx,
+    actor: Actor<'_>,
+    org_id: &OrgId,
+    user: &User,
+    name: &KeyName,
+) -> Result<PlainKey, Error> {
+    let new = NewKey {
+        category: Category::Personal,
+        owner: Owner::Person(org_id, &user.id),
+        name: Some(name),
+        model_ids: None,
+        environments: None,
+        expires_at: None,
+        created_by: Some(user.id.as_str()),
+    };
+    let key = api_keys::insert(tx, &new)?;
+    audit::record(tx, actor, org_id, None, Event::new("API_KEY_CREATED", key_data(key.prefix())))?;
+    Ok(key)
+}
+
+fn key_data(prefix: &str) -> serde_json::Value {
+    json!({ "api_key_id": prefix, "api_key_type": Category::Personal.as_str(), "prefix": prefix })
+}
+
+pub(super) fn note_joined(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User) -> Result<(), Error> {
+    let data = json!({ "user_id": user.id.as_str(), "new_user_email": user.email });
+    audit::record(tx, actor, org_id, None, Event::new("USER_JOINED_ORGANIZATION", data))
+}
 
 /// Whoever has this address, in whatever organization.
 pub(super) fn of_email(tx: &Tx, email: &Email) -> Result<Option<User>, Error> {
@@ -25,6 +327,15 @@ pub(super) fn insert(tx: &Tx, email: &Email, name: &PersonName) -> Result<User, 
     Ok(user)
 }
 
+/// Keeps the hash of a person's password, a PHC string that the caller had computed: hashing is too slow for a
+/// transaction.
+pub(super) fn set_password_hash(tx: &Tx, user_id: &UserId, hash: &str) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached("UPDATE user SET password_hash = :hash WHERE id = :id")?
+        .execute(named_params! { ":hash": hash, ":id": user_id })?;
+    Ok(())
+}
+
 /// Makes a person a member of an organization.
 pub(super) fn join(tx: &Tx, org_id: &OrgId, user_id: &UserId, role: OrgRole) -> Result<(), Error> {
     tx.sql
@@ -38,4 +349,14 @@ pub(super) fn join(tx: &Tx, org_id: &OrgId, user_id: &UserId, role: OrgRole) -> 
 
 pub(super) fn from_row(row: &Row) -> rusqlite::Result<User> {
     Ok(User { id: row.get("id")?, email: row.get("email")?, name: row.get("name")? })
+}
+
+fn member_from_row(row: &Row) -> rusqlite::Result<OrgMember> {
+    Ok(OrgMember { user: from_row(row)?, role: row.get("role")? })
+}
+
+impl FromSql for OrgRole {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        OrgRole::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
 }

@@ -95,6 +95,9 @@ const SHAPES: &[Shapes] = &[
     write("POST", "/v1/teams/{team_id}/training_projects", "UpsertTrainingProjectRequest", "OneTrainingProject"),
     act("DELETE", "/v1/training_projects/{training_project_id}", "Tombstone", &[]),
 
+    read("/v1/blobs/credentials/model", "BlobCredentials", &[]),
+    read("/v1/blobs/credentials/train", "BlobCredentials", &[]),
+
     read("/v1/model_apis", "ModelAPIs", &["cursor", "limit", "added_only"]),
     read("/v1/model_apis/{model_api_name}", "ModelAPI", &[]),
 
@@ -181,7 +184,7 @@ fn operation(route: &Route, shapes: &Shapes) -> Value {
     if let Some(takes) = shapes.takes {
         operation["requestBody"] = json!({ "required": true, "content": content(takes) });
     }
-    if matches!(route.answer, Answer::Open(_)) {
+    if matches!(route.answer, Answer::Open(_) | Answer::Password { .. }) {
         operation["security"] = json!([]);
     }
     if route.origin == Origin::Ours {
@@ -209,11 +212,11 @@ fn needs(answer: &Answer) -> String {
     let org = |act: &OrgAct| format!("Needs \"{}\" in the organization", act.wording());
     let team = |act: &TeamAct, which: &str| format!("Needs \"{}\" in {which}", act.wording());
     match answer {
-        Answer::Open(_) => "Open to anyone.".to_owned(),
+        Answer::Open(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
         Answer::Caller(_) => "Open to any key.".to_owned(),
         Answer::Member(_) => "Open to the people of the organization.".to_owned(),
         Answer::Org(act, _) | Answer::OrgTeam(act, _) => org(act) + ".",
-        Answer::OrgOrSelf(act, _) => org(act) + ", or to be that person.",
+        Answer::OrgOrSelf(act, _) | Answer::OrgOrSelfAlone(act, _) => org(act) + ", or to be that person.",
         Answer::Team(act, _) => team(act, "the team") + ".",
         Answer::TeamByEither(act, other, _) => format!("{} or \"{}\".", team(act, "the team"), other.wording()),
         Answer::TeamOrSelf(act, _) => team(act, "the team") + ", or to be that person.",
@@ -221,6 +224,7 @@ fn needs(answer: &Answer) -> String {
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
         Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
+        Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),
         Answer::Unserved => "Not served here.".to_owned(),
     }

@@ -1,10 +1,10 @@
 //! Organizations over HTTP.
 
-use crate::db::{Tx, organizations};
+use crate::db::{Tx, organizations, users};
 use crate::error::Error;
 use crate::http::{Ask, Reply};
-use crate::model::TeamName;
-use crate::policy::{Caller, InOrg};
+use crate::model::{Email, PERSON_NAME_CHARS_MAX, PersonName, TeamName};
+use crate::policy::{Caller, InOrg, Operator};
 use crate::wire;
 
 pub fn show(tx: &Tx, caller: &Caller, _: &Ask) -> Result<Reply, Error> {
@@ -18,4 +18,24 @@ pub fn update(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
     let change = organizations::Change { name, teams_enabled: asked.teams_enabled };
     let organization = organizations::update(tx, org, &change)?;
     Ok(Reply::ok(&wire::organizations::Organization::from(&organization)))
+}
+
+/// A new organization, with its founder and the key that they begin with.
+pub fn found(tx: &Tx, operator: &Operator, ask: &Ask) -> Result<Reply, Error> {
+    let asked: wire::organizations::FoundOrganization = ask.json()?;
+    let name = TeamName::parse(&asked.name)?;
+    let email = Email::parse(&asked.email)?;
+    let user_name = PersonName::parse(&asked.user_name).map_err(|_| bad_user_name())?;
+    let (organization, _) = organizations::create(tx, operator, &name, asked.teams_enabled.unwrap_or(false))?;
+    let (user, key) = users::found(tx, operator, &organization, &email, &user_name)?;
+    Ok(Reply::ok(&wire::organizations::FoundedOrganization {
+        org_id: organization.id.as_str(),
+        user_id: user.id.as_str(),
+        api_key: key.reveal(),
+    }))
+}
+
+fn bad_user_name() -> Error {
+    let why = format!("must be 1 to {PERSON_NAME_CHARS_MAX} characters without control characters");
+    Error::field("user_name", &why)
 }

@@ -7,7 +7,11 @@ use Answer::*;
 use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
-use crate::http::{Ask, Reply, Request, openapi, organizations, secrets, teams, uploads};
+use crate::http::passwords::{Outcome, Work};
+use crate::http::{
+    Ask, Door, Reply, Request, api_keys, environment_groups, fixtures, installation, invitations, members, openapi,
+    organizations, permissions, secrets, teams, uploads, users,
+};
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
 
@@ -33,14 +37,21 @@ pub enum Origin {
 pub enum Answer {
     /// Anyone, with a key or without.
     Open(fn(&Tx, Option<&policy::Caller>, &Ask) -> Result<Reply, Error>),
+    /// Anyone, where a password may have to be hashed or verified. That is slow: `look` says in a read transaction what
+    /// there is to do, it is done outside of any, and `act` gets what came of it and looks again.
+    Password { look: Look, act: fn(&Tx, Option<&policy::Caller>, &Ask, &Outcome) -> Result<Reply, Error> },
     /// Anyone with a key; the handler shows what is the caller's own.
     Caller(fn(&Tx, &policy::Caller, &Ask) -> Result<Reply, Error>),
+    /// Anyone whose key may make keys of some kind: no team's key.
+    KeyMaker(fn(&Tx, &policy::keys::KeyMaker, &Ask) -> Result<Reply, Error>),
     /// Any person of the organization; keys that are no person's are not.
     Member(fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this to the organization.
     Org(OrgAct, fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
     /// The same, or the person `{user_id}`.
     OrgOrSelf(OrgAct, fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
+    /// The same, about what is not there for other people.
+    OrgOrSelfAlone(OrgAct, fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this in `{team_id}`.
     Team(TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this to the organization, about `{team_id}` of it.
@@ -62,6 +73,9 @@ pub enum Answer {
     /// A route of Baseten's that is not served.
     Unserved,
 }
+
+/// Finds out which work there is to do with a password.
+type Look = fn(&Tx, Option<&policy::Caller>, &Ask) -> Result<Option<Work>, Error>;
 
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
@@ -86,14 +100,59 @@ pub const ROUTES: &[Route] = &[
                                                           Team(TeamAct::Deploy, secrets::delete)),
 
     // members
+    ours("GET",    "/v1/teams/{team_id}/members",         Team(TeamAct::View, members::list)),
+    ours("POST",   "/v1/teams/{team_id}/members",         Team(TeamAct::ManageMembers, members::add)),
+    ours("PATCH",  "/v1/teams/{team_id}/members/{user_id}",
+                                                          Team(TeamAct::ManageMembers, members::update)),
+    ours("DELETE", "/v1/teams/{team_id}/members/{user_id}",
+                                                          TeamOrSelf(TeamAct::ManageMembers, members::remove)),
 
     // users
+    on("GET",    "/v1/users",                             Member(users::list)),
+    on("GET",    "/v1/users/me",                          Caller(users::show_me)),
+    on("GET",    "/v1/users/{user_id}",                   Member(users::show)),
+    ours("PATCH",  "/v1/users/me",                        Member(users::update_me)),
+    ours("PATCH",  "/v1/users/{user_id}",                 Org(OrgAct::ManageMembers, users::update)),
+    ours("DELETE", "/v1/users/{user_id}",                 OrgOrSelf(OrgAct::ManageMembers, users::remove)),
+    ours("GET",    "/v1/users/{user_id}/teams",           OrgOrSelfAlone(OrgAct::ManageMembers, users::teams)),
 
     // invitations
+    ours("GET",    "/v1/invitations",                     Org(OrgAct::ManageMembers, invitations::list)),
+    ours("POST",   "/v1/invitations",                     Org(OrgAct::ManageMembers, invitations::create)),
+    ours("POST",   "/v1/invitations/{invitation_id}/resend",
+                                                          Org(OrgAct::ManageMembers, invitations::resend)),
+    ours("DELETE", "/v1/invitations/{invitation_id}",     Org(OrgAct::ManageMembers, invitations::revoke)),
+    ours("POST",   "/v1/invitations/accept",              Password { look: invitations::look, act: invitations::accept }),
 
     // API keys
+    on("GET",    "/v1/api_keys",                          Caller(api_keys::list)),
+    on("POST",   "/v1/api_keys",                          KeyMaker(api_keys::create)),
+    on("DELETE", "/v1/api_keys/{api_key_prefix}",         Caller(api_keys::revoke)),
+    ours("POST",   "/v1/api_keys/{api_key_prefix}/rotate", KeyMaker(api_keys::rotate)),
+    ours("GET",    "/v1/teams/{team_id}/api_keys",        TeamByEither(TeamAct::View, TeamAct::CreateApiKeys,
+                                                                       api_keys::list_of_team)),
+    on("POST",   "/v1/teams/{team_id}/api_keys",          KeyMaker(api_keys::create_in_team)),
 
     // restricted environments
+    on("GET",    "/v1/environment_groups",                OwnTeam(TeamAct::View, environment_groups::list)),
+    on("GET",    "/v1/environment_groups/{env_name}",     OwnTeam(TeamAct::View, environment_groups::show)),
+    ours("POST",   "/v1/environment_groups",              OwnTeam(TeamAct::CreateRestrictedEnvironments,
+                                                                  environment_groups::create)),
+    on("PATCH",  "/v1/environment_groups/{env_name}",     OwnTeam(TeamAct::CreateRestrictedEnvironments,
+                                                                  environment_groups::update)),
+    on("GET",    "/v1/teams/{team_id}/environment_groups",
+                                                          Team(TeamAct::View, environment_groups::list)),
+    on("GET",    "/v1/teams/{team_id}/environment_groups/{env_name}",
+                                                          Team(TeamAct::View, environment_groups::show)),
+    ours("POST",   "/v1/teams/{team_id}/environment_groups",
+                                                          Team(TeamAct::CreateRestrictedEnvironments,
+                                                               environment_groups::create)),
+    on("PATCH",  "/v1/teams/{team_id}/environment_groups/{env_name}",
+                                                          Team(TeamAct::CreateRestrictedEnvironments,
+                                                               environment_groups::update)),
+    ours("DELETE", "/v1/teams/{team_id}/environment_groups/{env_name}",
+                                                          Team(TeamAct::CreateRestrictedEnvironments,
+                                                               environment_groups::delete)),
 
     // models
 
@@ -112,11 +171,16 @@ pub const ROUTES: &[Route] = &[
     // audit log
 
     // permissions
+    ours("GET",    "/v1/permissions",                     Caller(permissions::show)),
+    ours("GET",    "/v1/permissions/explain",             Caller(permissions::explain)),
 
     // the server itself
     ours("GET",    "/openapi.json",                       Open(openapi::show)),
 
     // the operator
+    ours("POST",   "/v1/operator/installation",           Operator(installation::begin)),
+    ours("POST",   "/v1/operator/organizations",          Operator(organizations::found)),
+    ours("POST",   "/v1/operator/fixtures",               Operator(fixtures::load)),
 ];
 
 const fn on(method: &'static str, template: &'static str, answer: Answer) -> Route {
@@ -137,8 +201,8 @@ static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().map(Split::n
 
 /// The route of a request: the first row that fits. A path that is there, asked by another method, says which it takes.
 pub fn find(request: &Request) -> Result<&'static Split, Error> {
-    let found = TABLE.iter().find(|row| row.route.method == request.method && row.fits(&request.path));
-    found.ok_or_else(|| match TABLE.iter().find(|row| row.fits(&request.path)) {
+    let there = || TABLE.iter().filter(|row| row.route.is_behind(request.from) && row.fits(&request.path));
+    there().find(|row| row.route.method == request.method).ok_or_else(|| match there().next() {
         Some(other) => Error::MethodNotAllowed(other.route.method),
         None => Error::NotFound("route"),
     })
@@ -161,6 +225,11 @@ impl Split {
 }
 
 impl Route {
+    /// The operator's rows are not there for the network, by whatever method.
+    fn is_behind(&self, door: Door) -> bool {
+        door == Door::Operator || !matches!(self.answer, Answer::Operator(_))
+    }
+
     pub fn writes(&self) -> bool {
         self.method != "GET"
     }

@@ -72,8 +72,6 @@ impl Default for Limits {
     }
 }
 
-const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
-
 /// A server that runs until it is stopped.
 pub struct Server {
     addr: SocketAddr,
@@ -120,7 +118,7 @@ pub fn serve(
         workers.push(give);
     }
     let until = stopped.clone();
-    threads.push(thread("sweeper", move || keep_swept(&uploads, until))?);
+    threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
     threads.push(thread("door", move || accept(listener, operator, workers, limits, stopped))?);
     Ok(Server { addr, stop, threads })
 }
@@ -140,22 +138,6 @@ pub fn wait_for_signal() -> std::io::Result<()> {
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
-}
-
-/// Sweeps uploads at once and then every hour.
-fn keep_swept(uploads: &Uploads, mut stopped: watch::Receiver<bool>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
-    runtime.block_on(async move {
-        loop {
-            if let Err(cause) = uploads.sweep().await {
-                eprintln!("uploads are not swept: {cause:?}");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(SWEPT_EVERY) => {}
-                _ = stopped.wait_for(|stopped| *stopped) => return,
-            }
-        }
-    });
 }
 
 // ---- accepting ----
@@ -352,7 +334,7 @@ impl Worker {
         let path = path(&parts.uri)?;
         let query = query(&parts.uri)?;
         let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() }.to_owned();
-        let bytes_max = http::body_bytes_max(&method, &path);
+        let bytes_max = http::body_bytes_max(from, &method, &path);
         let body = self.read_body(body, bytes_max).await?;
         Ok(Request {
             method,

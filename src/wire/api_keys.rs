@@ -1,1 +1,107 @@
 //! API keys on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::api_keys::{Holder, Key, Rotated};
+use crate::model::{KeyName, Time, User};
+use crate::token::PlainKey;
+
+/// A category of Baseten's for what Guildhall does not have: nobody holds such a key, and none is made.
+pub const ROUTES: &str = "ROUTES";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateApiKey {
+    pub name: Option<String>,
+    pub r#type: String,
+    pub model_ids: Option<Vec<String>>,
+    pub team_id: Option<String>,
+    pub expires_at: Option<String>,
+    pub environments: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateApiKey {
+    pub overlap_seconds: Option<i64>,
+}
+
+/// The one answer that shows a key.
+#[derive(Serialize)]
+pub struct NewApiKey<'a> {
+    api_key: &'a str,
+}
+
+impl<'a> From<&'a PlainKey> for NewApiKey<'a> {
+    fn from(key: &'a PlainKey) -> NewApiKey<'a> {
+        NewApiKey { api_key: key.reveal() }
+    }
+}
+
+#[derive(Serialize)]
+pub struct RotatedApiKey<'a> {
+    api_key: &'a str,
+    prefix: &'a str,
+    replaces: &'a str,
+    old_expires_at: Time,
+}
+
+impl<'a> RotatedApiKey<'a> {
+    pub fn new(rotated: &'a Rotated, replaces: &'a str) -> RotatedApiKey<'a> {
+        let Rotated { key, old_expires_at } = rotated;
+        RotatedApiKey { api_key: key.reveal(), prefix: key.prefix(), replaces, old_expires_at: *old_expires_at }
+    }
+}
+
+#[derive(Serialize)]
+pub struct ApiKey<'a> {
+    prefix: &'a str,
+    name: Option<&'a str>,
+    r#type: &'static str,
+    model_ids: Option<&'a [String]>,
+    team_name: Option<&'a str>,
+    created_at: Time,
+    last_used_at: Option<Time>,
+    owner: Option<Owner<'a>>,
+    expires_at: Option<Time>,
+    /// Lists show the living alone.
+    revoked_at: Option<Time>,
+}
+
+#[derive(Serialize)]
+struct Owner<'a> {
+    user_id: &'a str,
+    email: &'a str,
+    name: &'a str,
+}
+
+impl<'a> From<&'a Key> for ApiKey<'a> {
+    fn from(key: &'a Key) -> ApiKey<'a> {
+        ApiKey {
+            prefix: &key.prefix,
+            name: key.name.as_ref().map(KeyName::as_str),
+            r#type: key.kind().category().as_str(),
+            model_ids: key.model_ids.as_deref(),
+            team_name: key.kind().team().map(|team| team.name.as_str()),
+            created_at: key.created_at,
+            last_used_at: key.last_used_at,
+            owner: match &key.holder {
+                Holder::Person(owner) => Some(Owner::from(owner)),
+                Holder::Team(..) | Holder::Organization => None,
+            },
+            expires_at: key.expires_at,
+            revoked_at: None,
+        }
+    }
+}
+
+impl<'a> From<&'a User> for Owner<'a> {
+    fn from(user: &'a User) -> Owner<'a> {
+        Owner { user_id: user.id.as_str(), email: &user.email, name: &user.name }
+    }
+}
+
+#[derive(Serialize)]
+pub struct ApiKeyTombstone<'a> {
+    pub prefix: &'a str,
+}

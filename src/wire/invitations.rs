@@ -1,1 +1,106 @@
 //! Invitations on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::invitations::{self, Accepted, Place};
+use crate::model::Time;
+use crate::token::PlainKey;
+use crate::wire::Role;
+use crate::wire::organizations::Organization;
+use crate::wire::users::User;
+
+#[derive(Serialize)]
+pub struct Invitation<'a> {
+    id: &'a str,
+    email: &'a str,
+    role: &'static str,
+    teams: Vec<Team<'a>>,
+    status: &'static str,
+    created_at: Time,
+    expires_at: Time,
+    invited_by: Inviter<'a>,
+    mail: &'static str,
+    accept_url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Inviter<'a> {
+    user_id: &'a str,
+    email: &'a str,
+}
+
+#[derive(Serialize)]
+struct Team<'a> {
+    team_id: &'a str,
+    team_name: &'a str,
+    role: &'static str,
+}
+
+impl<'a> Invitation<'a> {
+    /// `accept_url` stands in the answer that makes the link, and in no other.
+    pub fn new(invitation: &'a invitations::Invitation, accept_url: Option<String>) -> Invitation<'a> {
+        Invitation {
+            id: &invitation.id,
+            email: &invitation.email,
+            role: invitation.role.as_str(),
+            teams: invitation.teams.iter().map(Team::from).collect(),
+            status: invitation.status.as_str(),
+            created_at: invitation.created_at,
+            expires_at: invitation.expires_at,
+            invited_by: Inviter { user_id: invitation.invited_by.as_str(), email: &invitation.inviter_email },
+            mail: "NOT_CONFIGURED",
+            accept_url,
+        }
+    }
+}
+
+impl<'a> From<&'a Place> for Team<'a> {
+    fn from(place: &'a Place) -> Team<'a> {
+        Team { team_id: place.team.id.as_str(), team_name: &place.team.name, role: place.role.as_str() }
+    }
+}
+
+/// Neither role has a default: an invitation says what it gives.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateInvitation {
+    pub email: String,
+    pub role: Role,
+    pub teams: Option<Vec<CreateInvitationTeam>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateInvitationTeam {
+    pub team_id: String,
+    pub role: Role,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptInvitation {
+    pub token: String,
+    pub name: Option<String>,
+    pub password: Option<String>,
+    pub api_key_name: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct AcceptedInvitation<'a> {
+    user: User<'a>,
+    organization: Organization<'a>,
+    teams: Vec<Team<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<&'a str>,
+}
+
+impl<'a> From<&'a Accepted> for AcceptedInvitation<'a> {
+    fn from(accepted: &'a Accepted) -> AcceptedInvitation<'a> {
+        AcceptedInvitation {
+            user: User::new(&accepted.user, accepted.role, &accepted.organization.name),
+            organization: Organization::from(&accepted.organization),
+            teams: accepted.places.iter().map(Team::from).collect(),
+            api_key: accepted.key.as_ref().map(PlainKey::reveal),
+        }
+    }
+}

@@ -30,3 +30,20 @@ pub struct UpdateOrganization {
     pub name: Option<String>,
     pub teams_enabled: Option<bool>,
 }
+
+/// An organization with its founder, as the operator asks for it.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoundOrganization {
+    pub name: String,
+    pub email: String,
+    pub user_name: String,
+    pub teams_enabled: Option<bool>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct FoundedOrganization<'a> {
+    pub org_id: &'a str,
+    pub user_id: &'a str,
+    pub api_key: &'a str,
+}

@@ -1,1 +1,73 @@
 //! Permissions on the wire.
+
+use serde::Serialize;
+
+use crate::policy::tables::{self, Row, Table};
+
+/// The permission tables.
+#[derive(Serialize)]
+pub struct Permissions {
+    organization: Acts,
+    team: Acts,
+    team_api_keys: Acts,
+}
+
+#[derive(Serialize)]
+struct Acts {
+    roles: Vec<&'static str>,
+    acts: Vec<Act>,
+}
+
+#[derive(Serialize)]
+struct Act {
+    act: &'static str,
+    title: &'static str,
+    allowed: Vec<&'static str>,
+}
+
+impl Permissions {
+    pub fn of_this_server() -> Permissions {
+        Permissions {
+            organization: Acts::from(tables::organization()),
+            team: Acts::from(tables::team()),
+            team_api_keys: Acts::from(tables::team_api_keys()),
+        }
+    }
+}
+
+impl From<Table> for Acts {
+    fn from(table: Table) -> Acts {
+        Acts { roles: table.roles, acts: table.rows.into_iter().map(Act::from).collect() }
+    }
+}
+
+impl From<Row> for Act {
+    fn from(row: Row) -> Act {
+        Act { act: row.act, title: row.wording, allowed: row.allowed }
+    }
+}
+
+/// Whether somebody may do something, and why.
+#[derive(Serialize)]
+pub struct Explanation<'a> {
+    pub allowed: bool,
+    pub act: &'a str,
+    pub subject: Subject<'a>,
+    pub team_id: Option<&'a str>,
+    pub environment: Option<&'a str>,
+    pub because: &'a [String],
+}
+
+/// A person or a key, with what they are; null where they are nothing of the sort.
+#[derive(Serialize)]
+pub struct Subject<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_prefix: Option<&'a str>,
+    pub organization_role: Option<&'static str>,
+    /// In the team that was asked about.
+    pub team_role: Option<&'static str>,
+    /// Of a key.
+    pub category: Option<&'static str>,
+}

@@ -58,7 +58,8 @@ fn write_until_cut_off(addr: std::net::SocketAddr, key: &str, writer: usize, tol
             return;
         };
         *told.lock().unwrap().secret_versions.entry(name).or_default() += 1;
-        let Some(made) = answered(client.send("POST", "/v1/api_keys", Some(json!({ "type": "WORKSPACE_INVOKE" })))) else {
+        let Some(made) = answered(client.send("POST", "/v1/api_keys", Some(json!({ "type": "WORKSPACE_INVOKE" }))))
+        else {
             return;
         };
         let prefix = made["api_key"].as_str().unwrap().split('.').next().unwrap().to_owned();
@@ -93,7 +94,11 @@ fn compare(data: &Path, told: &Acknowledged) {
     let count = |query: &str| -> i64 { sql.query_row(query, [], |row| row.get(0)).unwrap() };
     let sets = count("SELECT coalesce(sum(version), 0) FROM secret");
     assert_eq!(sets, count("SELECT count(*) FROM audit WHERE event_type = 'SECRET_UPDATED'"), "a set and its entry");
-    assert_eq!(count("SELECT count(*) FROM secret"), count("SELECT count(*) FROM secret_value"), "a secret and its value");
+    assert_eq!(
+        count("SELECT count(*) FROM secret"),
+        count("SELECT count(*) FROM secret_value"),
+        "a secret and its value"
+    );
     let keys = count("SELECT count(*) FROM api_key WHERE category = 'WORKSPACE_INVOKE'");
     let noted = count(
         "SELECT count(*) FROM audit

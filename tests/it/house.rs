@@ -19,7 +19,7 @@ pub struct House {
     pub now: Cell<Time>,
     draws: Cell<u64>,
     runtime: tokio::runtime::Runtime,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 /// A reply, read.
@@ -35,7 +35,7 @@ impl House {
         let directory = Directory::take(data.path()).expect("nobody else holds it");
         let db = Db::open(directory, Moment { now: BEGIN, seed: [7; 32] }).expect("it opens");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        House { app: Arc::new(App { db }), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, _data: data }
+        House { app: Arc::new(App::new(db)), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, data }
     }
 
     pub fn moment(&self) -> Moment {
@@ -52,17 +52,41 @@ impl House {
         self.send_bytes(key, method, target, body.into_bytes())
     }
 
+    /// Sends a request through the operator's socket.
+    pub fn send_as_operator(&self, method: &str, target: &str, body: Value) -> Answered {
+        let request = Request { from: Door::Operator, ..self.request(None, method, target, body.to_string().into()) };
+        Answered::read(&self.runtime.block_on(answer(&self.app, request)))
+    }
+
+    /// Sends requests all at once, and gives their answers in the order of the requests.
+    pub fn send_at_once(&self, requests: Vec<Request>) -> Vec<Answered> {
+        let send = |request| {
+            let app = Arc::clone(&self.app);
+            async move { answer(&app, request).await }
+        };
+        self.runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+            let sent: Vec<_> = requests.into_iter().map(|request| tokio::task::spawn_local(send(request))).collect();
+            let mut answered = Vec::new();
+            for reply in sent {
+                answered.push(Answered::read(&reply.await.expect("no answer panics")));
+            }
+            answered
+        }))
+    }
+
     pub fn send_bytes(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Answered {
-        let reply = self.reply(key, method, target, body);
-        let body = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
-        Answered { status: reply.status, body }
+        Answered::read(&self.reply(key, method, target, body))
     }
 
     pub fn reply(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Reply {
+        self.runtime.block_on(answer(&self.app, self.request(key, method, target, body)))
+    }
+
+    pub fn request(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Request {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pair = |pair: &str| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
         let Moment { now, seed } = self.moment();
-        let request = Request {
+        Request {
             method: method.to_owned(),
             host: "localhost:8000".to_owned(),
             path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
@@ -74,7 +98,18 @@ impl House {
             from: Door::Network,
             at: now,
             seed,
-        };
-        self.runtime.block_on(answer(&self.app, request))
+        }
+    }
+
+    /// The database, for what no route makes.
+    pub fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.data.path().join("guildhall.db")).expect("it opens")
+    }
+}
+
+impl Answered {
+    fn read(reply: &Reply) -> Answered {
+        let body = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+        Answered { status: reply.status, body }
     }
 }

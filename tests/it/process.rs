@@ -18,7 +18,8 @@ pub fn guildhall() -> Command {
 
 /// Makes an organization with teams and answers its first admin's key.
 pub fn init(data: &Path) -> String {
-    let words = ["init", "--organization", "Acme", "--email", "ada@example.com", "--name", "Ada", "--teams", "-o", "json"];
+    let words =
+        ["init", "--organization", "Acme", "--email", "ada@example.com", "--name", "Ada", "--teams", "-o", "json"];
     let output = guildhall().args(words).arg("--data").arg(data).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -37,10 +38,10 @@ impl Serving {
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::null());
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut words = lines.map_while(Result::ok).flat_map(|line| {
-            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        });
-        let url = words.find_map(|word| word.strip_prefix("http://").map(str::to_owned)).expect("it says where it listens");
+        let mut words =
+            lines.map_while(Result::ok).flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let url =
+            words.find_map(|word| word.strip_prefix("http://").map(str::to_owned)).expect("it says where it listens");
         let addr = url.trim_end_matches('/').parse().unwrap();
         Serving { process, addr }
     }
@@ -49,10 +50,6 @@ impl Serving {
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-    }
-
-    pub fn id(&self) -> u32 {
-        self.process.id()
     }
 }
 

@@ -4,10 +4,13 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guildhall::db::uploads::Credentials;
 use guildhall::error::Error;
 use guildhall::http::{Door, Request, answer};
 use guildhall::uploads::BUCKET;
 use sha2::{Digest as _, Sha256};
+
+use crate::process::{Client, Serving, init};
 
 mod s3;
 mod seed;
@@ -401,6 +404,41 @@ fn a_start_sweeps_what_was_under_way_and_what_no_upload_names() {
     }
     assert_kept(&site, &used, b"used");
     assert!(matches!(site.take(&site.bob, &unused.credentials.s3_key), Err(Error::NotFound("upload"))));
+}
+
+#[test]
+fn a_kill_in_the_middle_leaves_no_row_and_the_next_start_no_file() {
+    let data = tempfile::tempdir().unwrap();
+    let key = init(data.path());
+    let server = Serving::start(data.path());
+    let (_, granted) = Client::new(server.addr, &key).send("GET", "/v1/blobs/credentials/model", None).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let credentials = Credentials {
+        s3_key: text(&granted["s3_key"]),
+        access_key_id: text(&granted["creds"]["aws_access_key_id"]),
+        secret_access_key: text(&granted["creds"]["aws_secret_access_key"]).into(),
+        session_token: text(&granted["creds"]["aws_session_token"]).into(),
+    };
+    let mut client = S3::new(server.addr, credentials);
+    let content = noise(20_000_000);
+    let sent = client.sign(client.request("PUT", "", &content));
+    let mut socket = client.connect();
+    socket.write_all(&head(&sent)).unwrap();
+    socket.write_all(&content[..19_000_000]).unwrap();
+    let under_way = || site::files(&data.path().join("uploads"));
+    while under_way().iter().all(|path| std::fs::metadata(path).unwrap().len() < 10_000_000) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.kill();
+    assert_eq!(under_way().len(), 1);
+    let sql = rusqlite::Connection::open(data.path().join("guildhall.db")).unwrap();
+    let rows = || sql.query_row("SELECT count(*) FROM upload", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(rows(), 0);
+    let server = Serving::start(data.path());
+    assert_eq!(under_way(), Vec::<std::path::PathBuf>::new());
+    client.addr = server.addr;
+    client.send(client.request("PUT", "", &content)).is(200, "");
+    assert_eq!(rows(), 1);
 }
 
 #[test]

@@ -21,11 +21,11 @@ pub fn organization(data: &Path) -> [PlainKey; 4] {
          INSERT INTO team_member VALUES ('acme', 'home', 'bob', 'MEMBER', 0);",
     )
     .unwrap();
-    let mut key = |key: &PlainKey, category: &str, user: Option<&str>, team: Option<&str>| {
+    let key = |key: &PlainKey, category: &str, user: Option<&str>, team: Option<&str>| {
         sql.execute(
-        "INSERT INTO api_key (hash, prefix, org_id, category, user_id, team_id, created_at)
+            "INSERT INTO api_key (hash, prefix, org_id, category, user_id, team_id, created_at)
          VALUES (?1, ?2, 'acme', ?3, ?4, ?5, 0)",
-        params![key.hash(), key.prefix(), category, user, team],
+            params![key.hash(), key.prefix(), category, user, team],
         )
         .unwrap();
     };

@@ -42,7 +42,7 @@ impl Site {
         let [ada, bob, team, invoke] = organization(data.path());
         let mut limits = Limits { workers: 2, ..Limits::default() };
         change(&mut limits);
-        let app = Arc::new(App { db });
+        let app = Arc::new(App::new(db));
         let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, limits).unwrap();
         Site { app, ada, bob, team, invoke, server: Some(server), data }
     }
@@ -109,7 +109,7 @@ impl Site {
         self.stop();
         let Site { app, ada, bob, team, invoke, data, .. } = self;
         drop(Arc::into_inner(app).expect("the server has let it go"));
-        let app = Arc::new(App { db: open(data.path()) });
+        let app = Arc::new(App::new(open(data.path())));
         let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, Limits::default()).unwrap();
         Site { app, ada, bob, team, invoke, server: Some(server), data }
     }
@@ -125,7 +125,7 @@ fn open(data: &Path) -> Db {
     Db::open(Directory::take(data).unwrap(), moment()).unwrap()
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
@@ -134,4 +134,3 @@ pub fn moment() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Moment { now: Time(since.as_millis() as i64), seed: rand::random() }
 }
-

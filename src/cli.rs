@@ -1,0 +1,241 @@
+//! The command line: what each command takes, and how it ends.
+//!
+//! Standard output is data and standard error is talk. What writes goes through the operator's routes, with a server or
+//! without one.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::db::directory::{Directory, Refusal};
+use crate::db::{Db, Moment};
+use crate::error::Error;
+use crate::http::App;
+use crate::http::operator::Answered;
+use crate::model::Time;
+use crate::wire;
+
+mod demo;
+mod fixtures;
+mod init;
+mod operator;
+mod organization;
+mod permissions;
+mod serve;
+
+/// Teams for an organization, on a host of its own.
+#[derive(Parser)]
+#[command(name = "guildhall", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage
+  3  not signed in, or not allowed
+  4  not found
+  5  refused for what was asked: a value, or a conflict with what is there
+  6  the server failed";
+
+#[derive(Subcommand)]
+enum Action {
+    Serve(serve::Options),
+    Demo(demo::Options),
+    Init(init::Options),
+    #[command(subcommand)]
+    Organization(organization::Action),
+    #[command(subcommand)]
+    Fixtures(fixtures::Action),
+    Permissions(permissions::Options),
+}
+
+/// Runs the command of this process's arguments.
+pub fn run() -> ExitCode {
+    let done = match Command::parse().action {
+        Action::Serve(options) => serve::run(&options),
+        Action::Demo(options) => demo::run(&options),
+        Action::Init(options) => init::run(&options),
+        Action::Organization(action) => organization::run(&action),
+        Action::Fixtures(action) => fixtures::run(&action),
+        Action::Permissions(options) => permissions::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            talk(format_args!("guildhall: {}", failure.message));
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+/// How a command that failed ends; wrong usage, which is 2, clap tells.
+#[derive(Clone, Copy, Debug)]
+enum Exit {
+    Failed = 1,
+    NotAllowed = 3,
+    NotFound = 4,
+    Refused = 5,
+    Server = 6,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Failed, message: message.into() }
+    }
+
+    fn refused(answered: &Answered) -> Failure {
+        let message = match serde_json::from_slice(&answered.body) {
+            Ok(wire::Refused { message }) => message,
+            Err(_) => format!("the server answered with status {}", answered.status),
+        };
+        Failure { exit: exit(answered.status), message }
+    }
+}
+
+/// What would only be logged, whoever runs the command may read.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Internal(cause) => Failure::new(cause),
+            other => Failure { exit: exit(other.status().0), message: other.to_string() },
+        }
+    }
+}
+
+fn exit(status: u16) -> Exit {
+    match status {
+        401 | 403 => Exit::NotAllowed,
+        404 => Exit::NotFound,
+        400..500 => Exit::Refused,
+        _ => Exit::Server,
+    }
+}
+
+// ---- what commands take ----
+
+#[derive(Args)]
+struct Data {
+    /// The data directory [default: $XDG_DATA_HOME/guildhall, or ~/.local/share/guildhall]
+    #[arg(long, env = "GUILDHALL_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Data {
+    fn path(&self) -> Result<PathBuf, Failure> {
+        let given = self.data.clone();
+        given
+            .or_else(|| data_home(std::env::var_os("XDG_DATA_HOME"), std::env::var_os("HOME")))
+            .ok_or_else(|| Failure::new("there is no home directory: name a data directory with `--data DIR`"))
+    }
+}
+
+fn data_home(xdg_data_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let set = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
+    let data_home = set(xdg_data_home).or_else(|| Some(set(home)?.join(".local/share")));
+    Some(data_home?.join("guildhall"))
+}
+
+#[derive(Args)]
+struct Listen {
+    /// The address to listen on; port 0 takes one that is free
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS:PORT")]
+    listen: String,
+}
+
+#[derive(Args)]
+struct Format {
+    /// What standard output carries
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+// ---- what commands share ----
+
+/// Takes the data directory, or says who has it.
+fn take(path: &Path) -> Result<Directory, Failure> {
+    Directory::take(path).map_err(|refusal| not_taken(path, refusal))
+}
+
+fn not_taken(path: &Path, refusal: Refusal) -> Failure {
+    Failure::new(match refusal {
+        Refusal::Held(Some(pid)) => format!("{} is in use by another guildhall, process {pid}", path.display()),
+        Refusal::Held(None) => format!("{} is in use by another guildhall", path.display()),
+        Refusal::Failed(place, cause) => format!("cannot use {}: {cause}", place.display()),
+    })
+}
+
+/// Opens what stands in the directory. A new installation gets a master key, which somebody must hear of.
+fn open(path: &Path, directory: Directory) -> Result<Arc<App>, Failure> {
+    let key = Directory::master_key(path);
+    let had_key = key.exists();
+    let app = open_silently(directory)?;
+    if !had_key {
+        talk(format_args!(
+            "made the master key {}: back this up, without it no secret can be read again",
+            key.display()
+        ));
+    }
+    Ok(app)
+}
+
+fn open_silently(directory: Directory) -> Result<Arc<App>, Failure> {
+    Ok(Arc::new(App::new(Db::open(directory, moment())?)))
+}
+
+/// This moment, with new randomness.
+fn moment() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 is no clock
+    Moment { now: Time(since.as_millis() as i64), seed: rand::random() }
+}
+
+/// Standard output: data, one piece at a time.
+fn print(data: impl Display) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{data}").and_then(|()| out.flush());
+    written.map_err(|cause| Failure::new(format!("cannot write to standard output: {cause}")))
+}
+
+/// Standard error: talk. Whoever closed it does not want to hear.
+fn talk(words: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_kept_where_the_platform_says() {
+        let path = |text: &str| Some(OsString::from(text));
+        assert_eq!(data_home(path("/xdg"), path("/users/ada")), Some(PathBuf::from("/xdg/guildhall")));
+        assert_eq!(data_home(None, path("/users/ada")), Some(PathBuf::from("/users/ada/.local/share/guildhall")));
+        assert_eq!(
+            data_home(path("xdg"), path("/users/ada")),
+            Some(PathBuf::from("/users/ada/.local/share/guildhall"))
+        );
+        assert_eq!(data_home(None, None), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! `guildhall organization`
+
+use crate::cli::{Data, Failure, Format, Output, operator, print, talk};
+use crate::wire::organizations::{FoundOrganization, FoundedOrganization};
+
+/// Make organizations
+#[derive(clap::Subcommand)]
+pub enum Action {
+    Create(Create),
+}
+
+/// Create an organization with its first admin
+///
+/// A server may run on the data directory or not. The admin's API key is printed, this once.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  guildhall organization create acme --email ada@acme.example --name 'Ada Adler' --teams
+  guildhall organization create acme --email ada@acme.example --name 'Ada Adler' -o json")]
+pub struct Create {
+    /// The name of the organization
+    #[arg(value_name = "NAME")]
+    organization: String,
+    #[command(flatten)]
+    founder: Founder,
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// The first admin of an organization, and whether it has teams.
+#[derive(clap::Args)]
+pub struct Founder {
+    /// The address of its first admin
+    #[arg(long, value_name = "EMAIL")]
+    email: String,
+    /// The name of its first admin
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Switch teams on
+    #[arg(long)]
+    teams: bool,
+}
+
+pub fn run(action: &Action) -> Result<(), Failure> {
+    let Action::Create(create) = action;
+    let body = create.founder.founds(&create.organization);
+    let answer = operator::ask(&create.data.path()?, "/v1/operator/organizations", &body)?;
+    show(&create.organization, &create.founder, &create.format, &answer)
+}
+
+impl Founder {
+    pub fn founds(&self, organization: &str) -> Vec<u8> {
+        let Founder { email, name, teams } = self;
+        let asked = FoundOrganization {
+            name: organization.to_owned(),
+            email: email.clone(),
+            user_name: name.clone(),
+            teams_enabled: Some(*teams),
+        };
+        serde_json::to_vec(&asked).expect("shapes of ours always serialize")
+    }
+}
+
+pub fn show(organization: &str, founder: &Founder, format: &Format, answer: &[u8]) -> Result<(), Failure> {
+    let founded: FoundedOrganization = serde_json::from_slice(answer)
+        .map_err(|cause| Failure::new(format!("the server's answer cannot be read: {cause}")))?;
+    match format.output {
+        Output::Json => print(String::from_utf8_lossy(answer)),
+        Output::Text => {
+            talk(format_args!(
+                "Made the organization \"{organization}\" with {} as its admin, whose API key is below.\n\
+                 Save this key now. It will not be shown again.",
+                founder.email
+            ));
+            print(founded.api_key)
+        }
+    }
+}

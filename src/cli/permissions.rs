@@ -1,0 +1,27 @@
+//! `guildhall permissions`
+
+use crate::cli::{Failure, Format, Output, print};
+use crate::{policy, wire};
+
+/// Print the permission tables: who may do what
+///
+/// They are the tables that the server enforces.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  guildhall permissions
+  guildhall permissions -o json")]
+pub struct Options {
+    #[command(flatten)]
+    format: Format,
+}
+
+pub fn run(options: &Options) -> Result<(), Failure> {
+    match options.format.output {
+        Output::Text => print(policy::tables::as_text().trim_end()),
+        Output::Json => {
+            let tables = serde_json::to_string(&wire::permissions::Permissions::of_this_server());
+            print(tables.expect("shapes of ours always serialize"))
+        }
+    }
+}

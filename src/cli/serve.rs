@@ -1,0 +1,89 @@
+//! `guildhall serve`
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::cli::{Data, Failure, Listen, moment, open, print, take, talk};
+use crate::db::directory::{self, Directory};
+use crate::db::organizations;
+use crate::http::App;
+use crate::http::server::{self, Limits};
+
+/// Serve an installation
+///
+/// The URL is printed when the server listens. SIGTERM and SIGINT end it: requests in flight are answered first.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  guildhall serve
+  guildhall serve --listen 127.0.0.1:0 --data /srv/guildhall")]
+pub struct Options {
+    #[command(flatten)]
+    listen: Listen,
+    #[command(flatten)]
+    data: Data,
+}
+
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let signal = Signal::watch()?;
+    let path = options.data.path()?;
+    let directory = take(&path)?;
+    let listener = bind(&options.listen)?;
+    let app = open(&path, directory)?;
+    if app.db.read(moment(), organizations::count)? == 0 {
+        talk(format_args!(
+            "{} holds no organization yet. To begin, stop this server and run\n  \
+             guildhall init --organization NAME --email E --name N --data {0}",
+            path.display()
+        ));
+    }
+    until_signal(app, &path, listener, signal, |url| print(url))
+}
+
+pub fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
+    TcpListener::bind(&listen.listen).map_err(|cause| {
+        Failure::new(format!(
+            "cannot listen on {}: {cause}; choose another with `--listen ADDRESS:PORT`",
+            listen.listen
+        ))
+    })
+}
+
+/// Serves until a signal comes, then closes the house in order: requests in flight, the operator's socket, the database.
+/// `ready` hears the URL.
+pub fn until_signal(
+    app: Arc<App>,
+    path: &Path,
+    listener: TcpListener,
+    signal: Signal,
+    ready: impl FnOnce(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let socket = Directory::operator_socket(path);
+    let cannot = |what: &str, cause: std::io::Error| Failure::new(format!("cannot {what}: {cause}"));
+    let operator = directory::bind_operator_socket(path)
+        .map_err(|cause| cannot(&format!("make the operator's socket {}", socket.display()), cause))?;
+    let server = server::serve(&app, listener, Some(operator), Limits::default())
+        .map_err(|cause| cannot("start the server", cause))?;
+    let ended = ready(&format!("http://{}", server.addr())).and_then(|()| signal.wait());
+    server.stop();
+    server.join();
+    let _ = std::fs::remove_file(socket); // the next server makes way for its own
+    ended
+}
+
+/// SIGTERM or SIGINT, watched for from before the directory is taken: a house that was opened is closed in order.
+pub struct Signal(JoinHandle<std::io::Result<()>>);
+
+impl Signal {
+    pub fn watch() -> Result<Signal, Failure> {
+        let watch = std::thread::Builder::new().name("signals".to_owned()).spawn(server::wait_for_signal);
+        Ok(Signal(watch.map_err(|cause| Failure::new(format!("cannot watch for signals: {cause}")))?))
+    }
+
+    fn wait(self) -> Result<(), Failure> {
+        let came = self.0.join().unwrap_or_else(|_| Err(std::io::Error::other("the watch for signals panicked")));
+        came.map_err(|cause| Failure::new(format!("cannot watch for signals: {cause}")))
+    }
+}

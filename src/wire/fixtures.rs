@@ -1,0 +1,360 @@
+//! Fixtures on the wire: what a file of them holds, and what loading one answers.
+//!
+//! A file holds one organization, or a list of them. Its shapes are closed and its values are checked as they are read,
+//! so that whatever is wrong is told with its place in the file. Whatever names something else of the file does so by
+//! name or address: ids are made when it is loaded.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::error::Error;
+use crate::model::{
+    Email, EnvironmentName, Icon, KeyName, PersonName, ResourceName, SecretName, SecretValue, TeamName,
+};
+use crate::policy::{OrgRole, TeamCategory, TeamRole};
+use crate::wire;
+
+/// One organization with all that is in it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fixture {
+    pub organization: Organization,
+    #[serde(default)]
+    pub people: Vec<Person>,
+    /// The default team may stand among them; what it holds is then its own.
+    #[serde(default)]
+    pub teams: Vec<Team>,
+    /// Keys that manage the team keys of the organization.
+    #[serde(default)]
+    pub api_keys: Vec<OrganizationKey>,
+    #[serde(default)]
+    pub model_apis: Vec<ModelApi>,
+    #[serde(default)]
+    pub invitations: Vec<Invitation>,
+    /// More people and teams, made from a seed.
+    pub generate: Option<Generate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Organization {
+    pub name: TeamName,
+    pub teams_enabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    pub email: Email,
+    pub name: PersonName,
+    pub role: OrgRole,
+    /// Of the personal key that everyone gets.
+    pub api_key_name: Option<KeyName>,
+    /// The person's role in each team, by the team's name.
+    #[serde(default)]
+    pub teams: BTreeMap<String, TeamRole>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Team {
+    pub name: TeamName,
+    pub icon: Option<Icon>,
+    #[serde(default)]
+    pub default: bool,
+    #[serde(default)]
+    pub models: Vec<Model>,
+    #[serde(default)]
+    pub chains: Vec<Chain>,
+    #[serde(default)]
+    pub training_projects: Vec<TrainingProject>,
+    #[serde(default)]
+    pub secrets: Vec<Secret>,
+    #[serde(default)]
+    pub api_keys: Vec<TeamKey>,
+    #[serde(default)]
+    pub environment_groups: Vec<EnvironmentGroup>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub name: ResourceName,
+    /// The name of an instance type.
+    pub instance_type: String,
+    /// Beside `production`, which every model has.
+    #[serde(default)]
+    pub environments: Vec<EnvironmentName>,
+    /// Of its deployments.
+    #[serde(default)]
+    pub usage: Vec<Usage>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    pub name: ResourceName,
+    #[serde(default)]
+    pub environments: Vec<EnvironmentName>,
+    /// Of its chainlets.
+    #[serde(default)]
+    pub usage: Vec<Usage>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingProject {
+    pub name: ResourceName,
+    /// Of its jobs.
+    #[serde(default)]
+    pub usage: Vec<Usage>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelApi {
+    /// As the catalogue has it.
+    pub name: String,
+    pub usage: Option<Tokens>,
+}
+
+/// What a deployment, a chainlet or a training job used, alike on each of some days.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    pub name: ResourceName,
+    pub environment: Option<EnvironmentName>,
+    pub instance_type: String,
+    pub days: Days,
+    pub minutes_per_day: u32,
+    #[serde(default)]
+    pub requests_per_day: u32,
+    pub micro_usd_per_day: u32,
+}
+
+/// What calls of a Model API used, alike on each of some days.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    pub days: Days,
+    pub requests_per_day: u32,
+    pub input_tokens_per_day: u32,
+    pub output_tokens_per_day: u32,
+    #[serde(default)]
+    pub cached_tokens_per_day: u32,
+    pub micro_usd_per_day: u32,
+}
+
+/// Days before the one on which the file is loaded, which is 0: `from` is the earlier, and both count.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "DaysAgo")]
+pub struct Days {
+    from: u16,
+    to: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DaysAgo {
+    from: u16,
+    #[serde(default)]
+    to: u16,
+}
+
+/// Usage is kept a year.
+const DAYS_AGO_MAX: u16 = 366;
+
+impl TryFrom<DaysAgo> for Days {
+    type Error = String;
+
+    fn try_from(DaysAgo { from, to }: DaysAgo) -> Result<Days, String> {
+        if to > from || from > DAYS_AGO_MAX {
+            return Err(format!("`from` counts days back, to `to` or further and to {DAYS_AGO_MAX} at most"));
+        }
+        Ok(Days { from, to })
+    }
+}
+
+impl Days {
+    /// So many days that end today, if there are any.
+    pub fn last(count: u16) -> Option<Days> {
+        Some(Days { from: count.checked_sub(1)?, to: 0 })
+    }
+
+    /// How many days ago each of them was, the earliest first.
+    pub fn ago(self) -> impl Iterator<Item = u16> {
+        (self.to..=self.from).rev()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    pub name: SecretName,
+    pub value: SecretValue,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationKey {
+    pub name: Option<KeyName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeamKey {
+    #[serde(rename = "type")]
+    pub category: TeamCategory,
+    pub name: Option<KeyName>,
+    /// The names of models of the team; absent: all, also those to come.
+    pub models: Option<Vec<String>>,
+    pub environments: Option<Vec<EnvironmentName>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentGroup {
+    pub name: EnvironmentName,
+    pub is_restricted: bool,
+    /// The addresses of members of the team.
+    #[serde(default)]
+    pub users: Vec<Email>,
+    /// The names of keys of the team.
+    #[serde(default)]
+    pub api_keys: Vec<KeyName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invitation {
+    pub email: Email,
+    pub role: OrgRole,
+    #[serde(default)]
+    pub teams: BTreeMap<String, TeamRole>,
+    /// The address of an organization admin.
+    pub invited_by: Email,
+}
+
+/// How much of each to make. The same description makes the same organization every time.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    pub seed: u64,
+    pub teams: u32,
+    pub people: u32,
+    /// Of the people, how many are organization admins.
+    pub admins: u32,
+    pub teams_per_person: u32,
+    pub secrets_per_team: u32,
+    pub api_keys_per_team: u32,
+    pub models_per_team: u32,
+    pub chains_per_team: u32,
+    pub training_projects_per_team: u32,
+    /// The instance type of the models.
+    pub instance_type: String,
+    /// Days of use of the first model of each team.
+    pub usage_days: u16,
+}
+
+/// What a file holds.
+pub struct File {
+    pub fixtures: Vec<Fixture>,
+    /// Whether they stand in a list, and their places so begin with a number.
+    pub is_list: bool,
+}
+
+impl File {
+    pub fn parse(body: &[u8]) -> Result<File, Error> {
+        match body.trim_ascii_start().first() {
+            Some(b'[') => Ok(File { fixtures: wire::parse(body)?, is_list: true }),
+            _ => Ok(File { fixtures: vec![wire::parse(body)?], is_list: false }),
+        }
+    }
+}
+
+/// What was loaded, with the keys that are shown this once.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Loaded {
+    pub organizations: Vec<LoadedOrganization>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct LoadedOrganization {
+    pub org_id: String,
+    pub name: String,
+    pub people: Vec<LoadedPerson>,
+    pub teams: Vec<LoadedTeam>,
+    pub api_keys: Vec<LoadedKey>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct LoadedPerson {
+    pub user_id: String,
+    pub email: String,
+    pub name: String,
+    pub role: String,
+    pub api_key: String,
+    pub teams: Vec<LoadedMembership>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct LoadedMembership {
+    pub team_id: String,
+    pub name: String,
+    pub role: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct LoadedTeam {
+    pub team_id: String,
+    pub name: String,
+    pub default: bool,
+    pub api_keys: Vec<LoadedKey>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct LoadedKey {
+    #[serde(rename = "type")]
+    pub category: String,
+    pub prefix: String,
+    pub api_key: String,
+}
+
+/// The line that `guildhall demo -o json` prints once it listens.
+#[derive(Serialize)]
+pub struct Demo<'a> {
+    pub url: &'a str,
+    pub organizations: &'a [LoadedOrganization],
+}
+
+/// Reads a checked value from a string; what the check refuses is told where it stands.
+macro_rules! read_checked {
+    ($($Type:ty: $parse:expr;)*) => {$(
+        impl<'de> Deserialize<'de> for $Type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<$Type, D::Error> {
+                let parse: fn(String) -> Result<$Type, Error> = $parse;
+                parse(String::deserialize(from)?).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+read_checked! {
+    Email: |text| Email::parse(&text);
+    EnvironmentName: |text| EnvironmentName::parse("name", &text);
+    Icon: |text| Icon::parse(&text);
+    KeyName: |text| KeyName::parse("name", &text);
+    PersonName: |text| PersonName::parse(&text);
+    ResourceName: |text| ResourceName::parse("name", &text);
+    SecretName: |text| SecretName::parse(&text);
+    SecretValue: SecretValue::parse;
+    TeamName: |text| TeamName::parse(&text);
+    OrgRole: |text| OrgRole::parse(&text).ok_or_else(|| Error::field("role", "must be ADMIN or MEMBER"));
+    TeamRole: |text| TeamRole::parse(&text).ok_or_else(|| Error::field("role", "must be ADMIN or MEMBER"));
+    TeamCategory: |text| {
+        TeamCategory::ALL.into_iter().find(|category| category.standing().as_str() == text).ok_or_else(|| {
+            Error::field("type", "must be WORKSPACE_MANAGE_ALL, WORKSPACE_INVOKE or WORKSPACE_EXPORT_METRICS")
+        })
+    };
+}
