@@ -41,6 +41,7 @@ pub mod resources;
 pub mod secrets;
 pub mod teams;
 pub mod training_projects;
+pub mod uploads;
 pub mod users;
 
 /// Bugs in older releases touch what we rely on: WAL resets and STRICT tables.
@@ -142,6 +143,11 @@ impl Db {
             .spawn(move || Writer { sql, sealer, commits, _lock: lock }.run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
         Ok(Db { readable, writer: Some(writer), thread: Some(thread) })
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        self.readable.path.parent().expect("the database stands in a directory")
     }
 
     /// Runs `work` in a read transaction, here and now.

@@ -44,6 +44,7 @@ pub mod server;
 pub mod teams;
 pub mod training_projects;
 pub mod unserved;
+pub mod uploads;
 pub mod users;
 
 use passwords::{Guesses, Outcome};

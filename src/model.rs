@@ -3,6 +3,7 @@
 //! Bounds follow decisions of the documents; where Baseten states one, it is Baseten's.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -144,6 +145,25 @@ pub struct Organization {
     pub name: String,
     pub teams_enabled: bool,
     pub created_at: Time,
+}
+
+/// An archive on the disk, under the hash of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archive {
+    pub sha256: [u8; 32],
+    pub bytes: u64,
+}
+
+impl Archive {
+    pub fn hex(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Where it stands in the data directory.
+    pub fn path(&self, data: &Path) -> PathBuf {
+        let hex = self.hex();
+        data.join("archives").join(&hex[..2]).join(hex)
+    }
 }
 
 /// A team that exists: `db` looked it up.

@@ -29,6 +29,7 @@ pub mod permissions;
 pub mod secrets;
 pub mod teams;
 pub mod training_projects;
+pub mod uploads;
 pub mod users;
 
 /// Reads a body as a shape. JSON nested past 128 is refused by the parser.

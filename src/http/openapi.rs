@@ -95,6 +95,9 @@ const SHAPES: &[Shapes] = &[
     write("POST", "/v1/teams/{team_id}/training_projects", "UpsertTrainingProjectRequest", "OneTrainingProject"),
     act("DELETE", "/v1/training_projects/{training_project_id}", "Tombstone", &[]),
 
+    read("/v1/blobs/credentials/model", "BlobCredentials", &[]),
+    read("/v1/blobs/credentials/train", "BlobCredentials", &[]),
+
     read("/v1/model_apis", "ModelAPIs", &["cursor", "limit", "added_only"]),
     read("/v1/model_apis/{model_api_name}", "ModelAPI", &[]),
 

@@ -12,7 +12,7 @@ use crate::http::unserved::UNSERVED;
 use crate::http::{
     Ask, Door, Reply, Request, api_keys, audit_logs, billing, chains, environment_groups, fixtures, health,
     installation, instance_types, invitations, members, model_apis, models, openapi, organizations, permissions,
-    secrets, teams, training_projects, users,
+    secrets, teams, training_projects, uploads, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -182,6 +182,10 @@ pub const ROUTES: &[Route] = &[
                                                           Owned(Kind::TrainingProject, TeamAct::View, training_projects::show)),
     on("DELETE", "/v1/training_projects/{training_project_id}",
                                                           Owned(Kind::TrainingProject, TeamAct::Deploy, training_projects::delete)),
+
+    // uploads
+    on("GET",    "/v1/blobs/credentials/model",           AllTeams(TeamAct::Deploy, uploads::for_model)),
+    on("GET",    "/v1/blobs/credentials/train",           AllTeams(TeamAct::Deploy, uploads::for_training)),
 
     // Model APIs; two rows stand here because the last would take them for names
     on("GET",    "/v1/model_apis",                        ModelApis(model_apis::list)),

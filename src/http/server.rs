@@ -36,6 +36,7 @@ use crate::db::{self, Moment};
 use crate::error::Error;
 use crate::http::{self, App, Door, Reply, Request};
 use crate::model::Time;
+use crate::uploads::{self, Uploads};
 use crate::wire::Refusal;
 
 mod head;
@@ -63,6 +64,7 @@ pub struct Limits {
     pub linger: Duration,
     /// How long requests in flight may take once the server stops.
     pub drain: Duration,
+    pub uploads: uploads::Limits,
 }
 
 impl Default for Limits {
@@ -77,6 +79,7 @@ impl Default for Limits {
             stalled: Duration::from_secs(60),
             linger: Duration::from_secs(1),
             drain: Duration::from_secs(10),
+            uploads: uploads::Limits::default(),
         }
     }
 }
@@ -116,18 +119,27 @@ pub fn serve(
     let addr = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     operator.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+    let uploads = Arc::new(Uploads::open(app, limits.uploads, moment)?);
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
     let mut workers = Vec::new();
     let ready = Arc::new(Barrier::new(limits.workers + 1));
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
-        let worker = Worker { app: Arc::clone(app), limits, stopped: stopped.clone(), ready: Arc::clone(&ready) };
+        let worker = Worker {
+            app: Arc::clone(app),
+            uploads: Arc::clone(&uploads),
+            limits,
+            stopped: stopped.clone(),
+            ready: Arc::clone(&ready),
+        };
         let runtime = runtime()?;
         threads.push(thread(&format!("worker {number}"), move || worker.run(&runtime, take))?);
         workers.push(give);
     }
     ready.wait();
+    let until = stopped.clone();
+    threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
     let runtime = runtime()?;
     threads.push(thread("door", move || runtime.block_on(accept(listener, operator, workers, limits, stopped)))?);
     Ok(Server { addr, stop, threads })
@@ -247,6 +259,7 @@ fn turn_away(socket: Socket) {
 
 struct Worker {
     app: Arc<App>,
+    uploads: Arc<Uploads>,
     limits: Limits,
     stopped: watch::Receiver<bool>,
     ready: Arc<Barrier>,
@@ -345,6 +358,10 @@ impl Worker {
     /// The response, and what may come after it.
     async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Full<Bytes>>, Pace) {
         let (parts, mut body) = request.into_parts();
+        if from == Door::Network && uploads::are_addressed(&parts.headers, &parts.uri) {
+            let reply = guarded(Arc::clone(&self.uploads).answer(parts, body)).await;
+            return (response(reply), Pace::idle(&self.limits));
+        }
         match self.read(parts, &mut body, from).await {
             Ok(request) => {
                 let reply = guarded(http::answer(&self.app, request)).await;
@@ -448,6 +465,10 @@ fn response(reply: Reply) -> Response<Full<Bytes>> {
         }
     }
     response
+}
+
+fn moment() -> Moment {
+    Moment { now: now(), seed: rand::random() }
 }
 
 fn now() -> Time {

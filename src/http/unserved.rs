@@ -9,8 +9,6 @@ pub const UNSERVED: &[Route] = &[
     no("GET",    "/v1/billing/model_apis"),
     no("GET",    "/v1/billing/tool_call_usage"),
 
-    no("GET",    "/v1/blobs/credentials/model"),
-    no("GET",    "/v1/blobs/credentials/train"),
 
     no("GET",    "/v1/chains/{chain_id}/deployments"),
     no("GET",    "/v1/chains/{chain_id}/deployments/{chain_deployment_id}"),

@@ -28,3 +28,4 @@ mod seed;
 mod tidy;
 mod unserved;
 mod wire;
+mod uploads;
