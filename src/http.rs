@@ -296,7 +296,7 @@ impl Ask<'_> {
             }
             Answer::GraphQl => {
                 let document = self.document.expect("a document is read before its transaction");
-                graphql::answer(tx, signed_in()?, document)
+                graphql::answer(tx, signed_in()?, document, self.request)
             }
             Answer::Unserved => {
                 signed_in()?;

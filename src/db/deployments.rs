@@ -89,6 +89,12 @@ pub fn list(tx: &Tx, team: &InTeam, model_id: &str, name: Option<&str>) -> Resul
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The model of this deployment, of whatever team: who sees it, its team decides.
+pub fn model_of(tx: &Tx, id: &str) -> Result<Option<String>, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT model_id FROM deployment WHERE id = :id")?;
+    Ok(query.query_row(named_params! { ":id": id }, |row| row.get("model_id")).optional()?)
+}
+
 pub fn find(tx: &Tx, team: &InTeam, model_id: &str, which: Which) -> Result<Deployment, Error> {
     let (id, number, environment) = match which {
         Which::Id(id) => (Some(id), None, None),

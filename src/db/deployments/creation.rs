@@ -216,7 +216,7 @@ fn check_secrets(tx: &Tx, team: &InTeam, config: &Map<String, Value>) -> Result<
 }
 
 /// The instance type that a configuration names, or the smallest that holds what it asks for.
-fn instance_type(config: &Map<String, Value>) -> Result<&'static InstanceType, Error> {
+pub fn instance_type(config: &Map<String, Value>) -> Result<&'static InstanceType, Error> {
     let resources = config.get("resources");
     let text = |name: &str| resources.and_then(|resources| resources.get(name)).and_then(Value::as_str);
     if let Some(id) = text("instance_type") {

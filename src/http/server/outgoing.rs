@@ -13,10 +13,7 @@ const PIECE_BYTES: usize = 128 << 10;
 
 pub enum Outgoing {
     Whole(Full<Bytes>),
-    File {
-        file: File,
-        bytes_left: u64,
-    },
+    File { file: File, bytes_left: u64 },
 }
 
 impl Body for Outgoing {
