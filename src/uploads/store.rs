@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -21,6 +21,8 @@ use crate::model::{Archive, OrgId};
 
 /// What is hashed and written at a time. With the batch that gathers meanwhile, about twice this is held an upload.
 const BATCH_BYTES: usize = 256 << 10;
+/// Beyond it the disk begins to take what was written while more comes.
+const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 /// Up to where parts stand side by side: the longest file that every usual file system takes.
 const SHARED_BYTES_MAX: u64 = 8 << 30;
 
@@ -66,21 +68,23 @@ impl Store {
             Some(shared) => shared,
             None => {
                 let (temp, file) = self.create()?;
-                shared.insert(Shared { temp, file, part_bytes: bytes, begun: BTreeSet::new() })
+                shared.insert(Shared { temp, file, writers: Arc::default(), part_bytes: bytes, begun: BTreeSet::new() })
             }
         };
         if let Some(offset) = shared.place_of(number, bytes) {
-            return Ok(Sink::new(account, Arc::clone(&shared.temp), Arc::clone(&shared.file), offset));
+            let sink = Sink::new(account, Arc::clone(&shared.temp), Arc::clone(&shared.file), offset);
+            return Ok(Sink { writer: Arc::clone(&shared.writers), ..sink });
         }
         let (temp, file) = self.create()?;
         Ok(Sink::new(account, temp, file, 0))
     }
 
-    fn create(&self) -> std::io::Result<(Arc<Temp>, Arc<File>)> {
+    fn create(&self) -> std::io::Result<(Arc<Temp>, Arc<Growing>)> {
         let name = self.names.fetch_add(1, Ordering::Relaxed);
         let path = self.data.join("uploads").join(name.to_string());
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        Ok((Arc::new(Temp { path }), Arc::new(file)))
+        let temp = Temp { path };
+        Ok((Arc::new(temp), Arc::new(Growing::new(file))))
     }
 
     fn charge(&self, org_id: &OrgId, bytes: u64, room: Room) -> Result<Account, Refusal> {
@@ -98,7 +102,7 @@ impl Store {
         let archive = Archive { sha256: written.sha256, bytes: written.bytes };
         let (path, archives) = (archive.path(&self.data), self.data.join("archives"));
         blocking(move || {
-            written.file.sync_all()?;
+            written.file.sync()?;
             let folder = path.parent().expect("it stands in a folder");
             match std::fs::create_dir(folder) {
                 Ok(()) => File::open(archives)?.sync_all()?,
@@ -149,8 +153,9 @@ impl Drop for Account {
 /// until the end, the file is the archive, and nothing is copied.
 pub struct Shared {
     temp: Arc<Temp>,
+    file: Arc<Growing>,
     /// Whoever writes holds it too.
-    file: Arc<File>,
+    writers: Arc<()>,
     part_bytes: u64,
     /// A part that was begun before, whatever came of it, may still be written: its place is not given again.
     begun: BTreeSet<u16>,
@@ -172,17 +177,22 @@ impl Shared {
             }
             bytes += part.bytes;
         }
-        if Arc::strong_count(&self.file) > 1 {
+        if Arc::strong_count(&self.writers) > 1 {
             return Ok(None);
         }
-        let mut pen = Pen::new(Arc::clone(&self.file), 0);
-        let pen = blocking(move || {
-            pen.file.set_len(bytes)?; // a part that is not listed may stand behind
-            pen.read_range(&self.file, 0, bytes)?;
-            Ok(pen)
+        let Shared { temp, file, .. } = self;
+        let growing = Arc::clone(&file);
+        let tally = blocking(move || {
+            growing.file.set_len(bytes)?; // a part that is not listed may stand behind
+            let mut tally = Tally::default();
+            each_batch(&growing.file, 0, bytes, |batch| {
+                tally.note(batch);
+                Ok(())
+            })?;
+            Ok(tally)
         })
         .await?;
-        Ok(Some(pen.lift(self.temp, None)))
+        Ok(Some(tally.of(None, temp, file, 0)))
     }
 }
 
@@ -203,25 +213,77 @@ impl Drop for Temp {
     }
 }
 
+/// A file that is made durable while it grows: at its end little is left to wait for.
+struct Growing {
+    file: File,
+    unsynced_bytes: AtomicU64,
+    is_syncing: AtomicBool,
+    /// The kernel tells of a failed write once.
+    has_failed: AtomicBool,
+}
+
+impl Growing {
+    fn new(file: File) -> Growing {
+        Growing {
+            file,
+            unsynced_bytes: AtomicU64::default(),
+            is_syncing: AtomicBool::default(),
+            has_failed: AtomicBool::default(),
+        }
+    }
+
+    /// On a thread of the runtime that may block.
+    fn write_at(self: &Arc<Self>, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        let unsynced = self.unsynced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if unsynced >= UNSYNCED_BYTES_MAX && !self.is_syncing.swap(true, Ordering::Relaxed) {
+            self.unsynced_bytes.store(0, Ordering::Relaxed);
+            let this = Arc::clone(self);
+            drop(spawn_blocking(move || {
+                if this.file.sync_data().is_err() {
+                    this.has_failed.store(true, Ordering::Release);
+                }
+                this.is_syncing.store(false, Ordering::Relaxed);
+            }));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(std::io::Error::other("an earlier write did not reach the disk"));
+        }
+        Ok(())
+    }
+}
+
 /// Takes bytes as they come.
 pub struct Sink {
     account: Account,
     temp: Arc<Temp>,
+    file: Arc<Growing>,
+    /// Of [`Shared`]; its own where nothing is shared.
+    writer: Arc<()>,
+    /// Where in the file it begins, and how much it has sent off.
+    offset: u64,
+    bytes: u64,
     batch: Vec<Bytes>,
     batch_bytes: usize,
-    writing: Writing,
+    work: Work,
 }
 
-enum Writing {
-    Idle(Box<Pen>),
-    Busy(JoinHandle<std::io::Result<Box<Pen>>>),
+enum Work {
+    Idle(Tally),
+    /// A batch is hashed and written at the same time.
+    Busy(JoinHandle<Tally>, JoinHandle<std::io::Result<()>>),
     /// An earlier batch failed.
     Failed,
 }
 
-struct Pen {
-    file: Arc<File>,
-    offset: u64,
+/// What is known of bytes.
+#[derive(Default)]
+struct Tally {
     sha256: Sha256,
     crc32: crc32fast::Hasher,
     bytes: u64,
@@ -232,7 +294,7 @@ pub struct Written {
     /// `None` where its parts are counted.
     account: Option<Account>,
     temp: Arc<Temp>,
-    file: Arc<File>,
+    file: Arc<Growing>,
     offset: u64,
     pub sha256: [u8; 32],
     pub crc32: u32,
@@ -240,9 +302,9 @@ pub struct Written {
 }
 
 impl Sink {
-    fn new(account: Account, temp: Arc<Temp>, file: Arc<File>, offset: u64) -> Sink {
-        let writing = Writing::Idle(Box::new(Pen::new(file, offset)));
-        Sink { account, temp, batch: Vec::new(), batch_bytes: 0, writing }
+    fn new(account: Account, temp: Arc<Temp>, file: Arc<Growing>, offset: u64) -> Sink {
+        let (batch, work) = (Vec::new(), Work::Idle(Tally::default()));
+        Sink { account, temp, file, writer: Arc::default(), offset, bytes: 0, batch, batch_bytes: 0, work }
     }
 
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
@@ -253,77 +315,74 @@ impl Sink {
 
     pub async fn finish(mut self) -> Result<Written, Refusal> {
         self.flush().await?;
-        let pen = self.pen().await?;
-        Ok(pen.lift(self.temp, Some(self.account)))
+        let tally = self.tally().await?;
+        Ok(tally.of(Some(self.account), self.temp, self.file, self.offset))
     }
 
     /// Writes parts one behind the other. They stay until they are dropped, and are counted until then.
     pub async fn join(mut self, parts: &[&Part]) -> Result<Written, Refusal> {
-        let mut pen = self.pen().await?;
+        let mut tally = self.tally().await?;
         let ranges: Vec<_> = parts.iter().map(|part| (part.temp.path.clone(), part.offset, part.bytes)).collect();
-        let pen = blocking(move || {
+        let file = Arc::clone(&self.file);
+        let tally = blocking(move || {
             for (path, offset, bytes) in ranges {
-                pen.copy_range(&File::open(path)?, offset, bytes)?;
+                each_batch(&File::open(path)?, offset, bytes, |batch| {
+                    file.write_at(batch, tally.bytes)?;
+                    tally.note(batch);
+                    Ok(())
+                })?;
             }
-            Ok(pen)
+            Ok(tally)
         })
         .await?;
-        Ok(pen.lift(self.temp, Some(self.account)))
+        Ok(tally.of(Some(self.account), self.temp, self.file, self.offset))
     }
 
     /// Waits for the batch before, and sends this one off.
     async fn flush(&mut self) -> Result<(), Refusal> {
-        let mut pen = self.pen().await?;
-        let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        self.writing = Writing::Busy(spawn_blocking(move || {
-            batch.iter().try_for_each(|bytes| pen.write(bytes))?;
-            Ok(pen)
-        }));
+        let mut tally = self.tally().await?;
+        let batch: Arc<[Bytes]> = std::mem::take(&mut self.batch).into();
+        let (written, file, writer) = (Arc::clone(&batch), Arc::clone(&self.file), Arc::clone(&self.writer));
+        let mut at = self.offset + self.bytes;
+        self.bytes += std::mem::take(&mut self.batch_bytes) as u64;
+        let noted = spawn_blocking(move || {
+            batch.iter().for_each(|bytes| tally.note(bytes));
+            tally
+        });
+        let written = spawn_blocking(move || {
+            let _writer = writer;
+            written.iter().try_for_each(|bytes| {
+                file.write_at(bytes, at)?;
+                at += bytes.len() as u64;
+                Ok(())
+            })
+        });
+        self.work = Work::Busy(noted, written);
         Ok(())
     }
 
-    async fn pen(&mut self) -> std::io::Result<Box<Pen>> {
-        match std::mem::replace(&mut self.writing, Writing::Failed) {
-            Writing::Idle(pen) => Ok(pen),
-            Writing::Busy(task) => task.await?,
-            Writing::Failed => Err(std::io::Error::other("an earlier batch was not written")),
+    async fn tally(&mut self) -> std::io::Result<Tally> {
+        match std::mem::replace(&mut self.work, Work::Failed) {
+            Work::Idle(tally) => Ok(tally),
+            Work::Busy(noted, written) => {
+                written.await??;
+                Ok(noted.await?)
+            }
+            Work::Failed => Err(std::io::Error::other("an earlier batch was not written")),
         }
     }
 }
 
-impl Pen {
-    fn new(file: Arc<File>, offset: u64) -> Pen {
-        Pen { file, offset, sha256: Sha256::new(), crc32: crc32fast::Hasher::new(), bytes: 0 }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.file.write_all_at(bytes, self.offset + self.bytes)?;
-        self.note(bytes);
-        Ok(())
-    }
-
+impl Tally {
     fn note(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.crc32.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
-    fn copy_range(&mut self, from: &File, offset: u64, bytes: u64) -> std::io::Result<()> {
-        each_batch(from, offset, bytes, |batch| self.write(batch))
-    }
-
-    /// Takes note of what stands there already.
-    fn read_range(&mut self, from: &File, offset: u64, bytes: u64) -> std::io::Result<()> {
-        each_batch(from, offset, bytes, |batch| {
-            self.note(batch);
-            Ok(())
-        })
-    }
-
-    fn lift(self, temp: Arc<Temp>, account: Option<Account>) -> Written {
+    fn of(self, account: Option<Account>, temp: Arc<Temp>, file: Arc<Growing>, offset: u64) -> Written {
         let (sha256, crc32) = (self.sha256.finalize().into(), self.crc32.finalize());
-        Written { account, temp, file: self.file, offset: self.offset, sha256, crc32, bytes: self.bytes }
+        Written { account, temp, file, offset, sha256, crc32, bytes: self.bytes }
     }
 }
 
