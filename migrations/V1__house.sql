@@ -35,7 +35,7 @@ CREATE TABLE org_member (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX org_member_of_user ON org_member (user_id);
-CREATE INDEX org_member_admin ON org_member (org_id) WHERE role = 'ADMIN';
+CREATE INDEX org_member_of_role ON org_member (org_id, role);
 
 -- An organization keeps one active admin, also when two try at once.
 CREATE TRIGGER last_admin_removed BEFORE DELETE ON org_member
@@ -91,6 +91,8 @@ CREATE TABLE team_member (
     FOREIGN KEY (org_id, team_id) REFERENCES team (org_id, id) ON DELETE CASCADE,
     FOREIGN KEY (org_id, user_id) REFERENCES org_member (org_id, user_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX team_member_of_role ON team_member (org_id, team_id, role);
 
 -- Clustered by what a list asks for; the sealed values stand apart, so that a list never reads past them.
 CREATE TABLE secret (

@@ -6,7 +6,7 @@
 //! So whatever was answered as written is seen by every request that comes after. It holds only while every write goes
 //! through this process's writer, which the lock on the data directory ensures.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::model::Time;
+use crate::model::{Client, Time};
 use crate::seal::Sealer;
 use crate::token;
 
@@ -58,6 +58,7 @@ pub struct Tx<'c> {
     sql: &'c Connection,
     sealer: &'c Sealer,
     dice: RefCell<StdRng>,
+    client: OnceCell<Client>,
     pub now: Time,
 }
 
@@ -71,6 +72,26 @@ pub struct Moment {
 impl Tx<'_> {
     pub(crate) fn id(&self) -> String {
         token::id(&mut self.dice.borrow_mut())
+    }
+
+    /// Does all of `work` or none of it; the transaction goes on either way.
+    pub(crate) fn attempt<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Error> {
+        self.sql.prepare_cached("SAVEPOINT attempt")?.execute([])?;
+        let done = work();
+        if done.is_err() {
+            self.sql.prepare_cached("ROLLBACK TO attempt")?.execute([])?;
+        }
+        self.sql.prepare_cached("RELEASE attempt")?.execute([])?;
+        Ok(done)
+    }
+
+    /// Says which program asks for what is done here: the audit log keeps it.
+    pub(crate) fn sent_by(&self, client: Client) {
+        self.client.get_or_init(|| client);
+    }
+
+    fn client(&self) -> Option<&Client> {
+        self.client.get()
     }
 
     pub(crate) fn dice(&self) -> std::cell::RefMut<'_, StdRng> {
@@ -137,6 +158,7 @@ impl Db {
                 sql: &reader.sql,
                 sealer: &self.readable.sealer,
                 dice: RefCell::new(StdRng::from_seed(moment.seed)),
+                client: OnceCell::new(),
                 now: moment.now,
             };
             let outcome = work(&tx);
@@ -200,6 +222,17 @@ impl Drop for Db {
     }
 }
 
+/// Whether the database that is read has the schema of this binary.
+pub fn check_schema(tx: &Tx) -> Result<(), Error> {
+    let known = migrations::migrations::runner().get_migrations().iter().map(|known| known.version()).max();
+    let mut query = tx.sql.prepare_cached("SELECT max(version) FROM refinery_schema_history")?;
+    let applied: Option<i32> = query.query_row([], |row| row.get(0))?;
+    if applied == known {
+        return Ok(());
+    }
+    Err(Error::Unavailable("the database's schema is not this binary's: start the binary that migrated it"))
+}
+
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -252,7 +285,8 @@ fn job<T: Send + 'static>(
     answer: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Job {
     Box::new(move |sql, sealer| {
-        let tx = Tx { sql, sealer, dice: RefCell::new(StdRng::from_seed(moment.seed)), now: moment.now };
+        let dice = RefCell::new(StdRng::from_seed(moment.seed));
+        let tx = Tx { sql, sealer, dice, client: OnceCell::new(), now: moment.now };
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
             .unwrap_or_else(|_| Err(Error::Internal("a write panicked".to_owned())));
         let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };

@@ -12,7 +12,8 @@ pub enum Error {
     Forbidden(String),
     /// It is not there, or it is not the caller's to see: the same words for both.
     NotFound(&'static str),
-    MethodNotAllowed(&'static str),
+    /// The methods that the path takes.
+    MethodNotAllowed(String),
     RequestTimeout,
     Conflict(Conflict),
     TooLarge {

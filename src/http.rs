@@ -10,9 +10,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
+use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
-use crate::model::{Paging, Team, Time};
+use crate::graphql::document::Document;
+use crate::model::{Client, Paging, Team, Time};
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
 use crate::wire;
@@ -23,6 +25,7 @@ pub mod billing;
 pub mod chains;
 pub mod environment_groups;
 pub mod fixtures;
+pub mod graphql;
 pub mod health;
 pub mod installation;
 pub mod instance_types;
@@ -40,6 +43,7 @@ pub mod secrets;
 pub mod server;
 pub mod teams;
 pub mod training_projects;
+pub mod unserved;
 pub mod uploads;
 pub mod users;
 
@@ -103,6 +107,7 @@ pub struct Ask<'r> {
     pub request: &'r Request,
     row: &'static Split,
     outcome: &'r Outcome,
+    document: Option<&'r Document>,
 }
 
 /// How much of a body the route of this request takes, in bytes.
@@ -116,21 +121,32 @@ pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
-    let reply = match routes::find(&request) {
-        Ok(row) if row.route.writes() => write(app, moment, row, request).await,
-        row => {
-            let done = app.db.read(moment, |tx| act(tx, row, &request, &Outcome::Nothing));
-            done.map(|(reply, used)| {
-                note_use(&app.db, moment, used);
-                reply
-            })
+    match routes::find(&request) {
+        Ok(row) if matches!(row.route.answer, Answer::GraphQl) => {
+            speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused)
         }
-    };
-    reply.unwrap_or_else(Reply::from)
+        Ok(row) if matches!(row.route.answer, Answer::Ready(_)) => {
+            ready(app, moment, row, request).await.unwrap_or_else(Reply::from)
+        }
+        Ok(row) if row.route.writes() => write(app, moment, row, request).await.unwrap_or_else(Reply::from),
+        row => read(app, moment, row, &request, None).unwrap_or_else(Reply::from),
+    }
 }
 
 /// A key that was used and should be seen to have been.
 type Used = Option<String>;
+
+fn read(
+    app: &App,
+    moment: Moment,
+    row: Result<&'static Split, Error>,
+    request: &Request,
+    document: Option<&Document>,
+) -> Result<Reply, Error> {
+    let (reply, used) = app.db.read(moment, |tx| act(tx, row, request, &Outcome::Nothing, document))?;
+    note_use(&app.db, moment, used);
+    Ok(reply)
+}
 
 /// Passwords are worked on before the writer is asked: it must never wait for a hash.
 async fn write(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
@@ -138,13 +154,34 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
     if let Answer::Password { look, .. } = row.route.answer {
         let work = app.db.read(moment, |tx| {
             let caller = caller(tx, &request)?;
-            look(tx, caller.as_ref().map(|(caller, _)| caller), &Ask { request: &request, row, outcome: &outcome })
+            let ask = Ask { request: &request, row, outcome: &outcome, document: None };
+            look(tx, caller.as_ref().map(|(caller, _)| caller), &ask)
         })?;
         if let Some(work) = work {
             outcome = passwords::work(&app.guesses, work, moment).await?;
         }
     }
-    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome).map(|(reply, _)| reply)).await
+    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome, None).map(|(reply, _)| reply)).await
+}
+
+/// What a document asks for says whether anything is written, so it is read before the transaction; for nobody who has no
+/// key, because reading one can take milliseconds.
+async fn speak_graphql(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    app.db.read(moment, |tx| caller(tx, &request)?.ok_or(Error::Unauthenticated))?;
+    let document = Document::read(&request.body);
+    if !document.writes() {
+        return read(app, moment, Ok(row), &request, Some(&document));
+    }
+    let work = move |tx: &Tx| act(tx, Ok(row), &request, &Outcome::Nothing, Some(&document)).map(|(reply, _)| reply);
+    app.db.write(moment, work).await
+}
+
+/// Answered by the writer, so that an answer shows that it lives.
+async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Outcome::Nothing, None)).await;
+    let (reply, used) = done.map_err(health::unready)?;
+    note_use(&app.db, moment, used);
+    Ok(reply)
 }
 
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
@@ -153,12 +190,18 @@ fn act(
     row: Result<&'static Split, Error>,
     request: &Request,
     outcome: &Outcome,
+    document: Option<&Document>,
 ) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
-    let ask = Ask { request, row: row?, outcome };
+    let ask = Ask { request, row: row?, outcome, document };
+    if ask.writes()
+        && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
+    {
+        tx.sent_by(client);
+    }
     let reply = ask.answer(tx, caller.as_ref().map(|(caller, _)| caller))?;
     let used = caller.and_then(|(caller, used)| (used == Use::ToNote).then(|| caller.prefix().to_owned()));
-    if ask.row.route.writes() {
+    if ask.writes() {
         used.iter().try_for_each(|prefix| db::api_keys::note_use(tx, prefix))?;
     }
     Ok((reply, used))
@@ -185,7 +228,7 @@ impl Ask<'_> {
     fn answer(&self, tx: &Tx, caller: Option<&Caller>) -> Result<Reply, Error> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
-            Answer::Open(handler) => handler(tx, caller, self),
+            Answer::Open(handler) | Answer::Ready(handler) => handler(tx, caller, self),
             Answer::Password { act, .. } => act(tx, caller, self, self.outcome),
             Answer::Operator(handler) => handler(tx, &self.operator()?, self),
             Answer::Caller(handler) => handler(tx, signed_in()?, self),
@@ -231,11 +274,17 @@ impl Ask<'_> {
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
-                let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
-                // The same words for an id that nobody has and for one the caller does not see.
-                let seen = team.as_ref().filter(|team| caller.standing_in(team).is_some());
-                let team = seen.ok_or(Error::NotFound(kind.as_str()))?;
-                handler(tx, &caller.in_team(team, act)?, self)
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_team(&team, act)?, self)
+            }
+            Answer::OrgOwned(kind, act, handler) => {
+                let caller = signed_in()?;
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_org_about(&team, act)?, self)
+            }
+            Answer::GraphQl => {
+                let document = self.document.expect("a document is read before its transaction");
+                graphql::answer(tx, signed_in()?, document)
             }
             Answer::Unserved => {
                 signed_in()?;
@@ -245,8 +294,19 @@ impl Ask<'_> {
         }
     }
 
+    fn writes(&self) -> bool {
+        self.document.map_or(self.row.route.writes(), Document::writes)
+    }
+
     fn team(&self, tx: &Tx) -> Result<Team, Error> {
         db::teams::find(tx, self.param("team_id"))
+    }
+
+    /// The team that owns what the path names. The same words for an id that nobody has and for one that the caller does
+    /// not see.
+    fn owner(&self, tx: &Tx, caller: &Caller, kind: Kind) -> Result<Team, Error> {
+        let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
+        team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()))
     }
 
     fn operator(&self) -> Result<Operator, Error> {
@@ -283,19 +343,22 @@ impl Ask<'_> {
 
     /// The page of the list `list` that `cursor` and `limit` ask for.
     pub fn paging(&self, list: &str) -> Result<Paging, Error> {
+        self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
+    }
+
+    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
+    pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
         let items_max = match self.query("limit") {
-            None => PAGE_ITEMS,
+            None => items,
             Some(text) => text
                 .parse()
                 .ok()
-                .filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit))
-                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {PAGE_ITEMS_MAX}")))?,
+                .filter(|limit| (1..=limit_max).contains(limit))
+                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {limit_max}")))?,
         };
         let after = match self.query("cursor") {
             None => String::new(),
-            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(|| {
-                Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
-            })?,
+            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(bad_cursor)?,
         };
         Ok(Paging { after, items_max })
     }
@@ -304,6 +367,11 @@ impl Ask<'_> {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         wire::parse(&self.request.body)
     }
+}
+
+/// For what no page ever gave out.
+fn bad_cursor() -> Error {
+    Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }
 
 impl Reply {
@@ -319,6 +387,10 @@ impl Reply {
         Reply { status: 200, content_type, headers: Vec::new(), body }
     }
 
+    fn refusal(error: &Error) -> Reply {
+        Reply::json(error.status().0, &wire::Refusal::new(error))
+    }
+
     fn json(status: u16, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
         Reply { status, content_type: "application/json", headers: Vec::new(), body }
@@ -327,14 +399,18 @@ impl Reply {
 
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
-        if let Error::Internal(cause) = &error {
-            eprintln!("internal error: {cause}");
-        }
-        let (status, _) = error.status();
-        let mut reply = Reply::json(status, &wire::Refusal::new(&error));
+        note_failure(&error);
+        let mut reply = Reply::refusal(&error);
         if let Error::MethodNotAllowed(allowed) = error {
-            reply.headers.push(("allow", allowed.to_owned()));
+            reply.headers.push(("allow", allowed));
         }
         reply
+    }
+}
+
+/// The cause of a failure of ours is for the log alone.
+fn note_failure(error: &Error) {
+    if let Error::Internal(cause) = error {
+        eprintln!("internal error: {cause}");
     }
 }

@@ -19,6 +19,7 @@
 pub mod cli;
 pub mod db;
 pub mod error;
+pub mod graphql;
 pub mod http;
 pub mod model;
 pub mod policy;

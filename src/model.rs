@@ -25,6 +25,7 @@ pub const ENVIRONMENT_NAME_BYTES_MAX: usize = 40;
 /// How many models, environments, people or keys one list in a body may name.
 pub const NAMED_MAX: usize = 1000;
 pub const RESOURCE_NAME_CHARS_MAX: usize = 255;
+const CLIENT_TOKEN_BYTES_MAX: usize = 64;
 
 /// Ids are short, opaque, lower-case alphanumerics: they stand in host names.
 macro_rules! id {
@@ -182,6 +183,35 @@ pub struct User {
     pub id: UserId,
     pub email: String,
     pub name: String,
+}
+
+/// The program that sent a request, as it names itself.
+#[derive(Clone, Debug)]
+pub struct Client {
+    name: String,
+    version: Option<String>,
+}
+
+impl Client {
+    /// The first product of a `User-Agent`, `name/version`; nothing where it does not begin with one.
+    pub fn parse(user_agent: &str) -> Option<Client> {
+        let token = |text: &&str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            (1..=CLIENT_TOKEN_BYTES_MAX).contains(&text.len()) && text.chars().all(allowed)
+        };
+        let product = user_agent.split(' ').next()?;
+        let (name, version) = product.split_once('/').map_or((product, None), |(name, rest)| (name, Some(rest)));
+        let name = Some(name).filter(token)?.to_owned();
+        Some(Client { name, version: version.filter(token).map(str::to_owned) })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
 }
 
 /// Which part of a list is asked for.

@@ -12,8 +12,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Method, Uri};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +24,7 @@ use crate::http::{App, Reply};
 use crate::model::{Archive, Time};
 use crate::token::bytes_of_hex;
 
+mod body;
 mod chunked;
 mod refusal;
 mod said;
@@ -33,6 +32,7 @@ mod signature;
 mod store;
 mod xml;
 
+pub use body::Body;
 use chunked::{Chunked, Malformed};
 use refusal::Refusal;
 use said::{Framing, Said};
@@ -159,16 +159,12 @@ impl Uploads {
         })
     }
 
-    pub async fn answer(self: Arc<Self>, head: Head, mut body: Incoming) -> Reply {
-        let mut reply = self.act(&head, &mut body).await.unwrap_or_else(Reply::from);
-        if !body.is_end_stream() {
-            // What stays unread must not be taken for the next request.
-            reply.headers.push(("connection", "close".to_owned()));
-        }
-        reply
+    /// Answers, whether or not it has read all of the body.
+    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body) -> Reply {
+        self.act(head, body).await.unwrap_or_else(Reply::from)
     }
 
-    async fn act(self: &Arc<Self>, head: &Head, body: &mut Incoming) -> Result<Reply, Refusal> {
+    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
         let grant = self.authorize(head)?;
         let operation = Operation::of(head).ok_or_else(Refusal::access_denied)?;
         match operation {
@@ -202,7 +198,7 @@ impl Uploads {
         })?
     }
 
-    async fn put(&self, grant: &Grant, head: &Head, body: &mut Incoming) -> Result<Reply, Refusal> {
+    async fn put(&self, grant: &Grant, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
         let said = self.said(head)?;
         let sink = self.store.begin(&grant.org_id, said.bytes, self.room(grant)?)?;
         let written = self.receive(said, sink, body).await?;
@@ -220,10 +216,10 @@ impl Uploads {
     }
 
     /// Streams a body to the disk, and checks it against all that was said of it.
-    async fn receive(&self, mut said: Said, mut sink: Sink, body: &mut Incoming) -> Result<Written, Refusal> {
+    async fn receive(&self, mut said: Said, mut sink: Sink, body: &mut Body) -> Result<Written, Refusal> {
         let mut left = said.bytes;
         let mut chunked = (said.framing == Framing::Chunked).then(Chunked::new);
-        while let Some(mut bytes) = self.next(body).await? {
+        while let Some(mut bytes) = body.next(self.limits.stalled).await? {
             while let Some(piece) = payload(&mut chunked, &mut bytes)? {
                 left = left.checked_sub(piece.len() as u64).ok_or_else(Refusal::incomplete)?;
                 sink.write(piece).await?;
@@ -246,22 +242,6 @@ impl Uploads {
         let organization_bytes_max = self.limits.organization_bytes_max;
         let held = self.app.db.read((self.clock)(), |tx| uploads::bytes_held(tx, grant))?;
         Ok(Room { left_bytes: organization_bytes_max.saturating_sub(held), organization_bytes_max })
-    }
-
-    /// The next bytes of a body, none at its end.
-    async fn next(&self, body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
-        loop {
-            match tokio::time::timeout(self.limits.stalled, body.frame()).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
-                Ok(Some(Err(_))) => return Err(Refusal::incomplete()),
-                Err(_) => return Err(Refusal::new(400, "RequestTimeout", "the body brought nothing for too long")),
-            }
-        }
     }
 
     /// Makes an upload count: its archive durable, its row written.
@@ -296,7 +276,7 @@ impl Uploads {
         &self,
         grant: &Grant,
         head: &Head,
-        body: &mut Incoming,
+        body: &mut Body,
         upload_id: &str,
         number: u16,
     ) -> Result<Reply, Refusal> {
@@ -323,7 +303,7 @@ impl Uploads {
         self: &Arc<Self>,
         grant: &Grant,
         head: &Head,
-        body: &mut Incoming,
+        body: &mut Body,
         upload_id: &str,
     ) -> Result<Reply, Refusal> {
         let state = self.state(grant, upload_id)?;
@@ -382,12 +362,12 @@ impl Uploads {
         found.map(|upload| Arc::clone(&upload.state)).ok_or_else(Refusal::no_such_upload)
     }
 
-    async fn list_of_parts(&self, body: &mut Incoming, said: &Said) -> Result<Vec<u8>, Refusal> {
+    async fn list_of_parts(&self, body: &mut Body, said: &Said) -> Result<Vec<u8>, Refusal> {
         if said.bytes > LIST_OF_PARTS_BYTES_MAX || said.framing != Framing::Plain {
             return Err(xml::malformed());
         }
         let mut list = Vec::new();
-        while let Some(bytes) = self.next(body).await? {
+        while let Some(bytes) = body.next(self.limits.stalled).await? {
             list.extend_from_slice(&bytes); // no more than the head says: that framed it
         }
         said.check_payload(&Sha256::digest(&list).into())?;

@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Error;
 use crate::policy::{OrgRole, TeamRole};
@@ -17,6 +17,8 @@ pub mod billing;
 pub mod chains;
 pub mod environment_groups;
 pub mod fixtures;
+pub mod graphql;
+pub mod health;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;
@@ -33,15 +35,23 @@ pub mod users;
 /// Reads a body as a shape. JSON nested past 128 is refused by the parser.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|cause| {
-        let path = cause.path().to_string();
-        match path.as_str() {
-            "." => Error::Invalid(format!("the body cannot be read: {}", cause.inner())),
-            field => Error::Invalid(format!("`{field}` cannot be read: {}", cause.inner())),
-        }
-    })?;
+    let parsed = read("the body", &mut reader)?;
     reader.end().map_err(|cause| Error::Invalid(format!("the body goes on after its end: {cause}")))?;
     Ok(parsed)
+}
+
+/// Reads JSON as a shape. What does not fit is named by its field; without one, by what the whole is called.
+pub fn read<'de, T: Deserialize<'de>>(
+    whole: &str,
+    from: impl Deserializer<'de, Error = serde_json::Error>,
+) -> Result<T, Error> {
+    serde_path_to_error::deserialize(from).map_err(|cause| {
+        let path = cause.path().to_string();
+        match path.as_str() {
+            "." => Error::Invalid(format!("{whole} cannot be read: {}", cause.inner())),
+            field => Error::Invalid(format!("`{field}` cannot be read: {}", cause.inner())),
+        }
+    })
 }
 
 #[derive(Serialize)]

@@ -1,11 +1,12 @@
 //! The audit log: one entry for each thing done, in the transaction that did it, never changed afterwards.
 
-use rusqlite::named_params;
+use rusqlite::{Row, named_params};
+use serde_json::Value;
 
 use crate::db::Tx;
 use crate::error::Error;
-use crate::model::{OrgId, Team, UserId};
-use crate::policy::{Caller, Operator, Who};
+use crate::model::{Client, OrgId, Page, Team, Time, UserId};
+use crate::policy::{Caller, InOrg, Operator, Who};
 
 /// What was done. `data` is Baseten's `event_data` without its `event_type` (SDK model `AuditLogEvent…`).
 #[derive(Debug)]
@@ -55,10 +56,12 @@ pub(super) fn record_text(
     tx.sql
         .prepare_cached(
             "INSERT INTO audit (org_id, created_at, event_type, event_data, team_id, team_name, actor_type,
-                                actor_user_id, actor_email, actor_prefix, actor_key_name, source)
+                                actor_user_id, actor_email, actor_prefix, actor_key_name, source, client_name,
+                                client_version)
              VALUES (:org_id, :now, :event_type, :event_data, :team_id, :team_name, :actor_type,
                      :user_id, (SELECT email FROM user WHERE id = :user_id),
-                     :prefix, (SELECT name FROM api_key WHERE prefix = :prefix), :source)",
+                     :prefix, (SELECT name FROM api_key WHERE prefix = :prefix), :source, :client_name,
+                     :client_version)",
         )?
         .execute(named_params! {
             ":org_id": org_id,
@@ -71,6 +74,243 @@ pub(super) fn record_text(
             ":user_id": user_id,
             ":prefix": prefix,
             ":source": source,
+            ":client_name": tx.client().map(Client::name),
+            ":client_version": tx.client().and_then(Client::version),
         })?;
     Ok(())
+}
+
+/// An entry as it is read.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: i64,
+    pub created_at: Time,
+    pub event_type: String,
+    /// An object, as JSON.
+    pub event_data: String,
+    /// The team by id and name, as it was; nothing for what concerns the whole organization.
+    pub team: Option<(String, String)>,
+    pub source: String,
+    /// `TOMBSTONE_USER` where the person is no member any more.
+    pub actor_type: String,
+    pub actor_email: Option<String>,
+    /// Of a person too: by which of their keys.
+    pub actor_prefix: Option<String>,
+    pub actor_key_name: Option<String>,
+    pub client_name: Option<String>,
+    pub client_version: Option<String>,
+}
+
+/// Which entries are asked for. An empty list asks for none in particular.
+#[derive(Debug, Default)]
+pub struct Filter<'a> {
+    pub about: Option<About<'a>>,
+    /// A part of any value of the data, or of a name of who did it and where, without regard to ASCII case.
+    pub search: Option<&'a str>,
+    /// `None`: all.
+    pub event_types: Option<Vec<&'static str>>,
+    pub user_ids: Vec<&'a str>,
+    pub team_ids: Vec<&'a str>,
+    pub deployment_ids: Vec<&'a str>,
+    pub chain_deployment_ids: Vec<&'a str>,
+    pub environment_names: Vec<&'a str>,
+    pub sources: Vec<&'a str>,
+    /// From this moment on.
+    pub start: Option<Time>,
+    /// Up to this moment, and not at it.
+    pub end: Option<Time>,
+}
+
+/// What all entries are to be about.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    Model(&'a str),
+    Chain(&'a str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    NewestFirst,
+    OldestFirst,
+}
+
+impl Direction {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Direction::NewestFirst => "DESC",
+            Direction::OldestFirst => "ASC",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Direction> {
+        [Direction::NewestFirst, Direction::OldestFirst].into_iter().find(|direction| direction.as_str() == name)
+    }
+}
+
+/// Where reading goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub direction: Direction,
+    /// The id of the last entry that was seen; `None` at the beginning.
+    pub after: Option<i64>,
+}
+
+/// The organization's entries, in the order in which they were written, whatever the clock said then.
+pub fn list(tx: &Tx, org: &InOrg, filter: &Filter, place: Place, items_max: usize) -> Result<Page<Entry>, Error> {
+    let (model_id, chain_id) = match filter.about {
+        None => (None, None),
+        Some(About::Model(id)) => (Some(id), None),
+        Some(About::Chain(id)) => (None, Some(id)),
+    };
+    let (sql, first) = match place.direction {
+        Direction::NewestFirst => (NEWEST_FIRST, i64::MAX),
+        Direction::OldestFirst => (OLDEST_FIRST, 0),
+    };
+    let mut query = tx.sql.prepare_cached(sql)?;
+    let rows = query.query_map(
+        named_params! {
+            ":org_id": org.org_id(),
+            ":after": place.after.unwrap_or(first),
+            ":model_id": model_id,
+            ":chain_id": chain_id,
+            ":search": filter.search.map(str::to_ascii_lowercase),
+            ":event_types": filter.event_types.as_deref().map(json),
+            ":user_ids": any_of(&filter.user_ids),
+            ":team_ids": any_of(&filter.team_ids),
+            ":deployment_ids": any_of(&filter.deployment_ids),
+            ":chain_deployment_ids": any_of(&filter.chain_deployment_ids),
+            ":environment_names": any_of(&filter.environment_names),
+            ":sources": any_of(&filter.sources),
+            ":start": filter.start,
+            ":end": filter.end,
+            ":rows_max": items_max as i64 + 1,
+        },
+        from_row,
+    )?;
+    let mut items: Vec<Entry> = rows.collect::<Result<_, _>>()?;
+    let others = items.len() > items_max;
+    items.truncate(items_max);
+    let next = items.last().filter(|_| others).map(|last| last.id.to_string());
+    Ok(Page { items, next })
+}
+
+/// Both orders of the same entries.
+macro_rules! entries {
+    ($after:literal, $order:literal) => {
+        concat!(
+            "SELECT id, created_at, event_type, event_data, team_id, team_name, source,
+                    CASE WHEN actor_type = 'USER' AND NOT EXISTS (
+                        SELECT 1 FROM org_member
+                        WHERE org_member.org_id = audit.org_id AND org_member.user_id = audit.actor_user_id
+                    ) THEN 'TOMBSTONE_USER' ELSE actor_type END AS actor_type,
+                    actor_email, actor_prefix, actor_key_name, client_name, client_version
+             FROM audit
+             WHERE org_id = :org_id AND ",
+            $after,
+            "  AND (:model_id IS NULL OR event_data ->> 'model_id' = :model_id)
+               AND (:chain_id IS NULL OR event_data ->> 'chain_id' = :chain_id)
+               AND (:event_types IS NULL OR event_type IN (SELECT value FROM json_each(:event_types)))
+               AND (:user_ids IS NULL OR actor_user_id IN (SELECT value FROM json_each(:user_ids)))
+               AND (:team_ids IS NULL OR team_id IN (SELECT value FROM json_each(:team_ids)))
+               AND (:deployment_ids IS NULL
+                    OR event_data ->> 'deployment_id' IN (SELECT value FROM json_each(:deployment_ids)))
+               AND (:chain_deployment_ids IS NULL
+                    OR event_data ->> 'chain_deployment_id' IN (SELECT value FROM json_each(:chain_deployment_ids)))
+               AND (:environment_names IS NULL
+                    OR event_data ->> 'environment_name' IN (SELECT value FROM json_each(:environment_names)))
+               AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))
+               AND (:start IS NULL OR created_at >= :start)
+               AND (:end IS NULL OR created_at < :end)
+               AND (:search IS NULL
+                    OR instr(lower(concat_ws(char(10), event_type, team_name, actor_email, actor_prefix,
+                                             actor_key_name)), :search)
+                    OR EXISTS (SELECT 1 FROM json_tree(event_data) WHERE instr(lower(atom), :search)))
+             ORDER BY ",
+            $order,
+            " LIMIT :rows_max",
+        )
+    };
+}
+
+const NEWEST_FIRST: &str = entries!("id < :after", "id DESC");
+const OLDEST_FIRST: &str = entries!("id > :after", "id ASC");
+
+/// A filter as SQL takes it: null where it asks for nothing in particular.
+fn any_of(wanted: &[&str]) -> Option<String> {
+    (!wanted.is_empty()).then(|| json(wanted))
+}
+
+fn json(items: &[&str]) -> String {
+    Value::from_iter(items.iter().copied()).to_string()
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        id: row.get("id")?,
+        created_at: row.get("created_at")?,
+        event_type: row.get("event_type")?,
+        event_data: row.get("event_data")?,
+        team: row.get::<_, Option<String>>("team_id")?.zip(row.get("team_name")?),
+        source: row.get("source")?,
+        actor_type: row.get("actor_type")?,
+        actor_email: row.get("actor_email")?,
+        actor_prefix: row.get("actor_prefix")?,
+        actor_key_name: row.get("actor_key_name")?,
+        client_name: row.get("client_name")?,
+        client_version: row.get("client_version")?,
+    })
+}
+
+/// Where an action can come from.
+pub const SOURCES: [&str; 5] = ["UI", "API", "MCP", "SYSTEM", "OTHER"];
+
+/// The groups of event types by which the log is filtered: Baseten's groups, with events of ours where they belong.
+#[rustfmt::skip]
+const GROUPS: &[(&str, &[&str])] = &[
+    ("DEPLOYED", &["MODEL_DEPLOYED", "MODEL_DEPLOYMENT_RETRIED", "CHAIN_DEPLOYED"]),
+    ("PROMOTED", &["MODEL_DEPLOYMENT_PROMOTED", "MODEL_PROMOTION_CONTROL_ACTION", "CHAIN_DEPLOYMENT_PROMOTED"]),
+    ("ACTIVATED_DEACTIVATED", &[
+        "MODEL_DEPLOYMENT_ACTIVATED", "MODEL_DEPLOYMENT_DEACTIVATED",
+        "CHAIN_DEPLOYMENT_ACTIVATED", "CHAIN_DEPLOYMENT_DEACTIVATED",
+    ]),
+    ("AUTOSCALING_SETTINGS", &[
+        "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED", "CHAINLET_AUTOSCALING_SETTINGS_CHANGED",
+    ]),
+    ("REQUEST_BACKPRESSURE_SETTINGS", &["MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED"]),
+    ("INSTANCE_TYPE_CHANGED", &["MODEL_DEPLOYMENT_INSTANCE_TYPE_CHANGED", "CHAINLET_INSTANCE_TYPE_CHANGED"]),
+    ("ENVIRONMENT_SETTINGS", &[
+        "ENVIRONMENT_CREATED", "ENVIRONMENT_UPDATED", "ENVIRONMENT_DELETED",
+        "CHAIN_ENVIRONMENT_CREATED", "CHAIN_ENVIRONMENT_UPDATED",
+        "ENVIRONMENT_GROUP_CREATED", "ENVIRONMENT_GROUP_UPDATED", "ENVIRONMENT_GROUP_DELETED",
+    ]),
+    ("REPLICA_TERMINATED", &["REPLICA_TERMINATED"]),
+    ("DELETED", &[
+        "MODEL_DELETED", "MODEL_DEPLOYMENT_DELETED", "CHAIN_DELETED", "CHAIN_DEPLOYMENT_DELETED",
+        "TRAINING_PROJECT_DELETED", "TEAM_DELETED",
+    ]),
+    ("METADATA", &[
+        "MODEL_RENAMED", "TRAINING_PROJECT_CREATED", "TRAINING_PROJECT_UPDATED", "TEAM_CREATED", "TEAM_UPDATED",
+        "ORGANIZATION_CREATED", "ORGANIZATION_UPDATED", "TEAMS_ENABLED", "TEAMS_DISABLED", "FIXTURES_LOADED",
+    ]),
+    ("SECRETS", &["SECRET_UPDATED", "SECRET_DELETED"]),
+    ("API_KEYS", &["API_KEY_CREATED", "API_KEY_ROTATED", "API_KEY_DELETED"]),
+    ("GATEWAY", &[]),
+    ("CODE", &[]),
+    ("WEBHOOK_SIGNING_SECRETS", &[]),
+    ("USER_MANAGEMENT", &[
+        "USER_INVITED", "INVITATION_RESENT", "INVITATION_REVOKED", "USER_JOINED_ORGANIZATION", "USER_UPDATED",
+        "USER_ROLE_UPDATED", "USER_TEAM_ROLE_UPDATED", "TEAM_MEMBER_ADDED", "TEAM_MEMBER_REMOVED", "USER_REMOVED",
+    ]),
+    ("DIRECTORY_GROUP_MANAGEMENT", &[]),
+    ("SSH", &[]),
+];
+
+/// The event types of a group, if there is a group of this name.
+pub fn event_types(group: &str) -> Option<&'static [&'static str]> {
+    GROUPS.iter().find(|(name, _)| *name == group).map(|(_, event_types)| *event_types)
+}
+
+/// The names of the groups.
+pub fn groups() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().map(|(name, _)| *name)
 }

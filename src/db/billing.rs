@@ -1,1 +1,203 @@
 //! Usage, and what it costs. Billing stays at the organization.
+
+use rusqlite::{Row, named_params};
+
+use crate::db::Tx;
+use crate::error::Error;
+use crate::model::Time;
+use crate::policy::InOrg;
+
+const WINDOW_DAYS_MAX: i64 = 31;
+/// 2026-01-01T00:00:00Z
+const BEGINNING: Time = Time(1_767_225_600_000);
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+/// The time that a summary is asked about: from `start`, and not `end` itself. Usage is kept by the day, so that a day
+/// counts whole if any moment of it is in the window.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    start: Time,
+    end: Time,
+}
+
+impl Window {
+    pub fn new(start: Time, end: Time) -> Result<Window, Error> {
+        if start < BEGINNING {
+            return Err(Error::field("start_date", &format!("must not be before {BEGINNING}: there is nothing older")));
+        }
+        if end <= start {
+            return Err(Error::field("end_date", "must be after `start_date`"));
+        }
+        if end.0 - start.0 > WINDOW_DAYS_MAX * DAY_MILLIS {
+            let why = format!("must be at most {WINDOW_DAYS_MAX} days after `start_date`: ask again for the rest");
+            return Err(Error::field("end_date", &why));
+        }
+        Ok(Window { start, end })
+    }
+
+    fn first_day(&self) -> String {
+        day(self.start)
+    }
+
+    fn last_day(&self) -> String {
+        day(Time(self.end.0 - 1))
+    }
+}
+
+/// `2026-11-01`, in UTC.
+fn day(time: Time) -> String {
+    let mut text = time.to_string();
+    text.truncate("2026-11-01".len());
+    text
+}
+
+/// What costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    ModelDeployment,
+    Chainlet,
+    TrainingJob,
+    ModelApi,
+}
+
+impl Kind {
+    const ALL: [Kind; 4] = [Kind::ModelDeployment, Kind::Chainlet, Kind::TrainingJob, Kind::ModelApi];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::ModelDeployment => "MODEL_DEPLOYMENT",
+            Kind::Chainlet => "CHAINLET",
+            Kind::TrainingJob => "TRAINING_JOB",
+            Kind::ModelApi => "MODEL_API",
+        }
+    }
+}
+
+/// What one resource used in a window, described as on the last day that it was used.
+#[derive(Debug)]
+pub struct Used {
+    pub resource: Resource,
+    /// By the day, the oldest first.
+    pub days: Vec<Day>,
+}
+
+#[derive(Debug)]
+pub struct Resource {
+    pub kind: Kind,
+    pub id: String,
+    pub name: String,
+    /// The model, Chain or training project that it is of.
+    pub parent_id: Option<String>,
+    pub parent_name: Option<String>,
+    /// Whether that is gone.
+    pub is_deleted: bool,
+    /// Its team, by id and name, where the organization has several.
+    pub team: Option<(String, String)>,
+    pub environment: Option<String>,
+    pub instance_type: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Day {
+    /// `2026-11-01`
+    pub date: String,
+    pub amount: Amount,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Amount {
+    pub micro_usd: i64,
+    pub minutes: i64,
+    pub requests: i64,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    /// Of the input tokens.
+    pub cached_tokens: i64,
+}
+
+impl Used {
+    pub fn total(&self) -> Amount {
+        self.days.iter().map(|day| day.amount).sum()
+    }
+}
+
+impl std::iter::Sum for Amount {
+    fn sum<I: Iterator<Item = Amount>>(amounts: I) -> Amount {
+        amounts.fold(Amount::default(), |sum, amount| Amount {
+            micro_usd: sum.micro_usd + amount.micro_usd,
+            minutes: sum.minutes + amount.minutes,
+            requests: sum.requests + amount.requests,
+            input_tokens: sum.input_tokens + amount.input_tokens,
+            output_tokens: sum.output_tokens + amount.output_tokens,
+            cached_tokens: sum.cached_tokens + amount.cached_tokens,
+        })
+    }
+}
+
+/// What the organization used in this window, the dearest first.
+pub fn usage(tx: &Tx, org: &InOrg, window: &Window) -> Result<Vec<Used>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT kind, resource_id, resource_name, model_id, model_name, environment, instance_type, day,
+                minutes, requests, input_tokens, output_tokens, cached_tokens, micro_usd,
+                CASE WHEN (SELECT count(*) FROM team WHERE org_id = :org_id) > 1 THEN team_id END AS team_id,
+                coalesce((SELECT name FROM team WHERE id = usage.team_id), team_name) AS team_name,
+                CASE kind
+                    WHEN 'MODEL_DEPLOYMENT' THEN NOT EXISTS (
+                        SELECT 1 FROM model WHERE org_id = :org_id AND id = coalesce(model_id, resource_id))
+                    WHEN 'CHAINLET' THEN NOT EXISTS (
+                        SELECT 1 FROM chain WHERE org_id = :org_id AND id = coalesce(model_id, resource_id))
+                    WHEN 'TRAINING_JOB' THEN NOT EXISTS (
+                        SELECT 1 FROM training_project WHERE org_id = :org_id AND id = coalesce(model_id, resource_id))
+                    ELSE 0
+                END AS is_deleted
+         FROM usage
+         WHERE org_id = :org_id AND day BETWEEN :first_day AND :last_day
+         ORDER BY kind, resource_id, day",
+    )?;
+    let mut rows = query.query(named_params! {
+        ":org_id": org.org_id(),
+        ":first_day": window.first_day(),
+        ":last_day": window.last_day(),
+    })?;
+    let mut usage: Vec<Used> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (resource, day) = (resource_from_row(row)?, day_from_row(row)?);
+        match usage.last_mut().filter(|used| used.resource.kind == resource.kind && used.resource.id == resource.id) {
+            Some(used) => {
+                used.resource = resource;
+                used.days.push(day);
+            }
+            None => usage.push(Used { resource, days: vec![day] }),
+        }
+    }
+    usage.sort_by_key(|used| std::cmp::Reverse(used.total().micro_usd));
+    Ok(usage)
+}
+
+fn resource_from_row(row: &Row) -> Result<Resource, Error> {
+    let kind: String = row.get("kind")?;
+    let team = row.get::<_, Option<String>>("team_id")?.zip(row.get("team_name")?);
+    Ok(Resource {
+        kind: Kind::ALL.into_iter().find(|known| known.as_str() == kind).expect("the schema holds the four kinds"),
+        id: row.get("resource_id")?,
+        name: row.get("resource_name")?,
+        parent_id: row.get("model_id")?,
+        parent_name: row.get("model_name")?,
+        is_deleted: row.get("is_deleted")?,
+        team,
+        environment: row.get("environment")?,
+        instance_type: row.get("instance_type")?,
+    })
+}
+
+fn day_from_row(row: &Row) -> Result<Day, Error> {
+    let amount = Amount {
+        micro_usd: row.get("micro_usd")?,
+        minutes: row.get("minutes")?,
+        requests: row.get("requests")?,
+        input_tokens: row.get("input_tokens")?,
+        output_tokens: row.get("output_tokens")?,
+        cached_tokens: row.get("cached_tokens")?,
+    };
+    Ok(Day { date: row.get("day")?, amount })
+}

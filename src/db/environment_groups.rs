@@ -158,24 +158,27 @@ pub fn delete(tx: &Tx, team: &InTeam, name: &EnvironmentName) -> Result<(), Erro
     Ok(())
 }
 
-/// A key that takes another's place takes its grants too; the other keeps them until it ends.
-pub(super) fn copy_grants(tx: &Tx, from: &str, to: &str) -> Result<(), Error> {
+/// A key of the team that takes another's place takes its grants too; the other keeps them until it ends.
+pub(super) fn copy_grants(tx: &Tx, team: &Team, from: &str, to: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
             "INSERT INTO environment_group_key (team_id, name, org_id, prefix)
              SELECT team_id, name, org_id, :to
              FROM environment_group_key
-             WHERE prefix = :from",
+             WHERE org_id = :org_id AND team_id = :team_id AND prefix = :from",
         )?
-        .execute(named_params! { ":from": from, ":to": to })?;
+        .execute(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":from": from, ":to": to })?;
     Ok(())
 }
 
-/// A key that ends loses its grants.
-pub(super) fn end_grants(tx: &Tx, prefix: &str) -> Result<(), Error> {
+/// A key of the team that ends loses its grants.
+pub(super) fn end_grants(tx: &Tx, team: &Team, prefix: &str) -> Result<(), Error> {
     tx.sql
-        .prepare_cached("DELETE FROM environment_group_key WHERE prefix = :prefix")?
-        .execute(named_params! { ":prefix": prefix })?;
+        .prepare_cached(
+            "DELETE FROM environment_group_key
+             WHERE org_id = :org_id AND team_id = :team_id AND prefix = :prefix",
+        )?
+        .execute(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":prefix": prefix })?;
     Ok(())
 }
 

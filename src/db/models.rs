@@ -1,9 +1,73 @@
 //! Models of a team.
 
-use rusqlite::named_params;
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
 
-use crate::db::Tx;
-use crate::model::{ResourceName, Team};
+use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, resources};
+use crate::error::Error;
+use crate::model::{ResourceName, Team, Time};
+use crate::policy::InTeam;
+
+/// A model that exists. What runs of it are its deployments.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub id: String,
+    pub name: String,
+    pub instance_type: String,
+    pub created_at: Time,
+    pub team_name: String,
+}
+
+/// The models of these teams, of this name alone if one is given, newest first.
+pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT model.id, model.name, model.instance_type, model.created_at, team.name AS team_name
+         FROM model JOIN team ON team.id = model.team_id
+         WHERE model.team_id IN (SELECT value FROM json_each(:team_ids))
+           AND (:name IS NULL OR model.name = :name)
+         ORDER BY model.created_at DESC, model.rowid DESC",
+    )?;
+    let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams), ":name": name }, from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The team's model of this id.
+pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Model, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT model.id, model.name, model.instance_type, model.created_at, team.name AS team_name
+         FROM model JOIN team ON team.id = model.team_id
+         WHERE model.team_id = :team_id AND model.id = :id",
+    )?;
+    let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
+    found.optional()?.ok_or(Error::NotFound("model"))
+}
+
+/// Renames a model. Its id, and all that goes by it, stays.
+pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Result<Model, Error> {
+    let renamed = tx
+        .sql
+        .prepare_cached("UPDATE model SET name = :name WHERE team_id = :team_id AND id = :id")?
+        .execute(named_params! { ":name": name.as_str(), ":team_id": team.team().id, ":id": model.id });
+    match renamed {
+        Err(cause) if Error::is_unique_violation(&cause) => {
+            let message = format!("the team has a model named \"{}\": choose another name", name.as_str());
+            return Err(Error::conflict(message));
+        }
+        other => other?,
+    };
+    let data = json!({ "model_id": model.id, "model_name": name.as_str(), "previous_name": model.name });
+    note(tx, team, "MODEL_RENAMED", data)?;
+    find(tx, team, &model.id)
+}
+
+/// Deletes a model with its environments. A key that was narrowed to it stays narrowed.
+pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached("DELETE FROM model WHERE team_id = :team_id AND id = :id")?
+        .execute(named_params! { ":team_id": team.team().id, ":id": model.id })?;
+    note(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
+}
 
 /// A new model, with the environment `production` that every model has. A name that the team's models have already is
 /// the caller's to tell.
@@ -45,4 +109,19 @@ pub(super) fn insert_environment(tx: &Tx, team: &Team, model_id: &str, name: &st
             ":now": tx.now,
         })?;
     Ok(())
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<Model> {
+    Ok(Model {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        instance_type: row.get("instance_type")?,
+        created_at: row.get("created_at")?,
+        team_name: row.get("team_name")?,
+    })
+}
+
+fn note(tx: &Tx, team: &InTeam, event_type: &'static str, data: serde_json::Value) -> Result<(), Error> {
+    let event = Event::new(event_type, data);
+    audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
 }

@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension as _, named_params};
 use crate::db::{Tx, teams};
 use crate::error::Error;
 use crate::model::Team;
+use crate::policy::InTeam;
 
 /// What a team owns under a name that is unique in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,4 +45,9 @@ pub fn team_of(tx: &Tx, kind: Kind, id: &str) -> Result<Option<Team>, Error> {
     let team_id: Option<String> =
         tx.sql.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| row.get(0)).optional()?;
     team_id.map(|id| teams::find(tx, &id)).transpose()
+}
+
+/// The ids of these teams, for `json_each`: one statement serves any number of teams.
+pub(super) fn ids(teams: &[InTeam]) -> String {
+    serde_json::Value::from_iter(teams.iter().map(|team| team.team().id.as_str())).to_string()
 }

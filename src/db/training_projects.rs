@@ -1,9 +1,83 @@
 //! Training projects of a team.
 
-use rusqlite::named_params;
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
 
-use crate::db::Tx;
-use crate::model::{ResourceName, Team};
+use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, resources};
+use crate::error::Error;
+use crate::model::{ResourceName, Team, Time};
+use crate::policy::InTeam;
+
+/// A training project that exists. What it trained are its jobs.
+#[derive(Clone, Debug)]
+pub struct TrainingProject {
+    pub id: String,
+    pub name: String,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub team_name: String,
+}
+
+/// The training projects of these teams, newest first.
+pub fn list(tx: &Tx, teams: &[InTeam]) -> Result<Vec<TrainingProject>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT training_project.id, training_project.name, training_project.created_at, training_project.updated_at,
+                team.name AS team_name
+         FROM training_project JOIN team ON team.id = training_project.team_id
+         WHERE training_project.team_id IN (SELECT value FROM json_each(:team_ids))
+         ORDER BY training_project.created_at DESC, training_project.rowid DESC",
+    )?;
+    let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams) }, from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The team's training project of this id.
+pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<TrainingProject, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT training_project.id, training_project.name, training_project.created_at, training_project.updated_at,
+                team.name AS team_name
+         FROM training_project JOIN team ON team.id = training_project.team_id
+         WHERE training_project.team_id = :team_id AND training_project.id = :id",
+    )?;
+    let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
+    found.optional()?.ok_or(Error::NotFound("training project"))
+}
+
+/// The team's training project of this name: made, or touched if it is there.
+pub fn upsert(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<TrainingProject, Error> {
+    let (id, event_type) = match insert(tx, team.team(), name) {
+        Ok(id) => (id, "TRAINING_PROJECT_CREATED"),
+        Err(cause) if Error::is_unique_violation(&cause) => (touch(tx, team, name)?, "TRAINING_PROJECT_UPDATED"),
+        Err(cause) => return Err(cause.into()),
+    };
+    let project = find(tx, team, &id)?;
+    note(tx, team, event_type, &project)?;
+    Ok(project)
+}
+
+fn touch(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<String, Error> {
+    let id = tx
+        .sql
+        .prepare_cached(
+            "UPDATE training_project
+             SET updated_at = :now
+             WHERE team_id = :team_id AND name = :name
+             RETURNING id",
+        )?
+        .query_row(named_params! { ":now": tx.now, ":team_id": team.team().id, ":name": name.as_str() }, |row| {
+            row.get("id")
+        })?;
+    Ok(id)
+}
+
+/// Deletes a training project.
+pub fn delete(tx: &Tx, team: &InTeam, project: &TrainingProject) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached("DELETE FROM training_project WHERE team_id = :team_id AND id = :id")?
+        .execute(named_params! { ":team_id": team.team().id, ":id": project.id })?;
+    note(tx, team, "TRAINING_PROJECT_DELETED", project)
+}
 
 /// A new training project. A name that the team's projects have already is the caller's to tell.
 pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String, rusqlite::Error> {
@@ -21,4 +95,20 @@ pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String
             ":now": tx.now,
         })?;
     Ok(id)
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<TrainingProject> {
+    Ok(TrainingProject {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+        team_name: row.get("team_name")?,
+    })
+}
+
+fn note(tx: &Tx, team: &InTeam, event_type: &'static str, project: &TrainingProject) -> Result<(), Error> {
+    let data = json!({ "training_project_id": project.id, "training_project_name": project.name });
+    let event = Event::new(event_type, data);
+    audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
 }

@@ -1,1 +1,23 @@
 //! Chains over HTTP.
+
+use crate::db::{Tx, chains};
+use crate::error::Error;
+use crate::http::{Ask, Reply};
+use crate::policy::InTeam;
+use crate::wire::Tombstone;
+use crate::wire::chains::{Chain, Chains};
+
+pub fn list_all(tx: &Tx, teams: &[InTeam], _: &Ask) -> Result<Reply, Error> {
+    let chains = chains::list(tx, teams)?;
+    Ok(Reply::ok(&Chains { chains: chains.iter().map(Chain::from).collect() }))
+}
+
+pub fn show(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    Ok(Reply::ok(&Chain::from(&chains::find(tx, team, ask.param("chain_id"))?)))
+}
+
+pub fn delete(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    let chain = chains::find(tx, team, ask.param("chain_id"))?;
+    chains::delete(tx, team, &chain)?;
+    Ok(Reply::ok(&Tombstone::of(&chain.id)))
+}

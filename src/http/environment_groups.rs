@@ -7,12 +7,12 @@ use crate::http::{Ask, Reply};
 use crate::model::{EnvironmentName, NAMED_MAX};
 use crate::policy::InTeam;
 use crate::wire;
-use crate::wire::environment_groups::{EnvironmentGroup, EnvironmentGroupTombstone, EnvironmentGroups};
+use crate::wire::environment_groups::{EnvironmentGroup, EnvironmentGroupTombstone};
 
 pub fn list(tx: &Tx, team: &InTeam, _: &Ask) -> Result<Reply, Error> {
     let groups = environment_groups::list(tx, team)?;
     let items: Vec<_> = groups.iter().map(|group| EnvironmentGroup::new(group, team.team())).collect();
-    Ok(Reply::ok(&EnvironmentGroups::from(items)))
+    Ok(Reply::ok(&wire::Items::of("environment_groups", items, None)))
 }
 
 pub fn show(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::db::api_keys::{NewKey, Owner};
 use crate::db::fixtures::{self, Resource};
 use crate::db::invitations::Place;
-use crate::db::{Tx, organizations};
+use crate::db::{Tx, model_apis, organizations};
 use crate::error::Error;
 use crate::http::{Ask, Reply};
 use crate::model::{KeyName, Organization, Team, TeamName, UserId};
@@ -182,10 +182,14 @@ impl Loading<'_> {
         keys.iter().enumerate().map(make).collect()
     }
 
-    fn model_apis(&self, model_apis: &[wire::ModelApi]) -> Result<(), Error> {
+    fn model_apis(&self, added: &[wire::ModelApi]) -> Result<(), Error> {
         let mut once = Once::default();
-        for (number, model_api) in model_apis.iter().enumerate() {
-            once.see(&model_api.name, || format!("{}.name", self.place("model_apis", number)))?;
+        for (number, model_api) in added.iter().enumerate() {
+            let place = format!("{}.name", self.place("model_apis", number));
+            once.see(&model_api.name, || place.clone())?;
+            if model_apis::of_name(&model_api.name).is_none() {
+                return Err(Error::field(&place, "names no Model API of the catalogue"));
+            }
             fixtures::model_api(self.tx, self.operator, &self.organization, &model_api.name)?;
             let Some(tokens) = &model_api.usage else { continue };
             let usage = fixtures::Usage {

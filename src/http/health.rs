@@ -1,1 +1,32 @@
-//! Whether the server lives and can serve.
+//! Whether the server is there, and whether it can do its work.
+
+use crate::db::{self, Tx};
+use crate::error::Error;
+use crate::http::{Ask, Reply};
+use crate::policy::Caller;
+use crate::wire::health::Health;
+
+const OK: Health = Health { status: "ok" };
+
+/// The process lives and answers.
+pub fn live(_: &Tx, _: Option<&Caller>, _: &Ask) -> Result<Reply, Error> {
+    Ok(Reply::ok(&OK))
+}
+
+/// The writer has come to this, and the database that it writes is readable and has the schema of this binary.
+pub fn ready(tx: &Tx, _: Option<&Caller>, _: &Ask) -> Result<Reply, Error> {
+    db::check_schema(tx)?;
+    Ok(Reply::ok(&OK))
+}
+
+/// A failure of ours means here that requests should go elsewhere. Its cause is for the log.
+pub fn unready(error: Error) -> Error {
+    match error {
+        Error::Internal(cause) => {
+            eprintln!("not ready: {cause}");
+            Error::Unavailable("the database cannot be read or written: the server's log has the cause")
+        }
+        Error::StorageFull => Error::Unavailable("the disk is full: free space"),
+        other => other,
+    }
+}

@@ -105,16 +105,31 @@ const SHAPES: &[Shapes] = &[
     read("/v1/instance_types", "InstanceTypes", &[]),
     read("/v1/instance_type_prices", "InstanceTypePrices", &[]),
 
-    read("/v1/audit_logs", "AuditLog", &[
-        "cursor", "limit", "direction", "search", "event_type_groups", "user_ids", "deployment_ids",
-        "chain_deployment_ids", "environment_names", "sources", "team_ids", "start_epoch_millis", "end_epoch_millis",
-    ]),
+    read("/v1/audit_logs", "AuditLog", AUDIT_LOG_QUERY),
+    read("/v1/models/{model_id}/audit_logs", "AuditLog", AUDIT_LOG_QUERY),
+    read("/v1/chains/{chain_id}/audit_logs", "AuditLog", AUDIT_LOG_QUERY),
 
     read("/v1/permissions", "Permissions", &[]),
     read("/v1/permissions/explain", "Explanation", &["act", "team_id", "environment", "user_id", "api_key_prefix"]),
 
     read("/healthz", "Health", &[]),
     read("/readyz", "Health", &[]),
+];
+
+const AUDIT_LOG_QUERY: &[&str] = &[
+    "cursor",
+    "limit",
+    "direction",
+    "search",
+    "event_type_groups",
+    "user_ids",
+    "deployment_ids",
+    "chain_deployment_ids",
+    "environment_names",
+    "sources",
+    "team_ids",
+    "start_epoch_millis",
+    "end_epoch_millis",
 ];
 
 const fn read(template: &'static str, answers: &'static str, query: &'static [&'static str]) -> Shapes {
@@ -184,7 +199,7 @@ fn operation(route: &Route, shapes: &Shapes) -> Value {
     if let Some(takes) = shapes.takes {
         operation["requestBody"] = json!({ "required": true, "content": content(takes) });
     }
-    if matches!(route.answer, Answer::Open(_) | Answer::Password { .. }) {
+    if matches!(route.answer, Answer::Open(_) | Answer::Ready(_) | Answer::Password { .. }) {
         operation["security"] = json!([]);
     }
     if route.origin == Origin::Ours {
@@ -212,10 +227,10 @@ fn needs(answer: &Answer) -> String {
     let org = |act: &OrgAct| format!("Needs \"{}\" in the organization", act.wording());
     let team = |act: &TeamAct, which: &str| format!("Needs \"{}\" in {which}", act.wording());
     match answer {
-        Answer::Open(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
+        Answer::Open(_) | Answer::Ready(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
         Answer::Caller(_) => "Open to any key.".to_owned(),
         Answer::Member(_) => "Open to the people of the organization.".to_owned(),
-        Answer::Org(act, _) | Answer::OrgTeam(act, _) => org(act) + ".",
+        Answer::Org(act, _) | Answer::OrgTeam(act, _) | Answer::OrgOwned(_, act, _) => org(act) + ".",
         Answer::OrgOrSelf(act, _) | Answer::OrgOrSelfAlone(act, _) => org(act) + ", or to be that person.",
         Answer::Team(act, _) => team(act, "the team") + ".",
         Answer::TeamByEither(act, other, _) => format!("{} or \"{}\".", team(act, "the team"), other.wording()),
@@ -226,6 +241,7 @@ fn needs(answer: &Answer) -> String {
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
         Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),
+        Answer::GraphQl => "Open to any key; each root field of the document has a need of its own.".to_owned(),
         Answer::Unserved => "Not served here.".to_owned(),
     }
 }

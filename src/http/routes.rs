@@ -8,9 +8,11 @@ use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
+use crate::http::unserved::UNSERVED;
 use crate::http::{
-    Ask, Door, Reply, Request, api_keys, environment_groups, fixtures, installation, invitations, members, openapi,
-    organizations, permissions, secrets, teams, uploads, users,
+    Ask, Door, Reply, Request, api_keys, audit_logs, billing, chains, environment_groups, fixtures, health,
+    installation, instance_types, invitations, members, model_apis, models, openapi, organizations, permissions,
+    secrets, teams, training_projects, uploads, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -37,6 +39,8 @@ pub enum Origin {
 pub enum Answer {
     /// Anyone, with a key or without.
     Open(fn(&Tx, Option<&policy::Caller>, &Ask) -> Result<Reply, Error>),
+    /// Anyone; the writer answers, which shows that it lives.
+    Ready(fn(&Tx, Option<&policy::Caller>, &Ask) -> Result<Reply, Error>),
     /// Anyone, where a password may have to be hashed or verified. That is slow: `look` says in a read transaction what
     /// there is to do, it is done outside of any, and `act` gets what came of it and looks again.
     Password { look: Look, act: fn(&Tx, Option<&policy::Caller>, &Ask, &Outcome) -> Result<Reply, Error> },
@@ -68,8 +72,12 @@ pub enum Answer {
     ModelApis(fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this in the team that owns `{model_id}`, `{chain_id}` or `{training_project_id}`.
     Owned(Kind, TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// Whoever may do this to the organization, about what that team owns.
+    OrgOwned(Kind, OrgAct, fn(&Tx, &InOrg, &Ask) -> Result<Reply, Error>),
     /// The operator, by the socket in the data directory; over the network the route is not there.
     Operator(fn(&Tx, &policy::Operator, &Ask) -> Result<Reply, Error>),
+    /// What the document in the body asks for: each of its root fields has a need of its own (`graphql::ROOT_FIELDS`).
+    GraphQl,
     /// A route of Baseten's that is not served.
     Unserved,
 }
@@ -155,26 +163,57 @@ pub const ROUTES: &[Route] = &[
                                                                environment_groups::delete)),
 
     // models
+    on("GET",    "/v1/models",                            AllTeams(TeamAct::View, models::list_all)),
+    on("GET",    "/v1/teams/{team_id}/models",            Team(TeamAct::View, models::list)),
+    on("GET",    "/v1/models/{model_id}",                 Owned(Kind::Model, TeamAct::View, models::show)),
+    on("PATCH",  "/v1/models/{model_id}",                 Owned(Kind::Model, TeamAct::Deploy, models::update)),
+    on("DELETE", "/v1/models/{model_id}",                 Owned(Kind::Model, TeamAct::Deploy, models::delete)),
 
     // Chains
+    on("GET",    "/v1/chains",                            AllTeams(TeamAct::View, chains::list_all)),
+    on("GET",    "/v1/chains/{chain_id}",                 Owned(Kind::Chain, TeamAct::View, chains::show)),
+    on("DELETE", "/v1/chains/{chain_id}",                 Owned(Kind::Chain, TeamAct::Deploy, chains::delete)),
 
     // training projects
+    on("GET",    "/v1/training_projects",                 AllTeams(TeamAct::View, training_projects::list_all)),
+    on("POST",   "/v1/training_projects",                 OwnTeam(TeamAct::Deploy, training_projects::upsert)),
+    on("POST",   "/v1/teams/{team_id}/training_projects", Team(TeamAct::Deploy, training_projects::upsert)),
+    on("GET",    "/v1/training_projects/{training_project_id}",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_projects::show)),
+    on("DELETE", "/v1/training_projects/{training_project_id}",
+                                                          Owned(Kind::TrainingProject, TeamAct::Deploy, training_projects::delete)),
 
     // uploads
     on("GET",    "/v1/blobs/credentials/model",           AllTeams(TeamAct::Deploy, uploads::for_model)),
     on("GET",    "/v1/blobs/credentials/train",           AllTeams(TeamAct::Deploy, uploads::for_training)),
 
-    // Model APIs
+    // Model APIs; two rows stand here because the last would take them for names
+    on("GET",    "/v1/model_apis",                        ModelApis(model_apis::list)),
+    on("GET",    "/v1/model_apis/snapshots",              Unserved),
+    on("GET",    "/v1/model_apis/usage",                  Unserved),
+    on("GET",    "/v1/model_apis/{model_api_name}",       ModelApis(model_apis::show)),
 
     // billing, instance types
+    on("GET",    "/v1/billing/usage_summary",             Org(OrgAct::ManageBilling, billing::usage_summary)),
+    on("GET",    "/v1/instance_types",                    AllTeams(TeamAct::View, instance_types::list)),
+    on("GET",    "/v1/instance_type_prices",              AllTeams(TeamAct::View, instance_types::prices)),
 
-    // audit log
+    // audit log: it tells what people did, so it is for who manages them
+    on("GET",    "/v1/audit_logs",                        Org(OrgAct::ManageMembers, audit_logs::list)),
+    on("GET",    "/v1/models/{model_id}/audit_logs",      OrgOwned(Kind::Model, OrgAct::ManageMembers, audit_logs::list_of_model)),
+    on("GET",    "/v1/chains/{chain_id}/audit_logs",      OrgOwned(Kind::Chain, OrgAct::ManageMembers, audit_logs::list_of_chain)),
 
     // permissions
     ours("GET",    "/v1/permissions",                     Caller(permissions::show)),
     ours("GET",    "/v1/permissions/explain",             Caller(permissions::explain)),
 
+    // GraphQL, as truss speaks it
+    on("POST",   "/graphql/",                             GraphQl),
+    on("POST",   "/graphql",                              GraphQl),
+
     // the server itself
+    ours("GET",    "/healthz",                            Open(health::live)),
+    ours("GET",    "/readyz",                             Ready(health::ready)),
     ours("GET",    "/openapi.json",                       Open(openapi::show)),
 
     // the operator
@@ -197,14 +236,15 @@ pub struct Split {
     parts: Vec<&'static str>,
 }
 
-static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().map(Split::new).collect());
+static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().chain(UNSERVED).map(Split::new).collect());
 
-/// The route of a request: the first row that fits. A path that is there, asked by another method, says which it takes.
+/// The route of a request: the first row that fits, and what is not served after all that is. A path that is there, asked
+/// by another method, says which ones it takes.
 pub fn find(request: &Request) -> Result<&'static Split, Error> {
     let there = || TABLE.iter().filter(|row| row.route.is_behind(request.from) && row.fits(&request.path));
-    there().find(|row| row.route.method == request.method).ok_or_else(|| match there().next() {
-        Some(other) => Error::MethodNotAllowed(other.route.method),
-        None => Error::NotFound("route"),
+    there().find(|row| row.route.method == request.method).ok_or_else(|| {
+        let methods: Vec<&str> = there().map(|row| row.route.method).collect();
+        if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }
     })
 }
 
@@ -231,6 +271,6 @@ impl Route {
     }
 
     pub fn writes(&self) -> bool {
-        self.method != "GET"
+        self.method != "GET" && !matches!(self.answer, Answer::Unserved)
     }
 }

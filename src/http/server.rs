@@ -1,10 +1,10 @@
 //! The door: hyper behind our own accept loop, with a limit and a deadline on everything.
 //!
 //! One thread accepts and deals the sockets in turn to one single-threaded runtime a core; what is asked is answered on
-//! that thread, and only writes and slow work leave it. Nothing else in the house names hyper, and nothing else but the
-//! operator's client and the hashing of passwords names tokio's runtime.
+//! that thread, and only writes and slow work leave it. Nothing else in the house names hyper but uploads, whose bodies
+//! stream, and nothing else but they, the operator's client and the hashing of passwords names tokio's runtime.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
@@ -12,25 +12,25 @@ use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Barrier};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
+use hyper::Response;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::header;
+use hyper::http::request::Parts;
+use hyper::rt::{Read, ReadBuf, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Response, StatusCode, Uri, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use percent_encoding::percent_decode_str;
+use hyper_util::rt::TokioIo;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, Sleep};
 
 use crate::db::{self, Moment};
 use crate::error::Error;
@@ -39,18 +39,31 @@ use crate::model::Time;
 use crate::uploads::{self, Uploads};
 use crate::wire::Refusal;
 
+mod head;
+mod paced;
+mod reply;
+
+use paced::{Pace, Paced};
+use reply::response;
+
 /// What a stranger may take of us.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub workers: usize,
-    /// Beyond it a connection is told 503 and closed.
+    /// Of strangers, and as many of the operator; beyond it a connection is told 503 and closed.
     pub connections_max: usize,
+    /// At least the 8,192 that hyper asks for.
     pub head_bytes_max: usize,
+    /// From the first byte of a head to its last.
     pub head: Duration,
+    /// From a head to the last byte of its body.
     pub body: Duration,
+    /// Without a byte of a next request.
     pub idle: Duration,
     /// How long a reply may find no reader.
     pub stalled: Duration,
+    /// How long what a refused client still sends is thrown away.
+    pub linger: Duration,
     /// How long requests in flight may take once the server stops.
     pub drain: Duration,
     pub uploads: uploads::Limits,
@@ -66,6 +79,7 @@ impl Default for Limits {
             body: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             stalled: Duration::from_secs(60),
+            linger: Duration::from_secs(1),
             drain: Duration::from_secs(10),
             uploads: uploads::Limits::default(),
         }
@@ -107,26 +121,36 @@ pub fn serve(
     let addr = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     operator.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
-    let uploads = Arc::new(Uploads::open(app, limits.uploads, moment)?);
+    let uploads = Arc::new(Uploads::open(app, limits.uploads, || Moment { now: now(), seed: rand::random() })?);
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
     let mut workers = Vec::new();
+    let ready = Arc::new(Barrier::new(limits.workers + 1));
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
-        let worker = Worker { app: Arc::clone(app), uploads: Arc::clone(&uploads), limits, stopped: stopped.clone() };
-        threads.push(thread(&format!("worker {number}"), move || worker.run(take))?);
+        let worker = Worker {
+            app: Arc::clone(app),
+            uploads: Arc::clone(&uploads),
+            limits,
+            stopped: stopped.clone(),
+            ready: Arc::clone(&ready),
+        };
+        let runtime = runtime()?;
+        threads.push(thread(&format!("worker {number}"), move || worker.run(&runtime, take))?);
         workers.push(give);
     }
+    ready.wait();
     let until = stopped.clone();
     threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
-    threads.push(thread("door", move || accept(listener, operator, workers, limits, stopped))?);
+    let runtime = runtime()?;
+    threads.push(thread("door", move || runtime.block_on(accept(listener, operator, workers, limits, stopped)))?);
     Ok(Server { addr, stop, threads })
 }
 
 /// Waits for SIGTERM or SIGINT.
 pub fn wait_for_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    runtime()?.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
             _ = terminate.recv() => {}
@@ -134,6 +158,10 @@ pub fn wait_for_signal() -> std::io::Result<()> {
         }
         Ok(())
     })
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(db::park).build()
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
@@ -165,39 +193,42 @@ impl Drop for Seat {
 
 type Worklist = mpsc::UnboundedSender<(Socket, Seat)>;
 
-fn accept(
+async fn accept(
     listener: TcpListener,
     operator: Option<UnixListener>,
     workers: Vec<Worklist>,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
-    runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener made for this");
-        let operator =
-            operator.map(|socket| tokio::net::UnixListener::from_std(socket).expect("a listener made for this"));
-        let taken = Arc::new(AtomicUsize::new(0));
-        let mut turn = workers.iter().cycle();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted.and_then(|(socket, _)| socket.into_std()).map(Socket::Tcp),
-                accepted = accept_operator(operator.as_ref()) => accepted.map(Socket::Unix),
-                _ = stopped.wait_for(|stopped| *stopped) => return,
-            };
-            match accepted {
-                Ok(socket) => match Seat::take(&taken, limits.connections_max) {
-                    Some(seat) => {
-                        let worker = turn.next().expect("there is a worker");
-                        let _ = worker.send((socket, seat)); // a worker that is gone has closed it
-                    }
-                    None => turn_away(socket),
-                },
-                // Out of file descriptors, or the peer is gone already: the listener itself is well.
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener made for this");
+    let operator = operator.map(|socket| tokio::net::UnixListener::from_std(socket).expect("a listener made for this"));
+    let (strangers, operators) = (Arc::default(), Arc::default());
+    let mut turn = workers.iter().cycle();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept_stranger(&listener) => accepted.map(Socket::Tcp),
+            accepted = accept_operator(operator.as_ref()) => accepted.map(Socket::Unix),
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let Ok(socket) = accepted else {
+            // Out of file descriptors, or the peer is gone already: the listener itself is well.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        // Counted apart: strangers who fill the house must not keep its operator out.
+        let taken = if let Socket::Tcp(_) = socket { &strangers } else { &operators };
+        match Seat::take(taken, limits.connections_max) {
+            Some(seat) => {
+                let worker = turn.next().expect("there is a worker");
+                let _ = worker.send((socket, seat)); // a worker that is gone has closed it
             }
+            None => turn_away(socket),
         }
-    });
+    }
+}
+
+async fn accept_stranger(listener: &tokio::net::TcpListener) -> std::io::Result<std::net::TcpStream> {
+    listener.accept().await?.0.into_std()
 }
 
 async fn accept_operator(
@@ -212,14 +243,14 @@ async fn accept_operator(
 /// Says 503 as far as that goes without waiting, and closes.
 fn turn_away(socket: Socket) {
     use std::io::{Read as _, Write as _};
+    let Socket::Tcp(mut socket) = socket else { return };
     let body = serde_json::to_string(&Refusal::new(&Error::Unavailable("too many connections: try again later")))
         .expect("shapes of ours always serialize");
     let reply = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         retry-after: 1\r\nconnection: close\r\n\r\n{body}",
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
-    let Socket::Tcp(mut socket) = socket else { return };
     let mut sent_already = [0; 4096];
     let _ = socket.write(reply.as_bytes());
     let _ = socket.shutdown(std::net::Shutdown::Write);
@@ -233,18 +264,17 @@ struct Worker {
     uploads: Arc<Uploads>,
     limits: Limits,
     stopped: watch::Receiver<bool>,
+    ready: Arc<Barrier>,
 }
 
 impl Worker {
-    fn run(self, mut sockets: mpsc::UnboundedReceiver<(Socket, Seat)>) {
+    fn run(self, runtime: &Runtime, mut sockets: mpsc::UnboundedReceiver<(Socket, Seat)>) {
         db::thread_parks();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(db::park)
-            .build()
-            .expect("the system has threads");
+        // Opens the database before anyone comes in: a flood of connections leaves no file descriptor for it.
+        let _ = self.app.db.read(Moment { now: now(), seed: [0; 32] }, |_| Ok(()));
+        self.ready.wait();
         let worker = Rc::new(self);
-        LocalSet::new().block_on(&runtime, async move {
+        LocalSet::new().block_on(runtime, async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
@@ -280,90 +310,137 @@ impl Worker {
         }
     }
 
-    async fn converse<I: Read + Write + Unpin>(&self, io: I, from: Door) {
-        let pace = Rc::new(RefCell::new(Pace::Idle));
-        let io = Paced { io, pace: Rc::clone(&pace), limits: self.limits, stall: None };
-        let service = service_fn(|request: hyper::Request<Incoming>| {
-            *pace.borrow_mut() = Pace::Answering;
-            let pace = Rc::clone(&pace);
-            async move {
-                let response = self.respond(request, from).await;
-                *pace.borrow_mut() = Pace::Idle;
-                Ok::<_, Infallible>(response)
-            }
+    async fn converse<I: Read + Write + Unpin>(&self, mut io: I, from: Door) {
+        let pace = Cell::new(Pace::idle(&self.limits));
+        let understood = self.exchange(&mut io, &pace, from).await.is_ok_and(|()| pace.get() != Pace::Refused);
+        if !understood {
+            let _ = tokio::time::timeout(self.limits.linger, see_off(&mut io)).await;
+        }
+    }
+
+    /// One request after the other. It fails only where a head cannot be understood: a connection that breaks off or
+    /// runs out of time has nobody left to hear more of it.
+    async fn exchange<I: Read + Write + Unpin>(
+        &self,
+        io: &mut I,
+        pace: &Cell<Pace>,
+        from: Door,
+    ) -> Result<(), hyper::Error> {
+        let io = Paced::new(io, pace, self.limits);
+        let service = service_fn(|request| async move {
+            pace.set(Pace::Answering);
+            let (response, next) = self.respond(request, from).await;
+            pace.set(next);
+            Ok::<_, Infallible>(response)
         });
         let mut connection = pin!(
             http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(self.limits.idle)
+                .header_read_timeout(None) // it cannot tell a slow head from idling; `Paced` can
+                .half_close(true) // who has sent all and listens is answered, and who hung up cancels nothing
                 .max_header_size(self.limits.head_bytes_max)
+                .max_buf_size(self.limits.head_bytes_max) // a body is read in pieces of this size
                 .writev(false)
                 .serve_connection(io, service)
         );
         let mut stopped = self.stopped.clone();
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
-        }
-        let _ = connection.await;
+        let over = tokio::select! {
+            outcome = connection.as_mut() => Some(outcome),
+            _ = stopped.wait_for(|stopped| *stopped) => None,
+        };
+        let outcome = match over {
+            Some(outcome) => outcome,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        outcome.or_else(|cause| if cause.is_parse() { Err(cause) } else { Ok(()) })
     }
 
-    async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> Response<Full<Bytes>> {
-        let close = request.version() != Version::HTTP_11;
-        let (mut reply, body_left) =
-            if from == Door::Network && uploads::are_addressed(request.headers(), request.uri()) {
-                let (head, body) = request.into_parts();
-                (guarded(Arc::clone(&self.uploads).answer(head, body)).await, false)
-            } else {
-                match self.read(request, from).await {
-                    Ok(request) => (guarded(http::answer(&self.app, request)).await, false),
-                    Err(error) => (Reply::from(error), true),
-                }
-            };
-        if body_left || close {
-            // What stays unread of a body must not be taken for the next request.
-            reply.headers.push(("connection", "close".to_owned()));
+    /// The response, and what may come after it.
+    async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Full<Bytes>>, Pace) {
+        let (head, mut body) = request.into_parts();
+        if from == Door::Network && uploads::are_addressed(&head.headers, &head.uri) {
+            return self.upload(&head, uploads::Body::new(body)).await;
         }
-        response(reply)
+        match self.read(head, &mut body, from).await {
+            Ok(request) => {
+                let reply = guarded(http::answer(&self.app, request)).await;
+                (response(reply), Pace::idle(&self.limits))
+            }
+            Err(error) if body.is_end_stream() => (response(Reply::from(error)), Pace::idle(&self.limits)),
+            Err(error) => refused(Reply::from(error)),
+        }
     }
 
-    /// The request, bounded and decoded. Its limits are checked before its body is invited.
-    async fn read(&self, request: hyper::Request<Incoming>, from: Door) -> Result<Request, Error> {
-        let (parts, body) = request.into_parts();
-        let host = host(&parts.headers, &parts.uri)?;
-        let path = path(&parts.uri)?;
-        let query = query(&parts.uri)?;
-        let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() }.to_owned();
-        let bytes_max = http::body_bytes_max(from, &method, &path);
-        let body = self.read_body(body, bytes_max).await?;
+    async fn upload(&self, head: &Parts, mut body: uploads::Body) -> (Response<Full<Bytes>>, Pace) {
+        let reply = match head::host(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
+            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body)).await,
+            Err(error) => Reply::from(error),
+        };
+        if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
+    }
+
+    /// The request, bounded and decoded. All of its head is checked before its body is invited.
+    async fn read(&self, head: Parts, body: &mut Incoming, from: Door) -> Result<Request, Error> {
+        let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
+        let host = head::host(&head.headers, &head.uri)?;
+        let path = head::path(&head.uri)?;
+        let query = head::query(&head.uri)?;
+        let authorization = head::text(&head.headers, header::AUTHORIZATION)?;
+        head::framing(&head.headers)?;
+        let bytes_max = http::body_bytes_max(from, method, &path);
         Ok(Request {
-            method,
+            method: method.to_owned(),
             host,
             path,
             query,
-            authorization: text(&parts.headers, header::AUTHORIZATION)?,
-            user_agent: text(&parts.headers, header::USER_AGENT).ok().flatten(),
-            content_type: text(&parts.headers, header::CONTENT_TYPE).ok().flatten(),
-            body,
+            authorization,
+            user_agent: head::text(&head.headers, header::USER_AGENT).ok().flatten(),
+            content_type: head::text(&head.headers, header::CONTENT_TYPE).ok().flatten(),
+            body: self.read_body(body, bytes_max).await?,
             from,
-            at: now(),
+            at: now(), // when all of it is here
             seed: rand::random(),
         })
     }
 
-    async fn read_body(&self, body: Incoming, bytes_max: usize) -> Result<Bytes, Error> {
+    async fn read_body(&self, body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Error> {
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
         if body.size_hint().lower() > bytes_max as u64 {
             return Err(Error::TooLarge { bytes_max });
         }
-        let collected = tokio::time::timeout(self.limits.body, Limited::new(body, bytes_max).collect()).await;
-        match collected {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(Error::TooLarge { bytes_max }),
-            Ok(Err(_)) => Err(Error::Invalid("the body breaks off or is not framed as its head says".to_owned())),
-            Err(_) => Err(Error::RequestTimeout),
+        let collected = tokio::time::timeout(self.limits.body, collect(body, bytes_max));
+        collected.await.unwrap_or(Err(Error::RequestTimeout))
+    }
+}
+
+/// Copied together as it comes: frames kept apart would let a sender of tiny chunks fill forty bytes of ours with one.
+async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Error> {
+    let broken = |_| Error::Invalid("the body breaks off or is not framed as its head says".to_owned());
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(broken)?.into_data().unwrap_or_default(); // trailers say nothing to us
+        if data.len() > bytes_max - bytes.len() {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.into())
+}
+
+/// Ends our side and throws away what still comes. Closed with bytes unread, a socket resets the connection, and the
+/// client may lose the very answer that tells it why.
+async fn see_off<I: Read + Write + Unpin>(io: &mut I) -> std::io::Result<()> {
+    poll_fn(|context| Pin::new(&mut *io).poll_shutdown(context)).await?;
+    let mut thrown_away = vec![0; 16 << 10];
+    loop {
+        let mut buffer = ReadBuf::new(&mut thrown_away);
+        poll_fn(|context| Pin::new(&mut *io).poll_read(context, buffer.unfilled())).await?;
+        if buffer.filled().is_empty() {
+            return Ok(());
         }
     }
 }
@@ -378,85 +455,10 @@ async fn guarded(answer: impl Future<Output = Reply>) -> Reply {
     .await
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(reply.body)));
-    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    for (name, value) in reply.headers {
-        // A value that no header may hold is left out: it never splits a reply.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    response
-}
-
-// ---- reading a head ----
-
-/// Exactly one `Host`; of an absolute-form target its own authority counts (clients use us as their proxy).
-fn host(headers: &HeaderMap, uri: &Uri) -> Result<String, Error> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(Error::Invalid("send exactly one `Host` header".to_owned()));
-    };
-    let host = match uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => host.to_str().unwrap_or_default(),
-    };
-    if host.is_empty() || host.contains('@') {
-        return Err(Error::Invalid("the `Host` header is not a host".to_owned()));
-    }
-    Ok(host.to_ascii_lowercase())
-}
-
-/// Split raw and decoded segment by segment, so that `%2F` stays inside a name.
-fn path(uri: &Uri) -> Result<Vec<String>, Error> {
-    let path = uri.path().strip_prefix('/').ok_or_else(|| Error::Invalid("the target is not a path".to_owned()))?;
-    let path = path.strip_suffix('/').unwrap_or(path);
-    path.split('/').map(|segment| decode("path", segment)).collect()
-}
-
-fn query(uri: &Uri) -> Result<Vec<(String, String)>, Error> {
-    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let word = |text: &str| decode("query", &text.replace('+', " "));
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((word(name)?, word(value)?))
-        })
-        .collect()
-}
-
-fn decode(place: &str, text: &str) -> Result<String, Error> {
-    let refused =
-        || Error::Invalid(format!("the {place} holds a percent sign without two hexadecimal digits, or no UTF-8"));
-    let well_formed =
-        text.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| refused())?;
-    if !well_formed || decoded.contains('\0') {
-        return Err(refused());
-    }
-    Ok(decoded.into_owned())
-}
-
-/// A header that may stand once and holds text.
-fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Error> {
-    let mut values = headers.get_all(&name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match value.to_str() {
-            Ok(value) => Ok(Some(value.to_owned())),
-            Err(_) => Err(Error::Invalid(format!("the header `{name}` holds bytes that are no text"))),
-        },
-        (Some(_), Some(_)) => Err(Error::Invalid(format!("send the header `{name}` once"))),
-    }
-}
-
-fn moment() -> Moment {
-    Moment { now: now(), seed: rand::random() }
+/// What is left of the body must not be taken for the next request.
+fn refused(mut reply: Reply) -> (Response<Full<Bytes>>, Pace) {
+    reply.headers.push(("connection", "close".to_owned()));
+    (response(reply), Pace::Refused)
 }
 
 fn now() -> Time {
@@ -464,74 +466,23 @@ fn now() -> Time {
     Time(since.as_millis() as i64)
 }
 
-// ---- deadlines ----
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Where a connection stands between its requests.
-enum Pace {
-    Idle,
-    /// The first byte of a head has come; the rest must come until then. The clock is set only where it does not come at once.
-    Head(Instant, Option<Pin<Box<Sleep>>>),
-    Answering,
-}
-
-/// A socket that fails when a head, once begun, does not end in time, or when a reply finds no reader.
-struct Paced<I> {
-    io: I,
-    pace: Rc<RefCell<Pace>>,
-    limits: Limits,
-    stall: Option<Pin<Box<Sleep>>>,
-}
-
-impl<I: Read + Unpin> Read for Paced<I> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let this = &mut *self;
-        let read = Pin::new(&mut this.io).poll_read(context, buffer);
-        let mut pace = this.pace.borrow_mut();
-        if read.is_ready() && matches!(*pace, Pace::Idle) {
-            *pace = Pace::Head(Instant::now() + this.limits.head, None);
-        }
-        if let (Poll::Pending, Pace::Head(deadline, alarm)) = (&read, &mut *pace) {
-            let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));
-            ready!(alarm.as_mut().poll(context));
-            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
-        }
-        read
-    }
-}
-
-impl<I: Write + Unpin> Paced<I> {
-    /// Fails once a write has waited too long for its reader.
-    fn unless_stalled<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        written: Poll<std::io::Result<T>>,
-    ) -> Poll<std::io::Result<T>> {
-        if written.is_ready() {
-            self.stall = None;
-            return written;
-        }
-        let deadline = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limits.stalled)));
-        ready!(deadline.as_mut().poll(context));
-        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<I: Write + Unpin> Write for Paced<I> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.unless_stalled(context, written)
+    #[test]
+    fn a_panic_is_one_failed_request() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let reply = runtime.block_on(guarded(async { panic!("a handler's bug") }));
+        assert_eq!(reply.status, 500);
+        assert!(String::from_utf8(reply.body).unwrap().contains("INTERNAL"));
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(context);
-        self.unless_stalled(context, flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+    #[test]
+    fn a_value_that_would_split_a_reply_is_left_out() {
+        let headers = vec![("location", "/\r\nset-cookie: a=b".to_owned()), ("allow", "GET".to_owned())];
+        let reply = response(Reply { status: 200, content_type: "text/plain", headers, body: Vec::new() });
+        assert!(!reply.headers().contains_key("location") && !reply.headers().contains_key("set-cookie"));
+        assert_eq!(reply.headers()["allow"], "GET");
     }
 }

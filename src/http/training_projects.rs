@@ -1,1 +1,45 @@
 //! Training projects over HTTP.
+
+use crate::db::{Tx, training_projects};
+use crate::error::Error;
+use crate::http::{Ask, Reply};
+use crate::model::{ResourceName, Team};
+use crate::policy::InTeam;
+use crate::wire::Tombstone;
+use crate::wire::training_projects::{OneTrainingProject, TrainingProject, TrainingProjects, UpsertTrainingProject};
+
+pub fn list_all(tx: &Tx, teams: &[InTeam], _: &Ask) -> Result<Reply, Error> {
+    let projects = training_projects::list(tx, teams)?;
+    Ok(Reply::ok(&TrainingProjects { training_projects: projects.iter().map(TrainingProject::from).collect() }))
+}
+
+pub fn show(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    let project = training_projects::find(tx, team, ask.param("training_project_id"))?;
+    Ok(Reply::ok(&OneTrainingProject { training_project: TrainingProject::from(&project) }))
+}
+
+pub fn upsert(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    let asked = ask.json::<UpsertTrainingProject>()?.training_project;
+    let name = ResourceName::parse("training_project.name", &asked.name)?;
+    if let Some(meant) = asked.team_name {
+        is_of(team.team(), &meant)?;
+    }
+    let project = training_projects::upsert(tx, team, &name)?;
+    Ok(Reply::ok(&OneTrainingProject { training_project: TrainingProject::from(&project) }))
+}
+
+pub fn delete(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    let project = training_projects::find(tx, team, ask.param("training_project_id"))?;
+    training_projects::delete(tx, team, &project)?;
+    Ok(Reply::ok(&Tombstone::of(&project.id)))
+}
+
+/// The project goes to the team of the path: a body that names another one was not meant for it.
+fn is_of(team: &Team, meant: &str) -> Result<(), Error> {
+    if meant == team.name {
+        return Ok(());
+    }
+    let why =
+        format!("must be \"{}\", the team that this path is about: name another team by its id in the path", team.name);
+    Err(Error::field("training_project.team_name", &why))
+}

@@ -1,12 +1,13 @@
-//! The permission tables as they are shown: the README, `guildhall permissions` and `GET /v1/permissions` have them from
-//! here.
+//! The permission tables as they are shown: `guildhall permissions` and `GET /v1/permissions` have them from here, and the
+//! README is compared with them.
 
 use crate::policy::{OrgAct, OrgRole, Standing, TeamAct, TeamCategory, TeamRole};
 
 /// A table with its columns in order.
 #[derive(Debug)]
 pub struct Table {
-    pub title: &'static str,
+    /// What heads the columns, in the words of the documents.
+    headings: Vec<&'static str>,
     /// Roles or categories, as they stand on the wire.
     pub roles: Vec<&'static str>,
     pub rows: Vec<Row>,
@@ -27,7 +28,7 @@ pub fn organization() -> Table {
         Row { act: act.as_str(), wording: act.wording(), allowed: allowed.map(|role| role.as_str()).collect() }
     };
     Table {
-        title: "Organization",
+        headings: vec!["Admin", "Member"],
         roles: OrgRole::ALL.iter().map(|role| role.as_str()).collect(),
         rows: OrgAct::ALL.iter().map(row).collect(),
     }
@@ -35,44 +36,58 @@ pub fn organization() -> Table {
 
 /// What the two roles of a team include.
 pub fn team() -> Table {
-    of_team("Team", &[TeamRole::Admin.standing(), TeamRole::Member.standing()])
+    let columns = [TeamRole::Admin, TeamRole::Member].map(TeamRole::standing);
+    of_team(vec!["Team Admin", "Team Member"], &columns)
 }
 
 /// What keys that are no person's can do in a team: in their own, and those that manage keys in every one.
 pub fn team_api_keys() -> Table {
     let [manage_all, invoke, export_metrics] = TeamCategory::ALL.map(TeamCategory::standing);
-    of_team("Team API keys", &[manage_all, invoke, export_metrics, Standing::ManageApiKeys])
+    let columns = [manage_all, invoke, export_metrics, Standing::ManageApiKeys];
+    of_team(columns.map(Standing::as_str).to_vec(), &columns)
 }
 
-fn of_team(title: &'static str, columns: &[Standing]) -> Table {
+fn of_team(headings: Vec<&'static str>, columns: &[Standing]) -> Table {
     let row = |act: &TeamAct| {
         let allowed = columns.iter().filter(|column| act.allowed_to(**column));
         Row { act: act.as_str(), wording: act.wording(), allowed: allowed.map(|column| column.as_str()).collect() }
     };
     Table {
-        title,
+        headings,
         roles: columns.iter().map(|column| column.as_str()).collect(),
         rows: TeamAct::ALL.iter().map(row).collect(),
     }
 }
 
-/// All tables as text. It is Markdown too, so that a page can hold what the command prints.
+/// All tables as text. It is Markdown too.
 pub fn as_text() -> String {
     [organization(), team(), team_api_keys()].map(|table| table.to_text()).join("\n")
 }
 
+/// What heads the first column.
+const FIRST: &str = "Permission";
+
 impl Table {
     fn to_text(&self) -> String {
-        let first_width = self.rows.iter().map(|row| row.wording.len()).chain([self.title.len()]).max().unwrap_or(0);
-        let line = |first: &str, cell: &dyn Fn(&str) -> String| {
-            let cells: String =
-                self.roles.iter().map(|role| format!(" {:width$} |", cell(role), width = role.len())).collect();
-            format!("| {first:first_width$} |{cells}\n")
-        };
-        let mark = |row: &Row, role: &str| if row.allowed.contains(&role) { "yes" } else { "no" }.to_owned();
-        let head = line(self.title, &str::to_owned);
-        let rule = line(&"-".repeat(first_width), &|role| "-".repeat(role.len()));
-        let rows = self.rows.iter().map(|row| line(row.wording, &|role| mark(row, role)));
-        [head, rule].into_iter().chain(rows).collect()
+        let head = self.headings.iter().map(|heading| (*heading).to_owned()).collect();
+        let rule = self.headings.iter().map(|heading| "-".repeat(heading.len())).collect();
+        let rows = self.rows.iter().map(|row| self.line(row.wording, self.marks(row)));
+        let head = [self.line(FIRST, head), self.line(&"-".repeat(self.first_width()), rule)];
+        head.into_iter().chain(rows).collect()
+    }
+
+    fn marks(&self, row: &Row) -> Vec<String> {
+        let mark = |role| if row.allowed.contains(role) { "yes" } else { "no" };
+        self.roles.iter().map(|role| mark(role).to_owned()).collect()
+    }
+
+    fn line(&self, first: &str, cells: Vec<String>) -> String {
+        let cell = |(cell, heading): (&String, &&str)| format!(" {cell:width$} |", width = heading.len());
+        let cells: String = cells.iter().zip(&self.headings).map(cell).collect();
+        format!("| {first:width$} |{cells}\n", width = self.first_width())
+    }
+
+    fn first_width(&self) -> usize {
+        self.rows.iter().map(|row| row.wording.len()).chain([FIRST.len()]).max().unwrap_or_default()
     }
 }

@@ -1,1 +1,32 @@
 //! Chains on the wire.
+
+use serde::Serialize;
+
+use crate::db::chains;
+use crate::model::Time;
+
+#[derive(Serialize)]
+pub struct Chain<'a> {
+    id: &'a str,
+    created_at: Time,
+    name: &'a str,
+    deployments_count: u32,
+    team_name: &'a str,
+}
+
+#[derive(Serialize)]
+pub struct Chains<'a> {
+    pub chains: Vec<Chain<'a>>,
+}
+
+impl<'a> From<&'a chains::Chain> for Chain<'a> {
+    fn from(chain: &'a chains::Chain) -> Chain<'a> {
+        Chain {
+            id: &chain.id,
+            created_at: chain.created_at,
+            name: &chain.name,
+            deployments_count: 0,
+            team_name: &chain.team_name,
+        }
+    }
+}

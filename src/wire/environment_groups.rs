@@ -66,25 +66,6 @@ impl<'a> From<&'a User> for Manager<'a> {
     }
 }
 
-/// All of a team's in one page.
-#[derive(Serialize)]
-pub struct EnvironmentGroups<'a> {
-    items: Vec<EnvironmentGroup<'a>>,
-    pagination: OnePage,
-}
-
-#[derive(Serialize)]
-struct OnePage {
-    has_more: bool,
-    cursor: Option<&'static str>,
-}
-
-impl<'a> From<Vec<EnvironmentGroup<'a>>> for EnvironmentGroups<'a> {
-    fn from(items: Vec<EnvironmentGroup<'a>>) -> EnvironmentGroups<'a> {
-        EnvironmentGroups { items, pagination: OnePage { has_more: false, cursor: None } }
-    }
-}
-
 #[derive(Serialize)]
 pub struct EnvironmentGroupTombstone<'a> {
     pub name: &'a str,

@@ -1,1 +1,44 @@
 //! Models on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::models;
+use crate::model::Time;
+
+#[derive(Serialize)]
+pub struct Model<'a> {
+    id: &'a str,
+    created_at: Time,
+    name: &'a str,
+    deployments_count: u32,
+    production_deployment_id: Option<&'a str>,
+    development_deployment_id: Option<&'a str>,
+    instance_type_name: &'a str,
+    team_name: &'a str,
+}
+
+#[derive(Serialize)]
+pub struct Models<'a> {
+    pub models: Vec<Model<'a>>,
+}
+
+impl<'a> From<&'a models::Model> for Model<'a> {
+    fn from(model: &'a models::Model) -> Model<'a> {
+        Model {
+            id: &model.id,
+            created_at: model.created_at,
+            name: &model.name,
+            deployments_count: 0,
+            production_deployment_id: None,
+            development_deployment_id: None,
+            instance_type_name: &model.instance_type,
+            team_name: &model.team_name,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateModel {
+    pub name: Option<String>,
+}

@@ -1,1 +1,53 @@
 //! Training projects on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::training_projects;
+use crate::model::Time;
+
+#[derive(Serialize)]
+pub struct TrainingProject<'a> {
+    id: &'a str,
+    name: &'a str,
+    created_at: Time,
+    updated_at: Time,
+    team_name: &'a str,
+    latest_job: Option<()>,
+}
+
+#[derive(Serialize)]
+pub struct TrainingProjects<'a> {
+    pub training_projects: Vec<TrainingProject<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct OneTrainingProject<'a> {
+    pub training_project: TrainingProject<'a>,
+}
+
+impl<'a> From<&'a training_projects::TrainingProject> for TrainingProject<'a> {
+    fn from(project: &'a training_projects::TrainingProject) -> TrainingProject<'a> {
+        TrainingProject {
+            id: &project.id,
+            name: &project.name,
+            created_at: project.created_at,
+            updated_at: project.updated_at,
+            team_name: &project.team_name,
+            latest_job: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpsertTrainingProject {
+    pub training_project: TrainingProjectFields,
+}
+
+/// truss also says which team it means, which the path has said already.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingProjectFields {
+    pub name: String,
+    pub team_name: Option<String>,
+}

@@ -66,7 +66,7 @@ fn whole() -> Value {
         ],
         "api_keys": [{"name": "vault"}],
         "model_apis": [{
-            "name": "openai/gpt-oss-120b",
+            "name": "gpt-oss-120b",
             "usage": {
                 "days": {"from": 1}, "requests_per_day": 1, "input_tokens_per_day": 2, "output_tokens_per_day": 3,
                 "micro_usd_per_day": 4,
@@ -261,6 +261,7 @@ fn spoiled() -> Vec<(Value, &'static str, &'static str)> {
         (set("/invitations/0/email", json!("mei@whole.example")), "invitations[0].email", "member already"),
         (set("/invitations/0/invited_by", json!("mei@whole.example")), "invitations[0].invited_by", "no organization admin"),
         (set("/invitations/0/teams", json!({"Reserch": "ADMIN"})), "invitations[0].teams.Reserch", "no team"),
+        (set("/model_apis/0/name", json!("gpt-5")), "model_apis[0].name", "no Model API"),
         (set("/generate", json!({
             "seed": 1, "teams": 2, "people": 3, "admins": 4, "teams_per_person": 1, "secrets_per_team": 0,
             "api_keys_per_team": 0, "models_per_team": 0, "chains_per_team": 0, "training_projects_per_team": 0,

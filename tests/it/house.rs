@@ -2,6 +2,7 @@
 //! `http::answer` without a socket. Time and chance are the test's.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,11 +32,26 @@ pub struct Answered {
 
 impl House {
     pub fn empty() -> House {
-        let data = tempfile::tempdir().expect("a directory for the test");
+        House::at(tempfile::tempdir().expect("a directory for the test"))
+    }
+
+    /// A house on what stands in this directory.
+    pub fn at(data: tempfile::TempDir) -> House {
         let directory = Directory::take(data.path()).expect("nobody else holds it");
         let db = Db::open(directory, Moment { now: BEGIN, seed: [7; 32] }).expect("it opens");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         House { app: Arc::new(App::new(db)), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, data }
+    }
+
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Closes the database and leaves what it wrote.
+    pub fn shut(self) -> tempfile::TempDir {
+        let House { app, data, .. } = self;
+        drop(Arc::into_inner(app).expect("no request is under way"));
+        data
     }
 
     pub fn moment(&self) -> Moment {
@@ -79,7 +95,11 @@ impl House {
     }
 
     pub fn reply(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Reply {
-        self.runtime.block_on(answer(&self.app, self.request(key, method, target, body)))
+        self.answer(self.request(key, method, target, body))
+    }
+
+    pub fn answer(&self, request: Request) -> Reply {
+        self.runtime.block_on(answer(&self.app, request))
     }
 
     pub fn request(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Request {

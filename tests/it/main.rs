@@ -1,11 +1,31 @@
 //! The tests of the house, one file a question.
 
+mod acme;
+mod audit;
+mod billing;
 mod cli;
 mod crash;
+mod documents;
+mod door;
+mod environments;
 mod fixtures;
 mod freshness;
+mod graphql;
+mod health;
 mod house;
+mod keys;
+mod matrix;
+mod model;
 mod openapi;
+mod org;
 mod people;
+mod permissions;
 mod process;
+mod resources;
+mod rules;
+mod schema;
+mod seed;
+mod tidy;
+mod unserved;
 mod uploads;
+mod wire;

@@ -34,7 +34,11 @@ pub struct Serving {
 
 impl Serving {
     pub fn start(data: &Path) -> Serving {
-        let mut command = guildhall();
+        Serving::by(guildhall(), data)
+    }
+
+    /// Started by a command that ends in the binary's name.
+    pub fn by(mut command: Command, data: &Path) -> Serving {
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::null());
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();

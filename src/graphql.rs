@@ -1,0 +1,158 @@
+//! What truss speaks: the root fields, what each needs, and who answers it.
+//!
+//! The needs are those of the permission tables, and the proofs are those that the routes ask for. A query answers every
+//! root field for itself; a mutation does all of its root fields or none.
+
+use serde::de::DeserializeOwned;
+
+use crate::db::{self, Tx};
+use crate::error::Error;
+use crate::policy::{Caller, InTeam, TeamAct};
+use crate::wire;
+
+pub mod document;
+pub mod shape;
+
+mod organizations;
+mod teams;
+mod users;
+
+use document::{Kind, Operation, Selected};
+use shape::{Given, Shape};
+
+/// One row of the table.
+pub struct RootField {
+    pub kind: Kind,
+    pub name: &'static str,
+    pub arguments: &'static [&'static str],
+    pub answer: Answer,
+}
+
+/// What must hold before the resolver runs. The resolver's type takes the proof, so that a root field cannot name a need
+/// and skip it.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// Anyone with a key; the resolver shows what is the caller's own.
+    Caller(fn(&Tx, &Caller, &Ask) -> Result<Given, Error>),
+    /// The teams in which the caller may do this; they may be none.
+    TeamsFor(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
+}
+
+#[rustfmt::skip]
+pub const ROOT_FIELDS: &[RootField] = &[
+    query("organization", &[], Answer::Caller(organizations::show)),
+    query("user",         &[], Answer::Caller(users::show)),
+    query("teams",        &[], Answer::TeamsFor(TeamAct::Deploy, teams::list)),
+];
+
+const fn query(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {
+    RootField { kind: Kind::Query, name, arguments, answer }
+}
+
+/// A root field on its row: what resolvers ask for what was sent.
+pub struct Ask<'d> {
+    selected: &'d Selected,
+}
+
+impl Ask<'_> {
+    /// The arguments. What cannot be read as the shape is refused with the argument's name.
+    pub fn arguments<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        wire::read("an argument", serde_json::Value::Object(self.selected.arguments.clone()))
+    }
+
+    /// Gives what is selected of the shape.
+    pub fn give(&self, shape: &impl Shape) -> Result<Given, Error> {
+        Given::select(shape, self.selected)
+    }
+}
+
+/// Carries out an operation with the root fields of a table, and answers in GraphQL's shape.
+///
+/// An error is a failure of ours: no root field is to blame, and nothing was done.
+pub fn execute(tx: &Tx, caller: &Caller, operation: &Operation, table: &[RootField]) -> Result<Vec<u8>, Error> {
+    let answer = |selected| answer(tx, caller, operation.kind, selected, table);
+    match operation.kind {
+        Kind::Query => each(operation, answer),
+        Kind::Mutation => all_or_nothing(tx, operation, answer),
+    }
+}
+
+fn each<'o>(operation: &'o Operation, answer: impl Fn(&'o Selected) -> Result<Given, Error>) -> Result<Vec<u8>, Error> {
+    let (mut data, mut failures) = (Vec::new(), Vec::new());
+    for selected in &operation.fields {
+        let given = match answer(selected) {
+            Ok(given) => Some(given),
+            Err(error) => {
+                failures.push(wire::graphql::Failure::of_field(&selected.key, &told(error)?));
+                None
+            }
+        };
+        data.push((selected.key.as_str(), given));
+    }
+    Ok(wire::graphql::answer(Some(&data), &failures))
+}
+
+fn all_or_nothing<'o>(
+    tx: &Tx,
+    operation: &'o Operation,
+    answer: impl Fn(&'o Selected) -> Result<Given, Error>,
+) -> Result<Vec<u8>, Error> {
+    let done = tx.attempt(|| {
+        let fields = operation.fields.iter().map(|selected| match answer(selected) {
+            Ok(given) => Ok((selected.key.as_str(), Some(given))),
+            Err(error) => Err((selected.key.as_str(), error)),
+        });
+        fields.collect::<Result<Vec<_>, _>>()
+    })?;
+    match done {
+        Ok(data) => Ok(wire::graphql::answer(Some(&data), &[])),
+        Err((key, error)) => Ok(wire::graphql::answer(None, &[wire::graphql::Failure::of_field(key, &told(error)?)])),
+    }
+}
+
+/// What the client is told about; the rest is ours.
+fn told(error: Error) -> Result<Error, Error> {
+    if matches!(error, Error::Internal(_) | Error::StorageFull) { Err(error) } else { Ok(error) }
+}
+
+fn answer(tx: &Tx, caller: &Caller, kind: Kind, selected: &Selected, table: &[RootField]) -> Result<Given, Error> {
+    let of = selected.of.as_deref().filter(|of| *of != kind.as_str());
+    if let Some(of) = of {
+        return Err(Error::Invalid(format!("`... on {of}` does not fit here: this is `{}`", kind.as_str())));
+    }
+    let ask = Ask { selected };
+    if selected.name == "__typename" {
+        return ask.give(&kind.as_str());
+    }
+    let row = find(kind, selected, table)?;
+    match row.answer {
+        Answer::Caller(resolver) => resolver(tx, caller, &ask),
+        Answer::TeamsFor(act, resolver) => {
+            let teams = db::teams::of_organization(tx, caller)?;
+            let proofs: Vec<InTeam> = teams.iter().filter_map(|team| caller.in_team(team, act).ok()).collect();
+            resolver(tx, &proofs, &ask)
+        }
+    }
+}
+
+fn find<'t>(kind: Kind, selected: &Selected, table: &'t [RootField]) -> Result<&'t RootField, Error> {
+    let name = &selected.name;
+    let row = table
+        .iter()
+        .find(|row| row.name == name)
+        .ok_or_else(|| Error::Invalid(format!("there is no {} named `{name}` here", kind.as_str().to_lowercase())))?;
+    if row.kind != kind {
+        let (is, not) = (row.kind.as_str().to_lowercase(), kind.as_str().to_lowercase());
+        return Err(Error::Invalid(format!("`{name}` is a {is}, not a {not}: begin the document with `{is}`")));
+    }
+    match selected.arguments.keys().find(|argument| !row.arguments.contains(&argument.as_str())) {
+        None => Ok(row),
+        Some(unknown) if row.arguments.is_empty() => {
+            Err(Error::Invalid(format!("`{name}` takes no arguments: leave `{unknown}` out")))
+        }
+        Some(unknown) => {
+            let known: Vec<String> = row.arguments.iter().map(|argument| format!("`{argument}`")).collect();
+            Err(Error::Invalid(format!("`{name}` has no argument `{unknown}`: it takes {}", known.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a root field gives, and the selecting of fields from it.
+//!
+//! The fields of a type are known without a value of it, so a field that is not there is an error also where the list is
+//! empty or the object null.
+
+use crate::error::Error;
+use crate::graphql::document::Selected;
+
+/// Something that a field gives: a leaf, an object, or a list or absence of these.
+pub trait Shape {
+    const TYPE: Type;
+
+    /// Writes what is selected. It has been checked against `TYPE`.
+    fn write(&self, selected: &Selected, out: &mut Vec<u8>);
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Type {
+    Leaf,
+    Object(&'static ObjectType),
+}
+
+#[derive(Debug)]
+pub struct ObjectType {
+    pub name: &'static str,
+    pub fields: &'static [(&'static str, Type)],
+}
+
+/// What a root field gives, its fields selected, as JSON.
+#[derive(Debug)]
+pub struct Given(Vec<u8>);
+
+impl Given {
+    /// Selects from the shape what is asked for; what is not there is named.
+    pub fn select(shape: &impl Shape, selected: &Selected) -> Result<Given, Error> {
+        type_of(shape).check(selected)?;
+        let mut out = Vec::new();
+        shape.write(selected, &mut out);
+        Ok(Given(out))
+    }
+
+    pub fn as_json(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn type_of<T: Shape>(_: &T) -> Type {
+    T::TYPE
+}
+
+impl Type {
+    fn check(self, selected: &Selected) -> Result<(), Error> {
+        let name = &selected.name;
+        match (self, &selected.fields[..]) {
+            (Type::Leaf, []) => Ok(()),
+            (Type::Leaf, [_, ..]) => Err(Error::Invalid(format!("`{name}` has no fields: leave its braces away"))),
+            (Type::Object(object), []) => Err(Error::Invalid(format!(
+                "`{name}` has fields: say in braces which of {} you want",
+                object.fields_in_words()
+            ))),
+            (Type::Object(object), fields) => fields.iter().try_for_each(|field| object.check(field)),
+        }
+    }
+}
+
+impl ObjectType {
+    fn check(&self, field: &Selected) -> Result<(), Error> {
+        let ObjectType { name: object, .. } = self;
+        let name = &field.name;
+        if let Some(of) = field.of.as_deref().filter(|of| of != object) {
+            return Err(Error::Invalid(format!("`... on {of}` does not fit here: this is `{object}`")));
+        }
+        if !field.arguments.is_empty() {
+            return Err(Error::Invalid(format!("`{name}` of `{object}` takes no arguments")));
+        }
+        let known = self.fields.iter().find(|(known, _)| known == name).map(|(_, field_type)| *field_type);
+        let typename = (name == "__typename").then_some(Type::Leaf);
+        let field_type = known.or(typename).ok_or_else(|| {
+            Error::Invalid(format!("`{object}` has no field `{name}`: it has {}", self.fields_in_words()))
+        })?;
+        field_type.check(field)
+    }
+
+    fn fields_in_words(&self) -> String {
+        self.fields.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Declares an object type: its fields are those of the struct, and its name the struct's.
+macro_rules! object {
+    ($(
+        $(#[$doc:meta])*
+        pub struct $Name:ident$(<$life:lifetime>)? {
+            $($(#[$field_doc:meta])* pub $field:ident: $Type:ty,)*
+        }
+    )*) => {$(
+        $(#[$doc])*
+        pub struct $Name$(<$life>)? {
+            $($(#[$field_doc])* pub $field: $Type,)*
+        }
+
+        impl$(<$life>)? $crate::graphql::shape::Shape for $Name$(<$life>)? {
+            const TYPE: $crate::graphql::shape::Type =
+                $crate::graphql::shape::Type::Object(&$crate::graphql::shape::ObjectType {
+                    name: stringify!($Name),
+                    fields: &[$((stringify!($field), <$Type as $crate::graphql::shape::Shape>::TYPE),)*],
+                });
+
+            fn write(&self, selected: &$crate::graphql::document::Selected, out: &mut Vec<u8>) {
+                out.push(b'{');
+                for (at, field) in selected.fields.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    $crate::graphql::shape::write_leaf(&field.key, out);
+                    out.push(b':');
+                    match field.name.as_str() {
+                        $(stringify!($field) => self.$field.write(field, out),)*
+                        _ => $crate::graphql::shape::write_leaf(stringify!($Name), out), // `__typename`: no other is left
+                    }
+                }
+                out.push(b'}');
+            }
+        }
+    )*};
+}
+
+pub(crate) use object;
+
+impl Shape for &str {
+    const TYPE: Type = Type::Leaf;
+
+    fn write(&self, _: &Selected, out: &mut Vec<u8>) {
+        write_leaf(self, out);
+    }
+}
+
+impl Shape for bool {
+    const TYPE: Type = Type::Leaf;
+
+    fn write(&self, _: &Selected, out: &mut Vec<u8>) {
+        write_leaf(self, out);
+    }
+}
+
+impl<T: Shape> Shape for Option<T> {
+    const TYPE: Type = T::TYPE;
+
+    fn write(&self, selected: &Selected, out: &mut Vec<u8>) {
+        match self {
+            Some(shape) => shape.write(selected, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+}
+
+impl<T: Shape> Shape for Vec<T> {
+    const TYPE: Type = T::TYPE;
+
+    fn write(&self, selected: &Selected, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (at, shape) in self.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            shape.write(selected, out);
+        }
+        out.push(b']');
+    }
+}
+
+pub(crate) fn write_leaf(leaf: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, leaf).expect("text and numbers always serialize");
+}

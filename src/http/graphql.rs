@@ -1,0 +1,31 @@
+//! GraphQL over HTTP. A document that is refused is told so inside GraphQL, with the status 200: truss shows a sentence
+//! from there and hides one that comes with another status.
+
+use crate::db::Tx;
+use crate::error::Error;
+use crate::graphql::document::Document;
+use crate::graphql::{self, ROOT_FIELDS};
+use crate::http::{Reply, note_failure};
+use crate::policy::Caller;
+use crate::wire;
+
+pub fn answer(tx: &Tx, caller: &Caller, document: &Document) -> Result<Reply, Error> {
+    match document {
+        Document::Operation(operation) => Ok(reply(graphql::execute(tx, caller, operation, ROOT_FIELDS)?)),
+        Document::Refused(error) => Ok(told(error)),
+        Document::Unreadable(error) => Ok(Reply::refusal(error)),
+    }
+}
+
+pub fn refused(error: Error) -> Reply {
+    note_failure(&error);
+    told(&error)
+}
+
+fn told(error: &Error) -> Reply {
+    reply(wire::graphql::answer(None, &[wire::graphql::Failure::of_document(error)]))
+}
+
+fn reply(body: Vec<u8>) -> Reply {
+    Reply::bytes("application/json", body)
+}

@@ -1,0 +1,101 @@
+//! The head of a request: what it says of host, path, query and body, read strictly.
+
+use hyper::header::{self, HeaderName};
+use hyper::{HeaderMap, Uri};
+use percent_encoding::percent_decode_str;
+
+use crate::error::Error;
+
+/// Exactly one `Host`; of an absolute-form target its own authority counts (clients use us as their proxy).
+pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> Result<String, Error> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Error::Invalid("send exactly one `Host` header".to_owned()));
+    };
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => host.to_str().unwrap_or_default(),
+    };
+    let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    if host.is_empty() || !host.bytes().all(of_a_host) {
+        return Err(Error::Invalid("the `Host` header is not a host".to_owned()));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// Split raw and decoded segment by segment, so that `%2F` stays inside a name.
+pub(super) fn path(uri: &Uri) -> Result<Vec<String>, Error> {
+    let path = uri.path().strip_prefix('/').ok_or_else(|| Error::Invalid("the target is not a path".to_owned()))?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.split('/').map(|segment| decode("path", segment)).collect()
+}
+
+pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Error> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let word = |text: &str| decode("query", &text.replace('+', " "));
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((word(name)?, word(value)?))
+        })
+        .collect()
+}
+
+fn decode(place: &str, text: &str) -> Result<String, Error> {
+    let refused = |what: &str| Error::Invalid(format!("the {place} holds {what}"));
+    let well_formed =
+        text.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
+    if !well_formed {
+        return Err(refused("a percent sign without two hexadecimal digits"));
+    }
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| refused("bytes that are not UTF-8"))?;
+    if decoded.contains('\0') {
+        return Err(refused("a NUL"));
+    }
+    Ok(decoded.into_owned())
+}
+
+/// A header that may stand once and holds text.
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Error> {
+    let mut values = headers.get_all(&name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(value) => Ok(Some(value.to_owned())),
+            Err(_) => Err(Error::Invalid(format!("the header `{name}` holds bytes that are no text"))),
+        },
+        (Some(_), Some(_)) => Err(Error::Invalid(format!("send the header `{name}` once"))),
+    }
+}
+
+/// hyper takes any list of codings that ends in `chunked`; what stands before it would have to be undone here.
+pub(super) fn framing(headers: &HeaderMap) -> Result<(), Error> {
+    match text(headers, header::TRANSFER_ENCODING)? {
+        Some(coding) if !coding.eq_ignore_ascii_case("chunked") => {
+            Err(Error::Invalid("the only transfer coding taken is `chunked`".to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_authority_of_the_target_comes_before_the_host_header() {
+        let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("Header.Example:8000"))]);
+        assert_eq!(host(&headers, &Uri::from_static("/v1/teams")).unwrap(), "header.example:8000");
+        assert_eq!(host(&headers, &Uri::from_static("http://Target.example/v1/teams")).unwrap(), "target.example");
+    }
+
+    #[test]
+    fn segments_are_decoded_after_the_path_is_split() {
+        assert_eq!(path(&Uri::from_static("/a%2Fb/c%20d+e/")).unwrap(), ["a/b", "c d+e"]);
+        let pairs = query(&Uri::from_static("/?name=a+b%26c&flag&&name=")).unwrap();
+        let expected = [("name", "a b&c"), ("flag", ""), ("name", "")];
+        assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}

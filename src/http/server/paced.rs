@@ -1,0 +1,113 @@
+//! A connection's deadlines: for a head, for idling, and for a reply that finds no reader.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::{Instant, Sleep};
+
+use super::Limits;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Nothing of a request has come; it is waited for until then.
+    Idle(Instant),
+    /// The first byte of a head has come; the rest must come until then.
+    Head(Instant),
+    /// A request is being answered. Its body has a deadline of its own.
+    Answering,
+    /// A request was refused whose body is still coming.
+    Refused,
+}
+
+impl Pace {
+    pub(super) fn idle(limits: &Limits) -> Pace {
+        Pace::Idle(Instant::now() + limits.idle)
+    }
+}
+
+/// A socket that fails when a head does not come in time, or when a reply finds no reader.
+pub(super) struct Paced<'c, I> {
+    io: &'c mut I,
+    pace: &'c Cell<Pace>,
+    limits: Limits,
+    alarm: Option<Pin<Box<Sleep>>>,
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'c, I> Paced<'c, I> {
+    pub(super) fn new(io: &'c mut I, pace: &'c Cell<Pace>, limits: Limits) -> Paced<'c, I> {
+        Paced { io, pace, limits, alarm: None, stall: None }
+    }
+}
+
+impl<I: Read + Unpin> Read for Paced<'_, I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let read = Pin::new(&mut *self.io).poll_read(context, buffer);
+        match (&read, self.pace.get()) {
+            (Poll::Ready(_), Pace::Idle(_)) => self.pace.set(Pace::Head(Instant::now() + self.limits.head)),
+            (Poll::Pending, Pace::Idle(until) | Pace::Head(until)) => {
+                ready!(self.poll_until(context, until));
+                return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
+            }
+            (Poll::Ready(_), Pace::Head(_)) | (_, Pace::Answering | Pace::Refused) => {}
+        }
+        read
+    }
+}
+
+impl<I> Paced<'_, I> {
+    /// Ready at `until`. An alarm set for earlier is left to ring and is then put off: a connection in use pays for
+    /// one every idle time, not for one a request.
+    fn poll_until(&mut self, context: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if alarm.deadline() > until {
+            alarm.as_mut().reset(until);
+        }
+        ready!(alarm.as_mut().poll(context));
+        if alarm.deadline() < until {
+            alarm.as_mut().reset(until);
+            return alarm.as_mut().poll(context);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<I: Write + Unpin> Paced<'_, I> {
+    /// Fails once a write has waited too long for its reader.
+    fn unless_stalled<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<std::io::Result<T>>,
+    ) -> Poll<std::io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let deadline = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limits.stalled)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<I: Write + Unpin> Write for Paced<'_, I> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut *self.io).poll_write(context, bytes);
+        self.unless_stalled(context, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let flushed = Pin::new(&mut *self.io).poll_flush(context);
+        self.unless_stalled(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.io).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,80 @@
+//! May somebody do something, and by which row, role or grant? Decided by the functions that enforce it.
+
+use crate::error::Error;
+use crate::model::{EnvironmentName, Team};
+use crate::policy::{Caller, OrgAct, OrgRole, Person, Restriction, TeamAct, Who};
+
+/// The answer to "may this subject do this here, and why": decided by the same functions that enforce.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    pub allowed: bool,
+    pub because: Vec<String>,
+}
+
+/// What can be asked about.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    Org(OrgAct),
+    Team(&'a Team, TeamAct),
+    ChangeEnvironment(&'a Team, &'a EnvironmentName, Option<&'a Restriction>),
+}
+
+impl Caller {
+    /// Whoever manages the members of the team, or of the organization, may ask what others may do there.
+    pub fn may_ask_about_others(&self, team: Option<&Team>) -> Result<(), Error> {
+        match team {
+            Some(team) => self.in_team(team, TeamAct::ManageMembers).map(drop),
+            None => self.in_org(OrgAct::ManageMembers).map(drop),
+        }
+    }
+
+    pub fn explain(&self, question: Question<'_>) -> Explanation {
+        let (decision, mut because) = match question {
+            Question::Org(act) => (self.in_org(act).map(drop), vec![self.org_sentence()]),
+            Question::Team(team, act) => (self.in_team(team, act).map(drop), vec![self.team_sentence(team)]),
+            Question::ChangeEnvironment(team, environment, restriction) => (
+                self.may_change(team, environment, restriction),
+                vec![self.team_sentence(team), restriction_sentence(team, environment, restriction)],
+            ),
+        };
+        let granted = match question {
+            Question::Org(act) => format!("that includes \"{}\"", act.wording()),
+            Question::Team(_, act) => format!("that includes \"{}\"", act.wording()),
+            Question::ChangeEnvironment(..) => "so it may be changed".to_owned(),
+        };
+        because.push(decision.as_ref().err().map_or(granted, ToString::to_string));
+        Explanation { allowed: decision.is_ok(), because }
+    }
+
+    fn org_sentence(&self) -> String {
+        match &self.who {
+            Who::Person(person) => format!("the organization role is {}", person.role.as_str()),
+            Who::TeamKey(_) => "a team API key holds no organization role".to_owned(),
+            Who::KeyManager { .. } => "a key-managing key holds no organization role".to_owned(),
+        }
+    }
+
+    fn team_sentence(&self, team: &Team) -> String {
+        let name = &team.name;
+        match &self.who {
+            Who::Person(Person { role: OrgRole::Admin, .. }) => {
+                format!("an organization admin is an admin of every team of the organization, so also of \"{name}\"")
+            }
+            Who::Person(person) => match person.explicit_role_in(&team.id) {
+                Some(role) => format!("the team role in \"{name}\" is {}", role.as_str()),
+                None => format!("not a member of \"{name}\""),
+            },
+            Who::TeamKey(key) if key.team_id == team.id => {
+                let narrowed = if key.environments.is_some() { ", narrowed to environments" } else { "" };
+                format!("a key of \"{name}\" with category {}{narrowed}", key.category.standing().as_str())
+            }
+            Who::TeamKey(_) => format!("a key of another team than \"{name}\""),
+            Who::KeyManager { .. } => "a key that manages the team keys of its organization".to_owned(),
+        }
+    }
+}
+
+fn restriction_sentence(team: &Team, environment: &EnvironmentName, restriction: Option<&Restriction>) -> String {
+    let state = if restriction.is_some() { "restricted" } else { "not restricted" };
+    format!("the environment \"{}\" of \"{}\" is {state}", environment.as_str(), team.name)
+}

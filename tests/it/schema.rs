@@ -1,0 +1,277 @@
+//! Does the database hold what must hold, whatever the code above it does? Everything here is tried in raw SQL.
+
+use guildhall::db::directory::{Directory, Refusal};
+use guildhall::db::{Db, Moment};
+use rusqlite::Connection;
+
+use crate::house::{BEGIN, House};
+use crate::seed::{self, WORLD};
+
+const MOMENT: Moment = Moment { now: BEGIN, seed: [3; 32] };
+
+/// A copy of the world, by a connection as strict as the server's.
+fn world() -> (House, Connection) {
+    let house = WORLD.house();
+    let sql = seed::open(house.data());
+    (house, sql)
+}
+
+fn refused(sql: &Connection, statement: &str) -> String {
+    let before = seed::content(sql);
+    let cause = sql.execute(statement, []).expect_err(statement);
+    assert_eq!(seed::content(sql), before, "{statement}");
+    cause.to_string()
+}
+
+fn one<T: rusqlite::types::FromSql>(sql: &Connection, query: &str) -> T {
+    sql.query_row(query, [], |row| row.get(0)).unwrap_or_else(|cause| panic!("{cause}: {query}"))
+}
+
+#[test]
+fn sqlite_is_new_enough() {
+    assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
+
+#[test]
+fn the_database_is_in_wal_mode() {
+    let (_house, sql) = world();
+    assert_eq!(one::<String>(&sql, "PRAGMA journal_mode"), "wal");
+}
+
+/// The pragmas of the server's own connections are its own: what they do is seen from outside.
+#[test]
+fn the_server_holds_foreign_keys() {
+    let (house, sql) = world();
+    sql.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM team_member WHERE team_id = 'research';").unwrap();
+    let gone = house.send(Some(WORLD.keys.text("ada")), "DELETE", "/v1/teams/research?force=true", None);
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    for table in ["secret", "model", "chain", "training_project", "environment_group"] {
+        let left: i64 = one(&sql, &format!("SELECT count(*) FROM {table} WHERE team_id = 'research'"));
+        assert_eq!(left, 0, "{table}");
+    }
+    assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM secret_value WHERE secret_id = 'researchsecret'"), 0);
+    assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+}
+
+#[test]
+fn every_table_is_strict() {
+    let (_house, sql) = world();
+    let loose = "SELECT coalesce(group_concat(name), '') FROM pragma_table_list
+                 WHERE schema = 'main' AND type = 'table' AND strict = 0
+                   AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'refinery_%'";
+    assert_eq!(one::<String>(&sql, loose), "");
+    assert!(one::<i64>(&sql, "SELECT count(*) FROM pragma_table_list WHERE strict = 1") > 10);
+}
+
+#[test]
+fn no_row_points_into_another_organization() {
+    let (_house, sql) = world();
+    for statement in [
+        "INSERT INTO team_member VALUES ('acme', 'abroad', 'lone', 'MEMBER', 0)",
+        "INSERT INTO team_member VALUES ('acme', 'research', 'fred', 'MEMBER', 0)",
+        "INSERT INTO team_member VALUES ('globex', 'research', 'fred', 'MEMBER', 0)",
+        "INSERT INTO secret VALUES ('abroad', 'x', 'acme', 'x', 'x', 1, 0, 0)",
+        "UPDATE secret SET org_id = 'globex' WHERE id = 'researchsecret'",
+        "UPDATE secret SET team_id = 'abroad', lookup = 'x' WHERE id = 'researchsecret'",
+        "INSERT INTO model (id, org_id, team_id, name, instance_type, created_at) VALUES ('x', 'acme', 'abroad', 'x', '1x2', 0)",
+        "UPDATE model SET team_id = 'abroad', name = 'x' WHERE id = 'researchmodel'",
+        "INSERT INTO chain (id, org_id, team_id, name, created_at) VALUES ('x', 'acme', 'abroad', 'x', 0)",
+        "INSERT INTO training_project (id, org_id, team_id, name, created_at, updated_at)
+         VALUES ('x', 'acme', 'abroad', 'x', 0, 0)",
+        "INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at) VALUES ('abroad', 'x', 'acme', 1, 0)",
+        "INSERT INTO environment_group_user (team_id, name, org_id, user_id) VALUES ('research', 'staging', 'acme', 'fern')",
+        "INSERT INTO environment_group_key (team_id, name, org_id, prefix)
+         SELECT 'research', 'staging', 'acme', prefix FROM api_key WHERE team_id = 'abroad'",
+        "INSERT INTO api_key_model (prefix, model_id, org_id, team_id)
+         SELECT prefix, 'abroadmodel', 'acme', 'research' FROM api_key WHERE name = 'spare'",
+        "INSERT INTO invitation_team (invitation_id, org_id, team_id, role) VALUES ('pending', 'acme', 'abroad', 'MEMBER')",
+        "INSERT INTO model_environment (model_id, name, org_id, team_id, created_at)
+         VALUES ('abroadmodel', 'x', 'acme', 'research', 0)",
+        "UPDATE api_key SET team_id = 'abroad' WHERE name = 'spare'",
+    ] {
+        let cause = refused(&sql, statement);
+        assert!(cause.contains("FOREIGN KEY") || cause.contains("cannot be"), "{cause}: {statement}");
+    }
+}
+
+#[test]
+fn within_the_organization_no_grant_reaches_past_its_team() {
+    let (_house, sql) = world();
+    for statement in [
+        // In the organization, and not in the team; in another team; a key of another team; a model of another team.
+        "INSERT INTO environment_group_user (team_id, name, org_id, user_id) VALUES ('research', 'staging', 'acme', 'lone')",
+        "INSERT INTO environment_group_user (team_id, name, org_id, user_id) VALUES ('research', 'staging', 'acme', 'ian')",
+        "INSERT INTO environment_group_key (team_id, name, org_id, prefix)
+         SELECT 'research', 'staging', 'acme', prefix FROM api_key WHERE team_id = 'inference'",
+        "INSERT INTO api_key_model (prefix, model_id, org_id, team_id)
+         SELECT prefix, 'inferencemodel', 'acme', 'research' FROM api_key WHERE name = 'spare'",
+    ] {
+        assert!(refused(&sql, statement).contains("FOREIGN KEY"), "{statement}");
+    }
+}
+
+#[test]
+fn an_organization_has_one_default_team_and_keeps_it() {
+    let (_house, sql) = world();
+    refused(
+        &sql,
+        "INSERT INTO team (id, org_id, name, name_key, is_default, created_at) VALUES ('x', 'acme', 'X', 'x', 1, 0)",
+    );
+    refused(&sql, "UPDATE team SET is_default = 1 WHERE id = 'research'");
+    refused(&sql, "UPDATE team SET is_default = 0 WHERE id = 'home'");
+    refused(&sql, "UPDATE team SET org_id = 'globex', name_key = 'x' WHERE id = 'research'");
+    let cause = refused(&sql, "DELETE FROM team WHERE id = 'home'");
+    assert!(cause.contains("default team"), "{cause}");
+    sql.execute("UPDATE team SET name = 'Commons', name_key = 'commons' WHERE id = 'home'", []).unwrap();
+}
+
+#[test]
+fn an_organization_keeps_an_admin() {
+    let (_house, sql) = world();
+    for statement in [
+        "DELETE FROM org_member WHERE user_id = 'fay'",
+        "DELETE FROM org_member WHERE org_id = 'globex'",
+        "UPDATE org_member SET role = 'MEMBER' WHERE user_id = 'fay'",
+        "UPDATE org_member SET role = 'MEMBER'",
+        "UPDATE org_member SET org_id = 'acme' WHERE user_id = 'fay'",
+        "DELETE FROM org_member",
+    ] {
+        assert!(refused(&sql, statement).contains("keeps one active admin"), "{statement}");
+    }
+    sql.execute("UPDATE org_member SET role = 'MEMBER' WHERE user_id = 'grace'", []).unwrap();
+    refused(&sql, "DELETE FROM org_member WHERE user_id = 'ada'");
+}
+
+#[test]
+fn the_audit_log_is_append_only() {
+    let (_house, sql) = world();
+    let entry = "INSERT INTO audit (org_id, created_at, event_type, event_data, actor_type, source)
+                 VALUES ('acme', 0, 'TEAM_CREATED', '{}', 'USER', 'API')";
+    sql.execute(entry, []).unwrap();
+    for statement in [
+        "DELETE FROM audit",
+        "UPDATE audit SET event_type = 'X'",
+        &entry.replace("INSERT", "REPLACE").replace("(org_id", "(id, org_id").replace("('acme'", "(1, 'acme'"),
+    ] {
+        assert!(refused(&sql, statement).contains("append-only"), "{statement}");
+    }
+}
+
+#[test]
+fn team_membership_requires_organization_membership_and_goes_with_it() {
+    let (_house, sql) = world();
+    sql.execute("INSERT INTO user (id, email, name, created_at) VALUES ('nobody', 'n@example.com', 'N', 0)", [])
+        .unwrap();
+    refused(&sql, "INSERT INTO team_member VALUES ('acme', 'research', 'nobody', 'MEMBER', 0)");
+    sql.execute("INSERT INTO environment_group_user VALUES ('research', 'staging', 'acme', 'max')", []).unwrap();
+    sql.execute("DELETE FROM org_member WHERE org_id = 'acme' AND user_id = 'max'", []).unwrap();
+    assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM team_member WHERE user_id = 'max'"), 0);
+    assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM environment_group_user WHERE user_id = 'max'"), 0);
+}
+
+#[test]
+fn names_are_unique_where_the_documents_say_so() {
+    let (_house, sql) = world();
+    for statement in [
+        "INSERT INTO team (id, org_id, name, name_key, is_default, created_at) VALUES ('x', 'acme', 'RESEARCH', 'research', 0, 0)",
+        "INSERT INTO model (id, org_id, team_id, name, instance_type, created_at) VALUES ('x', 'acme', 'research', 'llama', '1x2', 0)",
+        "INSERT INTO chain (id, org_id, team_id, name, created_at) VALUES ('x', 'acme', 'research', 'rag', 0)",
+        "INSERT INTO training_project (id, org_id, team_id, name, created_at, updated_at) VALUES ('x', 'acme', 'research', 'tune', 0, 0)",
+        "INSERT INTO secret VALUES ('research', 'token', 'acme', 'x', 'TOKEN', 1, 0, 0)",
+        "INSERT INTO organization VALUES ('x', 'ACME', 'acme', 1, 0)",
+        "INSERT INTO user (id, email, name, created_at) VALUES ('x', 'max@example.com', 'X', 0)",
+        "UPDATE api_key SET name = 'spare' WHERE name = 'invoke'",
+    ] {
+        assert!(refused(&sql, statement).contains("UNIQUE"), "{statement}");
+    }
+    // A revoked key's name is free again.
+    sql.execute("UPDATE api_key SET revoked_at = 1 WHERE name = 'spare'", []).unwrap();
+    sql.execute("UPDATE api_key SET name = 'spare' WHERE name = 'invoke'", []).unwrap();
+}
+
+#[test]
+fn roles_and_categories_are_those_of_the_documents() {
+    let (_house, sql) = world();
+    for statement in [
+        "UPDATE org_member SET role = 'OWNER' WHERE user_id = 'max'",
+        "UPDATE team_member SET role = 'OWNER' WHERE user_id = 'max'",
+        "UPDATE api_key SET category = 'ROUTES' WHERE name = 'spare'",
+        "UPDATE api_key SET category = 'PERSONAL' WHERE name = 'spare'",
+        "UPDATE api_key SET team_id = NULL WHERE name = 'spare'",
+        "UPDATE api_key SET user_id = 'max' WHERE name = 'spare'",
+        "UPDATE api_key SET category = 'WORKSPACE_MANAGE_API_KEYS' WHERE name = 'spare'",
+    ] {
+        assert!(refused(&sql, statement).contains("CHECK"), "{statement}");
+    }
+}
+
+#[test]
+fn migrating_twice_changes_nothing() {
+    let (house, sql) = world();
+    let before = (seed::content(&sql), structure(&sql));
+    drop(sql);
+    let data = house.shut();
+    drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens again"));
+    let sql = seed::open(data.path());
+    assert_eq!((seed::content(&sql), structure(&sql)), before);
+}
+
+fn structure(sql: &Connection) -> String {
+    one(sql, "SELECT group_concat(coalesce(sql, name), ';') FROM (SELECT * FROM sqlite_schema ORDER BY type, name)")
+}
+
+#[test]
+fn a_newer_schema_than_the_binary_is_refused_untouched() {
+    let (house, sql) = world();
+    sql.execute(
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+         VALUES (9999, 'later', '2030-01-01T00:00:00Z', '1')",
+        [],
+    )
+    .unwrap();
+    drop(sql);
+    let data = house.shut();
+    let before = std::fs::read(data.path().join("guildhall.db")).unwrap();
+    let refused = Db::open(Directory::take(data.path()).unwrap(), MOMENT);
+    assert!(refused.is_err());
+    assert_eq!(std::fs::read(data.path().join("guildhall.db")).unwrap(), before);
+}
+
+#[test]
+fn a_wrong_master_key_is_refused_untouched() {
+    let data = WORLD.house().shut();
+    let other = House::empty().shut();
+    let key = "f".repeat(64);
+    std::fs::write(data.path().join("master.key"), key).unwrap();
+    let before = std::fs::read(data.path().join("guildhall.db")).unwrap();
+    let refused = Db::open(Directory::take(data.path()).unwrap(), MOMENT);
+    assert!(refused.is_err_and(|cause| format!("{cause:?}").contains("master key")));
+    assert_eq!(std::fs::read(data.path().join("guildhall.db")).unwrap(), before);
+    drop(other);
+}
+
+#[test]
+fn a_data_directory_has_one_holder() {
+    let house = House::empty();
+    let second = Directory::take(house.data());
+    assert!(matches!(second, Err(Refusal::Held(Some(pid))) if pid == std::process::id()));
+    let data = house.shut();
+    assert!(Directory::take(data.path()).is_ok(), "the lock goes with its holder");
+}
+
+#[test]
+fn what_is_secret_lies_sealed_or_hashed() {
+    let (house, sql) = world();
+    let canary = "canary-4f1d8a";
+    let body = serde_json::json!({ "name": "canary", "value": canary });
+    let set = house.send(Some(WORLD.keys.text("ada")), "POST", "/v1/teams/research/secrets", Some(body));
+    assert_eq!(set.status, 200, "{}", set.body);
+    sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(sql);
+    let data = house.shut();
+    let bytes = std::fs::read(data.path().join("guildhall.db")).unwrap();
+    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds(WORLD.keys.prefix("ada")), "a key is known by its prefix");
+    assert!(!holds(WORLD.keys.text("ada")), "and nothing more of it");
+    assert!(!holds(canary));
+}
