@@ -13,7 +13,6 @@ use crate::db::deployments::patches::{self, Synced};
 use crate::db::deployments::progress::{self, Content, Step};
 use crate::db::{Db, Moment};
 use crate::error::Error;
-use crate::model::Archive;
 use crate::model::serving::{Level, Status};
 
 mod archive;
@@ -122,18 +121,17 @@ fn inspect(path: &Path) -> Result<Content, Broken> {
 /// Brings synced patches into the archive. The deployment stays under way until none is left.
 fn patch(db: &Db, moment: &impl Fn() -> Moment, deployment: Deployment, synced: Synced) -> Result<(), Error> {
     let archive = db.read(moment(), |tx| progress::archive(tx, &deployment))?;
-    match archive
-        .ok_or_else(|| Broken::Content("the archive is gone".to_owned()))
-        .and_then(|archive| rewrite(db, &archive, &synced))
-    {
-        Ok(archive) => db.write_blocking(moment(), move |tx| patches::applied(tx, &deployment, &synced, &archive)),
+    let archive = archive.ok_or_else(|| Broken::Content("the archive is gone".to_owned()));
+    match archive.and_then(|archive| patched::write(db.directory(), &archive, &synced.changes)) {
+        Ok(patched) => {
+            let archive = patched.archive.clone();
+            let applied = db.write_blocking(moment(), move |tx| patches::applied(tx, &deployment, &synced, &archive));
+            let settled = patched.settle().map_err(|cause| Error::Internal(format!("a patched archive: {cause}")));
+            applied.and(settled)
+        }
         Err(broken) => {
             let step = Step { status: Status::Failed, ..failed(format!("cannot be patched: {broken}")) };
             db.write_blocking(moment(), move |tx| progress::advance(tx, &deployment, &step))
         }
     }
-}
-
-fn rewrite(db: &Db, archive: &Archive, synced: &Synced) -> Result<Archive, Broken> {
-    patched::write(db.directory(), archive, &synced.changes)
 }

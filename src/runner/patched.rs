@@ -16,10 +16,30 @@ use crate::model::Archive;
 /// Where it is written before it has its name; the next start removes what a crash leaves there.
 const UNDER_WAY: &str = "uploads/patched";
 
-/// Writes the patched archive under the hash of its content.
-pub fn write(data: &Path, archive: &Archive, changes: &[FileChange]) -> Result<Archive, Broken> {
+/// A patched archive that stands under the hash of its content. A sweep may take it until its row is committed, so a
+/// second name keeps it till then.
+pub struct Patched {
+    pub archive: Archive,
+    temp: PathBuf,
+    path: PathBuf,
+}
+
+impl Patched {
+    /// Its row is committed, or never will be.
+    pub fn settle(self) -> io::Result<()> {
+        match std::fs::hard_link(&self.temp, &self.path) {
+            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
+            _ => {}
+        }
+        std::fs::remove_file(self.temp)
+    }
+}
+
+pub fn write(data: &Path, archive: &Archive, changes: &[FileChange]) -> Result<Patched, Broken> {
     let temp = data.join(UNDER_WAY);
-    let written = assemble(&temp, &archive.path(data), changes).and_then(|archive| Ok(place(data, &temp, archive)?));
+    std::fs::create_dir_all(temp.parent().expect("it stands in a folder"))?;
+    let written =
+        assemble(&temp, &archive.path(data), changes).and_then(|archive| Ok(place(data, temp.clone(), archive)?));
     if written.is_err() {
         let _ = std::fs::remove_file(&temp); // the next patch writes over it otherwise
     }
@@ -60,14 +80,17 @@ fn decode(changes: &[FileChange]) -> Result<BTreeMap<Parts, Option<Vec<u8>>>, Br
     decoded.collect()
 }
 
-fn place(data: &Path, temp: &Path, archive: Archive) -> io::Result<Archive> {
-    let path: PathBuf = archive.path(data);
+fn place(data: &Path, temp: PathBuf, archive: Archive) -> io::Result<Patched> {
+    let path = archive.path(data);
     let folder = path.parent().expect("it stands in a folder");
     std::fs::create_dir_all(folder)?;
-    std::fs::rename(temp, &path)?;
+    match std::fs::hard_link(&temp, &path) {
+        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
+        _ => {}
+    }
     File::open(folder)?.sync_all()?;
     File::open(data.join("archives"))?.sync_all()?;
-    Ok(archive)
+    Ok(Patched { archive, temp, path })
 }
 
 struct Hashed<W> {

@@ -1,5 +1,7 @@
 //! Deployments, environments and promotion: a test a rule.
 
+mod watch;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use guildhall::model::Archive;

@@ -605,7 +605,7 @@ fn models_are_listed_with_their_teams_and_versions() {
         json!({ "id": "researchdevelopment", "semver": "0.0.0", "is_draft": true, "is_primary": false, "truss_hash": "hash",
                 "current_model_deployment_status": { "status": "MODEL_READY" } })
     );
-    sentence(&ask(&house, "crew", "{model(name: \"llama\"){id}}"), "CONFLICT");
+    refused_field(&house, "crew", "{model(name: \"llama\"){id}}", "model");
 }
 
 #[test]
