@@ -42,6 +42,8 @@ pub mod routes;
 pub mod secrets;
 pub mod server;
 pub mod teams;
+pub mod training_capacity;
+pub mod training_jobs;
 pub mod training_projects;
 pub mod unserved;
 pub mod uploads;

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
+pub mod training;
+
 // Bounds of the domain, together.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;
 pub const PERSON_NAME_CHARS_MAX: usize = 100;

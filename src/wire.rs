@@ -28,6 +28,8 @@ pub mod organizations;
 pub mod permissions;
 pub mod secrets;
 pub mod teams;
+pub mod training_capacity;
+pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;

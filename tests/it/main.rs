@@ -27,5 +27,5 @@ mod schema;
 mod seed;
 mod tidy;
 mod unserved;
-mod wire;
 mod uploads;
+mod wire;
