@@ -29,10 +29,14 @@ pub mod api_keys;
 pub mod audit;
 pub mod billing;
 pub mod chains;
+pub mod deployments;
 pub mod directory;
+pub mod downloads;
 pub mod environment_groups;
+pub mod environments;
 pub mod fixtures;
 pub mod invitations;
+pub mod logs;
 pub mod members;
 pub mod model_apis;
 pub mod models;
@@ -150,6 +154,11 @@ impl Db {
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.readable.path.parent().expect("the database stands in a directory")
+    }
+
+    /// Counts commits: as long as it stays the same, there is nothing new to see.
+    pub fn commits(&self) -> u64 {
+        self.readable.commits.load(Ordering::Acquire)
     }
 
     /// Runs `work` in a read transaction, here and now.

@@ -23,6 +23,7 @@ pub mod graphql;
 pub mod http;
 pub mod model;
 pub mod policy;
+pub mod runner;
 pub mod seal;
 pub mod token;
 pub mod uploads;

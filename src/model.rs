@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
+pub mod instance_types;
+pub mod serving;
 pub mod training;
 
 // Bounds of the domain, together.

@@ -346,7 +346,7 @@ impl Uploads {
     fn abort(&self, grant: &Grant, upload_id: &str) -> Result<Reply, Refusal> {
         self.state(grant, upload_id)?;
         self.in_parts.lock().expect("nobody panics holding it").remove(upload_id);
-        Ok(Reply { status: 204, content_type: "application/xml", headers: Vec::new(), body: Vec::new() })
+        Ok(Reply { status: 204, content_type: "application/xml", headers: Vec::new(), body: Vec::new(), archive: None })
     }
 
     fn state(&self, grant: &Grant, upload_id: &str) -> Result<Arc<tokio::sync::Mutex<State>>, Refusal> {
@@ -457,7 +457,7 @@ fn tag(sha256: &[u8; 32]) -> String {
 
 fn stored(tag: &str, crc32: String) -> Reply {
     let headers = vec![("etag", format!("\"{tag}\"")), ("x-amz-checksum-crc32", crc32)];
-    Reply { status: 200, content_type: "application/xml", headers, body: Vec::new() }
+    Reply { status: 200, content_type: "application/xml", headers, body: Vec::new(), archive: None }
 }
 
 fn invalid_token() -> Refusal {

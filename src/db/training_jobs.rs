@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::uploads::{self, Purpose};
-use crate::db::{Tx, resources};
+use crate::db::{Tx, logs, resources};
 use crate::error::Error;
+use crate::model::serving::Level;
 use crate::model::training::{Availability, Compute, JobStatus, NewJob, Priority};
 use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
 
-pub mod logs;
 pub mod queue;
 
 #[derive(Clone, Debug)]
@@ -218,7 +218,7 @@ pub fn stop(tx: &Tx, team: &InTeam, job: &Job) -> Result<Job, Error> {
         return Err(Error::conflict(format!("the job has ended already: it is {}", job.status.as_str())));
     }
     queue::enter(tx, &job.id, JobStatus::Stopped)?;
-    logs::append(tx, &job.id, logs::Level::Info, "Stopped.")?;
+    logs::append_to_job(tx, &job.id, Level::Info, "Stopped.")?;
     note(tx, team, "TRAINING_JOB_STOPPED", job)?;
     queue::release(tx, team.team(), job.compute.gpu_type())?;
     find(tx, team, &job.project.id, &job.id)

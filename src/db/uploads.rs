@@ -4,7 +4,7 @@
 //! session token, so asking for them writes nothing; whether the caller still stands is asked anew at each request.
 //! An upload belongs to the organization; only the caller who got its credentials can use it.
 
-use rusqlite::{OptionalExtension as _, named_params};
+use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -161,9 +161,31 @@ pub fn take(tx: &Tx, team: &InTeam, s3_key: &str) -> Result<Archive, Error> {
             ":api_key_prefix": caller.prefix(),
             ":now": tx.now,
         },
-        |row| Ok(Archive { sha256: row.get("sha256")?, bytes: row.get::<_, i64>("bytes")? as u64 }),
+        from_row,
     );
     taken.optional()?.ok_or(Error::NotFound("upload"))
+}
+
+/// The archive of an upload that a deployment uses.
+pub(super) fn find(tx: &Tx, s3_key: &str) -> Result<Option<Archive>, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT sha256, bytes FROM upload WHERE s3_key = :s3_key")?;
+    Ok(query.query_row(named_params! { ":s3_key": s3_key }, from_row).optional()?)
+}
+
+/// Notes what an archive in use was changed into, as an upload of the same caller. Answers its key.
+pub(super) fn succeed(tx: &Tx, s3_key: &str, archive: &Archive) -> Result<String, Error> {
+    let key = format!("{}/{}{}", Purpose::Model.as_str(), tx.id(), tx.id());
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, sha256, bytes, uploaded_at, taken_at)
+             SELECT :key, org_id, user_id, api_key_prefix, :sha256, :bytes, :now, :now
+             FROM upload
+             WHERE s3_key = :s3_key",
+        )?
+        .execute(named_params! {
+            ":key": key, ":sha256": archive.sha256, ":bytes": archive.bytes as i64, ":now": tx.now, ":s3_key": s3_key,
+        })?;
+    Ok(key)
 }
 
 /// Forgets what was uploaded a day ago and never used.
@@ -181,6 +203,10 @@ pub fn forget_untaken(tx: &Tx) -> Result<(), Error> {
 pub fn is_named(tx: &Tx, sha256: &[u8; 32]) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM upload WHERE sha256 = :sha256)")?;
     Ok(query.query_row(named_params! { ":sha256": sha256 }, |row| row.get(0))?)
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<Archive> {
+    Ok(Archive { sha256: row.get("sha256")?, bytes: row.get::<_, i64>("bytes")? as u64 })
 }
 
 /// What an organization that has no room left is told.

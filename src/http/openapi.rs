@@ -103,10 +103,9 @@ const SHAPES: &[Shapes] = &[
     act("DELETE", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}", "TrainingJobTombstone", &[]),
     act("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/stop", "OneTrainingJob", &[]),
     act("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/recreate", "OneTrainingJob", &[]),
-    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs", "Logs", &[
-        "start_epoch_millis", "end_epoch_millis", "direction", "limit", "min_level",
-    ]),
-    write("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs", "TrainingJobLogsRequest", "Logs"),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs", "Logs", LOGS_QUERY),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/download", "TrainingJobDownload", &[]),
+    write("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs", "LogsRequest", "Logs"),
     read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics", "TrainingJobMetrics", &[
         "start_epoch_millis", "end_epoch_millis", "step_seconds",
     ]),
@@ -143,6 +142,19 @@ const SHAPES: &[Shapes] = &[
     read("/readyz", "Health", &[]),
 ];
 
+const LOGS_QUERY: &[&str] = &[
+    "start_epoch_millis",
+    "end_epoch_millis",
+    "direction",
+    "limit",
+    "min_level",
+    "replica",
+    "request_id",
+    "component",
+    "search_pattern",
+    "includes",
+    "excludes",
+];
 const AUDIT_LOG_QUERY: &[&str] = &[
     "cursor",
     "limit",
@@ -265,6 +277,10 @@ fn needs(answer: &Answer) -> String {
         Answer::OwnTeam(act, _) => team(act, "a team key's own team, otherwise in the default team") + ".",
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
         Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
+        Answer::OwnedToDeploy(kind, _) => {
+            let owner = format!("the team that owns the {}", kind.as_str());
+            team(&TeamAct::Deploy, &owner) + "; what serves a restricted environment is for those on its list."
+        }
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
         Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::fs::File;
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -36,12 +37,15 @@ use crate::db::{self, Moment};
 use crate::error::Error;
 use crate::http::{self, App, Door, Reply, Request};
 use crate::model::Time;
+use crate::runner;
 use crate::uploads::{self, Uploads};
 use crate::wire::Refusal;
 
 mod head;
+mod outgoing;
 mod paced;
 
+use outgoing::Outgoing;
 use paced::{Pace, Paced};
 
 /// What a stranger may take of us.
@@ -140,6 +144,8 @@ pub fn serve(
     ready.wait();
     let until = stopped.clone();
     threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
+    let (runs, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("runner", move || runner::run(&runs.db, moment, || *until.borrow()))?);
     let runtime = runtime()?;
     threads.push(thread("door", move || runtime.block_on(accept(listener, operator, workers, limits, stopped)))?);
     Ok(Server { addr, stop, threads })
@@ -356,23 +362,23 @@ impl Worker {
     }
 
     /// The response, and what may come after it.
-    async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Full<Bytes>>, Pace) {
+    async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Outgoing>, Pace) {
         let (parts, mut body) = request.into_parts();
         if from == Door::Network && uploads::are_addressed(&parts.headers, &parts.uri) {
             let reply = guarded(Arc::clone(&self.uploads).answer(parts, body)).await;
-            return (response(reply), Pace::idle(&self.limits));
+            return (response(&self.app, reply), Pace::idle(&self.limits));
         }
         match self.read(parts, &mut body, from).await {
             Ok(request) => {
                 let reply = guarded(http::answer(&self.app, request)).await;
-                (response(reply), Pace::idle(&self.limits))
+                (response(&self.app, reply), Pace::idle(&self.limits))
             }
-            Err(error) if body.is_end_stream() => (response(Reply::from(error)), Pace::idle(&self.limits)),
+            Err(error) if body.is_end_stream() => (response(&self.app, Reply::from(error)), Pace::idle(&self.limits)),
             Err(error) => {
                 let mut reply = Reply::from(error);
                 // What is left of the body must not be taken for the next request.
                 reply.headers.push(("connection", "close".to_owned()));
-                (response(reply), Pace::Refused)
+                (response(&self.app, reply), Pace::Refused)
             }
         }
     }
@@ -451,8 +457,21 @@ async fn guarded(answer: impl Future<Output = Reply>) -> Reply {
     .await
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(reply.body)));
+/// An archive is sent from where it stands; one that was deleted meanwhile is not there.
+fn body(app: &App, mut reply: Reply) -> (Reply, Outgoing) {
+    if let Some(archive) = reply.archive.take() {
+        match File::open(archive.path(app.db.directory())) {
+            Ok(file) => return (reply, Outgoing::File { file, bytes_left: archive.bytes }),
+            Err(_) => reply = Reply::from(Error::NotFound("archive")),
+        }
+    }
+    let whole = std::mem::take(&mut reply.body);
+    (reply, Outgoing::Whole(Full::new(Bytes::from(whole))))
+}
+
+fn response(app: &App, reply: Reply) -> Response<Outgoing> {
+    let (reply, body) = body(app, reply);
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));

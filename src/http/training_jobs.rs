@@ -1,30 +1,27 @@
 //! Training jobs over HTTP.
 
-use crate::db::training_jobs::logs::{self, Direction, Level, Window};
+use zeroize::Zeroizing;
+
 use crate::db::training_jobs::{self, Change, Filter, Job, Order, queue};
-use crate::db::{Tx, secrets, teams, training_projects};
+use crate::db::{self, Tx, downloads, secrets, teams, training_projects};
 use crate::error::Error;
-use crate::http::{Ask, Reply};
+use crate::http::{Ask, Reply, logs, uploads};
 use crate::model::training::{
-    Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, JobStatus, NODES_MAX, NewJob, Priority, memory_mib, within,
+    Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
 };
-use crate::model::{NAMED_MAX, ResourceName, SecretName, Time};
+use crate::model::{NAMED_MAX, ResourceName, SecretName};
 use crate::policy::{InOrg, InTeam, TeamAct};
 use crate::uploads::BUCKET;
 use crate::wire;
+use crate::wire::deployments::{Log, Logs, LogsAsked};
+use crate::wire::training_jobs::pushed::{self, CreateTrainingJob, Spec};
+use crate::wire::training_jobs::queue::QueueContext;
 use crate::wire::training_jobs::{
-    AuthCodes, CacheSummary, CheckpointFiles, Checkpoints, CreateTrainingJob, JobInProject, JobsOfProject, Line, Logs,
-    LogsOf, Metrics, MetricsOf, OneTrainingJob, QueueContext, Search, Spec, TrainingJob, TrainingJobTombstone,
-    TrainingJobs, UpdateTrainingJob,
+    AuthCodes, CacheSummary, CheckpointFiles, Checkpoints, Download, JobInProject, JobsOfProject, Metrics, MetricsOf,
+    OneTrainingJob, Search, TrainingJob, TrainingJobTombstone, TrainingJobs, UpdateTrainingJob,
 };
 use crate::wire::training_projects::TrainingProject;
 
-/// The limits of a page of a log: how many lines it may ask for, and how many it gets where it does not ask.
-const LINES_MAX: i64 = 1000;
-const LINES: i64 = 500;
-/// How far a page of a log reaches back where it does not say, and at most.
-const WINDOW_MILLIS: i64 = 30 * 60 * 1000;
-const WINDOW_MILLIS_MAX: i64 = 7 * 24 * 60 * 60 * 1000;
 /// The last millisecond that can be shown, of the year 9999.
 const MILLIS_MAX: i64 = 253_402_300_799_999;
 
@@ -76,10 +73,7 @@ pub fn update(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let asked: UpdateTrainingJob = ask.json()?;
     let change = Change {
         priority: asked.priority.map(|priority| Priority::parse("priority", priority)).transpose()?,
-        availability: asked
-            .availability_model
-            .map(|availability| Availability::parse("availability_model", &availability))
-            .transpose()?,
+        availability: asked.availability_model,
     };
     let job = training_jobs::update(tx, team, &job, &change)?;
     Ok(Reply::ok(&OneTrainingJob { training_job: TrainingJob::from(&job) }))
@@ -98,28 +92,21 @@ pub fn delete(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 
 pub fn logs(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let job = find(tx, team, ask)?;
-    let asked = LogsOf {
-        start_epoch_millis: number(ask, "start_epoch_millis")?,
-        end_epoch_millis: number(ask, "end_epoch_millis")?,
-        direction: ask.query("direction").map(str::to_owned),
-        limit: number(ask, "limit")?,
-        min_level: ask.query("min_level").map(str::to_owned),
-    };
-    lines(tx, team, &job, &asked)
+    lines(tx, &job, &logs::asked_by_query(ask)?)
 }
 
 /// The same, asked in a body.
 pub fn logs_by_body(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let job = find(tx, team, ask)?;
-    lines(tx, team, &job, &body_or_default(ask)?)
+    lines(tx, &job, &body_or_default(ask)?)
 }
 
 pub fn metrics(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let job = find(tx, team, ask)?;
     let asked = MetricsOf {
-        start_epoch_millis: number(ask, "start_epoch_millis")?,
-        end_epoch_millis: number(ask, "end_epoch_millis")?,
-        step_seconds: number(ask, "step_seconds")?,
+        start_epoch_millis: logs::number(ask, "start_epoch_millis")?,
+        end_epoch_millis: logs::number(ask, "end_epoch_millis")?,
+        step_seconds: logs::number(ask, "step_seconds")?,
     };
     series(&job, &asked)
 }
@@ -136,9 +123,16 @@ pub fn checkpoints(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 
 pub fn checkpoint_files(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     find(tx, team, ask)?;
-    number(ask, "page_size")?.map(|size| within("page_size", size, 1..=i64::MAX)).transpose()?;
-    number(ask, "page_token")?.map(|token| within("page_token", token, 0..=i64::MAX)).transpose()?;
+    logs::number(ask, "page_size")?.map(|size| within("page_size", size, 1..=i64::MAX)).transpose()?;
+    logs::number(ask, "page_token")?.map(|token| within("page_token", token, 0..=i64::MAX)).transpose()?;
     Ok(Reply::ok(&CheckpointFiles::default()))
+}
+
+/// Links that need no key, one an archive.
+pub fn download(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    let links = downloads::grant_for_job(tx, team, &find(tx, team, ask)?)?;
+    let url = |link: &Zeroizing<String>| format!("{}/downloads/{}", uploads::endpoint_url(ask.request), link.as_str());
+    Ok(Reply::ok(&Download { artifact_presigned_urls: links.iter().map(url).collect() }))
 }
 
 /// Sessions are of jobs that run.
@@ -174,7 +168,7 @@ fn new_job(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<NewJob, Error> {
     let new = NewJob {
         name: asked.name.as_deref().map(|name| ResourceName::parse("training_job.name", name)).transpose()?,
         priority: Priority::parse("training_job.priority", asked.priority.unwrap_or(0))?,
-        compute: compute(asked.compute.as_ref().unwrap_or(&wire::training_jobs::Compute::default()))?,
+        compute: compute(asked.compute.as_ref().unwrap_or(&pushed::Compute::default()))?,
         spec: asked.to_json(),
     };
     check_secrets(tx, team, asked)?;
@@ -182,7 +176,7 @@ fn new_job(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<NewJob, Error> {
     Ok(new)
 }
 
-fn compute(asked: &wire::training_jobs::Compute) -> Result<Compute, Error> {
+fn compute(asked: &pushed::Compute) -> Result<Compute, Error> {
     let gpus = match &asked.accelerator {
         None => None,
         Some(asked) => Some((
@@ -190,13 +184,12 @@ fn compute(asked: &wire::training_jobs::Compute) -> Result<Compute, Error> {
             within("training_job.compute.accelerator.count", asked.count, 1..=GPUS_MAX)?,
         )),
     };
-    let availability = asked.availability_model.as_deref().unwrap_or(Availability::Dedicated.as_str());
     Ok(Compute {
         nodes: within("training_job.compute.node_count", asked.node_count.unwrap_or(1), 1..=NODES_MAX)?,
         cpus: within("training_job.compute.cpu_count", asked.cpu_count.unwrap_or(1), 1..=CPUS_MAX)?,
         memory_mib: memory_mib("training_job.compute.memory", asked.memory.as_deref().unwrap_or("2Gi"))?,
         gpus,
-        availability: Availability::parse("training_job.compute.availability_model", availability)?,
+        availability: asked.availability_model.unwrap_or(Availability::Dedicated),
     })
 }
 
@@ -250,9 +243,6 @@ fn s3_keys(asked: &Spec) -> Result<Vec<String>, Error> {
 }
 
 fn filter(asked: Search) -> Result<Filter, Error> {
-    let statuses = asked
-        .statuses
-        .map(|statuses| statuses.iter().map(|status| JobStatus::parse("statuses", status)).collect::<Result<_, _>>());
     let order = match asked.order_by.as_deref() {
         None | Some([]) => Order::NewestFirst,
         Some([by, ..]) if by.field != "created_at" => {
@@ -265,7 +255,7 @@ fn filter(asked: Search) -> Result<Filter, Error> {
         },
         Some(_) => return Err(Error::field("order_by", "must name one order")),
     };
-    Ok(Filter { project_id: asked.project_id, job_id: asked.job_id, statuses: statuses.transpose()?, order })
+    Ok(Filter { project_id: asked.project_id, job_id: asked.job_id, statuses: asked.statuses, order })
 }
 
 /// A body that may be left out.
@@ -273,28 +263,11 @@ fn body_or_default<T: Default + serde::de::DeserializeOwned>(ask: &Ask) -> Resul
     if ask.request.body.is_empty() { Ok(T::default()) } else { ask.json() }
 }
 
-fn number(ask: &Ask, name: &str) -> Result<Option<i64>, Error> {
-    let read = |text: &str| text.parse().map_err(|_| Error::field(name, "must be a whole number"));
-    ask.query(name).map(read).transpose()
-}
-
 // ---- logs and metrics ----
 
-fn lines(tx: &Tx, team: &InTeam, job: &Job, asked: &LogsOf) -> Result<Reply, Error> {
-    let (start, end) = span(tx.now, asked.start_epoch_millis, asked.end_epoch_millis)?;
-    let window = Window {
-        start,
-        end,
-        direction: match asked.direction.as_deref() {
-            None | Some("desc") => Direction::NewestFirst,
-            Some("asc") => Direction::OldestFirst,
-            Some(_) => return Err(Error::field("direction", "must be asc or desc")),
-        },
-        lines_max: within("limit", asked.limit.unwrap_or(LINES), 1..=LINES_MAX)?,
-        min_level: asked.min_level.as_deref().map(|level| Level::parse("min_level", level)).transpose()?,
-    };
-    let lines = logs::list(tx, team, job, &window)?;
-    Ok(Reply::ok(&Logs { logs: lines.iter().map(Line::from).collect() }))
+fn lines(tx: &Tx, job: &Job, asked: &LogsAsked) -> Result<Reply, Error> {
+    let lines = db::logs::list_of_job(tx, &job.id, &logs::filter(tx.now, asked)?)?;
+    Ok(Reply::ok(&Logs { logs: lines.iter().map(Log::from).collect() }))
 }
 
 fn series(job: &Job, asked: &MetricsOf) -> Result<Reply, Error> {
@@ -306,17 +279,4 @@ fn series(job: &Job, asked: &MetricsOf) -> Result<Reply, Error> {
     }
     asked.step_seconds.map(|step| within("step_seconds", step, 1..=i64::MAX)).transpose()?;
     Ok(Reply::ok(&Metrics::of(job)))
-}
-
-/// From when to when lines are asked for. Without an end it is open: the last line may be a little ahead of the clock.
-fn span(now: Time, start: Option<i64>, end: Option<i64>) -> Result<(Time, Time), Error> {
-    let until = within("end_epoch_millis", end.unwrap_or(now.0), 0..=MILLIS_MAX)?;
-    let start = within("start_epoch_millis", start.unwrap_or((until - WINDOW_MILLIS).max(0)), 0..=MILLIS_MAX)?;
-    if start > until {
-        return Err(Error::field("start_epoch_millis", "must not be after end_epoch_millis"));
-    }
-    if until - start > WINDOW_MILLIS_MAX {
-        return Err(Error::field("start_epoch_millis", "must be at most 7 days before end_epoch_millis"));
-    }
-    Ok((Time(start), Time(end.unwrap_or(MILLIS_MAX))))
 }

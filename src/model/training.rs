@@ -1,7 +1,10 @@
 //! What trains: the states of a job, the GPUs there are, and what a job asks for.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Error;
 use crate::model::ResourceName;
+use crate::model::serving::named;
 
 // Bounds of a job, together.
 pub const NODES_MAX: i64 = 256;
@@ -14,57 +17,18 @@ pub const PRIORITY_MAX: i64 = 1_000_000;
 /// What a ceiling may allow.
 pub const CEILING_GPUS_MAX: i64 = 1_000_000;
 
-/// Plain enums whose names on the wire are also those in the database.
-macro_rules! named {
-    ($(#[$doc:meta])* $Enum:ident { $($Variant:ident: $name:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $Enum { $($Variant),* }
-
-        impl $Enum {
-            pub const ALL: &[$Enum] = &[$($Enum::$Variant),*];
-
-            pub const fn as_str(self) -> &'static str {
-                match self { $($Enum::$Variant => $name),* }
-            }
-
-            /// The value of this name; otherwise the refusal names the field and what it takes.
-            pub fn parse(field: &str, name: &str) -> Result<$Enum, Error> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == name).ok_or_else(|| {
-                    let names: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
-                    Error::field(field, &format!("must be one of {}", names.join(", ")))
-                })
-            }
-        }
-
-        impl rusqlite::ToSql for $Enum {
-            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-                Ok(self.as_str().into())
-            }
-        }
-
-        impl rusqlite::types::FromSql for $Enum {
-            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-                let name = value.as_str()?;
-                let known = Self::ALL.iter().copied().find(|value| value.as_str() == name);
-                known.ok_or(rusqlite::types::FromSqlError::InvalidType)
-            }
-        }
-    };
-}
-
 named! {
     /// How a job stands.
     JobStatus {
-        Pending: "TRAINING_JOB_PENDING",
-        Created: "TRAINING_JOB_CREATED",
-        Queued: "TRAINING_JOB_QUEUED",
-        Deploying: "TRAINING_JOB_DEPLOYING",
-        Running: "TRAINING_JOB_RUNNING",
-        Completed: "TRAINING_JOB_COMPLETED",
-        Failed: "TRAINING_JOB_FAILED",
-        Stopped: "TRAINING_JOB_STOPPED",
-        DeployFailed: "TRAINING_JOB_DEPLOY_FAILED",
+        Pending: TRAINING_JOB_PENDING,
+        Created: TRAINING_JOB_CREATED,
+        Queued: TRAINING_JOB_QUEUED,
+        Deploying: TRAINING_JOB_DEPLOYING,
+        Running: TRAINING_JOB_RUNNING,
+        Completed: TRAINING_JOB_COMPLETED,
+        Failed: TRAINING_JOB_FAILED,
+        Stopped: TRAINING_JOB_STOPPED,
+        DeployFailed: TRAINING_JOB_DEPLOY_FAILED,
     }
 }
 
@@ -82,45 +46,36 @@ impl JobStatus {
 
 named! {
     /// What capacity a job runs on. Ceilings hold for both.
-    Availability { Dedicated: "dedicated", Spot: "spot" }
-}
-
-named! {
-    /// How much a line of a log matters, least first.
-    Level { Debug: "DEBUG", Info: "INFO", Warning: "WARNING", Error: "ERROR" }
-}
-
-impl Level {
-    /// This one and those that matter more.
-    pub fn and_above(self) -> impl Iterator<Item = Level> {
-        Level::ALL.iter().copied().skip_while(move |level| *level != self)
-    }
+    Availability { Dedicated: dedicated, Spot: spot }
 }
 
 named! {
     /// The GPUs that clients can name. A closed list: a misspelled type must not slip past its ceiling.
     GpuType {
-        T4: "T4",
-        L4: "L4",
-        L40s: "L40S",
-        A10g: "A10G",
-        V100: "V100",
-        A100: "A100",
-        A100Of40: "A100_40GB",
-        H100: "H100",
-        H100Of40: "H100_40GB",
-        H200: "H200",
-        B200: "B200",
-        B300: "B300",
-        Gb300: "GB300",
-        RtxPro6000: "RTX_PRO_6000",
+        T4: T4,
+        L4: L4,
+        L40s: L40S,
+        A10g: A10G,
+        V100: V100,
+        A100: A100,
+        A100Of40: A100_40GB,
+        H100: H100,
+        H100Of40: H100_40GB,
+        H200: H200,
+        B200: B200,
+        B300: B300,
+        Gb300: GB300,
+        RtxPro6000: RTX_PRO_6000,
     }
 }
 
 impl GpuType {
     /// As it is spelled here or there: `a100-40gb` is `A100_40GB`.
     pub fn parse_any_case(field: &str, name: &str) -> Result<GpuType, Error> {
-        GpuType::parse(field, &name.to_ascii_uppercase().replace('-', "_"))
+        GpuType::parse(&name.to_ascii_uppercase().replace('-', "_")).ok_or_else(|| {
+            let names: Vec<_> = GpuType::ALL.iter().map(|gpu_type| gpu_type.as_str()).collect();
+            Error::field(field, &format!("must be one of {}", names.join(", ")))
+        })
     }
 
     pub const fn memory_gib(self) -> i64 {

@@ -6,10 +6,11 @@
 use rusqlite::named_params;
 use serde_json::Value;
 
-use crate::db::Tx;
 use crate::db::training_capacity::{self, Capacity};
-use crate::db::training_jobs::{Filter, Job, find, logs, search};
+use crate::db::training_jobs::{Filter, Job, find, search};
+use crate::db::{Tx, logs};
 use crate::error::Error;
+use crate::model::serving::Level;
 use crate::model::training::{GpuType, JobStatus};
 use crate::model::{Team, Time};
 use crate::policy::InTeam;
@@ -67,7 +68,7 @@ pub(super) fn say_why(tx: &Tx, team: &Team, job: &Job) -> Result<(), Error> {
         capacity.held_gpus(),
         gpu = capacity.gpu_type.as_str(),
     );
-    logs::append(tx, &job.id, logs::Level::Info, &why)
+    logs::append_to_job(tx, &job.id, Level::Info, &why)
 }
 
 /// The ceiling that holds for jobs with these GPUs; there is none for those without.
@@ -102,7 +103,7 @@ fn deploy(tx: &Tx, job: &Waiting) -> Result<(), Error> {
         None => "stays as it is until it is stopped".to_owned(),
     };
     let line = format!("No trainer is attached to this installation: nothing of this job runs, and it {held}.");
-    logs::append(tx, &job.id, logs::Level::Info, &line)
+    logs::append_to_job(tx, &job.id, Level::Info, &line)
 }
 
 /// What a job met when it came in: the status that the other jobs of its team and GPU type had then.
