@@ -6,6 +6,7 @@ mod billing;
 mod cli;
 mod crash;
 mod documents;
+mod deployments;
 mod door;
 mod environments;
 mod fixtures;
