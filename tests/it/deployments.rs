@@ -139,8 +139,12 @@ fn a_later_push_serves_nothing_until_it_is_promoted() {
     let (model, first) = acme.create("max", "research", "llama");
     let second = acme.push("max", &model, json!({ "deployment_name": "v2", "labels": { "by": "ci" } }));
     acme.run_all();
-    assert_eq!((&second["name"], &second["environment"], &second["labels"]), (&json!("v2"), &Value::Null, &json!({ "by": "ci" })));
-    let promoted = acme.post("max", &format!("/v1/models/{model}/deployments/{}/promote", text(&second["id"])), json!({}));
+    assert_eq!(
+        (&second["name"], &second["environment"], &second["labels"]),
+        (&json!("v2"), &Value::Null, &json!({ "by": "ci" }))
+    );
+    let promoted =
+        acme.post("max", &format!("/v1/models/{model}/deployments/{}/promote", text(&second["id"])), json!({}));
     assert_eq!(promoted["id"], second["id"]);
     assert_eq!(promoted["is_production"], true);
     assert_eq!(acme.status(&model, &first), "SCALED_TO_ZERO");
@@ -157,7 +161,13 @@ fn a_push_to_an_environment_takes_over_once_it_is_active() {
     assert_eq!(waiting["current_deployment"]["id"], first.as_str());
     assert_eq!(waiting["candidate_deployment"]["id"], second["id"]);
     assert_eq!(waiting["in_progress_promotion"]["status"], "RELEASING");
-    acme.refused(409, "max", "POST", &format!("/v1/models/{model}/deployments"), push_body(json!({ "environment_name": "production" })));
+    acme.refused(
+        409,
+        "max",
+        "POST",
+        &format!("/v1/models/{model}/deployments"),
+        push_body(json!({ "environment_name": "production" })),
+    );
     acme.run_all();
     let after = acme.at(&model, "production");
     assert_eq!(after["current_deployment"]["id"], second["id"]);
@@ -183,11 +193,21 @@ fn a_deployment_that_serves_one_environment_is_copied_into_another() {
     let (model, first) = acme.create("max", "research", "llama");
     acme.run_all();
     acme.post("max", &format!("/v1/models/{model}/environments"), json!({ "name": "staging" }));
-    let copy = acme.post("max", &format!("/v1/models/{model}/environments/staging/promote"), json!({ "deployment_id": first }));
+    let copy = acme.post(
+        "max",
+        &format!("/v1/models/{model}/environments/staging/promote"),
+        json!({ "deployment_id": first }),
+    );
     assert_ne!(copy["id"], first.as_str());
     assert_eq!(copy["environment"], "staging");
     assert_eq!(acme.deployment(&model, &first)["environment"], "production");
-    acme.refused(409, "max", "POST", &format!("/v1/models/{model}/environments/production/promote"), json!({ "deployment_id": first }));
+    acme.refused(
+        409,
+        "max",
+        "POST",
+        &format!("/v1/models/{model}/environments/production/promote"),
+        json!({ "deployment_id": first }),
+    );
 }
 
 #[test]
@@ -229,7 +249,10 @@ fn a_model_has_one_development_deployment_which_every_push_replaces() {
     acme.run_all();
     let two = acme.push("max", &model, json!({ "is_development": true }));
     assert_eq!(one["id"], two["id"]);
-    assert_eq!((&two["status"], &two["is_development"], &two["name"]), (&json!("BUILDING"), &json!(true), &json!("development")));
+    assert_eq!(
+        (&two["status"], &two["is_development"], &two["name"]),
+        (&json!("BUILDING"), &json!(true), &json!("development"))
+    );
     acme.run_all();
     let promoted = acme.post("max", &format!("/v1/models/{model}/deployments/development/promote"), json!({}));
     assert_ne!(promoted["id"], two["id"]);
@@ -257,7 +280,12 @@ fn deployments_are_switched_off_and_on_tried_again_and_deleted() {
     let gone = acme.delete("max", &format!("/v1/models/{model}/deployments/{first}"));
     assert_eq!(gone, json!({ "id": first, "deleted": true, "model_id": model }));
     assert_eq!(acme.at(&model, "production")["current_deployment"], Value::Null);
-    for event in ["MODEL_DEPLOYMENT_ACTIVATED", "MODEL_DEPLOYMENT_DEACTIVATED", "MODEL_DEPLOYMENT_RETRIED", "MODEL_DEPLOYMENT_DELETED"] {
+    for event in [
+        "MODEL_DEPLOYMENT_ACTIVATED",
+        "MODEL_DEPLOYMENT_DEACTIVATED",
+        "MODEL_DEPLOYMENT_RETRIED",
+        "MODEL_DEPLOYMENT_DELETED",
+    ] {
         assert!(acme.events(event) > 0, "{event}");
     }
 }
@@ -328,7 +356,8 @@ fn a_model_made_without_downloads_gives_none() {
     let body = json!({ "source": { "kind": "model_archive", "name": "closed", "deployment": payload(), "s3_key": s3_key,
                                    "disable_archive_download": true } });
     let made = acme.post("max", "/v1/teams/research/models", body);
-    let at = format!("/v1/models/{}/deployments/{}/download", text(&made["model"]["id"]), text(&made["deployment"]["id"]));
+    let at =
+        format!("/v1/models/{}/deployments/{}/download", text(&made["model"]["id"]), text(&made["deployment"]["id"]));
     acme.refused(403, "max", "GET", &at, None);
 }
 
@@ -337,7 +366,13 @@ fn an_upload_is_of_no_use_to_anybody_else() {
     let acme = Acme::new();
     let (model, _) = acme.create("max", "research", "llama");
     let s3_key = acme.uploaded("tess", &whole());
-    acme.refused(404, "max", "POST", &format!("/v1/models/{model}/deployments"), push_body(json!({ "s3_key": s3_key })));
+    acme.refused(
+        404,
+        "max",
+        "POST",
+        &format!("/v1/models/{model}/deployments"),
+        push_body(json!({ "s3_key": s3_key })),
+    );
     acme.push("tess", &model, json!({ "s3_key": s3_key }));
 }
 
@@ -415,7 +450,8 @@ fn metrics_say_how_many_replicas_run() {
 fn a_secret_that_the_team_has_not_is_told_at_push() {
     let acme = Acme::new();
     acme.post("ian", "/v1/teams/inference/secrets", json!({ "name": "hf_token", "value": "hf" }));
-    let body = json!({ "source": { "name": "llama", "deployment": { "config": { "secrets": { "hf-token": null } } } } });
+    let body =
+        json!({ "source": { "name": "llama", "deployment": { "config": { "secrets": { "hf-token": null } } } } });
     let told = acme.refused(400, "max", "POST", "/v1/teams/research/models", body.clone());
     assert!(told.contains("hf-token") && told.contains("Research"), "{told}");
     acme.post("max", "/v1/teams/research/secrets", json!({ "name": "hf_token", "value": "hf" }));
@@ -441,7 +477,13 @@ fn a_deployment_of_another_model_is_not_there() {
     let (one, first) = acme.create("max", "research", "llama");
     let (two, _) = acme.create("max", "research", "mistral");
     acme.refused(404, "max", "GET", &format!("/v1/models/{two}/deployments/{first}"), None);
-    acme.refused(404, "max", "POST", &format!("/v1/models/{two}/environments/production/promote"), json!({ "deployment_id": first }));
+    acme.refused(
+        404,
+        "max",
+        "POST",
+        &format!("/v1/models/{two}/environments/production/promote"),
+        json!({ "deployment_id": first }),
+    );
     let listed = acme.get("max", &format!("/v1/models/{one}/deployments?name=deployment-1"));
     assert_eq!(listed["deployments"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("max", &format!("/v1/models/{one}/deployments?name=nothing"))["deployments"], json!([]));
@@ -488,10 +530,17 @@ fn a_key_narrowed_to_an_environment_deploys_into_that_alone() {
     let acme = Acme::new();
     let (model, first) = acme.create("max", "research", "llama");
     acme.run_all();
-    let key = acme.make_key("ada", json!({ "type": "WORKSPACE_MANAGE_ALL", "team_id": "research", "environments": ["staging"] }));
+    let key = acme
+        .make_key("ada", json!({ "type": "WORKSPACE_MANAGE_ALL", "team_id": "research", "environments": ["staging"] }));
     acme.push(&key, &model, json!({ "environment_name": "staging" }));
     acme.refused(403, &key, "POST", &format!("/v1/models/{model}/deployments"), push_body(json!({})));
-    acme.refused(403, &key, "POST", &format!("/v1/models/{model}/deployments"), push_body(json!({ "environment_name": "production" })));
+    acme.refused(
+        403,
+        &key,
+        "POST",
+        &format!("/v1/models/{model}/deployments"),
+        push_body(json!({ "environment_name": "production" })),
+    );
     acme.refused(403, &key, "POST", &format!("/v1/models/{model}/deployments/{first}/deactivate"), json!({}));
     acme.post(&key, &format!("/v1/models/{model}/environments/staging/deactivate"), json!({}));
 }
@@ -513,7 +562,8 @@ fn environments_are_made_shown_changed_and_deleted() {
     let empty = acme.audit().len();
     assert_eq!(acme.patch("max", &staging, json!({}))["status"], "UNCHANGED");
     assert_eq!(acme.audit().len(), empty);
-    let changed = acme.patch("max", &staging, json!({ "request_backpressure_settings": { "policy": "REJECT_ON_FULL" } }));
+    let changed =
+        acme.patch("max", &staging, json!({ "request_backpressure_settings": { "policy": "REJECT_ON_FULL" } }));
     assert_eq!(changed["environment"]["request_backpressure_settings"]["policy"], "REJECT_ON_FULL");
     acme.refused(400, "max", "PATCH", &staging, json!({ "surprise": 1 }));
     assert_eq!(acme.send("max", "PATCH", &staging, Some(json!({ "traffic_routing_settings": {} }))).status, 501);
@@ -581,7 +631,8 @@ fn an_upload_is_prepared_dry_or_with_credentials_and_for_go_clients_without() {
 #[test]
 fn what_comes_from_a_library_is_not_served() {
     let acme = Acme::new();
-    let body = json!({ "source": { "kind": "library_listing", "lab_display_name": "x", "user_defined_listing_id": "y" } });
+    let body =
+        json!({ "source": { "kind": "library_listing", "lab_display_name": "x", "user_defined_listing_id": "y" } });
     let told = acme.send("max", "POST", "/v1/teams/research/models", Some(body));
     assert_eq!(told.status, 501, "{}", told.body);
 }
@@ -602,6 +653,10 @@ fn bad_pushes_name_the_field() {
         let told = acme.refused(400, "max", "POST", &target, push_body(more));
         assert!(told.contains(field), "{told}");
     }
-    let sized = acme.push("max", &model, json!({ "config": { "resources": { "accelerator": "L4", "cpu": "4", "memory": "16Gi" } } }));
+    let sized = acme.push(
+        "max",
+        &model,
+        json!({ "config": { "resources": { "accelerator": "L4", "cpu": "4", "memory": "16Gi" } } }),
+    );
     assert_eq!(sized["instance_type_name"], "L4:4x16");
 }

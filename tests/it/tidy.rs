@@ -167,7 +167,7 @@ fn sql_stands_in_db_alone() {
         named_only_in(word, &["src/db.rs", "src/db/"]);
     }
     // `model` and `error` say how a value is bound and what a failure is; nothing else knows the database's crate.
-    named_only_in("rusqlite", &["src/db.rs", "src/db/", "src/model.rs", "src/error.rs"]);
+    named_only_in("rusqlite", &["src/db.rs", "src/db/", "src/model.rs", "src/model/", "src/error.rs"]);
 }
 
 #[test]
