@@ -29,10 +29,14 @@ pub mod api_keys;
 pub mod audit;
 pub mod billing;
 pub mod chains;
+pub mod deployments;
 pub mod directory;
+pub mod downloads;
 pub mod environment_groups;
+pub mod environments;
 pub mod fixtures;
 pub mod invitations;
+pub mod logs;
 pub mod members;
 pub mod model_apis;
 pub mod models;
@@ -41,6 +45,7 @@ pub mod resources;
 pub mod secrets;
 pub mod teams;
 pub mod training_projects;
+pub mod uploads;
 pub mod users;
 
 /// Bugs in older releases touch what we rely on: WAL resets and STRICT tables.
@@ -142,6 +147,16 @@ impl Db {
             .spawn(move || Writer { sql, sealer, commits, _lock: lock }.run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
         Ok(Db { readable, writer: Some(writer), thread: Some(thread) })
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        self.readable.path.parent().expect("the database stands in a directory")
+    }
+
+    /// Counts commits: as long as it stays the same, there is nothing new to see.
+    pub fn commits(&self) -> u64 {
+        self.readable.commits.load(Ordering::Acquire)
     }
 
     /// Runs `work` in a read transaction, here and now.

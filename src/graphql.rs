@@ -5,17 +5,24 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::db::models::Model;
 use crate::db::{self, Tx};
 use crate::error::Error;
+use crate::http::Request;
+use crate::model::Team;
 use crate::policy::{Caller, InTeam, TeamAct};
 use crate::wire;
 
 pub mod document;
 pub mod shape;
 
+mod models;
 mod organizations;
+mod pushes;
 mod teams;
+mod uploads;
 mod users;
+mod watch;
 
 use document::{Kind, Operation, Selected};
 use shape::{Given, Shape};
@@ -36,6 +43,10 @@ pub enum Answer {
     Caller(fn(&Tx, &Caller, &Ask) -> Result<Given, Error>),
     /// The teams in which the caller may do this; they may be none.
     TeamsFor(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
+    /// Whoever may view the team that owns the model that the argument `id` names.
+    Model(fn(&Tx, &InTeam, &Model, &Ask) -> Result<Given, Error>),
+    /// Whoever may deploy in the team that owns the model that this argument names, if only into some environments.
+    ModelToDeploy(&'static str, fn(&Tx, &InTeam, &Model, &Ask) -> Result<Given, Error>),
 }
 
 #[rustfmt::skip]
@@ -43,21 +54,63 @@ pub const ROOT_FIELDS: &[RootField] = &[
     query("organization", &[], Answer::Caller(organizations::show)),
     query("user",         &[], Answer::Caller(users::show)),
     query("teams",        &[], Answer::TeamsFor(TeamAct::Deploy, teams::list)),
+
+    query("models",        &["all", "team_id", "chainlets_only"], Answer::TeamsFor(TeamAct::View, models::list)),
+    query("model",         &["id", "name"], Answer::TeamsFor(TeamAct::View, models::show)),
+    query("model_version", &["id"],         Answer::TeamsFor(TeamAct::View, models::show_version)),
+
+    query("truss_validation", &["truss_user_env", "config"], Answer::Caller(pushes::validate)),
+    query("model_s3_upload_credentials", &[], Answer::TeamsFor(TeamAct::Deploy, uploads::for_model)),
+    mutation("create_model_from_truss", &[
+        "name", "s3_key", "config", "semver_bump", "truss_user_env", "allow_truss_download", "version_name",
+        "environment_name", "deploy_timeout_minutes", "team_id", "user_deploy_metadata", "raw_config",
+    ], Answer::TeamsFor(TeamAct::Deploy, pushes::create_model)),
+    mutation("create_model_version_from_truss", &[
+        "model_id", "s3_key", "config", "semver_bump", "truss_user_env", "scale_down_old_production",
+        "preserve_env_instance_type", "name", "environment_name", "deploy_timeout_minutes", "user_deploy_metadata",
+        "raw_config",
+    ], Answer::ModelToDeploy("model_id", pushes::create_version)),
+    mutation("deploy_draft_truss", &[
+        "name", "s3_key", "config", "truss_user_env", "allow_truss_download", "deploy_timeout_minutes", "team_id",
+        "user_deploy_metadata", "raw_config",
+    ], Answer::TeamsFor(TeamAct::Deploy, pushes::deploy_draft)),
+
+    query("truss_watch_state", &["id"], Answer::Model(watch::state)),
+    mutation("stage_patch_for_draft_truss", &["id", "truss_user_env", "patch"], Answer::ModelToDeploy("id", watch::stage)),
+    mutation("sync_draft_truss",            &["id", "truss_user_env"],          Answer::ModelToDeploy("id", watch::sync)),
 ];
 
 const fn query(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {
     RootField { kind: Kind::Query, name, arguments, answer }
 }
 
+const fn mutation(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {
+    RootField { kind: Kind::Mutation, name, arguments, answer }
+}
+
 /// A root field on its row: what resolvers ask for what was sent.
 pub struct Ask<'d> {
     selected: &'d Selected,
+    /// The request that brought the document.
+    pub request: &'d Request,
 }
 
 impl Ask<'_> {
     /// The arguments. What cannot be read as the shape is refused with the argument's name.
     pub fn arguments<T: DeserializeOwned>(&self) -> Result<T, Error> {
         wire::read("an argument", serde_json::Value::Object(self.selected.arguments.clone()))
+    }
+
+    fn id(&self, argument: &str) -> Result<&str, Error> {
+        let id = self.selected.arguments.get(argument).and_then(serde_json::Value::as_str);
+        id.ok_or_else(|| Error::field(argument, "must be given, as text"))
+    }
+
+    /// The team of the model that this argument names. One that nobody has and one that the caller does not see are told
+    /// in the same words.
+    fn owner(&self, tx: &Tx, caller: &Caller, argument: &str) -> Result<Team, Error> {
+        let team = db::resources::team_of(tx, db::resources::Kind::Model, self.id(argument)?)?;
+        team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound("model"))
     }
 
     /// Gives what is selected of the shape.
@@ -69,8 +122,14 @@ impl Ask<'_> {
 /// Carries out an operation with the root fields of a table, and answers in GraphQL's shape.
 ///
 /// An error is a failure of ours: no root field is to blame, and nothing was done.
-pub fn execute(tx: &Tx, caller: &Caller, operation: &Operation, table: &[RootField]) -> Result<Vec<u8>, Error> {
-    let answer = |selected| answer(tx, caller, operation.kind, selected, table);
+pub fn execute(
+    tx: &Tx,
+    caller: &Caller,
+    operation: &Operation,
+    request: &Request,
+    table: &[RootField],
+) -> Result<Vec<u8>, Error> {
+    let answer = |selected| answer(tx, caller, operation.kind, &Ask { selected, request }, table);
     match operation.kind {
         Kind::Query => each(operation, answer),
         Kind::Mutation => all_or_nothing(tx, operation, answer),
@@ -115,22 +174,32 @@ fn told(error: Error) -> Result<Error, Error> {
     if matches!(error, Error::Internal(_) | Error::StorageFull) { Err(error) } else { Ok(error) }
 }
 
-fn answer(tx: &Tx, caller: &Caller, kind: Kind, selected: &Selected, table: &[RootField]) -> Result<Given, Error> {
+fn answer(tx: &Tx, caller: &Caller, kind: Kind, ask: &Ask, table: &[RootField]) -> Result<Given, Error> {
+    let Ask { selected, .. } = *ask;
     let of = selected.of.as_deref().filter(|of| *of != kind.as_str());
     if let Some(of) = of {
         return Err(Error::Invalid(format!("`... on {of}` does not fit here: this is `{}`", kind.as_str())));
     }
-    let ask = Ask { selected };
     if selected.name == "__typename" {
         return ask.give(&kind.as_str());
     }
     let row = find(kind, selected, table)?;
     match row.answer {
-        Answer::Caller(resolver) => resolver(tx, caller, &ask),
+        Answer::Caller(resolver) => resolver(tx, caller, ask),
         Answer::TeamsFor(act, resolver) => {
             let teams = db::teams::of_organization(tx, caller)?;
             let proofs: Vec<InTeam> = teams.iter().filter_map(|team| caller.in_team(team, act).ok()).collect();
-            resolver(tx, &proofs, &ask)
+            resolver(tx, &proofs, ask)
+        }
+        Answer::Model(resolver) => {
+            let team = ask.owner(tx, caller, "id")?;
+            let proof = caller.in_team(&team, TeamAct::View)?;
+            resolver(tx, &proof, &db::models::find(tx, &proof, ask.id("id")?)?, ask)
+        }
+        Answer::ModelToDeploy(argument, resolver) => {
+            let team = ask.owner(tx, caller, argument)?;
+            let proof = caller.in_team_to_deploy(&team)?;
+            resolver(tx, &proof, &db::models::find(tx, &proof, ask.id(argument)?)?, ask)
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
-use crate::model::{Client, Paging, Team, Time};
+use crate::model::{Archive, Client, Paging, Team, Time};
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
 use crate::wire;
@@ -23,13 +23,16 @@ pub mod api_keys;
 pub mod audit_logs;
 pub mod billing;
 pub mod chains;
+pub mod deployments;
 pub mod environment_groups;
+pub mod environments;
 pub mod fixtures;
 pub mod graphql;
 pub mod health;
 pub mod installation;
 pub mod instance_types;
 pub mod invitations;
+pub mod logs;
 pub mod members;
 pub mod model_apis;
 pub mod models;
@@ -37,13 +40,16 @@ pub mod openapi;
 pub mod operator;
 pub mod organizations;
 pub mod passwords;
+pub mod patches;
 pub mod permissions;
+pub mod pushes;
 pub mod routes;
 pub mod secrets;
 pub mod server;
 pub mod teams;
 pub mod training_projects;
 pub mod unserved;
+pub mod uploads;
 pub mod users;
 
 use passwords::{Guesses, Outcome};
@@ -99,6 +105,8 @@ pub struct Reply {
     pub content_type: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+    /// Sent in place of a body: it may be too large to be held.
+    pub archive: Option<Archive>,
 }
 
 /// A request on its route: what handlers ask for what was sent.
@@ -271,6 +279,11 @@ impl Ask<'_> {
                 let team = db::teams::default(tx, &caller.org_id)?;
                 handler(tx, &caller.with_model_apis(&team)?, self)
             }
+            Answer::OwnedToDeploy(kind, handler) => {
+                let caller = signed_in()?;
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_team_to_deploy(&team)?, self)
+            }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
@@ -283,7 +296,7 @@ impl Ask<'_> {
             }
             Answer::GraphQl => {
                 let document = self.document.expect("a document is read before its transaction");
-                graphql::answer(tx, signed_in()?, document)
+                graphql::answer(tx, signed_in()?, document, self.request)
             }
             Answer::Unserved => {
                 signed_in()?;
@@ -365,6 +378,11 @@ impl Ask<'_> {
         Ok(Paging { after, items_max })
     }
 
+    /// The body; without one, a shape of which nothing is said.
+    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
+        if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
     /// The body. What cannot be read as the shape is refused with the field's name.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         wire::parse(&self.request.body)
@@ -386,7 +404,11 @@ impl Reply {
     }
 
     pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status: 200, content_type, headers: Vec::new(), body }
+        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None }
+    }
+
+    pub fn archive(archive: Archive) -> Reply {
+        Reply { archive: Some(archive), ..Reply::bytes("application/x-tar", Vec::new()) }
     }
 
     fn refusal(error: &Error) -> Reply {
@@ -395,7 +417,7 @@ impl Reply {
 
     fn json(status: u16, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
-        Reply { status, content_type: "application/json", headers: Vec::new(), body }
+        Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None }
     }
 }
 

@@ -7,6 +7,7 @@
 //! 5  lib, main              the crate; parse, run, exit code
 //! 4  cli                    commands
 //! 3  http, wire, graphql    the path of a request, its table, its door; JSON shapes; what truss speaks
+//!    uploads                archives in, by the part of S3 that the clients use
 //! 2  db                     one noun a file: verbs with their rules, SQL below
 //! 1  policy, token, seal    the tables and proofs; keys and links; secrets at rest
 //! 0  model, error           checked values; every failure
@@ -22,8 +23,10 @@ pub mod graphql;
 pub mod http;
 pub mod model;
 pub mod policy;
+pub mod runner;
 pub mod seal;
 pub mod token;
+pub mod uploads;
 pub mod wire;
 
 mod table;

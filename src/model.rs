@@ -3,6 +3,7 @@
 //! Bounds follow decisions of the documents; where Baseten states one, it is Baseten's.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -10,6 +11,9 @@ use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+
+pub mod instance_types;
+pub mod serving;
 
 // Bounds of the domain, together.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;
@@ -144,6 +148,25 @@ pub struct Organization {
     pub name: String,
     pub teams_enabled: bool,
     pub created_at: Time,
+}
+
+/// An archive on the disk, under the hash of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archive {
+    pub sha256: [u8; 32],
+    pub bytes: u64,
+}
+
+impl Archive {
+    pub fn hex(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Where it stands in the data directory.
+    pub fn path(&self, data: &Path) -> PathBuf {
+        let hex = self.hex();
+        data.join("archives").join(&hex[..2]).join(hex)
+    }
 }
 
 /// A team that exists: `db` looked it up.

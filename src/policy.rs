@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::model::{EnvironmentName, OrgId, Team, TeamId, Time, UserId};
 use crate::table::{mark, table};
 
+pub mod deploying;
 mod explain;
 pub mod keys;
 pub mod tables;

@@ -8,8 +8,10 @@
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::model::{OrgId, SecretName, SecretValue, TeamId};
@@ -81,6 +83,37 @@ impl Sealer {
         let value = open(&self.data_key, &place.context(&version), sealed)?;
         SecretValue::parse(std::str::from_utf8(&value).ok()?.to_owned()).ok()
     }
+}
+
+/// Credentials of an upload: what they grant is sealed into their token, so that nothing of them is stored.
+impl Sealer {
+    /// The secret that signs with this access key id.
+    pub fn upload_secret(&self, access_key_id: &str) -> Zeroizing<String> {
+        let key = Zeroizing::new(keyed_hash(self.data_key.as_slice(), b"guildhall upload secret 1"));
+        let secret = Zeroizing::new(keyed_hash(key.as_slice(), access_key_id.as_bytes()));
+        Zeroizing::new(secret.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Says what the credentials of this access key id are for, to be read by nobody else.
+    pub fn seal_grant(&self, dice: &mut StdRng, access_key_id: &str, grant: &str) -> Vec<u8> {
+        seal(&self.data_key, dice, &grant_context(access_key_id), grant.as_bytes())
+    }
+
+    pub fn open_grant(&self, access_key_id: &str, sealed: &[u8]) -> Option<String> {
+        let grant = open(&self.data_key, &grant_context(access_key_id), sealed)?;
+        String::from_utf8(grant.to_vec()).ok()
+    }
+}
+
+fn grant_context(access_key_id: &str) -> [&str; 3] {
+    ["guildhall upload grant", "1", access_key_id]
+}
+
+/// HMAC-SHA256.
+pub fn keyed_hash(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("a key of any length will do");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
 }
 
 impl<'a> Place<'a> {

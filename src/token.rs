@@ -18,6 +18,8 @@ const MARK: &str = "guild_";
 const PREFIX_CHARS: usize = 8;
 const SECRET_CHARS: usize = 32;
 const CHECKSUM_CHARS: usize = 6;
+const ACCESS_KEY_MARK: &str = "GUILD";
+const ACCESS_KEY_CHARS: usize = 20;
 const ID_CHARS: usize = 10;
 const LINK_CHARS: usize = 43;
 
@@ -88,9 +90,22 @@ pub fn link_hash(text: &str) -> TokenHash {
     Sha256::digest(text.as_bytes()).into()
 }
 
+/// The public half of upload credentials, as long as S3's own.
+pub fn access_key_id(dice: &mut StdRng) -> String {
+    let name = draw(dice, LOWER, ACCESS_KEY_CHARS - ACCESS_KEY_MARK.len());
+    ACCESS_KEY_MARK.to_owned() + &name.to_ascii_uppercase()
+}
+
 /// A new id.
 pub fn id(dice: &mut StdRng) -> String {
     draw(dice, LOWER, ID_CHARS)
+}
+
+/// What hexadecimal digits stand for.
+pub fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 fn draw(dice: &mut StdRng, from: &[u8], count: usize) -> String {

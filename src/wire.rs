@@ -15,7 +15,9 @@ pub mod api_keys;
 pub mod audit_logs;
 pub mod billing;
 pub mod chains;
+pub mod deployments;
 pub mod environment_groups;
+pub mod environments;
 pub mod fixtures;
 pub mod graphql;
 pub mod health;
@@ -30,6 +32,7 @@ pub mod secrets;
 mod strict;
 pub mod teams;
 pub mod training_projects;
+pub mod uploads;
 pub mod users;
 
 use strict::Strict;

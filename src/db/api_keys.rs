@@ -14,6 +14,7 @@ use crate::token::PlainKey;
 mod callers;
 mod listing;
 
+pub(super) use callers::caller_again;
 pub use callers::{Use, bearer, caller, note_use, person};
 pub use listing::{Filter, find, list, list_of_team};
 

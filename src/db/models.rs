@@ -17,28 +17,44 @@ pub struct Model {
     pub instance_type: String,
     pub created_at: Time,
     pub team_name: String,
+    pub deployments_count: u32,
+    /// What serves `production`.
+    pub production_deployment_id: Option<String>,
+    pub development_deployment_id: Option<String>,
+    /// Whether archives may be fetched back: fixed when it is made.
+    pub is_downloadable: bool,
+}
+
+/// A query for whole models, from its `WHERE` on.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT model.id, model.name, model.instance_type, model.created_at, model.is_downloadable,
+                    team.name AS team_name,
+                    (SELECT count(*) FROM deployment WHERE model_id = model.id) AS deployments_count,
+                    (SELECT id FROM deployment WHERE model_id = model.id AND environment = 'production')
+                        AS production_deployment_id,
+                    (SELECT id FROM deployment WHERE model_id = model.id AND number = 0) AS development_deployment_id
+             FROM model JOIN team ON team.id = model.team_id ",
+            $rest
+        )
+    };
 }
 
 /// The models of these teams, of this name alone if one is given, newest first.
 pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT model.id, model.name, model.instance_type, model.created_at, team.name AS team_name
-         FROM model JOIN team ON team.id = model.team_id
-         WHERE model.team_id IN (SELECT value FROM json_each(:team_ids))
+    let mut query = tx.sql.prepare_cached(select!(
+        "WHERE model.team_id IN (SELECT value FROM json_each(:team_ids))
            AND (:name IS NULL OR model.name = :name)
-         ORDER BY model.created_at DESC, model.rowid DESC",
-    )?;
+         ORDER BY model.created_at DESC, model.rowid DESC"
+    ))?;
     let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams), ":name": name }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The team's model of this id.
 pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Model, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT model.id, model.name, model.instance_type, model.created_at, team.name AS team_name
-         FROM model JOIN team ON team.id = model.team_id
-         WHERE model.team_id = :team_id AND model.id = :id",
-    )?;
+    let mut query = tx.sql.prepare_cached(select!("WHERE model.team_id = :team_id AND model.id = :id"))?;
     let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
     found.optional()?.ok_or(Error::NotFound("model"))
 }
@@ -67,6 +83,40 @@ pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
         .prepare_cached("DELETE FROM model WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": model.id })?;
     note(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
+}
+
+/// Whether archives of a new model may be fetched back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downloads {
+    Allowed,
+    Refused,
+}
+
+/// Makes a model that is about to have its first deployment: the audit log tells of that. Its name is its team's alone.
+pub fn create(
+    tx: &Tx,
+    team: &InTeam,
+    name: &ResourceName,
+    instance_type: &str,
+    downloads: Downloads,
+) -> Result<Model, Error> {
+    let inserted = insert(tx, team.team(), name, instance_type);
+    let id = match inserted {
+        Err(cause) if Error::is_unique_violation(&cause) => {
+            return Err(Error::conflict(format!(
+                "team \"{}\" has a model named \"{}\" already: deploy to that, or choose another name",
+                team.team().name,
+                name.as_str()
+            )));
+        }
+        inserted => inserted?,
+    };
+    if downloads == Downloads::Refused {
+        tx.sql
+            .prepare_cached("UPDATE model SET is_downloadable = 0 WHERE id = :id")?
+            .execute(named_params! { ":id": id })?;
+    }
+    find(tx, team, &id)
 }
 
 /// A new model, with the environment `production` that every model has. A name that the team's models have already is
@@ -118,6 +168,10 @@ fn from_row(row: &Row) -> rusqlite::Result<Model> {
         instance_type: row.get("instance_type")?,
         created_at: row.get("created_at")?,
         team_name: row.get("team_name")?,
+        deployments_count: row.get("deployments_count")?,
+        production_deployment_id: row.get("production_deployment_id")?,
+        development_deployment_id: row.get("development_deployment_id")?,
+        is_downloadable: row.get("is_downloadable")?,
     })
 }
 

@@ -90,6 +90,14 @@ pub(super) fn store<T>(
     then(secret)
 }
 
+/// Whether the team has a secret of this name.
+pub fn exists(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<bool, Error> {
+    let mut query =
+        tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM secret WHERE team_id = :team_id AND lookup = :lookup)")?;
+    let params = named_params! { ":team_id": team.team().id, ":lookup": name.lookup() };
+    Ok(query.query_row(params, |row| row.get(0))?)
+}
+
 /// Deletes the secret of this name; the spelling first given is in the answer.
 pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, Error> {
     let deleted = tx

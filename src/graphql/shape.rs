@@ -39,6 +39,21 @@ impl Given {
         Ok(Given(out))
     }
 
+    /// Adds fields that the client did not ask for and needs all the same.
+    pub fn with(mut self, fields: &[(&str, &str)]) -> Given {
+        assert_eq!(self.0.pop(), Some(b'}'), "only an object takes more fields");
+        for (name, value) in fields {
+            if self.0.last() != Some(&b'{') {
+                self.0.push(b',');
+            }
+            write_leaf(name, &mut self.0);
+            self.0.push(b':');
+            write_leaf(value, &mut self.0);
+        }
+        self.0.push(b'}');
+        self
+    }
+
     pub fn as_json(&self) -> &[u8] {
         &self.0
     }
@@ -128,6 +143,14 @@ macro_rules! object {
 pub(crate) use object;
 
 impl Shape for &str {
+    const TYPE: Type = Type::Leaf;
+
+    fn write(&self, _: &Selected, out: &mut Vec<u8>) {
+        write_leaf(self, out);
+    }
+}
+
+impl Shape for String {
     const TYPE: Type = Type::Leaf;
 
     fn write(&self, _: &Selected, out: &mut Vec<u8>) {

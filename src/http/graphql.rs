@@ -5,13 +5,13 @@ use crate::db::Tx;
 use crate::error::Error;
 use crate::graphql::document::Document;
 use crate::graphql::{self, ROOT_FIELDS};
-use crate::http::{Reply, note_failure};
+use crate::http::{Reply, Request, note_failure};
 use crate::policy::Caller;
 use crate::wire;
 
-pub fn answer(tx: &Tx, caller: &Caller, document: &Document) -> Result<Reply, Error> {
+pub fn answer(tx: &Tx, caller: &Caller, document: &Document, request: &Request) -> Result<Reply, Error> {
     match document {
-        Document::Operation(operation) => Ok(reply(graphql::execute(tx, caller, operation, ROOT_FIELDS)?)),
+        Document::Operation(operation) => Ok(reply(graphql::execute(tx, caller, operation, request, ROOT_FIELDS)?)),
         Document::Refused(error) => Ok(told(error)),
         Document::Unreadable(error) => Ok(Reply::refusal(error)),
     }

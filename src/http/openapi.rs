@@ -95,6 +95,9 @@ const SHAPES: &[Shapes] = &[
     write("POST", "/v1/teams/{team_id}/training_projects", "UpsertTrainingProjectRequest", "OneTrainingProject"),
     act("DELETE", "/v1/training_projects/{training_project_id}", "Tombstone", &[]),
 
+    read("/v1/blobs/credentials/model", "BlobCredentials", &[]),
+    read("/v1/blobs/credentials/train", "BlobCredentials", &[]),
+
     read("/v1/model_apis", "ModelAPIs", &["cursor", "limit", "added_only"]),
     read("/v1/model_apis/{model_api_name}", "ModelAPI", &[]),
 
@@ -235,6 +238,10 @@ fn needs(answer: &Answer) -> String {
         Answer::OwnTeam(act, _) => team(act, "a team key's own team, otherwise in the default team") + ".",
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
         Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
+        Answer::OwnedToDeploy(kind, _) => {
+            let owner = format!("the team that owns the {}", kind.as_str());
+            team(&TeamAct::Deploy, &owner) + "; what serves a restricted environment is for those on its list."
+        }
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
         Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),

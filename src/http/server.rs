@@ -1,8 +1,8 @@
 //! The door: hyper behind our own accept loop, with a limit and a deadline on everything.
 //!
 //! One thread accepts and deals the sockets in turn to one single-threaded runtime a core; what is asked is answered on
-//! that thread, and only writes and slow work leave it. Nothing else in the house names hyper, and nothing else but the
-//! operator's client and the hashing of passwords names tokio's runtime.
+//! that thread, and only writes and slow work leave it. Nothing else in the house names hyper but uploads, whose bodies
+//! stream, and nothing else but they, the operator's client and the hashing of passwords names tokio's runtime.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -19,14 +19,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
+use hyper::Response;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header;
 use hyper::http::request::Parts;
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -36,12 +36,18 @@ use crate::db::{self, Moment};
 use crate::error::Error;
 use crate::http::{self, App, Door, Reply, Request};
 use crate::model::Time;
+use crate::runner;
+use crate::uploads::{self, Uploads};
 use crate::wire::Refusal;
 
 mod head;
+mod outgoing;
 mod paced;
+mod reply;
 
+use outgoing::Outgoing;
 use paced::{Pace, Paced};
+use reply::{response, with_archive};
 
 /// What a stranger may take of us.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +69,7 @@ pub struct Limits {
     pub linger: Duration,
     /// How long requests in flight may take once the server stops.
     pub drain: Duration,
+    pub uploads: uploads::Limits,
 }
 
 impl Default for Limits {
@@ -77,6 +84,7 @@ impl Default for Limits {
             stalled: Duration::from_secs(60),
             linger: Duration::from_secs(1),
             drain: Duration::from_secs(10),
+            uploads: uploads::Limits::default(),
         }
     }
 }
@@ -116,18 +124,29 @@ pub fn serve(
     let addr = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     operator.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+    let uploads = Arc::new(Uploads::open(app, limits.uploads, || Moment { now: now(), seed: rand::random() })?);
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
     let mut workers = Vec::new();
     let ready = Arc::new(Barrier::new(limits.workers + 1));
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
-        let worker = Worker { app: Arc::clone(app), limits, stopped: stopped.clone(), ready: Arc::clone(&ready) };
+        let worker = Worker {
+            app: Arc::clone(app),
+            uploads: Arc::clone(&uploads),
+            limits,
+            stopped: stopped.clone(),
+            ready: Arc::clone(&ready),
+        };
         let runtime = runtime()?;
         threads.push(thread(&format!("worker {number}"), move || worker.run(&runtime, take))?);
         workers.push(give);
     }
     ready.wait();
+    let until = stopped.clone();
+    threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
+    let (runs, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("runner", move || runner::run(&runs.db, moment, || *until.borrow()))?);
     let runtime = runtime()?;
     threads.push(thread("door", move || runtime.block_on(accept(listener, operator, workers, limits, stopped)))?);
     Ok(Server { addr, stop, threads })
@@ -247,6 +266,7 @@ fn turn_away(socket: Socket) {
 
 struct Worker {
     app: Arc<App>,
+    uploads: Arc<Uploads>,
     limits: Limits,
     stopped: watch::Receiver<bool>,
     ready: Arc<Barrier>,
@@ -343,21 +363,27 @@ impl Worker {
     }
 
     /// The response, and what may come after it.
-    async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Full<Bytes>>, Pace) {
-        let (parts, mut body) = request.into_parts();
-        match self.read(parts, &mut body, from).await {
+    async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Outgoing>, Pace) {
+        let (head, mut body) = request.into_parts();
+        if from == Door::Network && uploads::are_addressed(&head.headers, &head.uri) {
+            return self.upload(&head, uploads::Body::new(body)).await;
+        }
+        match self.read(head, &mut body, from).await {
             Ok(request) => {
                 let reply = guarded(http::answer(&self.app, request)).await;
-                (response(reply), Pace::idle(&self.limits))
+                (with_archive(&self.app, reply), Pace::idle(&self.limits))
             }
             Err(error) if body.is_end_stream() => (response(Reply::from(error)), Pace::idle(&self.limits)),
-            Err(error) => {
-                let mut reply = Reply::from(error);
-                // What is left of the body must not be taken for the next request.
-                reply.headers.push(("connection", "close".to_owned()));
-                (response(reply), Pace::Refused)
-            }
+            Err(error) => refused(Reply::from(error)),
         }
+    }
+
+    async fn upload(&self, head: &Parts, mut body: uploads::Body) -> (Response<Outgoing>, Pace) {
+        let reply = match head::host(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
+            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body)).await,
+            Err(error) => Reply::from(error),
+        };
+        if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 
     /// The request, bounded and decoded. All of its head is checked before its body is invited.
@@ -434,20 +460,14 @@ async fn guarded(answer: impl Future<Output = Reply>) -> Reply {
     .await
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(reply.body)));
-    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    for (name, value) in reply.headers {
-        // A value that no header may hold is left out: it never splits a reply.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    response
+/// What is left of the body must not be taken for the next request.
+fn refused(mut reply: Reply) -> (Response<Outgoing>, Pace) {
+    reply.headers.push(("connection", "close".to_owned()));
+    (response(reply), Pace::Refused)
+}
+
+fn moment() -> Moment {
+    Moment { now: now(), seed: rand::random() }
 }
 
 fn now() -> Time {
@@ -470,7 +490,8 @@ mod tests {
     #[test]
     fn a_value_that_would_split_a_reply_is_left_out() {
         let headers = vec![("location", "/\r\nset-cookie: a=b".to_owned()), ("allow", "GET".to_owned())];
-        let reply = response(Reply { status: 200, content_type: "text/plain", headers, body: Vec::new() });
+        let reply =
+            response(Reply { status: 200, content_type: "text/plain", headers, body: Vec::new(), archive: None });
         assert!(!reply.headers().contains_key("location") && !reply.headers().contains_key("set-cookie"));
         assert_eq!(reply.headers()["allow"], "GET");
     }

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::db::{deployments, models};
 use crate::error::Error;
 use crate::graphql::shape::{Given, object};
 use crate::model;
+use crate::model::serving::Status;
+use crate::wire::deployments::PatchOp;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +46,211 @@ impl<'a> From<&'a model::Team> for Team<'a> {
     fn from(team: &'a model::Team) -> Team<'a> {
         Team { id: team.id.as_str(), name: &team.name, default: team.is_default }
     }
+}
+
+object! {
+    pub struct Model<'a> {
+        pub id: &'a str,
+        pub name: &'a str,
+        pub hostname: String,
+        pub team: Team<'a>,
+        pub versions: Vec<ModelVersion<'a>>,
+        /// What serves `production`; without that, the development deployment.
+        pub primary_version: Option<ModelVersion<'a>>,
+    }
+
+    /// A deployment, in truss's words.
+    pub struct ModelVersion<'a> {
+        pub id: &'a str,
+        pub semver: String,
+        pub truss_hash: Option<&'a str>,
+        pub truss_signature: Option<&'a str>,
+        pub is_draft: bool,
+        pub is_primary: bool,
+        pub current_model_deployment_status: VersionStatus,
+        pub oracle: Oracle<'a>,
+        pub instance_type: VersionInstance<'a>,
+    }
+
+    pub struct VersionStatus {
+        pub status: &'static str,
+    }
+
+    /// A model, as its versions name it.
+    pub struct Oracle<'a> {
+        pub id: &'a str,
+        pub name: &'a str,
+        pub hostname: String,
+    }
+
+    pub struct VersionInstance<'a> {
+        pub name: &'a str,
+    }
+
+    pub struct CreatedVersion<'a> {
+        pub model_version: ModelVersion<'a>,
+    }
+
+    pub struct Validation {
+        pub success: bool,
+        /// JSON as text.
+        pub details: Option<String>,
+    }
+
+    /// Every field beside the key and the bucket goes to the S3 client as it is. truss asks for the first five alone: what
+    /// it does not ask for stands here too, because without it the archive would be sent elsewhere.
+    pub struct UploadCredentials<'a> {
+        pub s3_bucket: &'a str,
+        pub s3_key: &'a str,
+        pub aws_access_key_id: &'a str,
+        pub aws_secret_access_key: &'a str,
+        pub aws_session_token: &'a str,
+    }
+
+    pub struct WatchState<'a> {
+        pub is_container_built_from_push: bool,
+        pub django_patch_state: Option<PatchState<'a>>,
+        pub container_patch_state: Option<PatchState<'a>>,
+    }
+
+    pub struct PatchState<'a> {
+        pub current_hash: &'a str,
+        pub current_signature: &'a str,
+    }
+
+    pub struct Patched<'a> {
+        pub id: &'a str,
+        pub name: &'a str,
+        pub version_id: &'a str,
+        pub succeeded: bool,
+        pub needs_full_deploy: bool,
+        pub error: Option<String>,
+    }
+}
+
+impl<'a> Model<'a> {
+    pub fn new(
+        model: &'a models::Model,
+        team: &'a model::Team,
+        deployments: &'a [deployments::Deployment],
+        host: &str,
+    ) -> Model<'a> {
+        let version = |deployment| ModelVersion::new(model, deployment, host);
+        let primary = deployments.iter().find(|deployment| deployment.is_production());
+        let primary = primary.or_else(|| deployments.iter().find(|deployment| deployment.is_development()));
+        Model {
+            id: &model.id,
+            name: &model.name,
+            hostname: hostname(&model.id, host),
+            team: Team::from(team),
+            versions: deployments.iter().map(version).collect(),
+            primary_version: primary.map(version),
+        }
+    }
+}
+
+impl<'a> ModelVersion<'a> {
+    pub fn new(model: &'a models::Model, deployment: &'a deployments::Deployment, host: &str) -> ModelVersion<'a> {
+        ModelVersion {
+            id: &deployment.id,
+            semver: format!("0.{}.0", deployment.number),
+            truss_hash: deployment.truss_hash.as_deref(),
+            truss_signature: deployment.truss_signature.as_deref(),
+            is_draft: deployment.is_development(),
+            is_primary: deployment.is_production(),
+            current_model_deployment_status: VersionStatus { status: status(deployment.status) },
+            oracle: Oracle { id: &model.id, name: &model.name, hostname: hostname(&model.id, host) },
+            instance_type: VersionInstance { name: &deployment.instance_type },
+        }
+    }
+}
+
+/// Where a model is called, as seen from whoever asked this host. `localhost` and addresses have `api.localhost` beside
+/// them, where truss looks for the rest of the interface too.
+pub fn hostname(model_id: &str, host: &str) -> String {
+    let (name, port) = host.rsplit_once(':').map_or((host, ""), |(name, port)| (name, port));
+    let colon = if port.is_empty() { "" } else { ":" };
+    let is_here = name == "localhost" || name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
+    let base = if is_here || name == "api.localhost" { "api.localhost" } else { name };
+    format!("http://model-{model_id}.{base}{colon}{port}")
+}
+
+/// A status in the words that GraphQL has for it.
+const fn status(status: Status) -> &'static str {
+    match status {
+        Status::Building => "BUILDING_MODEL",
+        Status::Deploying => "DEPLOYING_MODEL",
+        Status::DeployFailed => "MODEL_DEPLOY_FAILED",
+        Status::LoadingModel => "MODEL_LOADING",
+        Status::Active => "MODEL_READY",
+        Status::Unhealthy => "MODEL_UNHEALTHY",
+        Status::BuildFailed => "BUILDING_MODEL_FAILED",
+        Status::BuildStopped => "BUILDING_MODEL_STOPPED",
+        Status::Deactivating => "DEACTIVATING_MODEL",
+        Status::Inactive => "DEACTIVATED_MODEL",
+        Status::Failed => "MODEL_DNE_ERROR",
+        Status::Updating => "UPDATING",
+        Status::ScaledToZero => "SCALED_TO_ZERO",
+        Status::WakingUp => "SCALING_FROM_ZERO",
+    }
+}
+
+// ---- arguments ----
+
+#[derive(Deserialize)]
+pub struct WhichModels {
+    pub team_id: Option<String>,
+    pub chainlets_only: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub struct WhichModel {
+    pub id: Option<String>,
+    pub name: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct WhichVersion {
+    pub id: String,
+}
+
+/// JSON comes in base 64.
+#[derive(Deserialize)]
+pub struct Validate {
+    pub config: String,
+}
+
+/// What is pushed, by whichever mutation.
+#[derive(Deserialize)]
+pub struct Push {
+    /// Of a new model or of the development deployment's; of a version, its own.
+    pub name: Option<String>,
+    pub version_name: Option<String>,
+    pub s3_key: String,
+    pub config: String,
+    pub raw_config: Option<String>,
+    pub truss_user_env: Option<String>,
+    pub user_deploy_metadata: Option<String>,
+    pub allow_truss_download: Option<bool>,
+    pub environment_name: Option<String>,
+    pub deploy_timeout_minutes: Option<i64>,
+    pub team_id: Option<String>,
+    pub scale_down_old_production: Option<bool>,
+    pub preserve_env_instance_type: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub struct StagePatch {
+    pub patch: String,
+}
+
+/// What a staged patch holds.
+#[derive(Deserialize)]
+pub struct PatchRequest {
+    pub prev_hash: String,
+    pub next_hash: String,
+    pub next_signature: Value,
+    pub patch_ops: Vec<PatchOp>,
 }
 
 /// Why something is not in the answer.

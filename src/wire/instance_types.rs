@@ -2,31 +2,69 @@
 
 use serde::Serialize;
 
+use crate::model::instance_types;
+
 #[derive(Serialize)]
-pub struct InstanceType {
-    pub id: &'static str,
-    pub name: &'static str,
-    pub memory_limit_mib: u32,
-    pub millicpu_limit: u32,
-    pub gpu_count: u32,
-    pub gpu_type: Option<&'static str>,
+pub struct InstanceType<'a> {
+    id: &'a str,
+    name: &'a str,
+    memory_limit_mib: u32,
+    millicpu_limit: u32,
+    gpu_count: u32,
+    gpu_type: Option<&'static str>,
     /// Of one GPU.
-    pub gpu_memory_limit_mib: Option<u32>,
+    gpu_memory_limit_mib: Option<u32>,
+}
+
+impl<'a> InstanceType<'a> {
+    /// One that is in no catalogue, of fixtures, is shown by its name alone.
+    pub fn named(id: &'a str) -> InstanceType<'a> {
+        let unknown = InstanceType {
+            id,
+            name: id,
+            memory_limit_mib: 0,
+            millicpu_limit: 0,
+            gpu_count: 0,
+            gpu_type: None,
+            gpu_memory_limit_mib: None,
+        };
+        instance_types::InstanceType::find(id).map_or(unknown, InstanceType::from)
+    }
+}
+
+impl From<&'static instance_types::InstanceType> for InstanceType<'_> {
+    fn from(instance: &'static instance_types::InstanceType) -> Self {
+        InstanceType {
+            id: instance.id,
+            name: instance.id,
+            memory_limit_mib: instance.memory_mib,
+            millicpu_limit: instance.millicpus,
+            gpu_count: instance.gpus.as_ref().map_or(0, |gpus| gpus.count),
+            gpu_type: instance.gpus.as_ref().map(|gpus| gpus.kind),
+            gpu_memory_limit_mib: instance.gpus.as_ref().map(|gpus| gpus.memory_mib),
+        }
+    }
 }
 
 #[derive(Serialize)]
 pub struct InstanceTypeWithPrice {
-    pub instance_type: InstanceType,
+    instance_type: InstanceType<'static>,
     /// US dollars a minute.
-    pub price: f64,
+    price: f64,
+}
+
+impl From<&'static instance_types::InstanceType> for InstanceTypeWithPrice {
+    fn from(instance: &'static instance_types::InstanceType) -> InstanceTypeWithPrice {
+        InstanceTypeWithPrice { instance_type: InstanceType::from(instance), price: instance.dollars_a_minute }
+    }
 }
 
 #[derive(Serialize)]
 pub struct InstanceTypes {
-    pub instance_types: Vec<&'static InstanceType>,
+    pub instance_types: Vec<InstanceType<'static>>,
 }
 
 #[derive(Serialize)]
 pub struct InstanceTypePrices {
-    pub instance_types: &'static [InstanceTypeWithPrice],
+    pub instance_types: Vec<InstanceTypeWithPrice>,
 }

@@ -28,9 +28,9 @@ impl<'a> From<&'a models::Model> for Model<'a> {
             id: &model.id,
             created_at: model.created_at,
             name: &model.name,
-            deployments_count: 0,
-            production_deployment_id: None,
-            development_deployment_id: None,
+            deployments_count: model.deployments_count,
+            production_deployment_id: model.production_deployment_id.as_deref(),
+            development_deployment_id: model.development_deployment_id.as_deref(),
             instance_type_name: &model.instance_type,
             team_name: &model.team_name,
         }

@@ -59,7 +59,7 @@ impl Acme {
     }
 
     /// The personal key of somebody, or a key itself.
-    fn key<'a>(&'a self, who: &'a str) -> &'a str {
+    pub fn key<'a>(&'a self, who: &'a str) -> &'a str {
         self.keys.get(who).map_or(who, String::as_str)
     }
 
@@ -201,6 +201,8 @@ impl Acme {
             "SELECT * FROM environment_group ORDER BY 1, 2".to_owned(),
             "SELECT * FROM environment_group_user ORDER BY 1, 2, 4".to_owned(),
             "SELECT * FROM environment_group_key ORDER BY 1, 2, 4".to_owned(),
+            "SELECT * FROM deployment ORDER BY id".to_owned(),
+            "SELECT * FROM model_environment ORDER BY 1, 2".to_owned(),
             "SELECT * FROM audit ORDER BY id".to_owned(),
         ];
         queries.iter().map(|query| dump(&sql, query)).collect()

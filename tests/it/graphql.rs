@@ -439,7 +439,8 @@ fn create_team(tx: &Tx, caller: &Caller, ask: &Ask) -> Result<Given, Error> {
 fn carry_out(house: &House, who: &str, body: Value) -> Value {
     let Document::Operation(operation) = Document::read(body.to_string().as_bytes()) else { panic!("{body}") };
     let key = PlainKey::parse(WORLD.keys.text(who)).unwrap();
-    let work = move |tx: &Tx| execute(tx, &db::api_keys::caller(tx, &key)?.0, &operation, TABLE);
+    let request = house.request(None, "POST", "/graphql", Vec::new());
+    let work = move |tx: &Tx| execute(tx, &db::api_keys::caller(tx, &key)?.0, &operation, &request, TABLE);
     serde_json::from_slice(&house.app.db.write_blocking(house.moment(), work).unwrap()).unwrap()
 }
 

@@ -24,7 +24,7 @@ fn a_key_that_does_not_work_is_refused_here_too() {
 #[test]
 fn it_is_not_ready_with_a_schema_that_it_does_not_know() {
     let house = House::empty();
-    house.sql().execute("UPDATE refinery_schema_history SET version = version + 1", []).unwrap();
+    house.sql().execute("UPDATE refinery_schema_history SET version = version + 1000", []).unwrap();
     let refused = house.send(None, "GET", "/readyz", None).refused(503, "UNAVAILABLE");
     assert!(refused["message"].as_str().unwrap().contains("schema"), "{refused}");
     house.send(None, "GET", "/healthz", None).ok();

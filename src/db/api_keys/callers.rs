@@ -7,7 +7,7 @@ use crate::db::api_keys::{Holder, Key, environments};
 use crate::error::Error;
 use crate::model::{OrgId, TeamId, Time, UserId};
 use crate::policy::{Caller, Category, OrgRole, Person, TeamKey, TeamRole, Who};
-use crate::token::PlainKey;
+use crate::token::{PlainKey, TokenHash};
 
 /// `last_used_at` is exact to this.
 const USE_NOTED_EVERY_SECONDS: i64 = 60;
@@ -16,6 +16,20 @@ const USE_NOTED_EVERY_SECONDS: i64 = 60;
 ///
 /// A key that is unknown, revoked, expired, or whose owner has left the organization is no key.
 pub fn caller(tx: &Tx, key: &PlainKey) -> Result<(Caller, Use), Error> {
+    caller_of_hash(tx, &key.hash())
+}
+
+/// The same by a key's prefix: for what was granted to it earlier and is used now.
+pub(in crate::db) fn caller_again(tx: &Tx, prefix: &str) -> Result<Caller, Error> {
+    let hash: Option<TokenHash> = tx
+        .sql
+        .prepare_cached("SELECT hash FROM api_key WHERE prefix = :prefix")?
+        .query_row(named_params! { ":prefix": prefix }, |row| row.get("hash"))
+        .optional()?;
+    caller_of_hash(tx, &hash.ok_or(Error::Unauthenticated)?).map(|(caller, _)| caller)
+}
+
+fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, Use), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.user_id, api_key.team_id,
                 api_key.last_used_at, org_member.role, api_key.narrowed_to_environments, api_key.expires_at
@@ -25,7 +39,7 @@ pub fn caller(tx: &Tx, key: &PlainKey) -> Result<(Caller, Use), Error> {
            AND api_key.revoked_at IS NULL
            AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)",
     )?;
-    let found = query.query_row(named_params! { ":hash": key.hash(), ":now": tx.now }, KeyRow::from_row).optional()?;
+    let found = query.query_row(named_params! { ":hash": hash, ":now": tx.now }, KeyRow::from_row).optional()?;
     let row = found.ok_or(Error::Unauthenticated)?;
     let used = match row.last_used_at {
         Some(last) if last.plus_seconds(USE_NOTED_EVERY_SECONDS) > tx.now => Use::Noted,

@@ -1,0 +1,268 @@
+//! How a deployment is made: pushed, as the development deployment or published.
+
+use rusqlite::named_params;
+use serde_json::{Map, Value, json};
+
+use crate::db::deployments::{Deployment, Which, find, record, write_json};
+use crate::db::environments::promotion::{self, Instance, Previous};
+use crate::db::environments::{self, Change};
+use crate::db::models::Model;
+use crate::db::{Tx, logs, secrets, uploads};
+use crate::error::Error;
+use crate::model::instance_types::{InstanceType, Resources};
+use crate::model::serving::{Cleanup, DeploymentName, Level, Settings};
+use crate::model::{EnvironmentName, SecretName};
+use crate::policy::InTeam;
+
+/// What is pushed. The configuration is the one that the client parsed.
+#[derive(Debug)]
+pub struct New<'a> {
+    pub config: &'a Map<String, Value>,
+    pub raw_config: Option<&'a str>,
+    pub labels: Option<&'a Value>,
+    pub user_env: Option<&'a Value>,
+    /// The key of the upload; `None`: committed from the configuration alone.
+    pub s3_key: Option<&'a str>,
+    pub settings: Change,
+    pub timeout_minutes: Option<i64>,
+    pub slot: Slot,
+}
+
+/// What the deployment becomes.
+#[derive(Debug)]
+pub enum Slot {
+    Development,
+    Published(Published),
+}
+
+#[derive(Debug)]
+pub struct Published {
+    /// `None`: it is named after its number.
+    pub name: Option<DeploymentName>,
+    /// The environment that it is for. `None`: `production`, if nothing serves that yet.
+    pub environment: Option<EnvironmentName>,
+    pub previous: Previous,
+    pub instance: Instance,
+}
+
+/// What must be refused before anything is written, also where nothing is to be written at all.
+pub fn check(tx: &Tx, team: &InTeam, new: &New) -> Result<&'static InstanceType, Error> {
+    check_secrets(tx, team, new.config)?;
+    let instance_type = instance_type(new.config)?;
+    let environment = match &new.slot {
+        Slot::Development => None,
+        Slot::Published(published) => published.environment.as_ref().map(EnvironmentName::as_str),
+    };
+    environments::may_change(tx, team, environment)?;
+    Ok(instance_type)
+}
+
+/// Makes a deployment of the model. The runner takes it from there, after the commit.
+pub fn create(tx: &Tx, team: &InTeam, model: &Model, new: &New) -> Result<Deployment, Error> {
+    let instance_type = check(tx, team, new)?;
+    if let Some(s3_key) = new.s3_key {
+        uploads::take(tx, team, s3_key)?;
+    }
+    match &new.slot {
+        Slot::Development => develop(tx, team, model, new, instance_type.id),
+        Slot::Published(published) => publish(tx, team, model, new, published, instance_type.id),
+    }
+}
+
+/// A push to the development deployment replaces it; its id stays.
+fn develop(tx: &Tx, team: &InTeam, model: &Model, new: &New, instance_type: &str) -> Result<Deployment, Error> {
+    tx.sql
+        .prepare_cached(
+            "DELETE FROM deployment_patch WHERE deployment_id = (
+             SELECT id FROM deployment WHERE model_id = :model_id AND number = 0
+         )",
+        )?
+        .execute(named_params! { ":model_id": model.id })?;
+    insert(tx, team, model, new, &Numbered { number: 0, name: super::DEVELOPMENT.to_owned(), instance_type })?;
+    let made = find(tx, team, &model.id, Which::Development)?;
+    deployed(tx, team, model, &made, None)?;
+    Ok(made)
+}
+
+fn publish(
+    tx: &Tx,
+    team: &InTeam,
+    model: &Model,
+    new: &New,
+    published: &Published,
+    instance_type: &str,
+) -> Result<Deployment, Error> {
+    let destination = destination(tx, team, model, published)?;
+    let mut instance_type = instance_type.to_owned();
+    if let Some(environment) = &destination {
+        let before = environments::find(tx, team, model, environment)?;
+        let environment = environments::update(tx, team, model, &before, &new.settings)?;
+        if published.instance == Instance::OfEnvironment && environment.current.is_some() {
+            instance_type = environment.instance_type;
+        }
+    }
+    let number = next_number(tx, &model.id)?;
+    let name = published.name.as_ref().map_or_else(|| format!("deployment-{number}"), |name| name.as_str().to_owned());
+    let id = insert(tx, team, model, new, &Numbered { number, name, instance_type: &instance_type })?;
+    let mut made = find(tx, team, &model.id, Which::Id(&id))?;
+    if let Some(name) = &destination {
+        let environment = environments::find(tx, team, model, name)?;
+        let cleanup = match published.previous {
+            Previous::AsSet => environment.promotion.promotion_cleanup_strategy,
+            Previous::Keep => Cleanup::Keep,
+        };
+        promotion::enter(tx, &made, &environment, cleanup)?;
+        made = find(tx, team, &model.id, Which::Id(&id))?;
+    }
+    deployed(tx, team, model, &made, destination.as_deref())?;
+    Ok(made)
+}
+
+/// The environment that a published deployment goes into. The first of a model goes into `production`, unless that is
+/// closed to the caller: then it goes into none, and its log says so.
+fn destination(tx: &Tx, team: &InTeam, model: &Model, asked: &Published) -> Result<Option<String>, Error> {
+    if let Some(name) = &asked.environment {
+        environments::ensure(tx, team, model, name)?;
+        return Ok(Some(name.as_str().to_owned()));
+    }
+    let production = environments::find(tx, team, model, environments::PRODUCTION)?;
+    let vacant = production.current.is_none() && production.candidate.is_none();
+    let open = environments::may_change(tx, team, Some(environments::PRODUCTION)).is_ok();
+    Ok((vacant && open).then(|| environments::PRODUCTION.to_owned()))
+}
+
+fn next_number(tx: &Tx, model_id: &str) -> Result<i64, Error> {
+    let mut count =
+        tx.sql.prepare_cached("UPDATE model SET published = published + 1 WHERE id = :id RETURNING published")?;
+    Ok(count.query_row(named_params! { ":id": model_id }, |row| row.get("published"))?)
+}
+
+struct Numbered<'a> {
+    number: i64,
+    name: String,
+    instance_type: &'a str,
+}
+
+fn insert(tx: &Tx, team: &InTeam, model: &Model, new: &New, numbered: &Numbered) -> Result<String, Error> {
+    let defaults = Settings::default();
+    let id: String = tx
+        .sql
+        .prepare_cached(
+            "INSERT INTO deployment (id, org_id, team_id, model_id, name, number, status, config, raw_config, labels,
+                                     user_env, instance_type, autoscaling, backpressure, s3_key, timeout_minutes,
+                                     created_by, created_at, updated_at)
+             VALUES (:id, :org_id, :team_id, :model_id, :name, :number, 'BUILDING', :config, :raw_config, :labels,
+                     :user_env, :instance_type, :autoscaling, :backpressure, :s3_key, :timeout_minutes,
+                     :created_by, :now, :now)
+             ON CONFLICT (model_id, number) DO UPDATE
+             SET status = 'BUILDING', config = :config, raw_config = :raw_config, labels = :labels,
+                 user_env = :user_env, instance_type = :instance_type, s3_key = :s3_key, truss_hash = NULL,
+                 truss_signature = NULL, is_patched = 0, timeout_minutes = :timeout_minutes, created_by = :created_by, updated_at = :now
+             RETURNING id",
+        )?
+        .query_row(
+            named_params! {
+                ":id": tx.id(),
+                ":org_id": team.team().org_id,
+                ":team_id": team.team().id,
+                ":model_id": model.id,
+                ":name": numbered.name,
+                ":number": numbered.number,
+                ":config": write_json(new.config),
+                ":raw_config": new.raw_config,
+                ":labels": new.labels.map(write_json),
+                ":user_env": new.user_env.map(write_json),
+                ":instance_type": numbered.instance_type,
+                ":autoscaling": write_json(new.settings.autoscaling.as_ref().unwrap_or(&defaults.autoscaling)),
+                ":backpressure": new.settings.backpressure.unwrap_or(defaults.backpressure),
+                ":s3_key": new.s3_key,
+                ":timeout_minutes": new.timeout_minutes,
+                ":created_by": team.caller().prefix(),
+                ":now": tx.now,
+            },
+            |row| row.get("id"),
+        )?;
+    logs::append(tx, &id, Level::Info, &format!("pushed as \"{}\" of model \"{}\"", numbered.name, model.name))?;
+    Ok(id)
+}
+
+fn deployed(tx: &Tx, team: &InTeam, model: &Model, made: &Deployment, environment: Option<&str>) -> Result<(), Error> {
+    let more = json!({
+        "scale_previous_to_zero": made.cleanup == Some(Cleanup::ScaleToZero),
+        "trusted": true,
+        "publish": !made.is_development(),
+        "environment_name": environment,
+    });
+    record(tx, team, "MODEL_DEPLOYED", model, made, more)
+}
+
+/// A deployment can name secrets of its own team alone.
+fn check_secrets(tx: &Tx, team: &InTeam, config: &Map<String, Value>) -> Result<(), Error> {
+    let named = config.get("secrets").and_then(Value::as_object);
+    for name in named.into_iter().flat_map(Map::keys) {
+        let is_there = match SecretName::parse(name) {
+            Ok(name) => secrets::exists(tx, team, &name)?,
+            Err(_) => false,
+        };
+        if !is_there {
+            let why = format!(
+                "names `{name}`, and team \"{}\" has no secret of that name: set it first, or leave it out",
+                team.team().name
+            );
+            return Err(Error::field("config.secrets", &why));
+        }
+    }
+    Ok(())
+}
+
+/// The instance type that a configuration names, or the smallest that holds what it asks for.
+pub fn instance_type(config: &Map<String, Value>) -> Result<&'static InstanceType, Error> {
+    let resources = config.get("resources");
+    let text = |name: &str| resources.and_then(|resources| resources.get(name)).and_then(Value::as_str);
+    if let Some(id) = text("instance_type") {
+        return InstanceType::find(id)
+            .ok_or_else(|| Error::field("config.resources.instance_type", "must be one of GET /v1/instance_types"));
+    }
+    let gpus = text("accelerator").map(|asked| match asked.split_once(':') {
+        Some((kind, count)) => (kind.to_owned(), count.parse().unwrap_or(0)),
+        None => (asked.to_owned(), 1),
+    });
+    let unreadable = |name: &str| Error::field(&format!("config.resources.{name}"), "cannot be read");
+    let millicpus = text("cpu").map(|cpu| millicpus(cpu).ok_or_else(|| unreadable("cpu"))).transpose()?;
+    let memory_mib = text("memory").map(|memory| mebibytes(memory).ok_or_else(|| unreadable("memory"))).transpose()?;
+    InstanceType::for_resources(&Resources {
+        millicpus: millicpus.unwrap_or_default(),
+        memory_mib: memory_mib.unwrap_or_default(),
+        gpus,
+    })
+}
+
+/// `1`, `0.5` or `500m`.
+fn millicpus(text: &str) -> Option<u32> {
+    let millis = match text.strip_suffix('m') {
+        Some(millis) => millis.parse::<f64>().ok()?,
+        None => text.parse::<f64>().ok()? * 1000.0,
+    };
+    whole(millis)
+}
+
+/// `2Gi`, `512Mi`, `1.5G`, or bytes.
+fn mebibytes(text: &str) -> Option<u32> {
+    const UNITS: &[(&str, f64)] = &[
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+    ];
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, bytes) = unit.unwrap_or((text, 1.0));
+    whole((number.parse::<f64>().ok()? * bytes / 1_048_576.0).ceil())
+}
+
+fn whole(number: f64) -> Option<u32> {
+    (number.is_finite() && (0.0..=1e9).contains(&number)).then_some(number.ceil() as u32)
+}

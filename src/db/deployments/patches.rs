@@ -1,0 +1,220 @@
+//! Patches of a development deployment, as `truss watch` makes them: staged in a row one behind the other, and brought into
+//! the archive by the runner once they are synced.
+
+use rusqlite::{OptionalExtension as _, named_params};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::db::deployments::progress::Content;
+use crate::db::deployments::{Deployment, record, write_json};
+use crate::db::models::Model;
+use crate::db::{Tx, logs, uploads};
+use crate::error::Error;
+use crate::model::Archive;
+use crate::model::serving::{Level, Phase, Status};
+use crate::policy::InTeam;
+use crate::token;
+
+/// How many patches wait at most; then it must be pushed again.
+const PATCHES_MAX: i64 = 1000;
+
+/// A change of one file of the archive.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FileChange {
+    pub path: String,
+    /// In base 64; `None` removes the file.
+    pub content: Option<String>,
+}
+
+/// What runs, and what is staged on top of it.
+#[derive(Debug)]
+pub struct State {
+    pub running: Option<Content>,
+    pub pending: Option<Content>,
+    /// Whether what runs holds patches, or is as it was pushed.
+    pub is_patched: bool,
+}
+
+pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
+    let running = match (&deployment.truss_hash, &deployment.truss_signature) {
+        (Some(hash), Some(signature)) => Some(Content { hash: hash.clone(), signature: signature.clone() }),
+        _ => None,
+    };
+    let mut query = tx.sql.prepare_cached(
+        "SELECT hash, signature
+         FROM deployment_patch
+         WHERE deployment_id = :id
+         ORDER BY number DESC
+         LIMIT 1",
+    )?;
+    let pending = query.query_row(named_params! { ":id": deployment.id }, |row| {
+        Ok(Content { hash: row.get("hash")?, signature: row.get("signature")? })
+    });
+    Ok(State { running, pending: pending.optional()?, is_patched: deployment.is_patched })
+}
+
+/// A patch: what it starts from, what it leads to, and how.
+#[derive(Debug)]
+pub struct Patch {
+    pub prev_hash: String,
+    pub next: Content,
+    pub changes: Vec<FileChange>,
+}
+
+/// Keeps a patch. It must start from where the one before led.
+pub fn stage(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment, patch: &Patch) -> Result<(), Error> {
+    refuse_published(deployment)?;
+    let state = state(tx, deployment)?;
+    let base = state.pending.or(state.running);
+    if base.is_none_or(|base| base.hash != patch.prev_hash) {
+        return Err(Error::conflict(
+            "the patch does not start from what is deployed or staged here: ask for the state again",
+        ));
+    }
+    let number: i64 = tx
+        .sql
+        .prepare_cached("SELECT 1 + coalesce(max(number), 0) FROM deployment_patch WHERE deployment_id = :id")?
+        .query_row(named_params! { ":id": deployment.id }, |row| row.get(0))?;
+    if number > PATCHES_MAX {
+        return Err(Error::conflict("too many patches wait: push the model again"));
+    }
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO deployment_patch (deployment_id, number, operations, hash, signature)
+             VALUES (:id, :number, :operations, :hash, :signature)",
+        )?
+        .execute(named_params! {
+            ":id": deployment.id,
+            ":number": number,
+            ":operations": write_json(&patch.changes),
+            ":hash": patch.next.hash,
+            ":signature": patch.next.signature,
+        })?;
+    record(tx, team, "MODEL_DEPLOYMENT_PATCH_STAGED", model, deployment, json!({ "hash": patch.next.hash }))
+}
+
+/// The hash of what a signature describes: each path in the order of its parts, and what it holds if it is a file.
+pub fn hash_of(signature: &Value) -> String {
+    let hashes = signature["content_hashes_by_path"].as_object();
+    let mut paths: Vec<(&String, &Value)> = hashes.into_iter().flatten().collect();
+    paths.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
+    let mut hasher = blake3::Hasher::new();
+    for (path, hash) in paths {
+        hasher.update(blake3::hash(path.as_bytes()).as_bytes());
+        if let Some(bytes) = hash.as_str().and_then(token::bytes_of_hex) {
+            hasher.update(&bytes);
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// What came of a sync.
+#[derive(Debug)]
+pub enum Verdict {
+    Synced,
+    /// Why it must be pushed again.
+    NeedsFullDeploy(String),
+}
+
+/// Lets the runner bring everything that is staged into the running deployment.
+pub fn sync(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Verdict, Error> {
+    refuse_published(deployment)?;
+    let verdict = match deployment.status.phase() {
+        Phase::Starting => return Err(Error::Unavailable("the deployment is not active yet: try again")),
+        Phase::Off | Phase::Failed => Verdict::NeedsFullDeploy(format!("the deployment is {}", deployment.status)),
+        Phase::Serving | Phase::Asleep => {
+            if deployment.s3_key.is_none() {
+                Verdict::NeedsFullDeploy("the deployment has no archive".to_owned())
+            } else {
+                begin(tx, deployment)?;
+                Verdict::Synced
+            }
+        }
+    };
+    record(tx, team, "MODEL_DEPLOYMENT_PATCHES_SYNCED", model, deployment, json!({}))?;
+    Ok(verdict)
+}
+
+fn begin(tx: &Tx, deployment: &Deployment) -> Result<(), Error> {
+    let synced = tx
+        .sql
+        .prepare_cached("UPDATE deployment_patch SET is_synced = 1 WHERE deployment_id = :id AND is_synced = 0")?
+        .execute(named_params! { ":id": deployment.id })?;
+    if synced == 0 {
+        return Ok(());
+    }
+    tx.sql
+        .prepare_cached("UPDATE deployment SET status = :status, updated_at = :now WHERE id = :id")?
+        .execute(named_params! { ":status": Status::Updating, ":now": tx.now, ":id": deployment.id })?;
+    logs::append(tx, &deployment.id, Level::Info, &format!("brings in {synced} patches"))
+}
+
+fn refuse_published(deployment: &Deployment) -> Result<(), Error> {
+    if deployment.is_development() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "deployment \"{}\" is published: only the development deployment can be patched",
+        deployment.name
+    )))
+}
+
+// ---- for the runner ----
+
+/// Patches that were synced and that the archive does not hold yet, one behind the other.
+#[derive(Debug)]
+pub struct Synced {
+    pub changes: Vec<FileChange>,
+    /// Where the last leads to.
+    pub last: Content,
+    last_number: i64,
+}
+
+pub fn synced(tx: &Tx, deployment: &Deployment) -> Result<Option<Synced>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT number, operations, hash, signature
+         FROM deployment_patch
+         WHERE deployment_id = :id AND is_synced = 1
+         ORDER BY number",
+    )?;
+    let mut rows = query.query(named_params! { ":id": deployment.id })?;
+    let mut synced: Option<Synced> = None;
+    while let Some(row) = rows.next()? {
+        let mut changes = synced.take().map(|before| before.changes).unwrap_or_default();
+        let more: Option<Vec<FileChange>> = super::read_json(row, "operations")?;
+        changes.extend(more.unwrap_or_default());
+        let last = Content { hash: row.get("hash")?, signature: row.get("signature")? };
+        synced = Some(Synced { changes, last, last_number: row.get("number")? });
+    }
+    Ok(synced)
+}
+
+/// The archive holds the patches now. The upload that it was before stays with the deployments that use it.
+pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, archive: &Archive) -> Result<(), Error> {
+    let Some(before) = &seen.s3_key else { return Ok(()) };
+    let is_as_seen: bool = tx
+        .sql
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM deployment WHERE id = :id AND s3_key = :s3_key)")?
+        .query_row(named_params! { ":id": seen.id, ":s3_key": before }, |row| row.get(0))?;
+    if !is_as_seen {
+        return Ok(()); // it was pushed again meanwhile
+    }
+    let s3_key = uploads::succeed(tx, before, archive)?;
+    tx.sql
+        .prepare_cached(
+            "UPDATE deployment
+             SET s3_key = :s3_key, truss_hash = :hash, truss_signature = :signature, is_patched = 1, updated_at = :now
+             WHERE id = :id",
+        )?
+        .execute(named_params! {
+            ":s3_key": s3_key,
+            ":hash": synced.last.hash,
+            ":signature": synced.last.signature,
+            ":now": tx.now,
+            ":id": seen.id,
+        })?;
+    tx.sql
+        .prepare_cached("DELETE FROM deployment_patch WHERE deployment_id = :id AND number <= :number")?
+        .execute(named_params! { ":id": seen.id, ":number": synced.last_number })?;
+    logs::append(tx, &seen.id, Level::Info, "the archive holds the patches")
+}

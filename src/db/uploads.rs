@@ -1,0 +1,244 @@
+//! Uploads: who may send an archive, whose the archive is, and who may use it.
+//!
+//! Credentials are bound to one key and to one caller and end after an hour. What they grant stands sealed in their
+//! session token, so asking for them writes nothing; whether the caller still stands is asked anew at each request.
+//! An upload belongs to the organization; only the caller who got its credentials can use it.
+
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::db::audit::{self, Actor, Event};
+use crate::db::{Tx, api_keys, teams};
+use crate::error::Error;
+use crate::model::{Archive, OrgId, Time, UserId};
+use crate::policy::{Caller, InTeam, TeamAct, Who};
+use crate::token;
+
+pub const CREDENTIALS_SECONDS: i64 = 60 * 60;
+/// How long an upload that no deployment uses is kept.
+pub const UNTAKEN_SECONDS: i64 = 24 * 60 * 60;
+
+/// What an upload is for; its key begins with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Model,
+    Chain,
+    Training,
+}
+
+impl Purpose {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Model => "models",
+            Purpose::Chain => "chains",
+            Purpose::Training => "training",
+        }
+    }
+}
+
+/// What a client needs to send one archive. Neither `Debug` nor a log shows its secrets.
+pub struct Credentials {
+    pub s3_key: String,
+    pub access_key_id: String,
+    pub secret_access_key: Zeroizing<String>,
+    pub session_token: Zeroizing<String>,
+}
+
+/// What credentials allow: one upload, by one caller, until then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub s3_key: String,
+    pub org_id: OrgId,
+    /// The person who asked; `None` where a team key did.
+    pub user_id: Option<UserId>,
+    pub api_key_prefix: String,
+    pub expires_at: Time,
+}
+
+/// Credentials for one archive. The teams are those in which the caller may deploy.
+pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials, Error> {
+    let caller = teams.first().map(InTeam::caller).ok_or_else(nowhere)?;
+    let grant = Grant {
+        s3_key: format!("{}/{}{}", purpose.as_str(), tx.id(), tx.id()),
+        org_id: caller.org_id.clone(),
+        user_id: person(caller).cloned(),
+        api_key_prefix: caller.prefix().to_owned(),
+        expires_at: tx.now.plus_seconds(CREDENTIALS_SECONDS),
+    };
+    let access_key_id = token::access_key_id(&mut tx.dice());
+    let sealed = tx.sealer.seal_grant(&mut tx.dice(), &access_key_id, &grant.to_text());
+    Ok(Credentials {
+        s3_key: grant.s3_key,
+        secret_access_key: tx.sealer.upload_secret(&access_key_id),
+        session_token: Zeroizing::new(sealed.iter().map(|byte| format!("{byte:02x}")).collect()),
+        access_key_id,
+    })
+}
+
+/// The secret that goes with an access key id.
+pub fn secret(tx: &Tx, access_key_id: &str) -> Zeroizing<String> {
+    tx.sealer.upload_secret(access_key_id)
+}
+
+/// What a session token grants; `None` if it was not made here for this access key id. It may have expired.
+pub fn granted(tx: &Tx, access_key_id: &str, session_token: &str) -> Option<Grant> {
+    let text = tx.sealer.open_grant(access_key_id, &token::bytes_of_hex(session_token)?)?;
+    Grant::parse(&text)
+}
+
+/// The caller who got the credentials, if they may still deploy anywhere.
+pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
+    let caller = api_keys::caller_again(tx, &grant.api_key_prefix)?;
+    let teams = teams::of_organization(tx, &caller)?;
+    let may_deploy = !caller.in_all(&teams, TeamAct::Deploy)?.is_empty();
+    if may_deploy && caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
+}
+
+/// What the organization's uploads hold, in bytes, that of this grant aside.
+pub fn bytes_held(tx: &Tx, grant: &Grant) -> Result<u64, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT coalesce(sum(bytes), 0)
+         FROM upload
+         WHERE org_id = :org_id AND s3_key <> :s3_key",
+    )?;
+    let params = named_params! { ":org_id": grant.org_id, ":s3_key": grant.s3_key };
+    Ok(query.query_row(params, |row| row.get::<_, i64>(0))? as u64)
+}
+
+/// Notes an archive that stands on the disk. Sent again, it replaces what was sent, until a deployment uses that.
+pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max: u64) -> Result<(), Error> {
+    let caller = uploader(tx, grant)?;
+    if bytes_held(tx, grant)?.saturating_add(archive.bytes) > organization_bytes_max {
+        return Err(quota_reached(organization_bytes_max));
+    }
+    let written = tx
+        .sql
+        .prepare_cached(
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, sha256, bytes, uploaded_at)
+             VALUES (:s3_key, :org_id, :user_id, :api_key_prefix, :sha256, :bytes, :now)
+             ON CONFLICT (s3_key) DO UPDATE SET sha256 = :sha256, bytes = :bytes, uploaded_at = :now
+             WHERE (taken_at IS NULL OR sha256 = :sha256)
+               AND org_id = :org_id AND user_id IS :user_id AND api_key_prefix = :api_key_prefix",
+        )?
+        .execute(named_params! {
+            ":s3_key": grant.s3_key,
+            ":org_id": grant.org_id,
+            ":user_id": grant.user_id,
+            ":api_key_prefix": grant.api_key_prefix,
+            ":sha256": archive.sha256,
+            ":bytes": archive.bytes as i64,
+            ":now": tx.now,
+        })?;
+    if written == 0 {
+        return Err(Error::conflict("a deployment uses what was uploaded here: ask for new credentials"));
+    }
+    let data = json!({ "s3_key": grant.s3_key, "sha256": archive.hex(), "bytes": archive.bytes });
+    audit::record(tx, Actor::Caller(&caller), &grant.org_id, None, Event::new("ARCHIVE_UPLOADED", data))
+}
+
+/// The archive of an upload, for a deployment of whoever got its credentials; to everybody else it is not there. It may
+/// be taken again, and is kept from now on.
+pub fn take(tx: &Tx, team: &InTeam, s3_key: &str) -> Result<Archive, Error> {
+    let mut take = tx.sql.prepare_cached(
+        "UPDATE upload
+         SET taken_at = coalesce(taken_at, :now)
+         WHERE s3_key = :s3_key AND org_id = :org_id AND user_id IS :user_id
+           AND (user_id IS NOT NULL OR api_key_prefix = :api_key_prefix)
+         RETURNING sha256, bytes",
+    )?;
+    let caller = team.caller();
+    let taken = take.query_row(
+        named_params! {
+            ":s3_key": s3_key,
+            ":org_id": team.team().org_id,
+            ":user_id": person(caller),
+            ":api_key_prefix": caller.prefix(),
+            ":now": tx.now,
+        },
+        from_row,
+    );
+    taken.optional()?.ok_or(Error::NotFound("upload"))
+}
+
+/// The archive of an upload that a deployment uses.
+pub(super) fn find(tx: &Tx, s3_key: &str) -> Result<Option<Archive>, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT sha256, bytes FROM upload WHERE s3_key = :s3_key")?;
+    Ok(query.query_row(named_params! { ":s3_key": s3_key }, from_row).optional()?)
+}
+
+/// Notes what an archive in use was changed into, as an upload of the same caller. Answers its key.
+pub(super) fn succeed(tx: &Tx, s3_key: &str, archive: &Archive) -> Result<String, Error> {
+    let key = format!("{}/{}{}", Purpose::Model.as_str(), tx.id(), tx.id());
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, sha256, bytes, uploaded_at, taken_at)
+             SELECT :key, org_id, user_id, api_key_prefix, :sha256, :bytes, :now, :now
+             FROM upload
+             WHERE s3_key = :s3_key",
+        )?
+        .execute(named_params! {
+            ":key": key, ":sha256": archive.sha256, ":bytes": archive.bytes as i64, ":now": tx.now, ":s3_key": s3_key,
+        })?;
+    Ok(key)
+}
+
+/// Forgets what was uploaded a day ago and never used.
+pub fn forget_untaken(tx: &Tx) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "DELETE FROM upload
+             WHERE taken_at IS NULL AND uploaded_at <= :long_ago",
+        )?
+        .execute(named_params! { ":long_ago": tx.now.plus_seconds(-UNTAKEN_SECONDS) })?;
+    Ok(())
+}
+
+/// Whether any upload names this archive.
+pub fn is_named(tx: &Tx, sha256: &[u8; 32]) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM upload WHERE sha256 = :sha256)")?;
+    Ok(query.query_row(named_params! { ":sha256": sha256 }, |row| row.get(0))?)
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<Archive> {
+    Ok(Archive { sha256: row.get("sha256")?, bytes: row.get::<_, i64>("bytes")? as u64 })
+}
+
+/// What an organization that has no room left is told.
+pub fn quota_reached(organization_bytes_max: u64) -> Error {
+    Error::Forbidden(format!(
+        "the organization's archives would hold more than {organization_bytes_max} bytes: delete deployments first"
+    ))
+}
+
+fn nowhere() -> Error {
+    Error::Forbidden("there is no team in which you may deploy: ask a team admin to add you to one".to_owned())
+}
+
+fn person(caller: &Caller) -> Option<&UserId> {
+    match &caller.who {
+        Who::Person(person) => Some(&person.user_id),
+        Who::TeamKey(_) | Who::KeyManager { .. } => None,
+    }
+}
+
+/// A line a field: none of them can hold one.
+impl Grant {
+    fn to_text(&self) -> String {
+        let user_id = self.user_id.as_ref().map_or("", UserId::as_str);
+        [&self.s3_key, self.org_id.as_str(), user_id, &self.api_key_prefix, &self.expires_at.0.to_string()].join("\n")
+    }
+
+    fn parse(text: &str) -> Option<Grant> {
+        let [s3_key, org_id, user_id, api_key_prefix, expires_at] = text.split('\n').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        Some(Grant {
+            s3_key: s3_key.to_owned(),
+            org_id: OrgId(org_id.to_owned()),
+            user_id: (!user_id.is_empty()).then(|| UserId(user_id.to_owned())),
+            api_key_prefix: api_key_prefix.to_owned(),
+            expires_at: Time(expires_at.parse().ok()?),
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! Models and their versions over GraphQL.
+
+use crate::db::Tx;
+use crate::db::deployments::{self, Which};
+use crate::db::models::{self, Model};
+use crate::db::resources::{self, Kind};
+use crate::error::Error;
+use crate::graphql::Ask;
+use crate::graphql::shape::Given;
+use crate::policy::InTeam;
+use crate::wire::graphql::{self as wire, ModelVersion, WhichModel, WhichModels, WhichVersion};
+
+/// The models of one team or of all. Models that belong to a Chain are asked for alone.
+pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: WhichModels = ask.arguments()?;
+    let mut found = Vec::new();
+    for team in teams.iter().filter(|team| asked.team_id.as_deref().is_none_or(|id| team.team().id.as_str() == id)) {
+        if asked.chainlets_only == Some(true) {
+            continue;
+        }
+        for model in models::list(tx, std::slice::from_ref(team), None)? {
+            let deployments = deployments::list(tx, team, &model.id, None)?;
+            found.push((team.team(), model, deployments));
+        }
+    }
+    let host = &ask.request.host;
+    let shapes: Vec<_> =
+        found.iter().map(|(team, model, deployments)| wire::Model::new(model, team, deployments, host)).collect();
+    ask.give(&shapes)
+}
+
+/// The model of an id, or the only one of a name.
+pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: WhichModel = ask.arguments()?;
+    let (team, model) = match (asked.id, asked.name) {
+        (Some(id), None) => {
+            let team = team_of(tx, teams, &id)?;
+            (team, models::find(tx, team, &id)?)
+        }
+        (None, Some(name)) => only_named(tx, teams, &name)?,
+        (Some(_), Some(_)) | (None, None) => return Err(Error::field("id", "or `name` must be given, and not both")),
+    };
+    let deployments = deployments::list(tx, team, &model.id, None)?;
+    ask.give(&wire::Model::new(&model, team.team(), &deployments, &ask.request.host))
+}
+
+pub fn show_version(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: WhichVersion = ask.arguments()?;
+    let missing = || Error::NotFound("model version");
+    let model_id = deployments::model_of(tx, &asked.id)?.ok_or_else(missing)?;
+    let team = team_of(tx, teams, &model_id).map_err(|_| missing())?;
+    let model = models::find(tx, team, &model_id)?;
+    let deployment = deployments::find(tx, team, &model_id, Which::Id(&asked.id))?;
+    ask.give(&ModelVersion::new(&model, &deployment, &ask.request.host))
+}
+
+fn team_of<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], model_id: &str) -> Result<&'p InTeam<'c>, Error> {
+    let team = resources::team_of(tx, Kind::Model, model_id)?;
+    let team = team.and_then(|team| teams.iter().find(|proof| proof.team().id == team.id));
+    team.ok_or(Error::NotFound("model"))
+}
+
+fn only_named<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], name: &str) -> Result<(&'p InTeam<'c>, Model), Error> {
+    let mut named = Vec::new();
+    for team in teams {
+        named.extend(models::list(tx, std::slice::from_ref(team), Some(name))?.into_iter().map(|model| (team, model)));
+    }
+    match (named.pop(), named.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => Err(Error::conflict(format!("several teams have a model named \"{name}\": ask by its id"))),
+        (None, _) => Err(Error::NotFound("model")),
+    }
+}

@@ -1,0 +1,156 @@
+//! What truss pushes, over GraphQL.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::db::deployments::creation::{self, New, Published, Slot};
+use crate::db::environments::Change;
+use crate::db::environments::promotion::{Instance, Previous};
+use crate::db::models::{self, Downloads, Model};
+use crate::db::{Tx, deployments};
+use crate::error::Error;
+use crate::graphql::Ask;
+use crate::graphql::shape::Given;
+use crate::http::pushes::{nowhere, raw_config};
+use crate::model::serving::{DeploymentName, check_deploy_timeout};
+use crate::model::{EnvironmentName, ResourceName};
+use crate::policy::{Caller, InTeam};
+use crate::wire::graphql::{CreatedVersion, ModelVersion, Push, Validate, Validation};
+
+/// What must be read before a version can be made of it.
+struct Pushed {
+    config: Map<String, Value>,
+    raw_config: Option<String>,
+    labels: Option<Value>,
+    user_env: Option<Value>,
+}
+
+pub fn validate(_: &Tx, _: &Caller, ask: &Ask) -> Result<Given, Error> {
+    let asked: Validate = ask.arguments()?;
+    let checked = read_config(&asked.config).and_then(|config| creation::instance_type(&config).map(drop));
+    let errors: Vec<String> = checked.as_ref().err().map(ToString::to_string).into_iter().collect();
+    let details = json!({ "errors": errors, "warnings": [] });
+    ask.give(&Validation { success: errors.is_empty(), details: Some(details.to_string()) })
+}
+
+/// The first published push of a model.
+pub fn create_model(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: Push = ask.arguments()?;
+    let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
+    let pushed = Pushed::read(&asked)?;
+    let new = pushed.new(&asked, published(&asked, asked.version_name.as_deref(), Previous::AsSet)?)?;
+    let model = make(tx, team, &name, &asked, &new)?;
+    created(tx, team, &model, &new, ask)
+}
+
+/// A later published push. Its team is the model's.
+pub fn create_version(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
+    let asked: Push = ask.arguments()?;
+    let previous = if asked.scale_down_old_production == Some(false) { Previous::Keep } else { Previous::AsSet };
+    let pushed = Pushed::read(&asked)?;
+    let new = pushed.new(&asked, published(&asked, asked.name.as_deref(), previous)?)?;
+    created(tx, team, model, &new, ask)
+}
+
+/// A push to the development deployment of the model of this name, which is made if need be.
+pub fn deploy_draft(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: Push = ask.arguments()?;
+    let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
+    let pushed = Pushed::read(&asked)?;
+    let new = pushed.new(&asked, Slot::Development)?;
+    let there = models::list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop();
+    let model = match there {
+        Some(model) => model,
+        None => make(tx, team, &name, &asked, &new)?,
+    };
+    created(tx, team, &model, &new, ask)
+}
+
+fn make(tx: &Tx, team: &InTeam, name: &ResourceName, asked: &Push, new: &New) -> Result<Model, Error> {
+    let instance_type = creation::check(tx, team, new)?;
+    let downloads = if asked.allow_truss_download == Some(false) { Downloads::Refused } else { Downloads::Allowed };
+    models::create(tx, team, name, instance_type.id, downloads)
+}
+
+fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New, ask: &Ask) -> Result<Given, Error> {
+    let deployment = deployments::create(tx, team, model, new)?;
+    ask.give(&CreatedVersion { model_version: ModelVersion::new(model, &deployment, &ask.request.host) })
+}
+
+/// The team that is named; without one, the only one, or the default team.
+fn chosen<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> Result<&'p InTeam<'c>, Error> {
+    match (team_id, teams) {
+        (_, []) => Err(Error::Forbidden(
+            "there is no team in which you may deploy: ask a team admin to add you to one".to_owned(),
+        )),
+        (Some(id), teams) => teams.iter().find(|team| team.team().id.as_str() == id).ok_or(Error::NotFound("team")),
+        (None, [only]) => Ok(only),
+        (None, teams) => teams.iter().find(|team| team.team().is_default).ok_or_else(nowhere),
+    }
+}
+
+fn model_name(asked: &Push) -> Result<ResourceName, Error> {
+    let name = asked.name.as_deref().ok_or_else(|| Error::field("name", "must be given"))?;
+    ResourceName::parse("name", name)
+}
+
+fn published(asked: &Push, name: Option<&str>, previous: Previous) -> Result<Slot, Error> {
+    let environment = asked.environment_name.as_deref();
+    let keep = asked.preserve_env_instance_type != Some(false);
+    Ok(Slot::Published(Published {
+        name: name.map(|name| DeploymentName::parse("name", name)).transpose()?,
+        environment: environment.map(|name| EnvironmentName::parse("environment_name", name)).transpose()?,
+        previous,
+        instance: if keep { Instance::OfEnvironment } else { Instance::OfDeployment },
+    }))
+}
+
+impl Pushed {
+    fn read(asked: &Push) -> Result<Pushed, Error> {
+        let raw = asked.raw_config.as_deref().map(|text| decode("raw_config", text)).transpose()?;
+        raw_config(raw.as_deref())?;
+        Ok(Pushed {
+            config: read_config(&asked.config)?,
+            raw_config: raw,
+            labels: asked
+                .user_deploy_metadata
+                .as_deref()
+                .map(|text| object("user_deploy_metadata", text))
+                .transpose()?,
+            user_env: asked.truss_user_env.as_deref().map(|text| object("truss_user_env", text)).transpose()?,
+        })
+    }
+
+    fn new<'p>(&'p self, asked: &'p Push, slot: Slot) -> Result<New<'p>, Error> {
+        Ok(New {
+            config: &self.config,
+            raw_config: self.raw_config.as_deref(),
+            labels: self.labels.as_ref(),
+            user_env: self.user_env.as_ref(),
+            s3_key: Some(&asked.s3_key),
+            settings: Change::default(),
+            timeout_minutes: asked.deploy_timeout_minutes.map(check_deploy_timeout).transpose()?,
+            slot,
+        })
+    }
+}
+
+fn read_config(text: &str) -> Result<Map<String, Value>, Error> {
+    match object("config", &decode("config", text)?)? {
+        Value::Object(config) => Ok(config),
+        _ => Err(Error::field("config", "must be an object")),
+    }
+}
+
+pub(super) fn decode(argument: &str, text: &str) -> Result<String, Error> {
+    let bytes = BASE64_STANDARD.decode(text).map_err(|_| Error::field(argument, "must be base 64"))?;
+    String::from_utf8(bytes).map_err(|_| Error::field(argument, "must be UTF-8 in base 64"))
+}
+
+fn object(argument: &str, text: &str) -> Result<Value, Error> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(Value::Object(object)),
+        Ok(_) | Err(_) => Err(Error::field(argument, "must be a JSON object, as text")),
+    }
+}

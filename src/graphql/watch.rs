@@ -1,0 +1,77 @@
+//! What `truss watch` asks and sends, over GraphQL. What cannot be patched is told in the answer, not as an error: truss
+//! shows it to whoever watches and goes on.
+
+use crate::db::Tx;
+use crate::db::deployments::patches::{self, Patch, Verdict};
+use crate::db::deployments::progress::Content;
+use crate::db::deployments::{self, Deployment, Which};
+use crate::db::environments;
+use crate::db::models::Model;
+use crate::error::Error;
+use crate::graphql::Ask;
+use crate::graphql::pushes::decode;
+use crate::graphql::shape::Given;
+use crate::http::patches::changes;
+use crate::policy::InTeam;
+use crate::wire;
+use crate::wire::graphql::{PatchRequest, PatchState, Patched, StagePatch, WatchState};
+
+/// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is
+/// told from the first patch on until the next push.
+pub fn state(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
+    let state = patches::state(tx, &development(tx, team, model)?)?;
+    let running = state.running.as_ref().filter(|_| state.is_patched || state.pending.is_some());
+    ask.give(&WatchState {
+        is_container_built_from_push: !state.is_patched,
+        django_patch_state: state.pending.as_ref().or(running).map(patch_state),
+        container_patch_state: running.map(patch_state),
+    })
+}
+
+fn patch_state(content: &Content) -> PatchState<'_> {
+    PatchState { current_hash: &content.hash, current_signature: &content.signature }
+}
+
+pub fn stage(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
+    let deployment = to_change(tx, team, model)?;
+    let asked: StagePatch = ask.arguments()?;
+    let request: PatchRequest = wire::parse(decode("patch", &asked.patch)?.as_bytes())?;
+    let config = deployments::config(tx, &deployment)?.parsed;
+    let patch = Patch {
+        prev_hash: request.prev_hash,
+        changes: changes(&config, &request.next_signature, &request.patch_ops)?,
+        next: Content { hash: request.next_hash, signature: request.next_signature.to_string() },
+    };
+    told(model, &deployment, patches::stage(tx, team, model, &deployment, &patch).map(|()| Verdict::Synced), ask)
+}
+
+pub fn sync(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
+    let deployment = to_change(tx, team, model)?;
+    told(model, &deployment, patches::sync(tx, team, model, &deployment), ask)
+}
+
+fn told(model: &Model, deployment: &Deployment, done: Result<Verdict, Error>, ask: &Ask) -> Result<Given, Error> {
+    let (needs_full_deploy, error) = match done {
+        Ok(Verdict::Synced) => (false, None),
+        Ok(Verdict::NeedsFullDeploy(why)) => (true, Some(why)),
+        Err(refused @ (Error::Conflict(_) | Error::Unavailable(_))) => (false, Some(refused.to_string())),
+        Err(cause) => return Err(cause),
+    };
+    ask.give(&Patched {
+        id: &model.id,
+        name: &model.name,
+        version_id: &deployment.id,
+        succeeded: error.is_none(),
+        needs_full_deploy,
+        error,
+    })
+}
+
+fn development(tx: &Tx, team: &InTeam, model: &Model) -> Result<Deployment, Error> {
+    deployments::find(tx, team, &model.id, Which::Development)
+}
+
+fn to_change(tx: &Tx, team: &InTeam, model: &Model) -> Result<Deployment, Error> {
+    environments::may_change(tx, team, None)?;
+    development(tx, team, model)
+}

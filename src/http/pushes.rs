@@ -1,0 +1,193 @@
+//! What clients push, over HTTP: new models, new deployments of a model, and what is prepared for them.
+
+use serde_json::Value;
+
+use crate::db::deployments::creation::{self, New, Published, Slot};
+use crate::db::environments::promotion::{Instance, Previous};
+use crate::db::environments::{self, Change};
+use crate::db::models::{self, Downloads, Model};
+use crate::db::resources::{self, Kind};
+use crate::db::uploads::{self, Purpose};
+use crate::db::{Tx, deployments};
+use crate::error::Error;
+use crate::http::uploads::endpoint_url;
+use crate::http::{Ask, Reply};
+use crate::model::serving::{DeploymentName, Settings, check_deploy_timeout};
+use crate::model::{EnvironmentName, ResourceName};
+use crate::policy::InTeam;
+use crate::uploads::{BUCKET, REGION};
+use crate::wire;
+use crate::wire::deployments::{CreateModel, CreatedModelDeployment, Payload, PrepareUpload, PreparedUpload, Source};
+use crate::wire::uploads::AwsCredentials;
+
+/// Of `config.yaml` as it was written.
+pub const RAW_CONFIG_BYTES_MAX: usize = 100 << 10;
+
+/// Clients that send archives to S3 itself, whatever endpoint they are told: they get no credentials, and commit from the
+/// configuration alone.
+const SEND_ELSEWHERE: &[&str] = &["go-http-client", "baseten-go", "baseten-cli", "terraform"];
+
+/// A model with its first deployment.
+pub fn create_model(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    let asked: CreateModel = ask.json()?;
+    let (source, payload) = archive_source(asked.source)?;
+    let name = source.name.as_deref().ok_or_else(|| Error::field("source.name", "must be given"))?;
+    let name = ResourceName::parse("source.name", name)?;
+    let downloads = if source.disable_archive_download == Some(true) { Downloads::Refused } else { Downloads::Allowed };
+    let new = new(&payload, source.s3_key.as_deref())?;
+    let instance_type = creation::check(tx, team, &new)?;
+    let model = models::create(tx, team, &name, instance_type.id, downloads)?;
+    created(tx, team, &model, &new)
+}
+
+/// A deployment of a model that is there. Its team is the model's, whatever the request says.
+pub fn create_deployment(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
+    let model = models::find(tx, team, ask.param("model_id"))?;
+    let asked: CreateModel = ask.json()?;
+    let (source, payload) = archive_source(asked.source)?;
+    let new = new(&payload, source.s3_key.as_deref())?;
+    if let (Slot::Published(published), Some(false)) = (&new.slot, payload.create_environment_if_missing)
+        && let Some(environment) = &published.environment
+    {
+        environments::find(tx, team, &model, environment.as_str())?;
+    }
+    created(tx, team, &model, &new)
+}
+
+fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New) -> Result<Reply, Error> {
+    let deployment = deployments::create(tx, team, model, new)?;
+    let model = models::find(tx, team, &model.id)?;
+    Ok(Reply::ok(&CreatedModelDeployment {
+        model: wire::models::Model::from(&model),
+        deployment: wire::deployments::Deployment::from(&deployment),
+    }))
+}
+
+/// Credentials for an archive that is about to be pushed, once what is said of it holds.
+pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
+    let asked: PrepareUpload = ask.json()?;
+    let team = prepared_team(tx, teams, &asked)?;
+    creation::check(tx, team, &new(&asked.deployment, None)?)?;
+    let agent = ask.request.user_agent.as_deref().unwrap_or_default().to_lowercase();
+    let sends_elsewhere = SEND_ELSEWHERE.iter().any(|name| agent.contains(name));
+    if asked.dry_run == Some(true) || sends_elsewhere {
+        return Ok(Reply::ok(&PreparedUpload::default()));
+    }
+    let credentials = uploads::grant(tx, std::slice::from_ref(team), Purpose::Model)?;
+    Ok(Reply::ok(&PreparedUpload {
+        creds: Some(AwsCredentials {
+            aws_access_key_id: &credentials.access_key_id,
+            aws_secret_access_key: &credentials.secret_access_key,
+            aws_session_token: &credentials.session_token,
+            endpoint_url: &endpoint_url(ask.request),
+            region_name: REGION,
+        }),
+        s3_bucket: Some(BUCKET),
+        s3_key: Some(&credentials.s3_key),
+        s3_region: Some(REGION),
+    }))
+}
+
+/// The team of the model that is pushed to, or the one that a new model is for.
+fn prepared_team<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], asked: &PrepareUpload) -> Result<&'p InTeam<'c>, Error> {
+    let of = |id: &str| teams.iter().find(|team| team.team().id.as_str() == id);
+    match (&asked.name, &asked.model_id, &asked.team_id) {
+        (None, Some(model_id), None) => {
+            let team = resources::team_of(tx, Kind::Model, model_id)?;
+            team.and_then(|team| of(team.id.as_str())).ok_or(Error::NotFound("model"))
+        }
+        (Some(name), None, team_id) => {
+            ResourceName::parse("name", name)?;
+            match team_id {
+                Some(team_id) => of(team_id).ok_or(Error::NotFound("team")),
+                None => teams.iter().find(|team| team.team().is_default).or_else(|| only(teams)).ok_or_else(nowhere),
+            }
+        }
+        (_, Some(_), Some(_)) => Err(Error::field("team_id", "goes only with `name`: a model has its team")),
+        (Some(_), Some(_), None) | (None, None, _) => {
+            Err(Error::field("name", "or `model_id` must be given, and not both"))
+        }
+    }
+}
+
+fn only<'p, 'c>(teams: &'p [InTeam<'c>]) -> Option<&'p InTeam<'c>> {
+    if let [team] = teams { Some(team) } else { None }
+}
+
+/// What whoever may deploy in no team is told, or does not say in which.
+pub fn nowhere() -> Error {
+    Error::Forbidden(
+        "you may not deploy in the default team: name a team in which you may, or ask a team admin to add you to one"
+            .to_owned(),
+    )
+}
+
+/// The one kind of source that is served.
+fn archive_source(mut source: Source) -> Result<(Source, Payload), Error> {
+    match source.kind.as_deref() {
+        None | Some("model_archive") => {}
+        Some("library_listing") => {
+            return Err(Error::NotImplemented(
+                "`source.kind` library_listing: there is no library, push an archive; it".to_owned(),
+            ));
+        }
+        Some(_) => return Err(Error::field("source.kind", "must be model_archive")),
+    }
+    let payload = source.deployment.take().ok_or_else(|| Error::field("source.deployment", "must be given"))?;
+    Ok((source, payload))
+}
+
+/// What a payload asks for, checked as far as that goes without looking anything up.
+fn new<'p>(payload: &'p Payload, s3_key: Option<&'p str>) -> Result<New<'p>, Error> {
+    Ok(New {
+        config: &payload.config,
+        raw_config: raw_config(payload.raw_config.as_deref())?,
+        labels: object("labels", payload.labels.as_ref())?,
+        user_env: object("user_env", payload.user_env.as_ref())?,
+        s3_key,
+        settings: settings(payload)?,
+        timeout_minutes: payload.deploy_timeout_minutes.map(check_deploy_timeout).transpose()?,
+        slot: slot(payload)?,
+    })
+}
+
+pub fn raw_config(text: Option<&str>) -> Result<Option<&str>, Error> {
+    match text {
+        Some(text) if text.len() > RAW_CONFIG_BYTES_MAX => {
+            Err(Error::field("raw_config", &format!("must be at most {RAW_CONFIG_BYTES_MAX} bytes")))
+        }
+        text => Ok(text),
+    }
+}
+
+fn object<'p>(field: &str, value: Option<&'p Value>) -> Result<Option<&'p Value>, Error> {
+    match value {
+        Some(value) if !value.is_object() => Err(Error::field(field, "must be an object")),
+        value => Ok(value),
+    }
+}
+
+fn settings(payload: &Payload) -> Result<Change, Error> {
+    let autoscaling = payload.autoscaling_settings.as_ref();
+    let autoscaling = autoscaling.map(|update| update.onto(&Settings::default().autoscaling)).transpose()?;
+    let backpressure = payload.request_backpressure_settings.as_ref().and_then(|update| update.policy);
+    Ok(Change { autoscaling, backpressure, promotion: None })
+}
+
+fn slot(payload: &Payload) -> Result<Slot, Error> {
+    let name = payload.deployment_name.as_deref();
+    let environment = payload.environment_name.as_deref();
+    if payload.is_development == Some(true) {
+        if name.is_some() || environment.is_some() {
+            return Err(Error::field("is_development", "goes with neither `deployment_name` nor `environment_name`"));
+        }
+        return Ok(Slot::Development);
+    }
+    let keep = payload.preserve_env_instance_type != Some(false);
+    Ok(Slot::Published(Published {
+        name: name.map(|name| DeploymentName::parse("deployment_name", name)).transpose()?,
+        environment: environment.map(|name| EnvironmentName::parse("environment_name", name)).transpose()?,
+        previous: Previous::AsSet,
+        instance: if keep { Instance::OfEnvironment } else { Instance::OfDeployment },
+    }))
+}

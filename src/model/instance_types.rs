@@ -1,0 +1,109 @@
+//! The sizes in which deployments come.
+
+use crate::error::Error;
+
+#[derive(Debug)]
+pub struct InstanceType {
+    /// Its name too.
+    pub id: &'static str,
+    pub millicpus: u32,
+    pub memory_mib: u32,
+    pub gpus: Option<Gpus>,
+    pub dollars_a_minute: f64,
+}
+
+#[derive(Debug)]
+pub struct Gpus {
+    pub kind: &'static str,
+    pub count: u32,
+    /// Of each.
+    pub memory_mib: u32,
+}
+
+/// CPUs first, then by the size of the GPU. An id says the GPU and how many, then virtual CPUs by GiB of memory.
+#[rustfmt::skip]
+pub static INSTANCE_TYPES: &[InstanceType] = &[
+    cpu("1x2",                    1,    2, 0.00058),
+    cpu("1x4",                    1,    4, 0.00086),
+    cpu("2x8",                    2,    8, 0.00173),
+    cpu("4x16",                   4,   16, 0.00346),
+    cpu("8x32",                   8,   32, 0.00691),
+    cpu("16x64",                 16,   64, 0.01382),
+    gpu("T4:4x16",                4,   16, 0.01052, (1, "T4",        16)),
+    gpu("T4:8x32",                8,   32, 0.01504, (1, "T4",        16)),
+    gpu("T4:16x64",              16,   64, 0.02408, (1, "T4",        16)),
+    gpu("L4:4x16",                4,   16, 0.01414, (1, "L4",        24)),
+    gpu("L4:2:24x96",            24,   96, 0.04002, (2, "L4",        24)),
+    gpu("L4:4:48x192",           48,  192, 0.08003, (4, "L4",        24)),
+    gpu("A10G:4x16",              4,   16, 0.02012, (1, "A10G",      24)),
+    gpu("A10G:8x32",              8,   32, 0.02424, (1, "A10G",      24)),
+    gpu("A10G:2:24x96",          24,   96, 0.05672, (2, "A10G",      24)),
+    gpu("A10G:4:48x192",         48,  192, 0.11344, (4, "A10G",      24)),
+    gpu("A100:12x144",           12,  144, 0.06667, (1, "A100",      80)),
+    gpu("A100:2:24x288",         24,  288, 0.13333, (2, "A100",      80)),
+    gpu("A100:4:48x576",         48,  576, 0.26667, (4, "A100",      80)),
+    gpu("A100:8:96x1152",        96, 1152, 0.53333, (8, "A100",      80)),
+    gpu("H100_40GB:13x117",      13,  117, 0.0625,  (1, "H100_40GB", 40)),
+    gpu("H100:26x234",           26,  234, 0.10833, (1, "H100",      80)),
+    gpu("H100:2:52x468",         52,  468, 0.21667, (2, "H100",      80)),
+    gpu("H100:4:104x936",       104,  936, 0.43333, (4, "H100",      80)),
+    gpu("H100:8:208x1872",      208, 1872, 0.86667, (8, "H100",      80)),
+    gpu("B200:28x384",           28,  384, 0.16633, (1, "B200",     180)),
+    gpu("B200:2:56x768",         56,  768, 0.33267, (2, "B200",     180)),
+    gpu("B200:4:112x1536",      112, 1536, 0.66533, (4, "B200",     180)),
+    gpu("B200:8:224x3072",      224, 3072, 1.33067, (8, "B200",     180)),
+];
+
+const fn cpu(id: &'static str, cpus: u32, memory_gib: u32, dollars_a_minute: f64) -> InstanceType {
+    InstanceType { id, millicpus: cpus * 1000, memory_mib: memory_gib << 10, gpus: None, dollars_a_minute }
+}
+
+/// `gpus` is how many there are, their kind, and the memory of each in GiB.
+const fn gpu(
+    id: &'static str,
+    cpus: u32,
+    memory_gib: u32,
+    dollars_a_minute: f64,
+    gpus: (u32, &'static str, u32),
+) -> InstanceType {
+    let gpus = Gpus { kind: gpus.1, count: gpus.0, memory_mib: gpus.2 << 10 };
+    InstanceType { gpus: Some(gpus), ..cpu(id, cpus, memory_gib, dollars_a_minute) }
+}
+
+/// What a configuration asks for under `resources`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    pub millicpus: u32,
+    pub memory_mib: u32,
+    /// Kind and count.
+    pub gpus: Option<(String, u32)>,
+}
+
+impl InstanceType {
+    pub fn find(id: &str) -> Option<&'static InstanceType> {
+        INSTANCE_TYPES.iter().find(|instance| instance.id == id)
+    }
+
+    /// The smallest that holds what is asked for.
+    pub fn for_resources(asked: &Resources) -> Result<&'static InstanceType, Error> {
+        let fits = |instance: &&InstanceType| {
+            let gpus = match (&asked.gpus, &instance.gpus) {
+                (None, None) => true,
+                (Some((kind, count)), Some(gpus)) => gpus.kind == kind && gpus.count == *count,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            gpus && instance.millicpus >= asked.millicpus && instance.memory_mib >= asked.memory_mib
+        };
+        INSTANCE_TYPES.iter().find(fits).ok_or_else(|| {
+            let what = match &asked.gpus {
+                Some((kind, count)) => format!("{kind}:{count} with "),
+                None => String::new(),
+            };
+            let why = format!(
+                "asks for {what}{} millicpu and {} MiB, and no instance type holds that: see GET /v1/instance_types",
+                asked.millicpus, asked.memory_mib
+            );
+            Error::field("config.resources", &why)
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! What serves: the states of a deployment, and what deployments and environments are set to.
+//!
+//! Defaults and bounds are Baseten's where its documents state one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+pub const DEPLOYMENT_NAME_CHARS_MAX: usize = 255;
+pub const REPLICAS_MAX: i64 = 1000;
+pub const DEPLOY_TIMEOUT_MINUTES: std::ops::RangeInclusive<i64> = 10..=1440;
+
+/// Plain enums with their names on the wire, which are also those in the database.
+macro_rules! named {
+    ($(#[$doc:meta])* $Enum:ident { $($(#[$variant_doc:meta])* $Variant:ident: $name:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $Enum { $($(#[$variant_doc])* $Variant),* }
+
+        impl $Enum {
+            pub const ALL: &[$Enum] = &[$($Enum::$Variant),*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $($Enum::$Variant => stringify!($name)),* }
+            }
+
+            pub fn parse(name: &str) -> Option<$Enum> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == name)
+            }
+        }
+
+        impl Serialize for $Enum {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $Enum {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<$Enum, D::Error> {
+                let name = String::deserialize(from)?;
+                let names: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
+                $Enum::parse(&name)
+                    .ok_or_else(|| serde::de::Error::custom(format!("it must be one of {}", names.join(", "))))
+            }
+        }
+
+        impl rusqlite::ToSql for $Enum {
+            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+                self.as_str().to_sql()
+            }
+        }
+
+        impl rusqlite::types::FromSql for $Enum {
+            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+                $Enum::parse(value.as_str()?).ok_or(rusqlite::types::FromSqlError::InvalidType)
+            }
+        }
+    };
+}
+
+named! {
+    /// The fourteen states of a deployment.
+    Status {
+        Building: BUILDING,
+        Deploying: DEPLOYING,
+        DeployFailed: DEPLOY_FAILED,
+        LoadingModel: LOADING_MODEL,
+        Active: ACTIVE,
+        Unhealthy: UNHEALTHY,
+        BuildFailed: BUILD_FAILED,
+        BuildStopped: BUILD_STOPPED,
+        Deactivating: DEACTIVATING,
+        Inactive: INACTIVE,
+        Failed: FAILED,
+        Updating: UPDATING,
+        ScaledToZero: SCALED_TO_ZERO,
+        WakingUp: WAKING_UP,
+    }
+}
+
+/// What a status means to whoever wants to change the deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// On its way to being active.
+    Starting,
+    Serving,
+    /// It serves again when it is called.
+    Asleep,
+    /// Switched off, or about to be.
+    Off,
+    Failed,
+}
+
+impl Status {
+    pub const fn phase(self) -> Phase {
+        match self {
+            Status::Building | Status::Deploying | Status::LoadingModel | Status::WakingUp => Phase::Starting,
+            Status::Active | Status::Unhealthy | Status::Updating => Phase::Serving,
+            Status::ScaledToZero => Phase::Asleep,
+            Status::Deactivating | Status::Inactive => Phase::Off,
+            Status::DeployFailed | Status::BuildFailed | Status::BuildStopped | Status::Failed => Phase::Failed,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+named! {
+    /// What happens to requests that find every replica busy.
+    Backpressure { Queue: QUEUE_ON_FULL, Reject: REJECT_ON_FULL }
+}
+
+named! {
+    /// What becomes of a deployment that another takes over from.
+    Cleanup { Keep: KEEP, ScaleToZero: SCALE_TO_ZERO, Deactivate: DEACTIVATE }
+}
+
+named! {
+    /// How a rolling deployment counts: by replicas, the only way.
+    RollingStrategy { Replica: REPLICA }
+}
+
+named! {
+    Level { Debug: DEBUG, Info: INFO, Warning: WARNING, Error: ERROR }
+}
+
+impl Level {
+    /// This level and those above it.
+    pub fn and_above(self) -> &'static [Level] {
+        &Level::ALL[self as usize..]
+    }
+}
+
+/// How a deployment scales. Windows and delays are in seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Autoscaling {
+    pub min_replica: i64,
+    pub max_replica: i64,
+    pub autoscaling_window: i64,
+    pub scale_down_delay: i64,
+    pub concurrency_target: i64,
+    pub target_utilization_percentage: i64,
+    pub target_in_flight_tokens: Option<i64>,
+    pub max_scale_down_rate: Option<i64>,
+}
+
+impl Default for Autoscaling {
+    fn default() -> Autoscaling {
+        Autoscaling {
+            min_replica: 0,
+            max_replica: 1,
+            autoscaling_window: 60,
+            scale_down_delay: 900,
+            concurrency_target: 1,
+            target_utilization_percentage: 70,
+            target_in_flight_tokens: None,
+            max_scale_down_rate: None,
+        }
+    }
+}
+
+impl Autoscaling {
+    /// How many replicas run while it serves and nobody calls.
+    pub fn replicas_at_rest(&self) -> i64 {
+        self.min_replica.max(1)
+    }
+
+    pub fn check(self) -> Result<Autoscaling, Error> {
+        within("autoscaling_settings.min_replica", self.min_replica, 0, REPLICAS_MAX)?;
+        within("autoscaling_settings.max_replica", self.max_replica, 1, REPLICAS_MAX)?;
+        within("autoscaling_settings.autoscaling_window", self.autoscaling_window, 10, 3600)?;
+        within("autoscaling_settings.scale_down_delay", self.scale_down_delay, 0, 3600)?;
+        within("autoscaling_settings.concurrency_target", self.concurrency_target, 1, 1_000_000)?;
+        within("autoscaling_settings.target_utilization_percentage", self.target_utilization_percentage, 1, 100)?;
+        let tokens = self.target_in_flight_tokens.unwrap_or(1);
+        within("autoscaling_settings.target_in_flight_tokens", tokens, 1, 1_000_000_000)?;
+        within("autoscaling_settings.max_scale_down_rate", self.max_scale_down_rate.unwrap_or(1), 1, 50)?;
+        if self.min_replica > self.max_replica {
+            let why = format!("must be at most `max_replica`, which is {}", self.max_replica);
+            return Err(Error::field("autoscaling_settings.min_replica", &why));
+        }
+        Ok(self)
+    }
+}
+
+/// How a deployment takes over an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotionSettings {
+    pub redeploy_on_promotion: bool,
+    pub rolling_deploy: bool,
+    pub promotion_cleanup_strategy: Cleanup,
+    pub rolling_deploy_config: RollingDeploy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollingDeploy {
+    pub rolling_deploy_strategy: RollingStrategy,
+    pub max_surge_percent: i64,
+    pub max_unavailable_percent: i64,
+    pub stabilization_time_seconds: i64,
+    pub replica_overhead_percent: i64,
+}
+
+impl Default for PromotionSettings {
+    fn default() -> PromotionSettings {
+        PromotionSettings {
+            redeploy_on_promotion: false,
+            rolling_deploy: true,
+            promotion_cleanup_strategy: Cleanup::ScaleToZero,
+            rolling_deploy_config: RollingDeploy {
+                rolling_deploy_strategy: RollingStrategy::Replica,
+                max_surge_percent: 25,
+                max_unavailable_percent: 0,
+                stabilization_time_seconds: 0,
+                replica_overhead_percent: 0,
+            },
+        }
+    }
+}
+
+impl PromotionSettings {
+    pub fn check(self) -> Result<PromotionSettings, Error> {
+        let rolling = &self.rolling_deploy_config;
+        let field = |name: &str| format!("promotion_settings.rolling_deploy_config.{name}");
+        within(&field("max_surge_percent"), rolling.max_surge_percent, 0, 50)?;
+        within(&field("max_unavailable_percent"), rolling.max_unavailable_percent, 0, 50)?;
+        within(&field("stabilization_time_seconds"), rolling.stabilization_time_seconds, 0, 3600)?;
+        within(&field("replica_overhead_percent"), rolling.replica_overhead_percent, 0, 500)?;
+        Ok(self)
+    }
+}
+
+fn within(field: &str, value: i64, min: i64, max: i64) -> Result<(), Error> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::field(field, &format!("must be a number from {min} to {max}")))
+}
+
+/// What an environment or a deployment is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub autoscaling: Autoscaling,
+    pub backpressure: Backpressure,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { autoscaling: Autoscaling::default(), backpressure: Backpressure::Queue }
+    }
+}
+
+/// The name of a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentName(String);
+
+impl DeploymentName {
+    pub fn parse(field: &str, text: &str) -> Result<DeploymentName, Error> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if text.is_empty() || text.len() > DEPLOYMENT_NAME_CHARS_MAX || !text.chars().all(allowed) {
+            let why = format!("must be 1 to {DEPLOYMENT_NAME_CHARS_MAX} letters, digits, `_`, `-` or `.`");
+            return Err(Error::field(field, &why));
+        }
+        Ok(DeploymentName(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How long a deployment may take to become active.
+pub fn check_deploy_timeout(minutes: i64) -> Result<i64, Error> {
+    let (min, max) = (*DEPLOY_TIMEOUT_MINUTES.start(), *DEPLOY_TIMEOUT_MINUTES.end());
+    within("deploy_timeout_minutes", minutes, min, max).map(|()| minutes)
+}

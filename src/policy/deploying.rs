@@ -1,0 +1,28 @@
+//! Who may deploy in a team at all, before it is known what that touches.
+
+use crate::error::Error;
+use crate::model::{EnvironmentName, Team};
+use crate::policy::{Caller, InTeam, Restriction, TeamAct, refusal};
+
+impl Caller {
+    /// Whoever may deploy in the team, if only into some environments. It is half of a proof: what is done with it asks
+    /// [`InTeam::may_deploy`] about the environment that it touches.
+    pub fn in_team_to_deploy<'a>(&'a self, team: &'a Team) -> Result<InTeam<'a>, Error> {
+        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
+        if !TeamAct::Deploy.allowed_to(standing) {
+            return Err(refusal(standing, TeamAct::Deploy));
+        }
+        Ok(InTeam { caller: self, team })
+    }
+}
+
+impl InTeam<'_> {
+    /// Whether the caller may deploy here: into this environment, with whoever is granted to change it while it is
+    /// restricted, or (`None`) where no environment is touched.
+    pub fn may_deploy(&self, environment: Option<(&EnvironmentName, Option<&Restriction>)>) -> Result<(), Error> {
+        match environment {
+            Some((name, restriction)) => self.caller.may_change(self.team, name, restriction),
+            None => self.caller.in_team(self.team, TeamAct::Deploy).map(drop),
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! Archives in, by the part of S3 that the clients use: one `PUT`, or parts in any order.
+//!
+//! Nothing of a request is read beyond its head before its signature and its grant hold; then the body streams to the
+//! disk. An upload is answered when its archive is durable under its hash and its row is written. Whatever else S3 can do
+//! is refused as access denied, and so is every key but the one that was granted: keys are compared, never opened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use hyper::http::request::Parts as Head;
+use hyper::{HeaderMap, Method, Uri};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedMutexGuard, RwLock, watch};
+
+use crate::db::uploads::{self, Grant};
+use crate::db::{Moment, Tx};
+use crate::error::Error;
+use crate::http::{App, Reply};
+use crate::model::{Archive, Time};
+use crate::token::bytes_of_hex;
+
+mod body;
+mod chunked;
+mod refusal;
+mod said;
+mod signature;
+mod store;
+mod xml;
+
+pub use body::Body;
+use chunked::{Chunked, Malformed};
+use refusal::Refusal;
+use said::{Framing, Said};
+use signature::{Signature, header};
+use store::{Part, Room, Shared, Sink, Store, Written};
+
+/// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
+pub const BUCKET: &str = "guildhall-uploads";
+pub const REGION: &str = "us-east-1";
+
+const PARTS_MAX: u16 = 10_000;
+/// S3's: every part but the last has at least so many.
+const PART_BYTES_MIN: u64 = 5 << 20;
+const LIST_OF_PARTS_BYTES_MAX: u64 = 2 << 20;
+const OPEN_UPLOADS_MAX: usize = 1000;
+/// Parts that nobody completed go then: their credentials ended an hour ago.
+const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
+const OPEN_UPLOAD_SECONDS: i64 = 2 * uploads::CREDENTIALS_SECONDS;
+
+/// What uploads may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub archive_bytes_max: u64,
+    pub organization_bytes_max: u64,
+    /// How long a body may bring nothing.
+    pub stalled: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { archive_bytes_max: 5 << 30, organization_bytes_max: 100 << 30, stalled: Duration::from_secs(60) }
+    }
+}
+
+pub struct Uploads {
+    app: Arc<App>,
+    store: Store,
+    limits: Limits,
+    /// Reads the clock.
+    clock: fn() -> Moment,
+    in_parts: Mutex<HashMap<String, InParts>>,
+    /// Held shared from an archive's placing until its row is there, alone while the sweep looks for archives without.
+    placing: RwLock<()>,
+}
+
+/// An upload that comes in parts.
+struct InParts {
+    grant: Grant,
+    since: Time,
+    state: Arc<tokio::sync::Mutex<State>>,
+}
+
+enum State {
+    Open(Parts),
+    /// With its tag: a client that did not hear of it asks again.
+    Completed(String),
+}
+
+#[derive(Default)]
+struct Parts {
+    came: BTreeMap<u16, Part>,
+    /// Where they stand side by side.
+    shared: Option<Shared>,
+}
+
+/// Whether this request is for the bucket.
+pub fn are_addressed(headers: &HeaderMap, uri: &Uri) -> bool {
+    key(headers, uri).is_some()
+}
+
+/// What follows the bucket, as it was sent.
+fn key<'r>(headers: &HeaderMap, uri: &'r Uri) -> Option<&'r str> {
+    let path = uri.path().strip_prefix('/')?;
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if host.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(BUCKET)) {
+        return Some(path);
+    }
+    match path.strip_prefix(BUCKET)? {
+        "" => Some(""),
+        rest => rest.strip_prefix('/'),
+    }
+}
+
+/// What is asked. Everything else is S3's and not granted.
+enum Operation {
+    Put,
+    CreateInParts,
+    PutPart { upload_id: String, number: u16 },
+    Complete { upload_id: String },
+    Abort { upload_id: String },
+}
+
+impl Operation {
+    fn of(head: &Head) -> Option<Operation> {
+        let mut asked: BTreeMap<String, String> = signature::query(head.uri.query().unwrap_or_default()).collect();
+        asked.remove("x-id"); // names the operation once more
+        if head.headers.contains_key("x-amz-copy-source") {
+            return None;
+        }
+        let asked: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        match (&head.method, &asked[..]) {
+            (&Method::PUT, []) => Some(Operation::Put),
+            (&Method::PUT, [("partNumber", number), ("uploadId", id)]) => {
+                let number = number.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number))?;
+                Some(Operation::PutPart { upload_id: (*id).to_owned(), number })
+            }
+            (&Method::POST, [("uploads", _)]) => Some(Operation::CreateInParts),
+            (&Method::POST, [("uploadId", id)]) => Some(Operation::Complete { upload_id: (*id).to_owned() }),
+            (&Method::DELETE, [("uploadId", id)]) => Some(Operation::Abort { upload_id: (*id).to_owned() }),
+            _ => None,
+        }
+    }
+}
+
+impl Uploads {
+    pub fn open(app: &Arc<App>, limits: Limits, clock: fn() -> Moment) -> std::io::Result<Uploads> {
+        Ok(Uploads {
+            app: Arc::clone(app),
+            store: Store::open(app.db.directory())?,
+            limits,
+            clock,
+            in_parts: Mutex::default(),
+            placing: RwLock::default(),
+        })
+    }
+
+    /// Answers, whether or not it has read all of the body.
+    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body) -> Reply {
+        self.act(head, body).await.unwrap_or_else(Reply::from)
+    }
+
+    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
+        let grant = self.authorize(head)?;
+        let operation = Operation::of(head).ok_or_else(Refusal::access_denied)?;
+        match operation {
+            Operation::Put => self.put(&grant, head, body).await,
+            Operation::CreateInParts => self.create_in_parts(grant),
+            Operation::PutPart { upload_id, number } => self.put_part(&grant, head, body, &upload_id, number).await,
+            Operation::Complete { upload_id } => self.complete(&grant, head, body, &upload_id).await,
+            Operation::Abort { upload_id } => self.abort(&grant, &upload_id),
+        }
+    }
+
+    /// Who signed, with which credentials, and whether they are for this key and its caller still stands.
+    fn authorize(&self, head: &Head) -> Result<Grant, Refusal> {
+        let moment = (self.clock)();
+        let signature = Signature::read(head)?;
+        let token = header(head, signature::SESSION_TOKEN)?.ok_or_else(invalid_token)?;
+        let id = signature.access_key_id;
+        self.app.db.read(moment, |tx| {
+            Ok(signature.verify(&uploads::secret(tx, id), head, tx.now).and_then(|()| {
+                let grant = uploads::granted(tx, id, token).ok_or_else(invalid_token)?;
+                if grant.expires_at <= tx.now {
+                    let message = "these credentials have expired: ask for new ones";
+                    return Err(Refusal::new(400, "ExpiredToken", message));
+                }
+                if key(&head.headers, &head.uri) != Some(grant.s3_key.as_str()) {
+                    return Err(Refusal::access_denied());
+                }
+                uploads::uploader(tx, &grant)?;
+                Ok(grant)
+            }))
+        })?
+    }
+
+    async fn put(&self, grant: &Grant, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
+        let said = self.said(head)?;
+        let sink = self.store.begin(&grant.org_id, said.bytes, self.room(grant)?)?;
+        let written = self.receive(said, sink, body).await?;
+        let crc32 = BASE64.encode(written.crc32.to_be_bytes());
+        let archive = self.keep(grant, written).await?;
+        Ok(stored(&tag(&archive.sha256), crc32))
+    }
+
+    fn said(&self, head: &Head) -> Result<Said, Refusal> {
+        let said = Said::by(head)?;
+        if said.bytes > self.limits.archive_bytes_max {
+            return Err(Refusal::too_large(self.limits.archive_bytes_max));
+        }
+        Ok(said)
+    }
+
+    /// Streams a body to the disk, and checks it against all that was said of it.
+    async fn receive(&self, mut said: Said, mut sink: Sink, body: &mut Body) -> Result<Written, Refusal> {
+        let mut left = said.bytes;
+        let mut chunked = (said.framing == Framing::Chunked).then(Chunked::new);
+        while let Some(mut bytes) = body.next(self.limits.stalled).await? {
+            while let Some(piece) = payload(&mut chunked, &mut bytes)? {
+                left = left.checked_sub(piece.len() as u64).ok_or_else(Refusal::incomplete)?;
+                sink.write(piece).await?;
+            }
+        }
+        if left > 0 {
+            return Err(Refusal::incomplete());
+        }
+        if let Some(chunked) = chunked {
+            said.listen_to(&chunked.end().map_err(broken)?)?;
+        }
+        let written = sink.finish().await?;
+        said.check_payload(&written.sha256)?;
+        said.check(&written)?;
+        Ok(written)
+    }
+
+    /// What is left beside all that the organization has.
+    fn room(&self, grant: &Grant) -> Result<Room, Refusal> {
+        let organization_bytes_max = self.limits.organization_bytes_max;
+        let held = self.app.db.read((self.clock)(), |tx| uploads::bytes_held(tx, grant))?;
+        Ok(Room { left_bytes: organization_bytes_max.saturating_sub(held), organization_bytes_max })
+    }
+
+    /// Makes an upload count: its archive durable, its row written.
+    async fn keep(&self, grant: &Grant, written: Written) -> Result<Archive, Refusal> {
+        let _placing = self.placing.read().await;
+        let archive = self.store.place(written).await?;
+        let (grant, kept, quota) = (grant.clone(), archive.clone(), self.limits.organization_bytes_max);
+        self.app.db.write((self.clock)(), move |tx| uploads::record(tx, &grant, &kept, quota)).await?;
+        Ok(archive)
+    }
+
+    // ---- in parts ----
+
+    fn create_in_parts(&self, grant: Grant) -> Result<Reply, Refusal> {
+        let Moment { now, seed } = (self.clock)();
+        let upload_id: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut in_parts = self.in_parts.lock().expect("nobody panics holding it");
+        if in_parts.values().filter(|other| other.grant.org_id == grant.org_id).count() >= OPEN_UPLOADS_MAX {
+            return Err(Refusal::new(
+                503,
+                "SlowDown",
+                "the organization has too many uploads under way: try again later",
+            ));
+        }
+        let reply = xml::created(&grant.s3_key, &upload_id);
+        let state = Arc::new(tokio::sync::Mutex::new(State::Open(Parts::default())));
+        in_parts.insert(upload_id, InParts { grant, since: now, state });
+        Ok(reply)
+    }
+
+    async fn put_part(
+        &self,
+        grant: &Grant,
+        head: &Head,
+        body: &mut Body,
+        upload_id: &str,
+        number: u16,
+    ) -> Result<Reply, Refusal> {
+        let said = self.said(head)?;
+        let sink = match &mut *self.state(grant, upload_id)?.lock().await {
+            State::Open(Parts { shared, .. }) => {
+                self.store.begin_part(&grant.org_id, said.bytes, self.room(grant)?, number, shared)?
+            }
+            State::Completed(_) => return Err(Refusal::no_such_upload()),
+        };
+        let written = self.receive(said, sink, body).await?;
+        let crc32 = BASE64.encode(written.crc32.to_be_bytes());
+        let part = written.into_part();
+        let reply = stored(&tag(&part.sha256), crc32);
+        // It may have been aborted meanwhile.
+        match &mut *self.state(grant, upload_id)?.lock().await {
+            State::Open(parts) => drop(parts.came.insert(number, part)),
+            State::Completed(_) => return Err(Refusal::no_such_upload()),
+        }
+        Ok(reply)
+    }
+
+    async fn complete(
+        self: &Arc<Self>,
+        grant: &Grant,
+        head: &Head,
+        body: &mut Body,
+        upload_id: &str,
+    ) -> Result<Reply, Refusal> {
+        let state = self.state(grant, upload_id)?;
+        let said = Said::by(head)?;
+        let list = xml::parts(&self.list_of_parts(body, &said).await?)?;
+        let state = state.lock_owned().await;
+        // It goes on if the client hangs up: when it asks again, the upload is complete.
+        let (this, whose) = (Arc::clone(self), grant.clone());
+        let joined = tokio::task::spawn_local(async move { this.join(state, &whose, &said, &list).await });
+        let tag = joined.await.map_err(|cause| Error::Internal(format!("an upload was not completed: {cause}")))??;
+        Ok(xml::completed(&grant.s3_key, &tag))
+    }
+
+    async fn join(
+        &self,
+        mut state: OwnedMutexGuard<State>,
+        grant: &Grant,
+        said: &Said,
+        list: &[(u16, String)],
+    ) -> Result<String, Refusal> {
+        let open = match &mut *state {
+            State::Open(open) => open,
+            State::Completed(tag) => return Ok(tag.clone()),
+        };
+        let parts = in_order(&open.came, list)?;
+        if parts.iter().map(|part| part.bytes).sum::<u64>() > self.limits.archive_bytes_max {
+            return Err(Refusal::too_large(self.limits.archive_bytes_max));
+        }
+        let whole = match open.shared.take() {
+            Some(shared) => shared.whole(&parts).await?,
+            None => None,
+        };
+        let written = match whole {
+            Some(whole) => whole,
+            // The parts are counted already.
+            None => self.store.begin(&grant.org_id, 0, self.room(grant)?)?.join(&parts).await?,
+        };
+        said.check(&written)?;
+        let kept = self.keep(grant, written).await;
+        open.came.retain(|_, part| part.is_under_way());
+        let archive = kept?;
+        let tag = format!("{}-{}", tag(&archive.sha256), list.len());
+        *state = State::Completed(tag.clone());
+        Ok(tag)
+    }
+
+    fn abort(&self, grant: &Grant, upload_id: &str) -> Result<Reply, Refusal> {
+        self.state(grant, upload_id)?;
+        self.in_parts.lock().expect("nobody panics holding it").remove(upload_id);
+        Ok(Reply { status: 204, content_type: "application/xml", headers: Vec::new(), body: Vec::new(), archive: None })
+    }
+
+    fn state(&self, grant: &Grant, upload_id: &str) -> Result<Arc<tokio::sync::Mutex<State>>, Refusal> {
+        let in_parts = self.in_parts.lock().expect("nobody panics holding it");
+        let found = in_parts.get(upload_id).filter(|upload| upload.grant == *grant);
+        found.map(|upload| Arc::clone(&upload.state)).ok_or_else(Refusal::no_such_upload)
+    }
+
+    async fn list_of_parts(&self, body: &mut Body, said: &Said) -> Result<Vec<u8>, Refusal> {
+        if said.bytes > LIST_OF_PARTS_BYTES_MAX || said.framing != Framing::Plain {
+            return Err(xml::malformed());
+        }
+        let mut list = Vec::new();
+        while let Some(bytes) = body.next(self.limits.stalled).await? {
+            list.extend_from_slice(&bytes); // no more than the head says: that framed it
+        }
+        said.check_payload(&Sha256::digest(&list).into())?;
+        Ok(list)
+    }
+
+    // ---- sweeping ----
+
+    /// Sweeps at once and then every hour, on a thread of its own.
+    pub fn keep_swept(&self, mut stopped: watch::Receiver<bool>) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
+        runtime.block_on(async {
+            loop {
+                if let Err(cause) = self.sweep().await {
+                    eprintln!("uploads are not swept: {cause:?}");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(SWEPT_EVERY) => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                }
+            }
+        });
+    }
+
+    /// Removes what is of no use: parts that nobody completed, uploads that nobody used, archives that no upload names.
+    async fn sweep(&self) -> Result<(), Error> {
+        let moment = (self.clock)();
+        self.in_parts
+            .lock()
+            .expect("nobody panics holding it")
+            .retain(|_, upload| upload.since.plus_seconds(OPEN_UPLOAD_SECONDS) > moment.now);
+        self.app.db.write(moment, uploads::forget_untaken).await?;
+        for folder in self.store.folders().map_err(not_swept)? {
+            let _alone = self.placing.write().await;
+            self.app.db.read(moment, |tx| sweep_folder(tx, &folder))?;
+        }
+        Ok(())
+    }
+}
+
+fn sweep_folder(tx: &Tx, folder: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(folder).map_err(not_swept)? {
+        let path = entry.map_err(not_swept)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(bytes_of_hex);
+        let hash: Option<[u8; 32]> = name.and_then(|name| name.try_into().ok());
+        if let Some(hash) = hash
+            && !uploads::is_named(tx, &hash)?
+        {
+            std::fs::remove_file(&path).map_err(not_swept)?;
+        }
+    }
+    Ok(())
+}
+
+fn not_swept(cause: std::io::Error) -> Error {
+    Error::Internal(format!("archives cannot be swept: {cause}"))
+}
+
+/// The parts of a list: each there, as it was sent, in ascending order, and none but the last too short.
+fn in_order<'p>(parts: &'p BTreeMap<u16, Part>, list: &[(u16, String)]) -> Result<Vec<&'p Part>, Refusal> {
+    if !list.is_sorted_by(|(number, _), (next, _)| number < next) {
+        return Err(Refusal::new(400, "InvalidPartOrder", "list the parts in ascending order, each once"));
+    }
+    let mut found = Vec::new();
+    for (number, said) in list {
+        let part = parts.get(number).filter(|part| tag(&part.sha256) == *said);
+        found.push(part.ok_or_else(|| {
+            Refusal::new(400, "InvalidPart", format!("part {number} did not come, or its ETag is another"))
+        })?);
+    }
+    if found.iter().rev().skip(1).any(|part| part.bytes < PART_BYTES_MIN) {
+        let message = format!("every part but the last must have at least {PART_BYTES_MIN} bytes");
+        return Err(Refusal::new(400, "EntityTooSmall", message));
+    }
+    Ok(found)
+}
+
+fn payload(chunked: &mut Option<Chunked>, bytes: &mut Bytes) -> Result<Option<Bytes>, Refusal> {
+    match chunked {
+        Some(chunked) => chunked.next(bytes).map_err(broken),
+        None => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
+    }
+}
+
+fn broken(_: Malformed) -> Refusal {
+    Refusal::incomplete()
+}
+
+/// An entity tag: half of the content's SHA-256, as long as the MD5 that clients may expect and do not check.
+fn tag(sha256: &[u8; 32]) -> String {
+    sha256[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn stored(tag: &str, crc32: String) -> Reply {
+    let headers = vec![("etag", format!("\"{tag}\"")), ("x-amz-checksum-crc32", crc32)];
+    Reply { status: 200, content_type: "application/xml", headers, body: Vec::new(), archive: None }
+}
+
+fn invalid_token() -> Refusal {
+    Refusal::new(400, "InvalidToken", "the session token is not that of these credentials")
+}

@@ -1,0 +1,85 @@
+//! What a client is told in S3's words: codes that its software knows, sentences for whoever reads them.
+
+use super::xml;
+use crate::error::Error;
+use crate::http::Reply;
+
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { status, code, message: message.into() }
+    }
+
+    pub fn access_denied() -> Refusal {
+        Refusal::new(403, "AccessDenied", "these credentials are for one upload, under their own key, and nothing else")
+    }
+
+    pub fn invalid(why: impl Into<String>) -> Refusal {
+        Refusal::new(400, "InvalidRequest", why)
+    }
+
+    pub fn not_implemented(what: &str) -> Refusal {
+        Refusal::new(501, "NotImplemented", format!("{what} is not served here"))
+    }
+
+    pub fn incomplete() -> Refusal {
+        Refusal::new(400, "IncompleteBody", "the body breaks off, or is not as long or framed as its head says")
+    }
+
+    pub fn too_large(bytes_max: u64) -> Refusal {
+        Refusal::new(400, "EntityTooLarge", format!("an archive must be at most {bytes_max} bytes"))
+    }
+
+    pub fn no_such_upload() -> Refusal {
+        Refusal::new(404, "NoSuchUpload", "there is no such multipart upload: it was completed, aborted or is too old")
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        if let Error::Internal(cause) = &error {
+            eprintln!("internal error: {cause}");
+        }
+        let code = match &error {
+            Error::Unauthenticated | Error::Forbidden(_) | Error::NotFound(_) => "AccessDenied",
+            Error::Conflict(_) => "OperationAborted",
+            Error::StorageFull => "StorageFull",
+            Error::RequestTimeout => "RequestTimeout",
+            Error::Invalid(_) | Error::MethodNotAllowed(_) | Error::TooLarge { .. } => "InvalidRequest",
+            Error::RateLimited { .. } | Error::Unavailable(_) => "SlowDown",
+            Error::NotImplemented(_) => "NotImplemented",
+            Error::Internal(_) => "InternalError",
+        };
+        let message = match &error {
+            Error::Unauthenticated => "the API key that asked for these credentials works no more".to_owned(),
+            other => other.to_string(),
+        };
+        let status = match &error {
+            Error::Unauthenticated => 403,
+            other => other.status().0,
+        };
+        Refusal { status, code, message }
+    }
+}
+
+/// A full disk is its owner's to clear; the client hears of that, of no other cause.
+impl From<std::io::Error> for Refusal {
+    fn from(cause: std::io::Error) -> Refusal {
+        Refusal::from(match cause.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::StorageFull,
+            _ => Error::Internal(format!("an upload failed: {cause}")),
+        })
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Reply {
+        xml::refused(&refusal)
+    }
+}

@@ -1,0 +1,121 @@
+//! What a request's head, and the trailers behind its body, say of the body: all of it is checked against what came.
+//!
+//! A checksum that is not computed here is refused, never passed over.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper::http::request::Parts as Head;
+
+use super::refusal::Refusal;
+use super::signature::{CONTENT_SHA256, header};
+use super::store::Written;
+use crate::token::bytes_of_hex;
+
+const CHECKSUM: &str = "x-amz-checksum-";
+const CRC32: &str = "x-amz-checksum-crc32";
+const SHA256: &str = "x-amz-checksum-sha256";
+/// Of these names only they say what a checksum is of.
+const NO_CHECKSUMS: [&str; 2] = ["x-amz-checksum-algorithm", "x-amz-checksum-type"];
+
+pub struct Said {
+    /// How long the payload is.
+    pub bytes: u64,
+    pub framing: Framing,
+    /// The hash that is signed.
+    payload_sha256: Option<[u8; 32]>,
+    checksums: Vec<Checksum>,
+    /// The trailer that is announced.
+    trailer: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Plain,
+    /// `aws-chunked`.
+    Chunked,
+}
+
+enum Checksum {
+    Crc32(u32),
+    Sha256([u8; 32]),
+}
+
+impl Said {
+    pub fn by(head: &Head) -> Result<Said, Refusal> {
+        if head.headers.contains_key("content-md5") {
+            return Err(Refusal::not_implemented("`content-md5`"));
+        }
+        let (framing, payload_sha256) = match header(head, CONTENT_SHA256)?.unwrap_or_default() {
+            "UNSIGNED-PAYLOAD" => (Framing::Plain, None),
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => (Framing::Chunked, None),
+            hash => match bytes_of_hex(hash).and_then(|hash| hash.try_into().ok()) {
+                Some(hash) => (Framing::Plain, Some(hash)),
+                None => return Err(Refusal::not_implemented("this way to sign a body")),
+            },
+        };
+        let length = match framing {
+            Framing::Plain => header(head, "content-length")?,
+            Framing::Chunked => header(head, "x-amz-decoded-content-length")?,
+        };
+        let bytes = length.and_then(|length| length.parse().ok()).ok_or_else(|| {
+            Refusal::new(
+                411,
+                "MissingContentLength",
+                "say how many bytes come: `content-length`, or of a chunked body \
+                                                       `x-amz-decoded-content-length`",
+            )
+        })?;
+        let mut checksums = Vec::new();
+        for name in head.headers.keys().map(|name| name.as_str()) {
+            if name.starts_with(CHECKSUM) && !NO_CHECKSUMS.contains(&name) {
+                checksums.push(Checksum::read(name, header(head, name)?.unwrap_or_default())?);
+            }
+        }
+        let trailer = header(head, "x-amz-trailer")?.map(str::to_ascii_lowercase);
+        if trailer.is_some() != (framing == Framing::Chunked) {
+            return Err(Refusal::invalid("a chunked body, and no other, announces its checksum in `x-amz-trailer`"));
+        }
+        Ok(Said { bytes, framing, payload_sha256, checksums, trailer })
+    }
+
+    /// Takes in the trailers: the one that was announced must be there.
+    pub fn listen_to(&mut self, trailers: &[(String, String)]) -> Result<(), Refusal> {
+        let announced = self.trailer.as_deref().unwrap_or_default();
+        let trailer = trailers.iter().find(|(name, _)| name == announced);
+        let (name, value) = trailer.ok_or_else(|| Refusal::invalid("the trailer that was announced did not come"))?;
+        self.checksums.push(Checksum::read(name, value)?);
+        Ok(())
+    }
+
+    pub fn check_payload(&self, sha256: &[u8; 32]) -> Result<(), Refusal> {
+        if self.payload_sha256.is_some_and(|said| said != *sha256) {
+            let message = "the body is not the one whose hash was signed";
+            return Err(Refusal::new(400, "XAmzContentSHA256Mismatch", message));
+        }
+        Ok(())
+    }
+
+    pub fn check(&self, written: &Written) -> Result<(), Refusal> {
+        let holds = self.checksums.iter().all(|checksum| match checksum {
+            Checksum::Crc32(said) => *said == written.crc32,
+            Checksum::Sha256(said) => *said == written.sha256,
+        });
+        if holds {
+            Ok(())
+        } else {
+            Err(Refusal::new(400, "BadDigest", "what came does not have the checksum that was sent"))
+        }
+    }
+}
+
+impl Checksum {
+    fn read(name: &str, value: &str) -> Result<Checksum, Refusal> {
+        let bytes = || BASE64.decode(value).unwrap_or_default();
+        let checksum = match name {
+            CRC32 => bytes().try_into().ok().map(|bytes| Checksum::Crc32(u32::from_be_bytes(bytes))),
+            SHA256 => bytes().try_into().ok().map(Checksum::Sha256),
+            _ => return Err(Refusal::not_implemented(&format!("`{name}`"))),
+        };
+        checksum.ok_or_else(|| Refusal::invalid(format!("`{name}` is not the checksum of a whole object, in Base64")))
+    }
+}

@@ -1,0 +1,289 @@
+//! Deployments on the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::db::deployments;
+use crate::db::logs::Line;
+use crate::model::Time;
+use crate::model::serving::{Autoscaling, Level, Phase, Status};
+use crate::wire::environments::{BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
+
+#[derive(Serialize)]
+pub struct Deployment<'a> {
+    id: &'a str,
+    created_at: Time,
+    name: &'a str,
+    model_id: &'a str,
+    is_production: bool,
+    is_development: bool,
+    status: Status,
+    active_replica_count: i64,
+    autoscaling_settings: &'a Autoscaling,
+    instance_type_name: &'a str,
+    environment: Option<&'a str>,
+    labels: Option<&'a Value>,
+    region: Option<()>,
+    request_backpressure_settings: BackpressureSettings,
+}
+
+impl<'a> From<&'a deployments::Deployment> for Deployment<'a> {
+    fn from(deployment: &'a deployments::Deployment) -> Deployment<'a> {
+        Deployment {
+            id: &deployment.id,
+            created_at: deployment.created_at,
+            name: &deployment.name,
+            model_id: &deployment.model_id,
+            is_production: deployment.is_production(),
+            is_development: deployment.is_development(),
+            status: deployment.status,
+            active_replica_count: active_replicas(deployment),
+            autoscaling_settings: &deployment.settings.autoscaling,
+            instance_type_name: &deployment.instance_type,
+            environment: deployment.environment.as_deref(),
+            labels: deployment.labels.as_ref(),
+            region: None,
+            request_backpressure_settings: BackpressureSettings { policy: deployment.settings.backpressure },
+        }
+    }
+}
+
+pub fn active_replicas(deployment: &deployments::Deployment) -> i64 {
+    match deployment.status.phase() {
+        Phase::Serving => deployment.settings.autoscaling.replicas_at_rest(),
+        Phase::Starting | Phase::Asleep | Phase::Off | Phase::Failed => 0,
+    }
+}
+
+#[derive(Serialize)]
+pub struct Deployments<'a> {
+    pub deployments: Vec<Deployment<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct Tombstone<'a> {
+    pub id: &'a str,
+    pub deleted: bool,
+    pub model_id: &'a str,
+}
+
+/// Of switching on or off.
+#[derive(Serialize)]
+pub struct Switched {
+    pub success: bool,
+    pub no_op: bool,
+}
+
+#[derive(Serialize)]
+pub struct Retried<'a> {
+    pub retried: bool,
+    pub reason: Option<String>,
+    pub deployment: Deployment<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateDeployment {
+    pub name: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Download<'a> {
+    pub download_url: &'a str,
+}
+
+#[derive(Serialize)]
+pub struct Config<'a> {
+    pub config: Option<&'a Value>,
+    pub raw_config: Option<&'a str>,
+}
+
+// ---- logs and metrics ----
+
+#[derive(Serialize)]
+pub struct Log<'a> {
+    /// Nanoseconds since the epoch, as text.
+    timestamp: String,
+    message: &'a str,
+    replica: Option<()>,
+    request_id: Option<()>,
+    level: Level,
+}
+
+#[derive(Serialize)]
+pub struct Logs<'a> {
+    pub logs: Vec<Log<'a>>,
+}
+
+impl<'a> From<&'a Line> for Log<'a> {
+    fn from(line: &'a Line) -> Log<'a> {
+        let timestamp = format!("{}000000", line.at.0);
+        Log { timestamp, message: &line.message, replica: None, request_id: None, level: line.level }
+    }
+}
+
+/// Which lines of a log; the same by the query of a GET.
+#[derive(Default, Deserialize)]
+pub struct LogsAsked {
+    pub start_epoch_millis: Option<i64>,
+    pub end_epoch_millis: Option<i64>,
+    pub direction: Option<String>,
+    pub limit: Option<usize>,
+    pub min_level: Option<String>,
+    pub replica: Option<String>,
+    pub request_id: Option<String>,
+    pub component: Option<String>,
+    pub search_pattern: Option<String>,
+    pub includes: Option<Vec<String>>,
+    pub excludes: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+pub struct Metrics {
+    pub start_epoch_millis: i64,
+    pub end_epoch_millis: i64,
+    pub mode: &'static str,
+    pub step_seconds: Option<i64>,
+    pub metric_descriptors: Vec<MetricDescriptor>,
+    pub metric_values: Vec<MetricValues>,
+}
+
+#[derive(Serialize)]
+pub struct MetricDescriptor {
+    pub name: &'static str,
+    pub unit_hint: &'static str,
+    pub kind: &'static str,
+    pub label_sets: Vec<Map<String, Value>>,
+}
+
+/// The value of each label set of each metric, from then on.
+#[derive(Serialize)]
+pub struct MetricValues {
+    pub start_epoch_millis: i64,
+    pub values: Vec<Vec<Option<i64>>>,
+}
+
+// ---- pushing ----
+
+/// What is pushed. What it asks for beyond this is not known here and is left alone.
+#[derive(Deserialize)]
+pub struct Payload {
+    pub config: Map<String, Value>,
+    pub raw_config: Option<String>,
+    pub user_env: Option<Value>,
+    pub environment_name: Option<String>,
+    pub create_environment_if_missing: Option<bool>,
+    pub preserve_env_instance_type: Option<bool>,
+    pub deploy_timeout_minutes: Option<i64>,
+    pub deployment_name: Option<String>,
+    pub labels: Option<Value>,
+    pub is_development: Option<bool>,
+    pub autoscaling_settings: Option<UpdateAutoscaling>,
+    pub request_backpressure_settings: Option<UpdateBackpressure>,
+}
+
+#[derive(Deserialize)]
+pub struct CreateModel {
+    pub source: Source,
+}
+
+/// Where a new model or deployment comes from.
+#[derive(Deserialize)]
+pub struct Source {
+    pub kind: Option<String>,
+    pub name: Option<String>,
+    pub deployment: Option<Payload>,
+    pub s3_key: Option<String>,
+    pub disable_archive_download: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub struct PrepareUpload {
+    pub deployment: Payload,
+    pub name: Option<String>,
+    pub team_id: Option<String>,
+    pub model_id: Option<String>,
+    pub dry_run: Option<bool>,
+}
+
+/// Without credentials a client commits from the configuration alone.
+#[derive(Default, Serialize)]
+pub struct PreparedUpload<'a> {
+    pub creds: Option<crate::wire::uploads::AwsCredentials<'a>>,
+    pub s3_bucket: Option<&'a str>,
+    pub s3_key: Option<&'a str>,
+    pub s3_region: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+pub struct CreatedModelDeployment<'a> {
+    pub model: crate::wire::models::Model<'a>,
+    pub deployment: Deployment<'a>,
+}
+
+// ---- patches ----
+
+#[derive(Deserialize, Serialize)]
+pub struct PatchPoint {
+    pub content_hashes: Map<String, Value>,
+    pub config: String,
+    pub requirements: Option<Vec<String>>,
+}
+
+/// What an archive holds, as truss writes it down.
+#[derive(Deserialize)]
+pub struct Signature {
+    pub content_hashes_by_path: Map<String, Value>,
+    pub config: String,
+    pub requirements_file_requirements: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub struct PatchPointWithHash {
+    #[serde(flatten)]
+    pub point: PatchPoint,
+    pub hash: String,
+}
+
+#[derive(Deserialize)]
+pub struct CreatePatch {
+    pub prev_patch_hash: String,
+    pub next_patch_point: PatchPoint,
+    pub patch_ops: Vec<PatchOp>,
+}
+
+/// One operation, flat as REST has it or with its `body` as GraphQL has it.
+#[derive(Deserialize)]
+pub struct PatchOp {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub action: Option<String>,
+    pub path: Option<String>,
+    pub content: Option<String>,
+    pub content_bytes: Option<String>,
+    pub body: Option<Box<PatchBody>>,
+}
+
+#[derive(Deserialize)]
+pub struct PatchBody {
+    pub action: String,
+    pub path: Option<String>,
+    pub content: Option<String>,
+    pub content_bytes: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct CreatedPatch {
+    pub patch_point: PatchPointWithHash,
+}
+
+#[derive(Serialize)]
+pub struct PatchesState {
+    pub running_patch_point: PatchPointWithHash,
+    pub pending_patch_point: Option<PatchPointWithHash>,
+}
+
+#[derive(Serialize)]
+pub struct PatchesSynced {
+    pub needs_full_deploy_reason: Option<String>,
+}

@@ -1,0 +1,297 @@
+//! Environments on the wire, and the settings that they share with deployments.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::db::environments::{self, Change};
+use crate::error::Error;
+use crate::model::Time;
+use crate::model::serving::{self, Autoscaling, Backpressure, Cleanup, RollingStrategy, Settings};
+use crate::wire::deployments::Deployment;
+use crate::wire::instance_types::InstanceType;
+
+#[derive(Serialize)]
+pub struct Environment<'a> {
+    name: &'a str,
+    created_at: Time,
+    model_id: &'a str,
+    current_deployment: Option<Deployment<'a>>,
+    candidate_deployment: Option<Deployment<'a>>,
+    in_progress_promotion: Option<InProgressPromotion>,
+    autoscaling_settings: &'a Autoscaling,
+    promotion_settings: PromotionSettings<'a>,
+    instance_type: InstanceType<'a>,
+    request_backpressure_settings: BackpressureSettings,
+    autoscaling_schedules: Option<()>,
+    traffic_routing: Option<()>,
+}
+
+#[derive(Serialize)]
+pub struct Environments<'a> {
+    pub environments: Vec<Environment<'a>>,
+}
+
+impl<'a> Environment<'a> {
+    pub fn new(environment: &'a environments::Environment, model_id: &'a str) -> Environment<'a> {
+        Environment {
+            name: &environment.name,
+            created_at: environment.created_at,
+            model_id,
+            current_deployment: environment.current.as_ref().map(Deployment::from),
+            candidate_deployment: environment.candidate.as_ref().map(Deployment::from),
+            in_progress_promotion: environment.candidate.as_ref().map(|_| RELEASING),
+            autoscaling_settings: &environment.settings.autoscaling,
+            promotion_settings: PromotionSettings::from(&environment.promotion),
+            instance_type: InstanceType::named(&environment.instance_type),
+            request_backpressure_settings: BackpressureSettings { policy: environment.settings.backpressure },
+            autoscaling_schedules: None,
+            traffic_routing: None,
+        }
+    }
+}
+
+/// A promotion that waits for its deployment to be active. It takes over all at once.
+#[derive(Serialize)]
+struct InProgressPromotion {
+    status: &'static str,
+    percent_traffic_to_new_version: u8,
+    error_message: Option<&'static str>,
+    rolling_deploy: bool,
+}
+
+const RELEASING: InProgressPromotion = InProgressPromotion {
+    status: "RELEASING",
+    percent_traffic_to_new_version: 0,
+    error_message: None,
+    rolling_deploy: false,
+};
+
+#[derive(Serialize)]
+struct PromotionSettings<'a> {
+    redeploy_on_promotion: bool,
+    rolling_deploy: bool,
+    promotion_cleanup_strategy: Cleanup,
+    rolling_deploy_config: &'a serving::RollingDeploy,
+    ramp_up_while_promoting: bool,
+    ramp_up_duration_seconds: u32,
+}
+
+impl<'a> From<&'a serving::PromotionSettings> for PromotionSettings<'a> {
+    fn from(settings: &'a serving::PromotionSettings) -> PromotionSettings<'a> {
+        PromotionSettings {
+            redeploy_on_promotion: settings.redeploy_on_promotion,
+            rolling_deploy: settings.rolling_deploy,
+            promotion_cleanup_strategy: settings.promotion_cleanup_strategy,
+            rolling_deploy_config: &settings.rolling_deploy_config,
+            // Both are left of an older way to promote.
+            ramp_up_while_promoting: false,
+            ramp_up_duration_seconds: 600,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct BackpressureSettings {
+    pub policy: Backpressure,
+}
+
+/// What a change of settings came to.
+#[derive(Serialize)]
+pub struct SettingsUpdated {
+    status: &'static str,
+    message: &'static str,
+}
+
+impl SettingsUpdated {
+    pub const ACCEPTED: SettingsUpdated = SettingsUpdated { status: "ACCEPTED", message: "the settings are in force" };
+    pub const UNCHANGED: SettingsUpdated =
+        SettingsUpdated { status: "UNCHANGED", message: "the settings are as they were" };
+}
+
+#[derive(Serialize)]
+pub struct EnvironmentUpdated<'a> {
+    pub environment: Environment<'a>,
+    #[serde(flatten)]
+    pub outcome: SettingsUpdated,
+}
+
+#[derive(Serialize)]
+pub struct EnvironmentTombstone<'a> {
+    pub name: &'a str,
+    pub model_id: &'a str,
+    pub deleted: bool,
+}
+
+#[derive(Serialize)]
+pub struct PromotionCanceled {
+    status: &'static str,
+    message: &'static str,
+}
+
+impl PromotionCanceled {
+    pub const CANCELED: PromotionCanceled = PromotionCanceled {
+        status: "CANCELED",
+        message: "the promotion is canceled; the deployment before still serves",
+    };
+}
+
+#[derive(Serialize)]
+pub struct Success {
+    pub success: bool,
+}
+
+// ---- bodies ----
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateAutoscaling {
+    min_replica: Option<i64>,
+    max_replica: Option<i64>,
+    autoscaling_window: Option<i64>,
+    scale_down_delay: Option<i64>,
+    concurrency_target: Option<i64>,
+    target_utilization_percentage: Option<i64>,
+    target_in_flight_tokens: Option<i64>,
+    max_scale_down_rate: Option<i64>,
+}
+
+impl UpdateAutoscaling {
+    pub fn onto(&self, before: &Autoscaling) -> Result<Autoscaling, Error> {
+        let settings = Autoscaling {
+            min_replica: self.min_replica.unwrap_or(before.min_replica),
+            max_replica: self.max_replica.unwrap_or(before.max_replica),
+            autoscaling_window: self.autoscaling_window.unwrap_or(before.autoscaling_window),
+            scale_down_delay: self.scale_down_delay.unwrap_or(before.scale_down_delay),
+            concurrency_target: self.concurrency_target.unwrap_or(before.concurrency_target),
+            target_utilization_percentage: self
+                .target_utilization_percentage
+                .unwrap_or(before.target_utilization_percentage),
+            target_in_flight_tokens: self.target_in_flight_tokens.or(before.target_in_flight_tokens),
+            max_scale_down_rate: self.max_scale_down_rate.or(before.max_scale_down_rate),
+        };
+        settings.check()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateBackpressure {
+    pub policy: Option<Backpressure>,
+}
+
+#[derive(Deserialize)]
+pub struct UpdatePromotionSettings {
+    redeploy_on_promotion: Option<bool>,
+    rolling_deploy: Option<bool>,
+    promotion_cleanup_strategy: Option<Cleanup>,
+    rolling_deploy_config: Option<UpdateRollingDeploy>,
+    ramp_up_while_promoting: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct UpdateRollingDeploy {
+    rolling_deploy_strategy: Option<RollingStrategy>,
+    max_surge_percent: Option<i64>,
+    max_unavailable_percent: Option<i64>,
+    stabilization_time_seconds: Option<i64>,
+    replica_overhead_percent: Option<i64>,
+}
+
+impl UpdatePromotionSettings {
+    fn onto(&self, before: &serving::PromotionSettings) -> Result<serving::PromotionSettings, Error> {
+        if self.ramp_up_while_promoting == Some(true) {
+            let why = "is no longer there: a promotion rolls, or takes over at once";
+            return Err(Error::field("promotion_settings.ramp_up_while_promoting", why));
+        }
+        let rolling = self.rolling_deploy_config.as_ref();
+        let config = &before.rolling_deploy_config;
+        let or = |new: Option<i64>, before: i64| new.unwrap_or(before);
+        let settings = serving::PromotionSettings {
+            redeploy_on_promotion: self.redeploy_on_promotion.unwrap_or(before.redeploy_on_promotion),
+            rolling_deploy: self.rolling_deploy.unwrap_or(before.rolling_deploy),
+            promotion_cleanup_strategy: self.promotion_cleanup_strategy.unwrap_or(before.promotion_cleanup_strategy),
+            rolling_deploy_config: serving::RollingDeploy {
+                rolling_deploy_strategy: rolling
+                    .and_then(|rolling| rolling.rolling_deploy_strategy)
+                    .unwrap_or(config.rolling_deploy_strategy),
+                max_surge_percent: or(rolling.and_then(|r| r.max_surge_percent), config.max_surge_percent),
+                max_unavailable_percent: or(
+                    rolling.and_then(|r| r.max_unavailable_percent),
+                    config.max_unavailable_percent,
+                ),
+                stabilization_time_seconds: or(
+                    rolling.and_then(|r| r.stabilization_time_seconds),
+                    config.stabilization_time_seconds,
+                ),
+                replica_overhead_percent: or(
+                    rolling.and_then(|r| r.replica_overhead_percent),
+                    config.replica_overhead_percent,
+                ),
+            },
+        };
+        settings.check()
+    }
+}
+
+/// The settings that a body changes. What is not served here is told, so that nobody takes it for done.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateSettings {
+    pub autoscaling_settings: Option<UpdateAutoscaling>,
+    pub promotion_settings: Option<UpdatePromotionSettings>,
+    pub request_backpressure_settings: Option<UpdateBackpressure>,
+    autoscaling_schedule_settings: Option<Value>,
+    traffic_routing_settings: Option<Value>,
+}
+
+impl UpdateSettings {
+    pub fn change(&self, before: &Settings, promotion: &serving::PromotionSettings) -> Result<Change, Error> {
+        refuse_unserved("autoscaling_schedule_settings", self.autoscaling_schedule_settings.as_ref())?;
+        refuse_unserved("traffic_routing_settings", self.traffic_routing_settings.as_ref())?;
+        let autoscaling = self.autoscaling_settings.as_ref();
+        Ok(Change {
+            autoscaling: autoscaling.map(|update| update.onto(&before.autoscaling)).transpose()?,
+            backpressure: self.request_backpressure_settings.as_ref().and_then(|update| update.policy),
+            promotion: self.promotion_settings.as_ref().map(|update| update.onto(promotion)).transpose()?,
+        })
+    }
+}
+
+pub fn refuse_unserved(field: &str, given: Option<&Value>) -> Result<(), Error> {
+    match given {
+        None => Ok(()),
+        Some(_) => Err(Error::NotImplemented(format!("`{field}`"))),
+    }
+}
+
+#[derive(Deserialize)]
+pub struct CreateEnvironment {
+    pub name: String,
+    pub autoscaling_settings: Option<UpdateAutoscaling>,
+    pub promotion_settings: Option<UpdatePromotionSettings>,
+    pub request_backpressure_settings: Option<UpdateBackpressure>,
+}
+
+impl CreateEnvironment {
+    pub fn change(self) -> Result<(String, Change), Error> {
+        let settings = UpdateSettings {
+            autoscaling_settings: self.autoscaling_settings,
+            promotion_settings: self.promotion_settings,
+            request_backpressure_settings: self.request_backpressure_settings,
+            ..UpdateSettings::default()
+        };
+        let change = settings.change(&Settings::default(), &serving::PromotionSettings::default())?;
+        Ok((self.name, change))
+    }
+}
+
+/// Either way to promote: to `production`, or to the environment in the path, with the deployment in the body.
+#[derive(Default, Deserialize)]
+pub struct Promote {
+    pub deployment_id: Option<String>,
+    pub scale_down_previous_production: Option<bool>,
+    pub scale_down_previous_deployment: Option<bool>,
+    pub preserve_env_instance_type: Option<bool>,
+    pub environment_settings_update: Option<Value>,
+    pub promotion_settings_override: Option<Value>,
+}

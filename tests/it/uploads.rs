@@ -1,0 +1,524 @@
+//! Uploads, over a socket as clients send them: what is accepted is durable and whole, everything else leaves nothing.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guildhall::db::uploads::Credentials;
+use guildhall::error::Error;
+use guildhall::http::{Door, Request, answer};
+use guildhall::uploads::BUCKET;
+use sha2::{Digest as _, Sha256};
+
+use crate::process::{Client, Serving, init};
+
+mod s3;
+mod seed;
+mod site;
+
+use s3::{S3, Sent, crc32, head, hex, noise, part_query, read, trailer};
+use site::{Site, moment};
+
+const PART: usize = 5 << 20;
+
+/// What was uploaded stands under its hash, is the caller's alone, and nothing is under way.
+#[track_caller]
+fn assert_kept(site: &Site, client: &S3, content: &[u8]) {
+    let archive = site.take(&site.bob, &client.credentials.s3_key).unwrap();
+    assert_eq!(archive.bytes, content.len() as u64);
+    assert_eq!(archive.sha256, <[u8; 32]>::from(Sha256::digest(content)));
+    assert_eq!(std::fs::read(archive.path(site.data())).unwrap(), content);
+    site.settles();
+}
+
+#[track_caller]
+fn assert_nothing_kept(site: &Site) {
+    site.settles();
+    assert_eq!(site.count("SELECT count(*) FROM upload"), 0);
+    assert_eq!(site.count("SELECT count(*) FROM audit WHERE event_type = 'ARCHIVE_UPLOADED'"), 0);
+}
+
+#[test]
+fn a_put_is_kept_under_its_hash() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(1_000_003);
+    let answer = client.send(client.request("PUT", "", &content)).is(200, "");
+    assert_eq!(answer.header("etag"), Some(format!("\"{}\"", &hex(&Sha256::digest(&content))[..32]).as_str()));
+    assert_eq!(answer.header("x-amz-checksum-crc32"), Some(crc32(&content).as_str()));
+    assert_kept(&site, &client, &content);
+    let entries = "SELECT count(*) FROM audit WHERE event_type = 'ARCHIVE_UPLOADED' AND actor_user_id = 'bob'";
+    assert_eq!(site.count(entries), 1);
+}
+
+#[test]
+fn an_empty_archive_and_an_unsigned_body_are_archives_too() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    client.send(client.request("PUT", "", b"")).is(200, "");
+    assert_kept(&site, &client, b"");
+    let client = site.client(&site.bob);
+    client.send(client.hashed("PUT", &client.path(), b"unsigned", "UNSIGNED-PAYLOAD")).is(200, "");
+    assert_kept(&site, &client, b"unsigned");
+}
+
+#[test]
+fn the_body_is_invited_only_once_the_head_holds() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(100_000);
+    client.send_expecting(client.request("PUT", "", &content)).is(200, "");
+    assert_kept(&site, &client, &content);
+    let elsewhere = client.hashed("PUT", &format!("/{BUCKET}/models/other"), &content, "UNSIGNED-PAYLOAD");
+    let refused = client.send_expecting(elsewhere).is(403, "AccessDenied");
+    assert_eq!(refused.header("connection"), Some("close"));
+}
+
+#[test]
+fn chunks_of_any_size_and_a_crc32_behind_them() {
+    let site = Site::new();
+    let content = noise(3_000_000);
+    let small: Vec<&[u8]> = content.chunks(65_537).collect();
+    for chunks in [&[&content[..]][..], &small] {
+        let client = site.client(&site.bob);
+        let sent = client.chunked("?x-id=PutObject", chunks, &trailer(&content));
+        client.send(sent).is(200, "");
+        assert_kept(&site, &client, &content);
+    }
+}
+
+#[test]
+fn a_bucket_in_the_host_is_the_bucket() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let target = format!("/{}?x-id=PutObject", client.credentials.s3_key);
+    let sent = client.hashed("PUT", &target, b"go", "UNSIGNED-PAYLOAD");
+    client.send(sent.with("host", &format!("{BUCKET}.s3.us-east-1.amazonaws.com"))).is(200, "");
+    assert_kept(&site, &client, b"go");
+}
+
+#[test]
+fn parts_come_in_any_order_and_at_once() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(4 * PART + 7);
+    let upload = client.create();
+    let parts = std::thread::scope(|scope| {
+        let send = |(at, part)| {
+            let (client, upload) = (&client, &upload);
+            scope.spawn(move || client.part(upload, at as u16 + 1, part))
+        };
+        let sent: Vec<_> = content.chunks(PART).enumerate().rev().map(send).collect();
+        sent.into_iter().rev().map(|part| part.join().unwrap()).collect::<Vec<_>>()
+    });
+    let completed = client.complete(&upload, &parts).is(200, "");
+    assert!(completed.element("ETag").ends_with("-5\""), "{completed:?}");
+    // A client that did not hear of it asks again.
+    assert_eq!(client.complete(&upload, &parts).is(200, "").element("ETag"), completed.element("ETag"));
+    assert_kept(&site, &client, &content);
+    let late = client.request("PUT", &part_query(&upload, 1), b"late");
+    client.send(late).is(404, "NoSuchUpload");
+}
+
+#[test]
+fn parts_side_by_side_are_the_archive_and_what_is_not_listed_is_not_in_it() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(3 * PART + 9);
+    let upload = client.create();
+    let mut parts: Vec<String> =
+        content.chunks(PART).enumerate().map(|(at, part)| client.part(&upload, at as u16 + 1, part)).collect();
+    client.part(&upload, 5, b"not listed");
+    assert_eq!(site.files("uploads").len(), 1);
+    // Of a part sent again, the later counts.
+    let again = noise(PART + 1)[1..].to_vec();
+    parts[1] = client.part(&upload, 2, &again);
+    assert_eq!(site.files("uploads").len(), 2);
+    let upload_of_first = client.create();
+    let first: Vec<String> =
+        content.chunks(PART).enumerate().map(|(at, part)| client.part(&upload_of_first, at as u16 + 1, part)).collect();
+    client.part(&upload_of_first, 9, b"not listed");
+    client.complete(&upload_of_first, &first).is(200, "");
+    client.complete(&upload, &parts).is(200, "");
+    let expected = [&content[..PART], &again, &content[2 * PART..]].concat();
+    assert_kept(&site, &client, &expected);
+    assert_eq!(site.files("archives").len(), 2);
+    assert!(site.files("archives").iter().any(|path| std::fs::read(path).unwrap() == content));
+}
+
+#[test]
+fn a_part_that_is_still_written_does_not_reach_the_archive() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(2 * PART);
+    let upload = client.create();
+    let parts = [client.part(&upload, 1, &content[..PART]), client.part(&upload, 2, &content[PART..])];
+    let late = client.sign(client.request("PUT", &part_query(&upload, 3), &content[..PART]));
+    let mut socket = client.connect();
+    socket.write_all(&head(&late)).unwrap();
+    socket.write_all(&late.body[..PART / 2]).unwrap();
+    let begun = |path: &std::path::PathBuf| std::fs::metadata(path).unwrap().len() > 2 * PART as u64;
+    while !site.files("uploads").iter().any(begun) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    client.complete(&upload, &parts).is(200, "");
+    socket.write_all(&late.body[PART / 2..]).unwrap();
+    read(&mut socket).is(404, "NoSuchUpload");
+    assert_kept(&site, &client, &content);
+}
+
+#[test]
+fn a_part_sent_again_replaces_the_first() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let upload = client.create();
+    let first = client.part(&upload, 7, b"first");
+    let second = client.part(&upload, 7, b"second");
+    client.complete(&upload, &[first]).is(400, "InvalidPart");
+    client.complete(&upload, &[second]).is(200, "");
+    assert_kept(&site, &client, b"second");
+}
+
+#[test]
+fn a_wrong_list_of_parts_completes_nothing() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let upload = client.create();
+    let (one, two) = (client.part(&upload, 1, b"short"), client.part(&upload, 2, b"last"));
+    client.complete(&upload, &[two.clone(), one.clone()]).is(400, "InvalidPartOrder");
+    client.complete(&upload, &[one.clone(), one.clone()]).is(400, "InvalidPartOrder");
+    client.complete(&upload, &[one.clone(), two.clone()]).is(400, "EntityTooSmall");
+    client.complete(&upload, &[one.clone(), two.replace("2<", "3<")]).is(400, "InvalidPart");
+    client.complete(&upload, &[]).is(400, "MalformedXML");
+    client.complete(&upload, &["<Part><ETag>x</ETag></Part>".to_owned()]).is(400, "MalformedXML");
+    client.complete("0000", std::slice::from_ref(&one)).is(404, "NoSuchUpload");
+    assert_eq!(site.count("SELECT count(*) FROM upload"), 0);
+    client.complete(&upload, &[one]).is(200, "");
+    assert_kept(&site, &client, b"short");
+}
+
+#[test]
+fn an_aborted_upload_leaves_nothing() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let upload = client.create();
+    let part = client.part(&upload, 1, &noise(100_000));
+    client.send(client.request("DELETE", &format!("?uploadId={upload}"), b"")).is(204, "");
+    client.complete(&upload, &[part]).is(404, "NoSuchUpload");
+    assert_nothing_kept(&site);
+}
+
+#[test]
+fn what_the_signature_does_not_hold_for_is_refused() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let signed = || client.sign(client.request("PUT", "", b"content"));
+    let changed = |change: fn(&mut Sent)| {
+        let mut sent = signed();
+        change(&mut sent);
+        client.send_as_it_is(&sent)
+    };
+    let set = |sent: &mut Sent, name: &str, value: &str| {
+        sent.headers.iter_mut().find(|(key, _)| key == name).unwrap().1 = value.to_owned();
+    };
+    changed(|sent| sent.method = "POST").is(403, "SignatureDoesNotMatch");
+    changed(|sent| sent.target += "?x-id=PutObject").is(403, "SignatureDoesNotMatch");
+    changed(|sent| sent.headers[1].1 = "elsewhere".to_owned()).is(403, "SignatureDoesNotMatch");
+    let mut other_hash = signed();
+    set(&mut other_hash, "x-amz-content-sha256", "UNSIGNED-PAYLOAD");
+    client.send_as_it_is(&other_hash).is(403, "SignatureDoesNotMatch");
+    let mut stale = client.request("PUT", "", b"content");
+    set(&mut stale, "x-amz-date", "20200101T000000Z");
+    client.send(stale).is(403, "RequestTimeTooSkewed");
+    let unsigned = client.request("PUT", "", b"content");
+    client.send_as_it_is(&unsigned).is(403, "AccessDenied");
+    // A header that says what is asked must be under the signature.
+    let mut without_token = client.request("PUT", "", b"content");
+    without_token.headers.retain(|(name, _)| name != "x-amz-security-token");
+    let mut without_token = client.sign(without_token);
+    without_token.headers.push(("x-amz-security-token".to_owned(), client.credentials.session_token.to_string()));
+    client.send_as_it_is(&without_token).is(403, "AccessDenied");
+    for authorization in ["Bearer x", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=x, SignedHeaders=, Signature=zz"]
+    {
+        client.send_as_it_is(&unsigned_with(&client, authorization)).is(400, "AuthorizationHeaderMalformed");
+    }
+    assert_nothing_kept(&site);
+}
+
+fn unsigned_with(client: &S3, authorization: &str) -> Sent {
+    client.request("PUT", "", b"content").with("authorization", authorization)
+}
+
+#[test]
+fn credentials_end_after_an_hour() {
+    let site = Site::new();
+    let now = moment().now;
+    let almost = site.credentials_at(&site.bob, now.plus_seconds(-3590));
+    let client = S3::new(site.addr(), almost);
+    client.send(client.request("PUT", "", b"in time")).is(200, "");
+    let over = site.credentials_at(&site.bob, now.plus_seconds(-3601));
+    let client = S3::new(site.addr(), over);
+    client.send(client.request("PUT", "", b"late")).is(400, "ExpiredToken");
+}
+
+#[test]
+fn credentials_are_for_their_own_key_and_nothing_else() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let other = site.client(&site.ada);
+    let refused = |method, target: &str| {
+        client.send(client.hashed(method, target, b"", "UNSIGNED-PAYLOAD")).is(403, "AccessDenied");
+    };
+    let own = client.path();
+    for target in [
+        other.path(),
+        format!("/{BUCKET}"),
+        format!("/{BUCKET}/"),
+        format!("/{BUCKET}/../guildhall.db"),
+        format!("/{BUCKET}/..%2fguildhall.db"),
+        format!("/{BUCKET}/%2e%2e/guildhall.db"),
+        format!("/{BUCKET}//etc/passwd"),
+        format!("/{BUCKET}/..\\guildhall.db"),
+        format!("/{BUCKET}/a%00b"),
+        format!("/{BUCKET}/{}", "k".repeat(2000)),
+        format!("{own}/"),
+        format!("{own}?acl"),
+        format!("{own}?tagging"),
+        format!("{own}?partNumber=0&uploadId=x"),
+        format!("{own}?partNumber=10001&uploadId=x"),
+    ] {
+        refused("PUT", &target);
+    }
+    for method in ["GET", "DELETE", "POST"] {
+        refused(method, &own);
+        refused(method, &format!("/{BUCKET}"));
+    }
+    refused("GET", &format!("/{BUCKET}?list-type=2"));
+    let copy = client.request("PUT", "", b"").with("x-amz-copy-source", &other.path());
+    client.send(copy).is(403, "AccessDenied");
+    assert_nothing_kept(&site);
+}
+
+#[test]
+fn nobody_uses_another_s_credentials() {
+    let site = Site::new();
+    let mut client = site.client(&site.bob);
+    let ada = site.client(&site.ada);
+    client.credentials.session_token = ada.credentials.session_token.clone();
+    client.send(client.request("PUT", "", b"")).is(400, "InvalidToken");
+    let mut client = site.client(&site.bob);
+    client.credentials.secret_access_key = ada.credentials.secret_access_key.clone();
+    client.send(client.request("PUT", "", b"")).is(403, "SignatureDoesNotMatch");
+    assert_nothing_kept(&site);
+    ada.send(ada.request("PUT", "", b"ada's")).is(200, "");
+    for other in [&site.bob, &site.team] {
+        assert!(matches!(site.take(other, &ada.credentials.s3_key), Err(Error::NotFound("upload"))));
+    }
+    site.take(&site.ada, &ada.credentials.s3_key).unwrap();
+    let team = site.client(&site.team);
+    team.send(team.request("PUT", "", b"the team's")).is(200, "");
+    assert!(matches!(site.take(&site.ada, &team.credentials.s3_key), Err(Error::NotFound("upload"))));
+    site.take(&site.team, &team.credentials.s3_key).unwrap();
+}
+
+#[test]
+fn who_no_longer_stands_uploads_nothing() {
+    let site = Site::new();
+    let (bob, team) = (site.client(&site.bob), site.client(&site.team));
+    site.sql(&format!("UPDATE api_key SET revoked_at = 1 WHERE prefix = '{}'", site.team.prefix()));
+    team.send(team.request("PUT", "", b"")).is(403, "AccessDenied");
+    site.sql("DELETE FROM team_member WHERE user_id = 'bob'");
+    bob.send(bob.request("PUT", "", b"")).is(403, "AccessDenied");
+    site.sql("DELETE FROM org_member WHERE user_id = 'bob'");
+    bob.send(bob.request("PUT", "", b"")).is(403, "AccessDenied");
+    assert_nothing_kept(&site);
+}
+
+#[test]
+fn what_came_must_be_what_was_announced() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(600_000);
+    let other_body = Sent { body: noise(600_001)[1..].to_vec(), ..client.sign(client.request("PUT", "", &content)) };
+    client.send_as_it_is(&other_body).is(400, "XAmzContentSHA256Mismatch");
+    let put = || client.hashed("PUT", &client.path(), &content, "UNSIGNED-PAYLOAD");
+    client.send(put().with("x-amz-checksum-crc32", &crc32(b"other"))).is(400, "BadDigest");
+    client
+        .send(
+            put()
+                .with("x-amz-checksum-sha256", &"A".repeat(43))
+                .with("x-amz-checksum-sha256", &format!("{}=", "A".repeat(43))),
+        )
+        .is(400, "BadDigest");
+    client.send(put().with("x-amz-checksum-crc32", "not Base64")).is(400, "InvalidRequest");
+    client.send(put().with("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=")).is(501, "NotImplemented");
+    client.send(put().with("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")).is(501, "NotImplemented");
+    client.send(put().with("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")).is(501, "NotImplemented");
+    client.send(client.chunked("", &[&content], &trailer(b"other"))).is(400, "BadDigest");
+    client.send(client.chunked("", &[&content], "x-amz-checksum-sha256:AAAA\r\n")).is(400, "InvalidRequest");
+    client.send(client.chunked("", &[&content], "")).is(400, "InvalidRequest");
+    let chunked = || client.chunked("", &[&content], &trailer(&content));
+    client.send(chunked().with("x-amz-decoded-content-length", "600001")).is(400, "IncompleteBody");
+    client.send(chunked().with("x-amz-decoded-content-length", "599999")).is(400, "IncompleteBody");
+    let mut without_length = chunked();
+    without_length.headers.retain(|(name, _)| name != "x-amz-decoded-content-length");
+    client.send(without_length).is(411, "MissingContentLength");
+    assert_nothing_kept(&site);
+    client.send(put().with("x-amz-checksum-crc32", &crc32(&content))).is(200, "");
+    assert_kept(&site, &client, &content);
+}
+
+#[test]
+fn an_archive_has_a_limit() {
+    let site = Site::with(|limits| limits.uploads.archive_bytes_max = 6 << 20);
+    let client = site.client(&site.bob);
+    let long = noise((6 << 20) + 1);
+    client.send_expecting(client.request("PUT", "", &long)).is(400, "EntityTooLarge");
+    let upload = client.create();
+    let parts = [client.part(&upload, 1, &long[..PART]), client.part(&upload, 2, &long[PART..])];
+    client.complete(&upload, &parts).is(400, "EntityTooLarge");
+    client.send(client.request("DELETE", &format!("?uploadId={upload}"), b"")).is(204, "");
+    assert_nothing_kept(&site);
+    client.send(client.request("PUT", "", &long[1..])).is(200, "");
+    assert_kept(&site, &client, &long[1..]);
+}
+
+#[test]
+fn an_organization_has_a_quota_and_what_is_under_way_counts() {
+    let site = Site::with(|limits| limits.uploads.organization_bytes_max = 1000);
+    let client = site.client(&site.bob);
+    client.send(client.request("PUT", "", &noise(600))).is(200, "");
+    // Sent again, it does not count twice.
+    client.send(client.request("PUT", "", &noise(700))).is(200, "");
+    let next = site.client(&site.ada);
+    next.send_expecting(next.request("PUT", "", &noise(301))).is(403, "AccessDenied");
+    let upload = next.create();
+    let part = next.part(&upload, 1, &noise(200));
+    let third = site.client(&site.ada);
+    third.send_expecting(third.request("PUT", "", &noise(101))).is(403, "AccessDenied");
+    next.complete(&upload, &[part]).is(200, "");
+    site.settles();
+    third.send(third.request("PUT", "", &noise(100))).is(200, "");
+}
+
+#[test]
+fn what_a_deployment_uses_is_not_replaced() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    client.send(client.request("PUT", "", b"deployed")).is(200, "");
+    assert_kept(&site, &client, b"deployed");
+    client.send(client.request("PUT", "", b"changed")).is(409, "OperationAborted");
+    client.send(client.request("PUT", "", b"deployed")).is(200, "");
+    assert_kept(&site, &client, b"deployed");
+}
+
+#[test]
+fn a_client_that_stalls_or_leaves_holds_nothing() {
+    let site = Site::with(|limits| limits.uploads.stalled = Duration::from_millis(200));
+    let client = site.client(&site.bob);
+    let sent = client.sign(client.request("PUT", "", &noise(1_000_000)));
+    let mut stalls = client.connect();
+    stalls.write_all(&head(&sent)).unwrap();
+    stalls.write_all(&sent.body[..700_000]).unwrap();
+    read(&mut stalls).is(400, "RequestTimeout");
+    let mut leaves = client.connect();
+    leaves.write_all(&head(&sent)).unwrap();
+    leaves.write_all(&sent.body[..700_000]).unwrap();
+    drop(leaves);
+    assert_nothing_kept(&site);
+}
+
+#[test]
+fn a_start_sweeps_what_was_under_way_and_what_no_upload_names() {
+    let site = Site::new();
+    let (used, unused) = (site.client(&site.bob), site.client(&site.bob));
+    used.send(used.request("PUT", "", b"used")).is(200, "");
+    unused.send(unused.request("PUT", "", b"unused")).is(200, "");
+    assert_kept(&site, &used, b"used");
+    let upload = unused.create();
+    unused.part(&upload, 1, b"under way");
+    std::fs::write(site.data().join("uploads/999"), "from a process that was killed").unwrap();
+    let nobody_s = site.data().join("archives/00");
+    std::fs::create_dir(&nobody_s).unwrap();
+    std::fs::write(nobody_s.join("00".repeat(32)), "placed, and killed before its row").unwrap();
+    site.sql("UPDATE upload SET uploaded_at = 0");
+    let site = site.restart();
+    let patience = std::time::Instant::now() + Duration::from_secs(5);
+    while site.files("archives").len() != 1 {
+        assert!(std::time::Instant::now() < patience, "{:?}", site.files("archives"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_kept(&site, &used, b"used");
+    assert!(matches!(site.take(&site.bob, &unused.credentials.s3_key), Err(Error::NotFound("upload"))));
+}
+
+#[test]
+fn a_kill_in_the_middle_leaves_no_row_and_the_next_start_no_file() {
+    let data = tempfile::tempdir().unwrap();
+    let key = init(data.path());
+    let server = Serving::start(data.path());
+    let (_, granted) = Client::new(server.addr, &key).send("GET", "/v1/blobs/credentials/model", None).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let credentials = Credentials {
+        s3_key: text(&granted["s3_key"]),
+        access_key_id: text(&granted["creds"]["aws_access_key_id"]),
+        secret_access_key: text(&granted["creds"]["aws_secret_access_key"]).into(),
+        session_token: text(&granted["creds"]["aws_session_token"]).into(),
+    };
+    let mut client = S3::new(server.addr, credentials);
+    let content = noise(20_000_000);
+    let sent = client.sign(client.request("PUT", "", &content));
+    let mut socket = client.connect();
+    socket.write_all(&head(&sent)).unwrap();
+    socket.write_all(&content[..19_000_000]).unwrap();
+    let under_way = || site::files(&data.path().join("uploads"));
+    while under_way().iter().all(|path| std::fs::metadata(path).unwrap().len() < 10_000_000) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.kill();
+    assert_eq!(under_way().len(), 1);
+    let sql = rusqlite::Connection::open(data.path().join("guildhall.db")).unwrap();
+    let rows = || sql.query_row("SELECT count(*) FROM upload", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(rows(), 0);
+    let server = Serving::start(data.path());
+    assert_eq!(under_way(), Vec::<std::path::PathBuf>::new());
+    client.addr = server.addr;
+    client.send(client.request("PUT", "", &content)).is(200, "");
+    assert_eq!(rows(), 1);
+}
+
+#[test]
+fn credentials_over_http() {
+    let site = Site::new();
+    let ask = |key: &str, path: &str| {
+        let request = Request {
+            method: "GET".to_owned(),
+            host: "127.0.0.1:8000".to_owned(),
+            path: path.split('/').map(str::to_owned).collect(),
+            query: Vec::new(),
+            authorization: Some(format!("Bearer {key}")),
+            user_agent: None,
+            content_type: None,
+            body: bytes::Bytes::new(),
+            from: Door::Network,
+            at: moment().now,
+            seed: rand::random(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let reply = runtime.block_on(answer(&Arc::clone(&site.app), request));
+        (reply.status, serde_json::from_slice::<serde_json::Value>(&reply.body).unwrap())
+    };
+    for (path, begins) in [("v1/blobs/credentials/model", "models/"), ("v1/blobs/credentials/train", "training/")] {
+        let (status, body) = ask(site.team.reveal(), path);
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["s3_bucket"], BUCKET);
+        assert!(body["s3_key"].as_str().unwrap().starts_with(begins));
+        assert_eq!(body["creds"]["endpoint_url"], "http://127.0.0.1:8000");
+        assert_eq!(body["creds"]["region_name"], "us-east-1");
+        assert_eq!(body["creds"]["aws_access_key_id"].as_str().unwrap().len(), 20);
+        assert_eq!(ask(site.invoke.reveal(), path).0, 403);
+        assert_eq!(ask("guild_nokey", path).0, 401);
+    }
+    site.sql("DELETE FROM team_member WHERE user_id = 'bob'");
+    assert_eq!(ask(site.bob.reveal(), "v1/blobs/credentials/model").0, 403);
+}

@@ -1,0 +1,136 @@
+//! A server on a socket, with people who upload.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use guildhall::db::directory::Directory;
+use guildhall::db::uploads::{Credentials, Purpose};
+use guildhall::db::{Db, Moment, api_keys, teams, uploads};
+use guildhall::error::Error;
+use guildhall::http::App;
+use guildhall::http::server::{Limits, Server, serve};
+use guildhall::model::{Archive, Time};
+use guildhall::policy::TeamAct;
+use guildhall::token::PlainKey;
+use rusqlite::Connection;
+
+use super::s3::S3;
+use super::seed::organization;
+
+pub struct Site {
+    pub app: Arc<App>,
+    pub ada: PlainKey,
+    pub bob: PlainKey,
+    /// Of the default team, for everything.
+    pub team: PlainKey,
+    /// Of the default team, for calls alone.
+    pub invoke: PlainKey,
+    server: Option<Server>,
+    data: tempfile::TempDir,
+}
+
+impl Site {
+    pub fn new() -> Site {
+        Site::with(|_| ())
+    }
+
+    pub fn with(change: impl FnOnce(&mut Limits)) -> Site {
+        let data = tempfile::tempdir().unwrap();
+        let db = open(data.path());
+        let [ada, bob, team, invoke] = organization(data.path());
+        let mut limits = Limits { workers: 2, ..Limits::default() };
+        change(&mut limits);
+        let app = Arc::new(App::new(db));
+        let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, limits).unwrap();
+        Site { app, ada, bob, team, invoke, server: Some(server), data }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().addr()
+    }
+
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub fn sql(&self, statement: &str) {
+        Connection::open(self.data().join("guildhall.db")).unwrap().execute_batch(statement).unwrap();
+        // A write of the server's own makes its readers look again.
+        self.app.db.write_blocking(moment(), |_| Ok(())).unwrap();
+    }
+
+    pub fn count(&self, query: &str) -> i64 {
+        let sql = Connection::open(self.data().join("guildhall.db")).unwrap();
+        sql.query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Credentials as the house gives them at that time.
+    pub fn credentials_at(&self, key: &PlainKey, now: Time) -> Credentials {
+        let at = Moment { now, ..moment() };
+        let read = self.app.db.read(at, |tx| {
+            let (caller, _) = api_keys::caller(tx, key)?;
+            let teams = teams::of_organization(tx, &caller)?;
+            uploads::grant(tx, &caller.in_all(&teams, TeamAct::Deploy)?, Purpose::Model)
+        });
+        read.unwrap()
+    }
+
+    pub fn client(&self, key: &PlainKey) -> S3 {
+        S3::new(self.addr(), self.credentials_at(key, moment().now))
+    }
+
+    pub fn take(&self, key: &PlainKey, s3_key: &str) -> Result<Archive, Error> {
+        let (key, s3_key) = (PlainKey::parse(key.reveal()).unwrap(), s3_key.to_owned());
+        self.app.db.write_blocking(moment(), move |tx| {
+            let (caller, _) = api_keys::caller(tx, &key)?;
+            let home = teams::find(tx, "home")?;
+            uploads::take(tx, &caller.in_team(&home, TeamAct::Deploy)?, &s3_key)
+        })
+    }
+
+    /// All files under a folder of the data directory.
+    pub fn files(&self, folder: &str) -> Vec<PathBuf> {
+        files(&self.data().join(folder))
+    }
+
+    /// Waits until nothing is under way: files are removed behind the answer.
+    pub fn settles(&self) {
+        let patience = std::time::Instant::now() + Duration::from_secs(5);
+        while !self.files("uploads").is_empty() {
+            assert!(std::time::Instant::now() < patience, "left behind: {:?}", self.files("uploads"));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Stops the server and starts another on the same directory.
+    pub fn restart(mut self) -> Site {
+        self.stop();
+        let Site { app, ada, bob, team, invoke, data, .. } = self;
+        drop(Arc::into_inner(app).expect("the server has let it go"));
+        let app = Arc::new(App::new(open(data.path())));
+        let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, Limits::default()).unwrap();
+        Site { app, ada, bob, team, invoke, server: Some(server), data }
+    }
+
+    fn stop(&mut self) {
+        let server = self.server.take().unwrap();
+        server.stop();
+        server.join();
+    }
+}
+
+fn open(data: &Path) -> Db {
+    Db::open(Directory::take(data).unwrap(), moment()).unwrap()
+}
+
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+pub fn moment() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Moment { now: Time(since.as_millis() as i64), seed: rand::random() }
+}
