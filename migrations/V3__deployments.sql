@@ -35,6 +35,7 @@ CREATE TABLE deployment (
     s3_key         TEXT REFERENCES upload (s3_key),     -- null: committed from its configuration alone
     truss_hash     TEXT,                -- of what it runs; null until its archive was read
     truss_signature TEXT,
+    is_patched     INTEGER NOT NULL DEFAULT 0 CHECK (is_patched IN (0, 1)),     -- since it was pushed
     timeout_minutes INTEGER CHECK (timeout_minutes BETWEEN 10 AND 1440),
     created_by     TEXT NOT NULL,       -- the prefix of the key that was sent
     created_at     INTEGER NOT NULL,

@@ -12,8 +12,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Method, Uri};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +24,7 @@ use crate::http::{App, Reply};
 use crate::model::{Archive, Time};
 use crate::token::bytes_of_hex;
 
+mod body;
 mod chunked;
 mod refusal;
 mod said;
@@ -33,11 +32,12 @@ mod signature;
 mod store;
 mod xml;
 
+pub use body::Body;
 use chunked::{Chunked, Malformed};
 use refusal::Refusal;
 use said::{Framing, Said};
 use signature::{Signature, header};
-use store::{Part, Room, Sink, Store, Written};
+use store::{Part, Room, Shared, Sink, Store, Written};
 
 /// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
 pub const BUCKET: &str = "guildhall-uploads";
@@ -86,9 +86,16 @@ struct InParts {
 }
 
 enum State {
-    Open(BTreeMap<u16, Part>),
+    Open(Parts),
     /// With its tag: a client that did not hear of it asks again.
     Completed(String),
+}
+
+#[derive(Default)]
+struct Parts {
+    came: BTreeMap<u16, Part>,
+    /// Where they stand side by side.
+    shared: Option<Shared>,
 }
 
 /// Whether this request is for the bucket.
@@ -152,16 +159,12 @@ impl Uploads {
         })
     }
 
-    pub async fn answer(self: Arc<Self>, head: Head, mut body: Incoming) -> Reply {
-        let mut reply = self.act(&head, &mut body).await.unwrap_or_else(Reply::from);
-        if !body.is_end_stream() {
-            // What stays unread must not be taken for the next request.
-            reply.headers.push(("connection", "close".to_owned()));
-        }
-        reply
+    /// Answers, whether or not it has read all of the body.
+    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body) -> Reply {
+        self.act(head, body).await.unwrap_or_else(Reply::from)
     }
 
-    async fn act(self: &Arc<Self>, head: &Head, body: &mut Incoming) -> Result<Reply, Refusal> {
+    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
         let grant = self.authorize(head)?;
         let operation = Operation::of(head).ok_or_else(Refusal::access_denied)?;
         match operation {
@@ -195,23 +198,28 @@ impl Uploads {
         })?
     }
 
-    async fn put(&self, grant: &Grant, head: &Head, body: &mut Incoming) -> Result<Reply, Refusal> {
-        let written = self.receive(grant, head, body).await?;
+    async fn put(&self, grant: &Grant, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
+        let said = self.said(head)?;
+        let sink = self.store.begin(&grant.org_id, said.bytes, self.room(grant)?)?;
+        let written = self.receive(said, sink, body).await?;
         let crc32 = BASE64.encode(written.crc32.to_be_bytes());
         let archive = self.keep(grant, written).await?;
         Ok(stored(&tag(&archive.sha256), crc32))
     }
 
-    /// Streams a body to the disk, and checks it against all that was said of it.
-    async fn receive(&self, grant: &Grant, head: &Head, body: &mut Incoming) -> Result<Written, Refusal> {
-        let mut said = Said::by(head)?;
+    fn said(&self, head: &Head) -> Result<Said, Refusal> {
+        let said = Said::by(head)?;
         if said.bytes > self.limits.archive_bytes_max {
             return Err(Refusal::too_large(self.limits.archive_bytes_max));
         }
-        let mut sink = self.begin(grant, said.bytes)?;
+        Ok(said)
+    }
+
+    /// Streams a body to the disk, and checks it against all that was said of it.
+    async fn receive(&self, mut said: Said, mut sink: Sink, body: &mut Body) -> Result<Written, Refusal> {
         let mut left = said.bytes;
         let mut chunked = (said.framing == Framing::Chunked).then(Chunked::new);
-        while let Some(mut bytes) = self.next(body).await? {
+        while let Some(mut bytes) = body.next(self.limits.stalled).await? {
             while let Some(piece) = payload(&mut chunked, &mut bytes)? {
                 left = left.checked_sub(piece.len() as u64).ok_or_else(Refusal::incomplete)?;
                 sink.write(piece).await?;
@@ -229,28 +237,11 @@ impl Uploads {
         Ok(written)
     }
 
-    /// Makes room for so many bytes beside all that the organization has, or refuses.
-    fn begin(&self, grant: &Grant, bytes: u64) -> Result<Sink, Refusal> {
+    /// What is left beside all that the organization has.
+    fn room(&self, grant: &Grant) -> Result<Room, Refusal> {
         let organization_bytes_max = self.limits.organization_bytes_max;
         let held = self.app.db.read((self.clock)(), |tx| uploads::bytes_held(tx, grant))?;
-        let room = Room { left_bytes: organization_bytes_max.saturating_sub(held), organization_bytes_max };
-        self.store.begin(&grant.org_id, bytes, room)
-    }
-
-    /// The next bytes of a body, none at its end.
-    async fn next(&self, body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
-        loop {
-            match tokio::time::timeout(self.limits.stalled, body.frame()).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
-                Ok(Some(Err(_))) => return Err(Refusal::incomplete()),
-                Err(_) => return Err(Refusal::new(400, "RequestTimeout", "the body brought nothing for too long")),
-            }
-        }
+        Ok(Room { left_bytes: organization_bytes_max.saturating_sub(held), organization_bytes_max })
     }
 
     /// Makes an upload count: its archive durable, its row written.
@@ -276,7 +267,7 @@ impl Uploads {
             ));
         }
         let reply = xml::created(&grant.s3_key, &upload_id);
-        let state = Arc::new(tokio::sync::Mutex::new(State::Open(BTreeMap::new())));
+        let state = Arc::new(tokio::sync::Mutex::new(State::Open(Parts::default())));
         in_parts.insert(upload_id, InParts { grant, since: now, state });
         Ok(reply)
     }
@@ -285,18 +276,24 @@ impl Uploads {
         &self,
         grant: &Grant,
         head: &Head,
-        body: &mut Incoming,
+        body: &mut Body,
         upload_id: &str,
         number: u16,
     ) -> Result<Reply, Refusal> {
-        self.state(grant, upload_id)?;
-        let written = self.receive(grant, head, body).await?;
+        let said = self.said(head)?;
+        let sink = match &mut *self.state(grant, upload_id)?.lock().await {
+            State::Open(Parts { shared, .. }) => {
+                self.store.begin_part(&grant.org_id, said.bytes, self.room(grant)?, number, shared)?
+            }
+            State::Completed(_) => return Err(Refusal::no_such_upload()),
+        };
+        let written = self.receive(said, sink, body).await?;
         let crc32 = BASE64.encode(written.crc32.to_be_bytes());
         let part = written.into_part();
         let reply = stored(&tag(&part.sha256), crc32);
         // It may have been aborted meanwhile.
         match &mut *self.state(grant, upload_id)?.lock().await {
-            State::Open(parts) => drop(parts.insert(number, part)),
+            State::Open(parts) => drop(parts.came.insert(number, part)),
             State::Completed(_) => return Err(Refusal::no_such_upload()),
         }
         Ok(reply)
@@ -306,7 +303,7 @@ impl Uploads {
         self: &Arc<Self>,
         grant: &Grant,
         head: &Head,
-        body: &mut Incoming,
+        body: &mut Body,
         upload_id: &str,
     ) -> Result<Reply, Refusal> {
         let state = self.state(grant, upload_id)?;
@@ -327,17 +324,27 @@ impl Uploads {
         said: &Said,
         list: &[(u16, String)],
     ) -> Result<String, Refusal> {
-        let parts = match &*state {
-            State::Open(parts) => in_order(parts, list)?,
+        let open = match &mut *state {
+            State::Open(open) => open,
             State::Completed(tag) => return Ok(tag.clone()),
         };
+        let parts = in_order(&open.came, list)?;
         if parts.iter().map(|part| part.bytes).sum::<u64>() > self.limits.archive_bytes_max {
             return Err(Refusal::too_large(self.limits.archive_bytes_max));
         }
-        let paths = parts.iter().map(|part| part.path()).collect();
-        let written = self.begin(grant, 0)?.join(paths).await?; // the parts are counted already
+        let whole = match open.shared.take() {
+            Some(shared) => shared.whole(&parts).await?,
+            None => None,
+        };
+        let written = match whole {
+            Some(whole) => whole,
+            // The parts are counted already.
+            None => self.store.begin(&grant.org_id, 0, self.room(grant)?)?.join(&parts).await?,
+        };
         said.check(&written)?;
-        let archive = self.keep(grant, written).await?;
+        let kept = self.keep(grant, written).await;
+        open.came.retain(|_, part| part.is_under_way());
+        let archive = kept?;
         let tag = format!("{}-{}", tag(&archive.sha256), list.len());
         *state = State::Completed(tag.clone());
         Ok(tag)
@@ -355,12 +362,12 @@ impl Uploads {
         found.map(|upload| Arc::clone(&upload.state)).ok_or_else(Refusal::no_such_upload)
     }
 
-    async fn list_of_parts(&self, body: &mut Incoming, said: &Said) -> Result<Vec<u8>, Refusal> {
+    async fn list_of_parts(&self, body: &mut Body, said: &Said) -> Result<Vec<u8>, Refusal> {
         if said.bytes > LIST_OF_PARTS_BYTES_MAX || said.framing != Framing::Plain {
             return Err(xml::malformed());
         }
         let mut list = Vec::new();
-        while let Some(bytes) = self.next(body).await? {
+        while let Some(bytes) = body.next(self.limits.stalled).await? {
             list.extend_from_slice(&bytes); // no more than the head says: that framed it
         }
         said.check_payload(&Sha256::digest(&list).into())?;

@@ -1,7 +1,10 @@
 //! What an upload costs, beside `cp` and fsync of the same file on the same disk in the same run.
 //!
+//! The client runs on the same cores. In parts, as boto3 sends them, it hashes every byte to sign it, and the server hashes
+//! every byte twice, as a part and as the whole: that figure is shown and not judged.
+//!
 //! ```text
-//! cargo bench --bench upload             1 GiB; fails below half of `cp`, or if the server grows by 32 MiB
+//! cargo bench --bench upload             1 GiB; fails if one PUT is below half of `cp`, or if the server grows by 32 MiB
 //! cargo bench --bench upload -- quick    128 MiB; fails on growth alone
 //! ```
 
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
     println!("  one PUT           {whole:>7.0} MB/s  {:>5.2} ×", whole / copy);
     println!("  parts of 8 MiB    {parts:>7.0} MB/s  {:>5.2} ×", parts / copy);
     println!("  resident before {before:.1} MiB, at most {growth:.1} MiB more");
-    let slow = !quick && whole.min(parts) < RATIO_MIN * copy;
+    let slow = !quick && whole < RATIO_MIN * copy;
     if slow || growth >= GROWTH_MIB_MAX { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

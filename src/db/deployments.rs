@@ -44,6 +44,8 @@ pub struct Deployment {
     pub s3_key: Option<String>,
     pub truss_hash: Option<String>,
     pub truss_signature: Option<String>,
+    /// Whether it was patched since it was pushed.
+    pub is_patched: bool,
     pub created_at: Time,
 }
 
@@ -70,7 +72,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, model_id, name, number, status, environment, candidate_for, cleanup, labels, instance_type,
-                    autoscaling, backpressure, s3_key, truss_hash, truss_signature, created_at
+                    autoscaling, backpressure, s3_key, truss_hash, truss_signature, is_patched, created_at
              FROM deployment ",
             $rest
         )
@@ -219,6 +221,7 @@ pub(super) fn from_row(row: &Row) -> rusqlite::Result<Deployment> {
         s3_key: row.get("s3_key")?,
         truss_hash: row.get("truss_hash")?,
         truss_signature: row.get("truss_signature")?,
+        is_patched: row.get("is_patched")?,
         created_at: row.get("created_at")?,
     })
 }

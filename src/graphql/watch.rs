@@ -16,14 +16,15 @@ use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::graphql::{PatchRequest, PatchState, Patched, StagePatch, WatchState};
 
-/// While nothing is staged, what runs is what was pushed.
+/// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is
+/// told from the first patch on until the next push.
 pub fn state(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
     let state = patches::state(tx, &development(tx, team, model)?)?;
-    let pending = state.pending.as_ref();
+    let running = state.running.as_ref().filter(|_| state.is_patched || state.pending.is_some());
     ask.give(&WatchState {
-        is_container_built_from_push: pending.is_none(),
-        django_patch_state: pending.map(patch_state),
-        container_patch_state: state.running.as_ref().filter(|_| pending.is_some()).map(patch_state),
+        is_container_built_from_push: !state.is_patched,
+        django_patch_state: state.pending.as_ref().or(running).map(patch_state),
+        container_patch_state: running.map(patch_state),
     })
 }
 

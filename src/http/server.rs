@@ -1,12 +1,11 @@
 //! The door: hyper behind our own accept loop, with a limit and a deadline on everything.
 //!
 //! One thread accepts and deals the sockets in turn to one single-threaded runtime a core; what is asked is answered on
-//! that thread, and only writes and slow work leave it. Nothing else in the house names hyper, and nothing else but the
-//! operator's client and the hashing of passwords names tokio's runtime.
+//! that thread, and only writes and slow work leave it. Nothing else in the house names hyper but uploads, whose bodies
+//! stream, and nothing else but they, the operator's client and the hashing of passwords names tokio's runtime.
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::fs::File;
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -20,14 +19,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
+use hyper::Response;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header;
 use hyper::http::request::Parts;
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -44,9 +43,11 @@ use crate::wire::Refusal;
 mod head;
 mod outgoing;
 mod paced;
+mod reply;
 
 use outgoing::Outgoing;
 use paced::{Pace, Paced};
+use reply::{response, with_archive};
 
 /// What a stranger may take of us.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +124,7 @@ pub fn serve(
     let addr = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     operator.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
-    let uploads = Arc::new(Uploads::open(app, limits.uploads, moment)?);
+    let uploads = Arc::new(Uploads::open(app, limits.uploads, || Moment { now: now(), seed: rand::random() })?);
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
     let mut workers = Vec::new();
@@ -363,24 +364,26 @@ impl Worker {
 
     /// The response, and what may come after it.
     async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Outgoing>, Pace) {
-        let (parts, mut body) = request.into_parts();
-        if from == Door::Network && uploads::are_addressed(&parts.headers, &parts.uri) {
-            let reply = guarded(Arc::clone(&self.uploads).answer(parts, body)).await;
-            return (response(&self.app, reply), Pace::idle(&self.limits));
+        let (head, mut body) = request.into_parts();
+        if from == Door::Network && uploads::are_addressed(&head.headers, &head.uri) {
+            return self.upload(&head, uploads::Body::new(body)).await;
         }
-        match self.read(parts, &mut body, from).await {
+        match self.read(head, &mut body, from).await {
             Ok(request) => {
                 let reply = guarded(http::answer(&self.app, request)).await;
-                (response(&self.app, reply), Pace::idle(&self.limits))
+                (with_archive(&self.app, reply), Pace::idle(&self.limits))
             }
-            Err(error) if body.is_end_stream() => (response(&self.app, Reply::from(error)), Pace::idle(&self.limits)),
-            Err(error) => {
-                let mut reply = Reply::from(error);
-                // What is left of the body must not be taken for the next request.
-                reply.headers.push(("connection", "close".to_owned()));
-                (response(&self.app, reply), Pace::Refused)
-            }
+            Err(error) if body.is_end_stream() => (response(Reply::from(error)), Pace::idle(&self.limits)),
+            Err(error) => refused(Reply::from(error)),
         }
+    }
+
+    async fn upload(&self, head: &Parts, mut body: uploads::Body) -> (Response<Outgoing>, Pace) {
+        let reply = match head::host(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
+            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body)).await,
+            Err(error) => Reply::from(error),
+        };
+        if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 
     /// The request, bounded and decoded. All of its head is checked before its body is invited.
@@ -457,33 +460,10 @@ async fn guarded(answer: impl Future<Output = Reply>) -> Reply {
     .await
 }
 
-/// An archive is sent from where it stands; one that was deleted meanwhile is not there.
-fn body(app: &App, mut reply: Reply) -> (Reply, Outgoing) {
-    if let Some(archive) = reply.archive.take() {
-        match File::open(archive.path(app.db.directory())) {
-            Ok(file) => return (reply, Outgoing::File { file, bytes_left: archive.bytes }),
-            Err(_) => reply = Reply::from(Error::NotFound("archive")),
-        }
-    }
-    let whole = std::mem::take(&mut reply.body);
-    (reply, Outgoing::Whole(Full::new(Bytes::from(whole))))
-}
-
-fn response(app: &App, reply: Reply) -> Response<Outgoing> {
-    let (reply, body) = body(app, reply);
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    for (name, value) in reply.headers {
-        // A value that no header may hold is left out: it never splits a reply.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    response
+/// What is left of the body must not be taken for the next request.
+fn refused(mut reply: Reply) -> (Response<Outgoing>, Pace) {
+    reply.headers.push(("connection", "close".to_owned()));
+    (response(reply), Pace::Refused)
 }
 
 fn moment() -> Moment {
@@ -510,7 +490,8 @@ mod tests {
     #[test]
     fn a_value_that_would_split_a_reply_is_left_out() {
         let headers = vec![("location", "/\r\nset-cookie: a=b".to_owned()), ("allow", "GET".to_owned())];
-        let reply = response(Reply { status: 200, content_type: "text/plain", headers, body: Vec::new() });
+        let reply =
+            response(Reply { status: 200, content_type: "text/plain", headers, body: Vec::new(), archive: None });
         assert!(!reply.headers().contains_key("location") && !reply.headers().contains_key("set-cookie"));
         assert_eq!(reply.headers()["allow"], "GET");
     }

@@ -109,7 +109,9 @@ mod tests {
 
     const SENT: &[u8] = b"5\r\nhello\r\n6\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n";
 
-    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<(String, String)>), Malformed> {
+    type Decoded = (Vec<u8>, Vec<(String, String)>);
+
+    fn decode(pieces: &[&[u8]]) -> Result<Decoded, Malformed> {
         let (mut chunked, mut payload) = (Chunked::new(), Vec::new());
         for piece in pieces {
             let mut bytes = Bytes::copy_from_slice(piece);

@@ -3,11 +3,11 @@
 //! Bytes are hashed and written on threads that may block, one batch at a time for each upload, while the next batch
 //! comes in. What is not placed is removed when its [`Temp`] is dropped, or at start-up after a crash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -21,6 +21,10 @@ use crate::model::{Archive, OrgId};
 
 /// What is hashed and written at a time. With the batch that gathers meanwhile, about twice this is held an upload.
 const BATCH_BYTES: usize = 256 << 10;
+/// Beyond it the disk begins to take what was written while more comes.
+const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+/// Up to where parts stand side by side: the longest file that every usual file system takes.
+const SHARED_BYTES_MAX: u64 = 8 << 30;
 
 pub struct Store {
     data: PathBuf,
@@ -46,12 +50,41 @@ impl Store {
     /// A new file under way, of so many bytes. What the organization has under way must fit its room.
     pub fn begin(&self, org_id: &OrgId, bytes: u64, room: Room) -> Result<Sink, Refusal> {
         let account = self.charge(org_id, bytes, room)?;
+        let (temp, file) = self.create()?;
+        Ok(Sink::new(account, temp, file, 0))
+    }
+
+    /// The same for a part: beside the others where it fits, otherwise in a file of its own.
+    pub fn begin_part(
+        &self,
+        org_id: &OrgId,
+        bytes: u64,
+        room: Room,
+        number: u16,
+        shared: &mut Option<Shared>,
+    ) -> Result<Sink, Refusal> {
+        let account = self.charge(org_id, bytes, room)?;
+        let shared = match shared {
+            Some(shared) => shared,
+            None => {
+                let (temp, file) = self.create()?;
+                shared.insert(Shared { temp, file, writers: Arc::default(), part_bytes: bytes, begun: BTreeSet::new() })
+            }
+        };
+        if let Some(offset) = shared.place_of(number, bytes) {
+            let sink = Sink::new(account, Arc::clone(&shared.temp), Arc::clone(&shared.file), offset);
+            return Ok(Sink { writer: Arc::clone(&shared.writers), ..sink });
+        }
+        let (temp, file) = self.create()?;
+        Ok(Sink::new(account, temp, file, 0))
+    }
+
+    fn create(&self) -> std::io::Result<(Arc<Temp>, Arc<Growing>)> {
         let name = self.names.fetch_add(1, Ordering::Relaxed);
         let path = self.data.join("uploads").join(name.to_string());
-        let file = File::create_new(&path)?;
-        let pen = Pen { file, sha256: Sha256::new(), crc32: crc32fast::Hasher::new(), bytes: 0 };
-        let temp = Temp { path, _account: account };
-        Ok(Sink { temp, batch: Vec::new(), batch_bytes: 0, writing: Writing::Idle(Box::new(pen)) })
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        let temp = Temp { path };
+        Ok((Arc::new(temp), Arc::new(Growing::new(file))))
     }
 
     fn charge(&self, org_id: &OrgId, bytes: u64, room: Room) -> Result<Account, Refusal> {
@@ -69,7 +102,7 @@ impl Store {
         let archive = Archive { sha256: written.sha256, bytes: written.bytes };
         let (path, archives) = (archive.path(&self.data), self.data.join("archives"));
         blocking(move || {
-            written.file.sync_all()?;
+            written.file.sync()?;
             let folder = path.parent().expect("it stands in a folder");
             match std::fs::create_dir(folder) {
                 Ok(()) => File::open(archives)?.sync_all()?,
@@ -116,10 +149,56 @@ impl Drop for Account {
     }
 }
 
+/// The file in which the parts of an archive stand side by side: the first to come tells how long each is. If that holds
+/// until the end, the file is the archive, and nothing is copied.
+pub struct Shared {
+    temp: Arc<Temp>,
+    file: Arc<Growing>,
+    /// Whoever writes holds it too.
+    writers: Arc<()>,
+    part_bytes: u64,
+    /// A part that was begun before, whatever came of it, may still be written: its place is not given again.
+    begun: BTreeSet<u16>,
+}
+
+impl Shared {
+    fn place_of(&mut self, number: u16, bytes: u64) -> Option<u64> {
+        let offset = self.part_bytes.checked_mul(u64::from(number) - 1)?;
+        let fits = bytes <= self.part_bytes && offset <= SHARED_BYTES_MAX;
+        (fits && self.begun.insert(number)).then_some(offset)
+    }
+
+    /// The archive, if these parts are all of it and nobody writes any more.
+    pub async fn whole(self, parts: &[&Part]) -> Result<Option<Written>, Refusal> {
+        let mut bytes = 0;
+        for part in parts {
+            if part.offset != bytes || !Arc::ptr_eq(&part.temp, &self.temp) {
+                return Ok(None);
+            }
+            bytes += part.bytes;
+        }
+        if Arc::strong_count(&self.writers) > 1 {
+            return Ok(None);
+        }
+        let Shared { temp, file, .. } = self;
+        let growing = Arc::clone(&file);
+        let tally = blocking(move || {
+            growing.file.set_len(bytes)?; // a part that is not listed may stand behind
+            let mut tally = Tally::default();
+            each_batch(&growing.file, 0, bytes, |batch| {
+                tally.note(batch);
+                Ok(())
+            })?;
+            Ok(tally)
+        })
+        .await?;
+        Ok(Some(tally.of(None, temp, file, 0)))
+    }
+}
+
 /// A file under way. It goes with this, unless it was placed.
 struct Temp {
     path: PathBuf,
-    _account: Account,
 }
 
 impl Drop for Temp {
@@ -134,38 +213,100 @@ impl Drop for Temp {
     }
 }
 
-/// Takes bytes as they come.
-pub struct Sink {
-    temp: Temp,
-    batch: Vec<Bytes>,
-    batch_bytes: usize,
-    writing: Writing,
+/// A file that is made durable while it grows: at its end little is left to wait for.
+struct Growing {
+    file: File,
+    unsynced_bytes: AtomicU64,
+    is_syncing: AtomicBool,
+    /// The kernel tells of a failed write once.
+    has_failed: AtomicBool,
 }
 
-enum Writing {
-    Idle(Box<Pen>),
-    Busy(JoinHandle<std::io::Result<Box<Pen>>>),
+impl Growing {
+    fn new(file: File) -> Growing {
+        Growing {
+            file,
+            unsynced_bytes: AtomicU64::default(),
+            is_syncing: AtomicBool::default(),
+            has_failed: AtomicBool::default(),
+        }
+    }
+
+    /// On a thread of the runtime that may block.
+    fn write_at(self: &Arc<Self>, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        let unsynced = self.unsynced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if unsynced >= UNSYNCED_BYTES_MAX && !self.is_syncing.swap(true, Ordering::Relaxed) {
+            self.unsynced_bytes.store(0, Ordering::Relaxed);
+            let this = Arc::clone(self);
+            drop(spawn_blocking(move || {
+                if this.file.sync_data().is_err() {
+                    this.has_failed.store(true, Ordering::Release);
+                }
+                this.is_syncing.store(false, Ordering::Relaxed);
+            }));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(std::io::Error::other("an earlier write did not reach the disk"));
+        }
+        Ok(())
+    }
+}
+
+/// Takes bytes as they come.
+pub struct Sink {
+    account: Account,
+    temp: Arc<Temp>,
+    file: Arc<Growing>,
+    /// Of [`Shared`]; its own where nothing is shared.
+    writer: Arc<()>,
+    /// Where in the file it begins, and how much it has sent off.
+    offset: u64,
+    bytes: u64,
+    batch: Vec<Bytes>,
+    batch_bytes: usize,
+    work: Work,
+}
+
+enum Work {
+    Idle(Tally),
+    /// A batch is hashed and written at the same time.
+    Busy(JoinHandle<Tally>, JoinHandle<std::io::Result<()>>),
     /// An earlier batch failed.
     Failed,
 }
 
-struct Pen {
-    file: File,
+/// What is known of bytes.
+#[derive(Default)]
+struct Tally {
     sha256: Sha256,
     crc32: crc32fast::Hasher,
     bytes: u64,
 }
 
-/// A file that has all its bytes. It is not yet durable.
+/// What has all its bytes. It is not yet durable.
 pub struct Written {
-    temp: Temp,
-    file: File,
+    /// `None` where its parts are counted.
+    account: Option<Account>,
+    temp: Arc<Temp>,
+    file: Arc<Growing>,
+    offset: u64,
     pub sha256: [u8; 32],
     pub crc32: u32,
     pub bytes: u64,
 }
 
 impl Sink {
+    fn new(account: Account, temp: Arc<Temp>, file: Arc<Growing>, offset: u64) -> Sink {
+        let (batch, work) = (Vec::new(), Work::Idle(Tally::default()));
+        Sink { account, temp, file, writer: Arc::default(), offset, bytes: 0, batch, batch_bytes: 0, work }
+    }
+
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
         self.batch_bytes += bytes.len();
         self.batch.push(bytes);
@@ -174,83 +315,116 @@ impl Sink {
 
     pub async fn finish(mut self) -> Result<Written, Refusal> {
         self.flush().await?;
-        Ok(self.pen().await?.lift(self.temp))
+        let tally = self.tally().await?;
+        Ok(tally.of(Some(self.account), self.temp, self.file, self.offset))
+    }
+
+    /// Writes parts one behind the other. They stay until they are dropped, and are counted until then.
+    pub async fn join(mut self, parts: &[&Part]) -> Result<Written, Refusal> {
+        let mut tally = self.tally().await?;
+        let ranges: Vec<_> = parts.iter().map(|part| (part.temp.path.clone(), part.offset, part.bytes)).collect();
+        let file = Arc::clone(&self.file);
+        let tally = blocking(move || {
+            for (path, offset, bytes) in ranges {
+                each_batch(&File::open(path)?, offset, bytes, |batch| {
+                    file.write_at(batch, tally.bytes)?;
+                    tally.note(batch);
+                    Ok(())
+                })?;
+            }
+            Ok(tally)
+        })
+        .await?;
+        Ok(tally.of(Some(self.account), self.temp, self.file, self.offset))
     }
 
     /// Waits for the batch before, and sends this one off.
     async fn flush(&mut self) -> Result<(), Refusal> {
-        let mut pen = self.pen().await?;
-        let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        self.writing = Writing::Busy(spawn_blocking(move || {
-            batch.iter().try_for_each(|bytes| pen.write(bytes))?;
-            Ok(pen)
-        }));
+        let mut tally = self.tally().await?;
+        let batch: Arc<[Bytes]> = std::mem::take(&mut self.batch).into();
+        let (written, file, writer) = (Arc::clone(&batch), Arc::clone(&self.file), Arc::clone(&self.writer));
+        let mut at = self.offset + self.bytes;
+        self.bytes += std::mem::take(&mut self.batch_bytes) as u64;
+        let noted = spawn_blocking(move || {
+            batch.iter().for_each(|bytes| tally.note(bytes));
+            tally
+        });
+        let written = spawn_blocking(move || {
+            let _writer = writer;
+            written.iter().try_for_each(|bytes| {
+                file.write_at(bytes, at)?;
+                at += bytes.len() as u64;
+                Ok(())
+            })
+        });
+        self.work = Work::Busy(noted, written);
         Ok(())
     }
 
-    /// Writes parts one behind the other. They stay until they are dropped, and are counted until then.
-    pub async fn join(mut self, parts: Vec<PathBuf>) -> Result<Written, Refusal> {
-        let mut pen = self.pen().await?;
-        let pen = blocking(move || {
-            let mut buffer = vec![0; BATCH_BYTES];
-            for path in parts {
-                let mut part = File::open(path)?;
-                loop {
-                    match part.read(&mut buffer)? {
-                        0 => break,
-                        read => pen.write(&buffer[..read])?,
-                    }
-                }
+    async fn tally(&mut self) -> std::io::Result<Tally> {
+        match std::mem::replace(&mut self.work, Work::Failed) {
+            Work::Idle(tally) => Ok(tally),
+            Work::Busy(noted, written) => {
+                written.await??;
+                Ok(noted.await?)
             }
-            Ok(pen)
-        })
-        .await?;
-        Ok(pen.lift(self.temp))
-    }
-
-    async fn pen(&mut self) -> std::io::Result<Box<Pen>> {
-        match std::mem::replace(&mut self.writing, Writing::Failed) {
-            Writing::Idle(pen) => Ok(pen),
-            Writing::Busy(task) => task.await?,
-            Writing::Failed => Err(std::io::Error::other("an earlier batch was not written")),
+            Work::Failed => Err(std::io::Error::other("an earlier batch was not written")),
         }
     }
 }
 
-impl Pen {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+impl Tally {
+    fn note(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.crc32.update(bytes);
-        self.file.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
-        Ok(())
     }
 
-    fn lift(self, temp: Temp) -> Written {
+    fn of(self, account: Option<Account>, temp: Arc<Temp>, file: Arc<Growing>, offset: u64) -> Written {
         let (sha256, crc32) = (self.sha256.finalize().into(), self.crc32.finalize());
-        Written { temp, file: self.file, sha256, crc32, bytes: self.bytes }
+        Written { account, temp, file, offset, sha256, crc32, bytes: self.bytes }
     }
 }
 
 impl Written {
-    /// A part of an archive: its file is closed until all parts are there.
+    /// A part of an archive: its file is let go until all parts are there.
     pub fn into_part(self) -> Part {
-        Part { temp: self.temp, sha256: self.sha256, bytes: self.bytes }
+        let Written { account, temp, offset, sha256, bytes, .. } = self;
+        Part { _account: account, temp, offset, sha256, bytes }
     }
 }
 
 /// A part that came, of an archive that comes in parts.
 pub struct Part {
-    temp: Temp,
+    _account: Option<Account>,
+    temp: Arc<Temp>,
+    offset: u64,
     pub sha256: [u8; 32],
     pub bytes: u64,
 }
 
 impl Part {
-    pub fn path(&self) -> PathBuf {
-        self.temp.path.clone()
+    /// Whether its file is still under way, and has not become an archive.
+    pub fn is_under_way(&self) -> bool {
+        self.temp.path.exists()
     }
+}
+
+fn each_batch(
+    file: &File,
+    mut offset: u64,
+    bytes: u64,
+    mut each: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let end = offset + bytes;
+    let mut buffer = vec![0; BATCH_BYTES];
+    while offset < end {
+        let wanted = usize::try_from(end - offset).map_or(BATCH_BYTES, |left| left.min(BATCH_BYTES));
+        file.read_exact_at(&mut buffer[..wanted], offset)?;
+        each(&buffer[..wanted])?;
+        offset += wanted as u64;
+    }
+    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {

@@ -111,7 +111,6 @@ fn parts_come_in_any_order_and_at_once() {
         let sent: Vec<_> = content.chunks(PART).enumerate().rev().map(send).collect();
         sent.into_iter().rev().map(|part| part.join().unwrap()).collect::<Vec<_>>()
     });
-    assert_eq!(site.files("uploads").len(), 5);
     let completed = client.complete(&upload, &parts).is(200, "");
     assert!(completed.element("ETag").ends_with("-5\""), "{completed:?}");
     // A client that did not hear of it asks again.
@@ -119,6 +118,53 @@ fn parts_come_in_any_order_and_at_once() {
     assert_kept(&site, &client, &content);
     let late = client.request("PUT", &part_query(&upload, 1), b"late");
     client.send(late).is(404, "NoSuchUpload");
+}
+
+#[test]
+fn parts_side_by_side_are_the_archive_and_what_is_not_listed_is_not_in_it() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(3 * PART + 9);
+    let upload = client.create();
+    let mut parts: Vec<String> =
+        content.chunks(PART).enumerate().map(|(at, part)| client.part(&upload, at as u16 + 1, part)).collect();
+    client.part(&upload, 5, b"not listed");
+    assert_eq!(site.files("uploads").len(), 1);
+    // Of a part sent again, the later counts.
+    let again = noise(PART + 1)[1..].to_vec();
+    parts[1] = client.part(&upload, 2, &again);
+    assert_eq!(site.files("uploads").len(), 2);
+    let upload_of_first = client.create();
+    let first: Vec<String> =
+        content.chunks(PART).enumerate().map(|(at, part)| client.part(&upload_of_first, at as u16 + 1, part)).collect();
+    client.part(&upload_of_first, 9, b"not listed");
+    client.complete(&upload_of_first, &first).is(200, "");
+    client.complete(&upload, &parts).is(200, "");
+    let expected = [&content[..PART], &again, &content[2 * PART..]].concat();
+    assert_kept(&site, &client, &expected);
+    assert_eq!(site.files("archives").len(), 2);
+    assert!(site.files("archives").iter().any(|path| std::fs::read(path).unwrap() == content));
+}
+
+#[test]
+fn a_part_that_is_still_written_does_not_reach_the_archive() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(2 * PART);
+    let upload = client.create();
+    let parts = [client.part(&upload, 1, &content[..PART]), client.part(&upload, 2, &content[PART..])];
+    let late = client.sign(client.request("PUT", &part_query(&upload, 3), &content[..PART]));
+    let mut socket = client.connect();
+    socket.write_all(&head(&late)).unwrap();
+    socket.write_all(&late.body[..PART / 2]).unwrap();
+    let begun = |path: &std::path::PathBuf| std::fs::metadata(path).unwrap().len() > 2 * PART as u64;
+    while !site.files("uploads").iter().any(begun) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    client.complete(&upload, &parts).is(200, "");
+    socket.write_all(&late.body[PART / 2..]).unwrap();
+    read(&mut socket).is(404, "NoSuchUpload");
+    assert_kept(&site, &client, &content);
 }
 
 #[test]

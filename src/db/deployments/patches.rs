@@ -31,6 +31,8 @@ pub struct FileChange {
 pub struct State {
     pub running: Option<Content>,
     pub pending: Option<Content>,
+    /// Whether what runs holds patches, or is as it was pushed.
+    pub is_patched: bool,
 }
 
 pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
@@ -48,7 +50,7 @@ pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
     let pending = query.query_row(named_params! { ":id": deployment.id }, |row| {
         Ok(Content { hash: row.get("hash")?, signature: row.get("signature")? })
     });
-    Ok(State { running, pending: pending.optional()? })
+    Ok(State { running, pending: pending.optional()?, is_patched: deployment.is_patched })
 }
 
 /// A patch: what it starts from, what it leads to, and how.
@@ -201,7 +203,7 @@ pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, archive: &Archive) -
     tx.sql
         .prepare_cached(
             "UPDATE deployment
-             SET s3_key = :s3_key, truss_hash = :hash, truss_signature = :signature, updated_at = :now
+             SET s3_key = :s3_key, truss_hash = :hash, truss_signature = :signature, is_patched = 1, updated_at = :now
              WHERE id = :id",
         )?
         .execute(named_params! {

@@ -1,0 +1,58 @@
+"""Uploads by boto3 as truss calls it: the credentials are all it is given."""
+
+import hashlib
+import os
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+MIB = 1 << 20
+
+
+def upload_credentials(caller, kind="model"):
+    answer = caller.http.get(f"/v1/blobs/credentials/{kind}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def client(granted):
+    return boto3.resource("s3", **granted["creds"]).meta.client
+
+
+def stored(acme, content):
+    name = hashlib.sha256(content).hexdigest()
+    return (acme.guildhall.data / "archives" / name[:2] / name).read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 1 << 10, 8 * MIB, 20 * MIB], ids=["empty", "1 KiB", "8 MiB", "20 MiB in parts"])
+@pytest.mark.parametrize("kind", ["model", "train"])
+def test_upload_file(acme, tmp_path, kind, size):
+    content = os.urandom(size)
+    (tmp_path / "archive.tgz").write_bytes(content)
+    granted = upload_credentials(acme.member, kind)
+    client(granted).upload_file(str(tmp_path / "archive.tgz"), granted["s3_bucket"], granted["s3_key"])
+    assert stored(acme, content) == content
+
+
+def test_a_team_key_uploads(acme):
+    granted = upload_credentials(acme.team.keys["WORKSPACE_MANAGE_ALL"])
+    content = os.urandom(1000)
+    client(granted).put_object(
+        Bucket=granted["s3_bucket"], Key=granted["s3_key"], Body=content, ChecksumAlgorithm="SHA256"
+    )
+    assert stored(acme, content) == content
+
+
+def test_the_credentials_do_nothing_else(acme):
+    granted, other = upload_credentials(acme.member), upload_credentials(acme.admin)
+    s3, bucket = client(granted), granted["s3_bucket"]
+    for refused in (
+        lambda: s3.put_object(Bucket=bucket, Key=other["s3_key"], Body=b"x"),
+        lambda: s3.get_object(Bucket=bucket, Key=granted["s3_key"]),
+        lambda: s3.delete_object(Bucket=bucket, Key=granted["s3_key"]),
+        lambda: s3.list_objects_v2(Bucket=bucket),
+    ):
+        with pytest.raises(ClientError) as raised:
+            refused()
+        assert raised.value.response["Error"]["Code"] == "AccessDenied"
