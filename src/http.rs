@@ -334,6 +334,9 @@ impl Ask<'_> {
 
     /// A parameter that is `true` or `false`, and `false` if absent.
     pub fn flag(&self, name: &str) -> Result<bool, Error> {
+        if self.queries(name).count() > 1 {
+            return Err(Error::field(name, "must be given once"));
+        }
         match self.query(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
