@@ -24,6 +24,22 @@ struct Shapes {
     query: &'static [&'static str],
 }
 
+const LOGS_QUERY: &[&str] = &[
+    "start_epoch_millis",
+    "end_epoch_millis",
+    "direction",
+    "limit",
+    "min_level",
+    "replica",
+    "request_id",
+    "component",
+    "search_pattern",
+    "includes",
+    "excludes",
+];
+
+const METRICS_QUERY: &[&str] = &["mode", "start_epoch_millis", "end_epoch_millis", "metrics"];
+
 #[rustfmt::skip]
 const SHAPES: &[Shapes] = &[
     read("/v1/organizations/me", "OrganizationInfo", &[]),
@@ -85,6 +101,59 @@ const SHAPES: &[Shapes] = &[
     write("PATCH", "/v1/models/{model_id}", "UpdateModelRequest", "Model"),
     act("DELETE", "/v1/models/{model_id}", "Tombstone", &[]),
 
+    write("POST", "/v1/models", "CreateModelRequest", "CreatedModelDeployment"),
+    write("POST", "/v1/teams/{team_id}/models", "CreateModelRequest", "CreatedModelDeployment"),
+    write("POST", "/v1/prepare_model_upload", "PrepareModelUploadRequest", "PreparedModelUpload"),
+
+    read("/v1/models/{model_id}/deployments", "Deployments", &["name"]),
+    write("POST", "/v1/models/{model_id}/deployments", "CreateDeploymentRequest", "CreatedModelDeployment"),
+    read("/v1/models/{model_id}/deployments/development", "Deployment", &[]),
+    write("PATCH", "/v1/models/{model_id}/deployments/development/autoscaling_settings",
+          "UpdateAutoscalingSettings", "SettingsUpdated"),
+    write("POST", "/v1/models/{model_id}/deployments/development/promote", "PromoteRequest", "Deployment"),
+    act("POST", "/v1/models/{model_id}/deployments/development/activate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/deployments/development/deactivate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/deployments/development/retry", "RetriedDeployment", &[]),
+    read("/v1/models/{model_id}/deployments/production", "Deployment", &[]),
+    write("PATCH", "/v1/models/{model_id}/deployments/production/autoscaling_settings",
+          "UpdateAutoscalingSettings", "SettingsUpdated"),
+    act("POST", "/v1/models/{model_id}/deployments/production/activate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/deployments/production/deactivate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/deployments/production/retry", "RetriedDeployment", &[]),
+    read("/v1/models/{model_id}/deployments/{deployment_id}", "Deployment", &[]),
+    write("PATCH", "/v1/models/{model_id}/deployments/{deployment_id}", "UpdateDeploymentRequest", "Deployment"),
+    act("DELETE", "/v1/models/{model_id}/deployments/{deployment_id}", "DeploymentTombstone", &[]),
+    write("PATCH", "/v1/models/{model_id}/deployments/{deployment_id}/autoscaling_settings",
+          "UpdateAutoscalingSettings", "SettingsUpdated"),
+    write("PATCH", "/v1/models/{model_id}/deployments/{deployment_id}/request_backpressure_settings",
+          "UpdateRequestBackpressureSettings", "RequestBackpressureSettings"),
+    write("POST", "/v1/models/{model_id}/deployments/{deployment_id}/promote", "PromoteRequest", "Deployment"),
+    act("POST", "/v1/models/{model_id}/deployments/{deployment_id}/activate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/deployments/{deployment_id}/deactivate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/deployments/{deployment_id}/retry", "RetriedDeployment", &[]),
+    read("/v1/models/{model_id}/deployments/{deployment_id}/config", "DeploymentConfig", &["output_format"]),
+    read("/v1/models/{model_id}/deployments/{deployment_id}/download", "DeploymentDownload", &[]),
+    read("/v1/models/{model_id}/deployments/{deployment_id}/logs", "Logs", LOGS_QUERY),
+    write("POST", "/v1/models/{model_id}/deployments/{deployment_id}/logs", "LogsRequest", "Logs"),
+    read("/v1/models/{model_id}/deployments/{deployment_id}/metrics", "Metrics", METRICS_QUERY),
+    write("POST", "/v1/models/{model_id}/deployments/{deployment_id}/patches", "CreatePatchRequest", "CreatedPatch"),
+    read("/v1/models/{model_id}/deployments/{deployment_id}/patches/state", "PatchesState", &[]),
+    act("POST", "/v1/models/{model_id}/deployments/{deployment_id}/patches/sync", "PatchesSynced", &[]),
+
+    read("/v1/models/{model_id}/environments", "Environments", &[]),
+    write("POST", "/v1/models/{model_id}/environments", "CreateEnvironmentRequest", "Environment"),
+    read("/v1/models/{model_id}/environments/{env_name}", "Environment", &[]),
+    write("PATCH", "/v1/models/{model_id}/environments/{env_name}", "UpdateEnvironmentRequest", "EnvironmentUpdated"),
+    act("DELETE", "/v1/models/{model_id}/environments/{env_name}", "EnvironmentTombstone", &[]),
+    write("POST", "/v1/models/{model_id}/environments/{env_name}/promote", "PromoteToEnvironmentRequest", "Deployment"),
+    act("POST", "/v1/models/{model_id}/environments/{env_name}/activate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/environments/{env_name}/deactivate", "Switched", &[]),
+    act("POST", "/v1/models/{model_id}/environments/{env_name}/cancel_promotion", "PromotionCanceled", &[]),
+    act("POST", "/v1/models/{model_id}/environments/{env_name}/force_cancel_promotion", "Success", &[]),
+    act("POST", "/v1/models/{model_id}/environments/{env_name}/force_roll_forward_promotion", "Success", &[]),
+    read("/v1/models/{model_id}/environments/{env_name}/logs", "Logs", LOGS_QUERY),
+    read("/v1/models/{model_id}/environments/{env_name}/metrics", "Metrics", METRICS_QUERY),
+
     read("/v1/chains", "Chains", &[]),
     read("/v1/chains/{chain_id}", "Chain", &[]),
     act("DELETE", "/v1/chains/{chain_id}", "Tombstone", &[]),
@@ -142,19 +211,6 @@ const SHAPES: &[Shapes] = &[
     read("/readyz", "Health", &[]),
 ];
 
-const LOGS_QUERY: &[&str] = &[
-    "start_epoch_millis",
-    "end_epoch_millis",
-    "direction",
-    "limit",
-    "min_level",
-    "replica",
-    "request_id",
-    "component",
-    "search_pattern",
-    "includes",
-    "excludes",
-];
 const AUDIT_LOG_QUERY: &[&str] = &[
     "cursor",
     "limit",

@@ -65,6 +65,9 @@ fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New) -> Result<Reply, Er
 
 /// Credentials for an archive that is about to be pushed, once what is said of it holds.
 pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
+    if teams.is_empty() {
+        return Err(nowhere());
+    }
     let asked: PrepareUpload = ask.json()?;
     let team = prepared_team(tx, teams, &asked)?;
     creation::check(tx, team, &new(&asked.deployment, None)?)?;

@@ -42,7 +42,7 @@ impl Org<'_> {
     fn model(&self, id: &str, team: &str) {
         self.house
             .sql()
-            .execute("INSERT INTO model VALUES (?, ?, ?, ?, 'L4:4x16', 0)", [id, &self.id, team, id])
+            .execute("INSERT INTO model (id, org_id, team_id, name, instance_type, created_at) VALUES (?, ?, ?, ?, 'L4:4x16', 0)", [id, &self.id, team, id])
             .unwrap();
     }
 

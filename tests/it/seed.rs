@@ -240,10 +240,27 @@ impl Seed {
             INSERT INTO secret (team_id, lookup, org_id, id, name, version, created_at, updated_at)
                 VALUES (:team, 'token', :org, :team || 'secret', 'Token', 1, :now, :now);
             INSERT INTO secret_value (secret_id, sealed) VALUES (:team || 'secret', x'00');
-            INSERT INTO model (id, org_id, team_id, name, instance_type, created_at)
-                VALUES (:team || 'model', :org, :team, 'llama', '1x2', :now);
+            INSERT INTO model (id, org_id, team_id, name, instance_type, published, created_at)
+                VALUES (:team || 'model', :org, :team, 'llama', '1x2', 5, :now);
             INSERT INTO model_environment (model_id, name, org_id, team_id, created_at)
                 VALUES (:team || 'model', 'production', :org, :team, :now);
+            INSERT INTO model_environment (model_id, name, org_id, team_id, created_at)
+                VALUES (:team || 'model', 'preview', :org, :team, :now), (:team || 'model', 'trial', :org, :team, :now);
+            INSERT INTO upload (s3_key, org_id, api_key_prefix, sha256, bytes, uploaded_at, taken_at)
+                VALUES ('models/' || :team, :org, 'guild_somebody', zeroblob(32), 0, :now, :now);
+            INSERT INTO deployment (id, org_id, team_id, model_id, name, number, status, environment, candidate_for, cleanup,
+                                    config, instance_type, autoscaling, backpressure, s3_key, truss_hash, truss_signature,
+                                    created_by, created_at, updated_at)
+                SELECT :team || json_extract(value, '$[0]'), :org, :team, :team || 'model', json_extract(value, '$[0]'),
+                       json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+                       json_extract(value, '$[4]'), iif(json_extract(value, '$[4]') IS NULL, NULL, 'KEEP'),
+                       '{}', '1x2', '{\"min_replica\":0,\"max_replica\":1,\"autoscaling_window\":60,\"scale_down_delay\":900,\"concurrency_target\":1,\"target_utilization_percentage\":70}', 'QUEUE_ON_FULL',
+                       'models/' || :team, 'hash',
+                       '{\"content_hashes_by_path\":{},\"config\":\"\",\"requirements_file_requirements\":[]}',
+                       'guild_somebody', :now, :now
+                FROM json_each('[[\"development\", 0, \"ACTIVE\", null, null], [\"first\", 1, \"ACTIVE\", \"production\", null],
+                                 [\"idle\", 2, \"ACTIVE\", null, null], [\"second\", 3, \"ACTIVE\", \"preview\", null],
+                                 [\"third\", 4, \"ACTIVE\", \"trial\", null], [\"waiting\", 5, \"BUILDING\", null, \"trial\"]]');
             INSERT INTO chain (id, org_id, team_id, name, created_at)
                 VALUES (:team || 'chain', :org, :team, 'rag', :now);
             INSERT INTO training_project (id, org_id, team_id, name, created_at, updated_at)

@@ -158,6 +158,7 @@ fn insert(tx: &Tx, team: &InTeam, model: &Model, new: &New, numbered: &Numbered)
              SET status = 'BUILDING', config = :config, raw_config = :raw_config, labels = :labels,
                  user_env = :user_env, instance_type = :instance_type, s3_key = :s3_key, truss_hash = NULL,
                  truss_signature = NULL, is_patched = 0, timeout_minutes = :timeout_minutes, created_by = :created_by, updated_at = :now
+             WHERE number = 0
              RETURNING id",
         )?
         .query_row(
