@@ -44,6 +44,8 @@ pub mod organizations;
 pub mod resources;
 pub mod secrets;
 pub mod teams;
+pub mod training_capacity;
+pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;

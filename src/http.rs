@@ -47,6 +47,8 @@ pub mod routes;
 pub mod secrets;
 pub mod server;
 pub mod teams;
+pub mod training_capacity;
+pub mod training_jobs;
 pub mod training_projects;
 pub mod unserved;
 pub mod uploads;
@@ -346,6 +348,9 @@ impl Ask<'_> {
 
     /// A parameter that is `true` or `false`, and `false` if absent.
     pub fn flag(&self, name: &str) -> Result<bool, Error> {
+        if self.queries(name).count() > 1 {
+            return Err(Error::field(name, "must be given once"));
+        }
         match self.query(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),

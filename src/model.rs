@@ -14,6 +14,7 @@ use crate::error::Error;
 
 pub mod instance_types;
 pub mod serving;
+pub mod training;
 
 // Bounds of the domain, together.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;
@@ -247,14 +248,25 @@ impl Paging {
     }
 }
 
-/// Text that people read: NFC, trimmed, no control characters.
+/// Text that people read: NFC, trimmed, no control characters, and nothing that is not seen but changes what is.
 fn words(field: &str, text: &str, chars_max: usize) -> Result<String, Error> {
     let text: String = text.nfc().collect::<String>().trim().to_owned();
     let chars = text.chars().count();
-    if chars == 0 || chars > chars_max || text.chars().any(char::is_control) {
-        return Err(Error::field(field, &format!("must be 1 to {chars_max} characters without control characters")));
+    if chars == 0 || chars > chars_max || text.chars().any(|c| c.is_control() || is_unseen(c)) {
+        let why = format!("must be 1 to {chars_max} characters without control characters and invisible ones");
+        return Err(Error::field(field, &why));
     }
     Ok(text)
+}
+
+/// Directions, fillers, separators of lines, tags and what is no character: names that look alike would differ by them.
+/// The joiners stay, for scripts and emoji need them; [`TeamName::key`] looks past them.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+        | '\u{FDD0}'..='\u{FDEF}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+        || (c as u32) & 0xFFFE == 0xFFFE
 }
 
 /// The name of a team or of an organization.
@@ -270,9 +282,10 @@ impl TeamName {
         &self.0
     }
 
-    /// What must be unique: the name without regard to case.
+    /// What must be unique: the name without regard to case, and to joiners and variation selectors, which nobody sees.
     pub fn key(&self) -> String {
-        self.0.to_lowercase().nfc().collect()
+        let seen = |c: &char| !matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}');
+        caseless::default_case_fold_str(&self.0).chars().filter(seen).nfc().collect()
     }
 }
 

@@ -8,7 +8,7 @@
 //! touches an organization's or a team's rows asks for one and uses *its* organization or team.
 
 use crate::error::Error;
-use crate::model::{EnvironmentName, OrgId, Team, TeamId, UserId};
+use crate::model::{EnvironmentName, OrgId, Team, TeamId, Time, UserId};
 use crate::table::{mark, table};
 
 pub mod deploying;
@@ -134,6 +134,8 @@ impl Category {
 pub struct Caller {
     pub org_id: OrgId,
     pub who: Who,
+    /// When the key that was sent ends.
+    pub key_ends_at: Option<Time>,
 }
 
 #[derive(Clone, Debug)]

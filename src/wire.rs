@@ -29,10 +29,15 @@ pub mod models;
 pub mod organizations;
 pub mod permissions;
 pub mod secrets;
+mod strict;
 pub mod teams;
+pub mod training_capacity;
+pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;
+
+use strict::Strict;
 
 /// Reads a body as a shape. JSON nested past 128 is refused by the parser.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
@@ -47,7 +52,7 @@ pub fn read<'de, T: Deserialize<'de>>(
     whole: &str,
     from: impl Deserializer<'de, Error = serde_json::Error>,
 ) -> Result<T, Error> {
-    serde_path_to_error::deserialize(from).map_err(|cause| {
+    serde_path_to_error::deserialize(Strict(from)).map_err(|cause| {
         let path = cause.path().to_string();
         match path.as_str() {
             "." => Error::Invalid(format!("{whole} cannot be read: {}", cause.inner())),

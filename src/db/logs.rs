@@ -1,4 +1,4 @@
-//! What deployments log.
+//! What deployments and training jobs log.
 
 use rusqlite::named_params;
 
@@ -49,30 +49,36 @@ pub fn list(tx: &Tx, deployment_id: &str, filter: &Filter) -> Result<Vec<Line>, 
         Direction::Ascending => {
             "SELECT at, level, message
              FROM deployment_log
-             WHERE deployment_id = :deployment_id AND at BETWEEN :start AND :end
+             WHERE deployment_id = :id AND at BETWEEN :start AND :end
              ORDER BY at"
         }
         Direction::Descending => {
             "SELECT at, level, message
              FROM deployment_log
-             WHERE deployment_id = :deployment_id AND at BETWEEN :start AND :end
+             WHERE deployment_id = :id AND at BETWEEN :start AND :end
              ORDER BY at DESC"
         }
     };
-    let mut query = tx.sql.prepare_cached(sql)?;
-    let params = named_params! { ":deployment_id": deployment_id, ":start": filter.start, ":end": filter.end };
-    let mut rows = query.query(params)?;
-    let mut lines = Vec::new();
-    while let Some(row) = rows.next()? {
-        if lines.len() == filter.lines_max {
-            break;
+    select(tx, sql, deployment_id, filter)
+}
+
+/// The lines of a training job, which its team was proved for.
+pub fn list_of_job(tx: &Tx, job_id: &str, filter: &Filter) -> Result<Vec<Line>, Error> {
+    let sql = match filter.direction {
+        Direction::Ascending => {
+            "SELECT at, level, message
+             FROM training_job_log
+             WHERE job_id = :id AND at BETWEEN :start AND :end
+             ORDER BY at"
         }
-        let line = Line { at: row.get("at")?, level: row.get("level")?, message: row.get("message")? };
-        if filter.min_level.and_above().contains(&line.level) && filter.wants(&line.message) {
-            lines.push(line);
+        Direction::Descending => {
+            "SELECT at, level, message
+             FROM training_job_log
+             WHERE job_id = :id AND at BETWEEN :start AND :end
+             ORDER BY at DESC"
         }
-    }
-    Ok(lines)
+    };
+    select(tx, sql, job_id, filter)
 }
 
 /// Adds a line, at least a millisecond behind the one before.
@@ -88,4 +94,34 @@ pub(super) fn append(tx: &Tx, deployment_id: &str, level: Level, message: &str) 
             ":deployment_id": deployment_id, ":now": tx.now, ":level": level, ":message": message,
         })?;
     Ok(())
+}
+
+/// The same for a training job.
+pub(super) fn append_to_job(tx: &Tx, job_id: &str, level: Level, message: &str) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO training_job_log (job_id, at, level, message)
+             SELECT :job_id, max(:now, 1 + coalesce(max(at), 0)), :level, :message
+             FROM training_job_log
+             WHERE job_id = :job_id",
+        )?
+        .execute(named_params! { ":job_id": job_id, ":now": tx.now, ":level": level, ":message": message })?;
+    Ok(())
+}
+
+/// The first lines that the filter wants, of those that this SQL gives.
+fn select(tx: &Tx, sql: &str, id: &str, filter: &Filter) -> Result<Vec<Line>, Error> {
+    let mut query = tx.sql.prepare_cached(sql)?;
+    let mut rows = query.query(named_params! { ":id": id, ":start": filter.start, ":end": filter.end })?;
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
+        if lines.len() == filter.lines_max {
+            break;
+        }
+        let line = Line { at: row.get("at")?, level: row.get("level")?, message: row.get("message")? };
+        if filter.min_level.and_above().contains(&line.level) && filter.wants(&line.message) {
+            lines.push(line);
+        }
+    }
+    Ok(lines)
 }

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, resources};
+use crate::db::{Tx, resources, training_jobs};
 use crate::error::Error;
 use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
@@ -44,6 +44,14 @@ pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<TrainingProject, Error> 
     found.optional()?.ok_or(Error::NotFound("training project"))
 }
 
+/// Whether the team has a training project of this name.
+pub fn is_named(tx: &Tx, team: &InTeam, name: &str) -> Result<bool, Error> {
+    let mut query = tx
+        .sql
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM training_project WHERE team_id = :team_id AND name = :name)")?;
+    Ok(query.query_row(named_params! { ":team_id": team.team().id, ":name": name }, |row| row.get(0))?)
+}
+
 /// The team's training project of this name: made, or touched if it is there.
 pub fn upsert(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<TrainingProject, Error> {
     let (id, event_type) = match insert(tx, team.team(), name) {
@@ -71,12 +79,13 @@ fn touch(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<String, Error> {
     Ok(id)
 }
 
-/// Deletes a training project.
+/// Deletes a training project with all its jobs; others may then have the GPUs that these held.
 pub fn delete(tx: &Tx, team: &InTeam, project: &TrainingProject) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM training_project WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": project.id })?;
-    note(tx, team, "TRAINING_PROJECT_DELETED", project)
+    note(tx, team, "TRAINING_PROJECT_DELETED", project)?;
+    training_jobs::queue::release_all(tx, team.team())
 }
 
 /// A new training project. A name that the team's projects have already is the caller's to tell.

@@ -35,6 +35,11 @@ impl Purpose {
             Purpose::Training => "training",
         }
     }
+
+    /// Whether this is the key of an upload for it.
+    pub fn owns(self, s3_key: &str) -> bool {
+        s3_key.strip_prefix(self.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    }
 }
 
 /// What a client needs to send one archive. Neither `Debug` nor a log shows its secrets.

@@ -1,4 +1,4 @@
-//! Logs and metrics of deployments over HTTP.
+//! Logs and metrics of deployments over HTTP; logs of training jobs are asked for in the same way.
 
 use serde_json::Map;
 
@@ -52,7 +52,7 @@ fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked) -> Result
     Ok(Reply::ok(&wire::deployments::Logs { logs }))
 }
 
-fn asked_by_query(ask: &Ask) -> Result<LogsAsked, Error> {
+pub(super) fn asked_by_query(ask: &Ask) -> Result<LogsAsked, Error> {
     let text = |name| ask.query(name).map(str::to_owned);
     let all = |name| Some(ask.queries(name).map(str::to_owned).collect());
     let limit = number(ask, "limit")?.map(|limit| usize::try_from(limit).unwrap_or(0));
@@ -71,12 +71,12 @@ fn asked_by_query(ask: &Ask) -> Result<LogsAsked, Error> {
     })
 }
 
-fn number(ask: &Ask, name: &str) -> Result<Option<i64>, Error> {
+pub(super) fn number(ask: &Ask, name: &str) -> Result<Option<i64>, Error> {
     let parsed = ask.query(name).map(str::parse).transpose();
     parsed.map_err(|_| Error::field(name, "must be a whole number"))
 }
 
-fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
+pub(super) fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
     let (start, end) = window(now, asked.start_epoch_millis, asked.end_epoch_millis)?;
     let lines_max = asked.limit.unwrap_or(LINES);
     if !(1..=LINES_MAX).contains(&lines_max) {

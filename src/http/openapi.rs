@@ -164,6 +164,32 @@ const SHAPES: &[Shapes] = &[
     write("POST", "/v1/teams/{team_id}/training_projects", "UpsertTrainingProjectRequest", "OneTrainingProject"),
     act("DELETE", "/v1/training_projects/{training_project_id}", "Tombstone", &[]),
 
+    write("POST", "/v1/training_jobs/search", "SearchTrainingJobsRequest", "TrainingJobs"),
+    read("/v1/training_projects/{training_project_id}/jobs", "JobsOfTrainingProject", &[]),
+    write("POST", "/v1/training_projects/{training_project_id}/jobs", "CreateTrainingJobRequest", "OneTrainingJob"),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}", "TrainingJobInProject", &[]),
+    write("PATCH", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}", "UpdateTrainingJobRequest", "OneTrainingJob"),
+    act("DELETE", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}", "TrainingJobTombstone", &[]),
+    act("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/stop", "OneTrainingJob", &[]),
+    act("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/recreate", "OneTrainingJob", &[]),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs", "Logs", LOGS_QUERY),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/download", "TrainingJobDownload", &[]),
+    write("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs", "LogsRequest", "Logs"),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics", "TrainingJobMetrics", &[
+        "start_epoch_millis", "end_epoch_millis", "step_seconds",
+    ]),
+    write("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics",
+          "TrainingJobMetricsRequest", "TrainingJobMetrics"),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoints", "TrainingJobCheckpoints", &[]),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoint_files", "CheckpointFiles", &[
+        "page_size", "page_token",
+    ]),
+    read("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/auth_codes", "AuthCodes", &[]),
+    read("/v1/training_projects/{training_project_id}/cache/summary", "CacheSummary", &[]),
+    read("/v1/training/jobs/{training_job_id}/queue_context", "QueueContext", &[]),
+    read("/v1/training/capacity", "TrainingCapacities", &[]),
+    write("PATCH", "/v1/training/capacity", "UpdateTeamTrainingCapacityRequest", "OneTeamTrainingCapacity"),
+
     read("/v1/blobs/credentials/model", "BlobCredentials", &[]),
     read("/v1/blobs/credentials/train", "BlobCredentials", &[]),
 

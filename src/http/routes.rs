@@ -12,7 +12,8 @@ use crate::http::unserved::UNSERVED;
 use crate::http::{
     Ask, Door, Reply, Request, api_keys, audit_logs, billing, chains, deployments, environment_groups, environments,
     fixtures, health, installation, instance_types, invitations, logs, members, model_apis, models, openapi,
-    organizations, patches, permissions, pushes, secrets, teams, training_projects, uploads, users,
+    organizations, patches, permissions, pushes, secrets, teams, training_capacity, training_jobs, training_projects,
+    uploads, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -25,12 +26,26 @@ pub struct Route {
     pub answer: Answer,
     /// Whose it is: Baseten's public interface has it, or it is ours.
     pub origin: Origin,
+    pub effect: Effect,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Baseten,
     Ours,
+}
+
+/// Whether a route only looks. Some that Baseten asks by POST do: what they want to see does not fit a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Reads,
+    Writes,
+}
+
+impl Effect {
+    const fn of(method: &str) -> Effect {
+        if matches!(method.as_bytes(), b"GET") { Effect::Reads } else { Effect::Writes }
+    }
 }
 
 /// What must hold before the handler runs. The handler's type takes the proof, so that a route cannot name a need and
@@ -224,7 +239,7 @@ pub const ROUTES: &[Route] = &[
                                                           Owned(Kind::Model, TeamAct::View, deployments::download)),
     on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/logs",
                                                           Owned(Kind::Model, TeamAct::View, logs::of_deployment)),
-    on("POST",   "/v1/models/{model_id}/deployments/{deployment_id}/logs",
+    asks("POST", "/v1/models/{model_id}/deployments/{deployment_id}/logs",
                                                           Owned(Kind::Model, TeamAct::View, logs::of_deployment_by_body)),
     on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/metrics",
                                                           Owned(Kind::Model, TeamAct::View, logs::metrics_of_deployment)),
@@ -276,6 +291,48 @@ pub const ROUTES: &[Route] = &[
     on("DELETE", "/v1/training_projects/{training_project_id}",
                                                           Owned(Kind::TrainingProject, TeamAct::Deploy, training_projects::delete)),
 
+    // training jobs
+    asks("POST", "/v1/training_jobs/search",
+                                                          AllTeams(TeamAct::View, training_jobs::search)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::list)),
+    on("POST",   "/v1/training_projects/{training_project_id}/jobs",
+                                                          Owned(Kind::TrainingProject, TeamAct::Deploy, training_jobs::create)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::show)),
+    on("PATCH",  "/v1/training_projects/{training_project_id}/jobs/{training_job_id}",
+                                                          Owned(Kind::TrainingProject, TeamAct::Deploy, training_jobs::update)),
+    on("DELETE", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}",
+                                                          Owned(Kind::TrainingProject, TeamAct::Deploy, training_jobs::delete)),
+    on("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/stop",
+                                                          Owned(Kind::TrainingProject, TeamAct::Deploy, training_jobs::stop)),
+    on("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/recreate",
+                                                          Owned(Kind::TrainingProject, TeamAct::Deploy, training_jobs::recreate)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::logs)),
+    asks("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::logs_by_body)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::metrics)),
+    asks("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::metrics_by_body)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoints",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::checkpoints)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoint_files",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::checkpoint_files)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/download",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::download)),
+    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/auth_codes",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::auth_codes)),
+    on("GET",    "/v1/training_projects/{training_project_id}/cache/summary",
+                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::cache_summary)),
+    on("GET",    "/v1/training/jobs/{training_job_id}/queue_context",
+                                                          Org(OrgAct::ViewAllTeams, training_jobs::queue_context)),
+    on("GET",    "/v1/training/capacity",
+                                                          AllTeams(TeamAct::View, training_capacity::list_all)),
+    on("PATCH",  "/v1/training/capacity",
+                                                          Org(OrgAct::ManageTeams, training_capacity::update)),
+
     // uploads
     on("GET",    "/v1/blobs/credentials/model",           AllTeams(TeamAct::Deploy, uploads::for_model)),
     on("GET",    "/v1/blobs/credentials/train",           AllTeams(TeamAct::Deploy, uploads::for_training)),
@@ -316,11 +373,16 @@ pub const ROUTES: &[Route] = &[
 ];
 
 const fn on(method: &'static str, template: &'static str, answer: Answer) -> Route {
-    Route { method, template, answer, origin: Origin::Baseten }
+    Route { method, template, answer, origin: Origin::Baseten, effect: Effect::of(method) }
+}
+
+/// A POST that writes nothing.
+const fn asks(method: &'static str, template: &'static str, answer: Answer) -> Route {
+    Route { method, template, answer, origin: Origin::Baseten, effect: Effect::Reads }
 }
 
 const fn ours(method: &'static str, template: &'static str, answer: Answer) -> Route {
-    Route { method, template, answer, origin: Origin::Ours }
+    Route { method, template, answer, origin: Origin::Ours, effect: Effect::of(method) }
 }
 
 /// A row with its path split, for the search.
@@ -364,6 +426,6 @@ impl Route {
     }
 
     pub fn writes(&self) -> bool {
-        self.method != "GET" && !matches!(self.answer, Answer::Unserved)
+        self.effect == Effect::Writes
     }
 }

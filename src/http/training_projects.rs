@@ -1,6 +1,6 @@
 //! Training projects over HTTP.
 
-use crate::db::{Tx, training_projects};
+use crate::db::{Tx, training_jobs, training_projects};
 use crate::error::Error;
 use crate::http::{Ask, Reply};
 use crate::model::{ResourceName, Team};
@@ -10,12 +10,14 @@ use crate::wire::training_projects::{OneTrainingProject, TrainingProject, Traini
 
 pub fn list_all(tx: &Tx, teams: &[InTeam], _: &Ask) -> Result<Reply, Error> {
     let projects = training_projects::list(tx, teams)?;
-    Ok(Reply::ok(&TrainingProjects { training_projects: projects.iter().map(TrainingProject::from).collect() }))
+    let latest = training_jobs::latest(tx, teams)?;
+    let training_projects =
+        projects.iter().map(|project| TrainingProject::new(project, latest.get(&project.id))).collect();
+    Ok(Reply::ok(&TrainingProjects { training_projects }))
 }
 
 pub fn show(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let project = training_projects::find(tx, team, ask.param("training_project_id"))?;
-    Ok(Reply::ok(&OneTrainingProject { training_project: TrainingProject::from(&project) }))
+    answer(tx, team, &training_projects::find(tx, team, ask.param("training_project_id"))?)
 }
 
 pub fn upsert(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
@@ -24,14 +26,19 @@ pub fn upsert(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     if let Some(meant) = asked.team_name {
         is_of(team.team(), &meant)?;
     }
-    let project = training_projects::upsert(tx, team, &name)?;
-    Ok(Reply::ok(&OneTrainingProject { training_project: TrainingProject::from(&project) }))
+    answer(tx, team, &training_projects::upsert(tx, team, &name)?)
 }
 
 pub fn delete(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let project = training_projects::find(tx, team, ask.param("training_project_id"))?;
     training_projects::delete(tx, team, &project)?;
     Ok(Reply::ok(&Tombstone::of(&project.id)))
+}
+
+fn answer(tx: &Tx, team: &InTeam, project: &training_projects::TrainingProject) -> Result<Reply, Error> {
+    let latest = training_jobs::latest(tx, std::slice::from_ref(team))?;
+    let training_project = TrainingProject::new(project, latest.get(&project.id));
+    Ok(Reply::ok(&OneTrainingProject { training_project }))
 }
 
 /// The project goes to the team of the path: a body that names another one was not meant for it.

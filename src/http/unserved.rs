@@ -1,7 +1,7 @@
 //! What Baseten's management API has and this server has not. It answers 501 and names itself, so that nobody takes a
 //! route that is not here for a thing that is not there.
 
-use crate::http::routes::{Answer, Origin, Route};
+use crate::http::routes::{Answer, Effect, Origin, Route};
 
 #[rustfmt::skip]
 pub const UNSERVED: &[Route] = &[
@@ -149,30 +149,8 @@ pub const UNSERVED: &[Route] = &[
 
     no("POST",   "/v1/token"),
 
-    no("GET",    "/v1/training/capacity"),
-    no("PATCH",  "/v1/training/capacity"),
-    no("GET",    "/v1/training/jobs/{training_job_id}/queue_context"),
-
-    no("POST",   "/v1/training_jobs/search"),
-
-    no("GET",    "/v1/training_projects/{training_project_id}/cache/summary"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs"),
-    no("POST",   "/v1/training_projects/{training_project_id}/jobs"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}"),
-    no("PATCH",  "/v1/training_projects/{training_project_id}/jobs/{training_job_id}"),
-    no("DELETE", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/auth_codes"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoint_files"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoints"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/download"),
     no("PATCH",  "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/interactive_sessions/{session_id}"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs"),
-    no("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs"),
-    no("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics"),
-    no("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics"),
-    no("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/recreate"),
     no("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/ssh/sign"),
-    no("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/stop"),
 
     no("GET",    "/v1/volumes"),
     no("GET",    "/v1/volumes/namespaces"),
@@ -192,5 +170,5 @@ pub const UNSERVED: &[Route] = &[
     no("POST",   "/v1/volumes/{namespace}/{volume_name}/versions/{version}/restore"),];
 
 const fn no(method: &'static str, template: &'static str) -> Route {
-    Route { method, template, answer: Answer::Unserved, origin: Origin::Baseten }
+    Route { method, template, answer: Answer::Unserved, origin: Origin::Baseten, effect: Effect::Reads }
 }

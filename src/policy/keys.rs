@@ -5,7 +5,7 @@
 //! none at all, and a key that manages keys makes team keys alone.
 
 use crate::error::Error;
-use crate::model::{Team, TeamId, UserId};
+use crate::model::{Team, TeamId, Time, UserId};
 use crate::policy::{Caller, Category, InTeam, OrgAct, OrgRole, TeamAct, TeamCategory, Who};
 
 /// What decides who may make, replace and revoke a key: whose it is.
@@ -60,6 +60,18 @@ impl<'a> OverKeys<'a> {
 
     pub fn kind(&self) -> KeyKind<'a> {
         self.kind
+    }
+
+    /// A key that ends makes and replaces none that lasts longer: else whoever finds it has found it for ever.
+    pub fn ending(&self, expires_at: Option<Time>) -> Result<(), Error> {
+        match (self.caller.key_ends_at, expires_at) {
+            (Some(own), Some(other)) if other <= own => Ok(()),
+            (None, _) => Ok(()),
+            (Some(own), _) => Err(Error::Forbidden(format!(
+                "the key that was sent ends at {own}, and makes no key that lasts longer: give an `expires_at` until then, \
+                 or send a key that does not end"
+            ))),
+        }
     }
 }
 

@@ -124,6 +124,7 @@ impl<'a> From<&'a Line> for Log<'a> {
 
 /// Which lines of a log; the same by the query of a GET.
 #[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LogsAsked {
     pub start_epoch_millis: Option<i64>,
     pub end_epoch_millis: Option<i64>,

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::db::training_jobs::Job;
 use crate::db::training_projects;
 use crate::model::Time;
+use crate::wire::training_jobs::TrainingJob;
 
 #[derive(Serialize)]
 pub struct TrainingProject<'a> {
@@ -12,7 +14,7 @@ pub struct TrainingProject<'a> {
     created_at: Time,
     updated_at: Time,
     team_name: &'a str,
-    latest_job: Option<()>,
+    latest_job: Option<TrainingJob<'a>>,
 }
 
 #[derive(Serialize)]
@@ -25,15 +27,15 @@ pub struct OneTrainingProject<'a> {
     pub training_project: TrainingProject<'a>,
 }
 
-impl<'a> From<&'a training_projects::TrainingProject> for TrainingProject<'a> {
-    fn from(project: &'a training_projects::TrainingProject) -> TrainingProject<'a> {
+impl<'a> TrainingProject<'a> {
+    pub fn new(project: &'a training_projects::TrainingProject, latest: Option<&'a Job>) -> TrainingProject<'a> {
         TrainingProject {
             id: &project.id,
             name: &project.name,
             created_at: project.created_at,
             updated_at: project.updated_at,
             team_name: &project.team_name,
-            latest_job: None,
+            latest_job: latest.map(TrainingJob::from),
         }
     }
 }

@@ -42,10 +42,8 @@ const SAME_PATH: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/api_keys", &["personal", "keymgr", "unnamed", "own", "other", "default", "foreign", "nothing"]),
     ("POST", "/v1/environment_groups", &["it", "there"]),
     ("POST", "/v1/teams/{}/environment_groups", &["own", "there"]),
+    ("PATCH", "/v1/training/capacity", &["own", "other", "default", "foreign", "nothing"]),
 ];
-
-/// What is asked by POST and writes nothing.
-const ASKED_BY_POST: &[&str] = &["/v1/prepare_model_upload", "/v1/models/{}/deployments/{}/logs"];
 
 /// Large bodies of Baseten's, where what is not known is left alone.
 const OPEN_BODIES: &[(&str, &str)] = &[
@@ -59,6 +57,7 @@ const OPEN_BODIES: &[(&str, &str)] = &[
     ("POST", "/v1/models/{}/deployments/{}/patches"),
     ("POST", "/v1/models/{}/environments"),
     ("POST", "/v1/models/{}/environments/{}/promote"),
+    ("POST", "/v1/training_projects/{}/jobs"),
 ];
 
 struct Expected {
@@ -71,6 +70,12 @@ struct Expected {
 impl Expected {
     fn name(&self) -> String {
         format!("{} {}", self.method, self.template)
+    }
+
+    /// Some routes are asked by POST and only look.
+    fn writes(&self) -> bool {
+        let is_this = |route: &&Route| route.method == self.method && bare(route.template) == self.template;
+        ROUTES.iter().chain(UNSERVED).find(is_this).expect("every row has a route").writes()
     }
 
     /// What this caller gets who sends a body that cannot be read: who is refused whatever the body says is refused
@@ -280,6 +285,9 @@ fn named(noun: &str, place: &str, caller: &Caller, house: &House) -> String {
         ("models", _) => kind("model"),
         ("chains", _) => kind("chain"),
         ("training_projects", _) => kind("project"),
+        ("jobs", "gone") => "nosuchjob".to_owned(),
+        ("jobs", "strange") => "inferencejob".to_owned(),
+        ("jobs", _) => kind("job"),
         ("downloads", "it") => {
             let asked = "/v1/models/researchmodel/deployments/researchidle/download";
             let link = house.send(Some(WORLD.keys.text("ada")), "GET", asked, None).body["download_url"].clone();
@@ -378,6 +386,13 @@ fn body(method: &str, template: &str, place: &str) -> Option<Value> {
         ("POST", "/v1/training_projects" | "/v1/teams/{}/training_projects") => {
             json!({ "training_project": { "name": "new" } })
         }
+        ("POST", "/v1/training_projects/{}/jobs") => json!({ "training_job": { "image": { "base_image": "python" } } }),
+        ("PATCH", "/v1/training_projects/{}/jobs/{}") => json!({ "priority": 1 }),
+        ("POST", "/v1/training_projects/{}/jobs/{}/logs" | "/v1/training_projects/{}/jobs/{}/metrics") => {
+            json!({ "start_epoch_millis": 0, "end_epoch_millis": 1 })
+        }
+        ("POST", "/v1/training_jobs/search") => json!({ "statuses": ["TRAINING_JOB_PENDING"] }),
+        ("PATCH", "/v1/training/capacity") => json!({ "team_id": team(place), "gpu_type": "H100", "max_gpus": 8 }),
         ("POST", "/v1/models" | "/v1/teams/{}/models") => {
             json!({ "source": { "name": "new", "deployment": { "config": {} } } })
         }
@@ -496,8 +511,7 @@ impl Judge<'_> {
         if got != status {
             self.complain(place, column, &format!("{got}, not {status}: {}", String::from_utf8_lossy(&answered)));
         }
-        let asks = self.expected.method == "GET" || ASKED_BY_POST.contains(&&*self.expected.template);
-        let wrote = !asks && (200..300).contains(&got);
+        let wrote = self.expected.writes() && (200..300).contains(&got);
         match wrote {
             true => {
                 if self.scene.audited() == before {

@@ -16,6 +16,7 @@ mod people;
 mod permissions;
 mod secrets;
 mod teams;
+mod training;
 
 pub const HOUR: i64 = 3600;
 pub const DAY: i64 = 24 * HOUR;

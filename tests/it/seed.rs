@@ -233,7 +233,7 @@ impl Seed {
         self.keys.insert(name, key);
     }
 
-    /// What each team has: a secret, a model with its `production`, a Chain, a training project, an environment of its
+    /// What each team has: a secret, a model with its `production`, a Chain, a training project with a job that waits, an environment of its
     /// own that nobody uses yet, and a day of usage. An id is the team's with what it is.
     fn belongings(&self, org: &str, team: &str) {
         let rows = "
@@ -265,6 +265,10 @@ impl Seed {
                 VALUES (:team || 'chain', :org, :team, 'rag', :now);
             INSERT INTO training_project (id, org_id, team_id, name, created_at, updated_at)
                 VALUES (:team || 'project', :org, :team, 'tune', :now, :now);
+            INSERT INTO training_job (id, org_id, team_id, project_id, status, priority, availability, nodes, cpus,
+                                      memory_mib, gpu_type, gpu_count, spec, created_by, created_at, updated_at)
+                VALUES (:team || 'job', :org, :team, :team || 'project', 'TRAINING_JOB_PENDING', 0, 'dedicated', 1, 1,
+                        2048, 'H100', 1, '{\"image\":{\"base_image\":\"python\"}}', 'crew', :now, :now);
             INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at)
                 VALUES (:team, 'staging', :org, 1, :now);
             INSERT INTO usage (org_id, day, kind, resource_id, resource_name, team_id, team_name, instance_type, minutes,

@@ -32,7 +32,7 @@ pub(in crate::db) fn caller_again(tx: &Tx, prefix: &str) -> Result<Caller, Error
 fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, Use), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.user_id, api_key.team_id,
-                api_key.last_used_at, org_member.role, api_key.narrowed_to_environments
+                api_key.last_used_at, org_member.role, api_key.narrowed_to_environments, api_key.expires_at
          FROM api_key
          LEFT JOIN org_member ON org_member.org_id = api_key.org_id AND org_member.user_id = api_key.user_id
          WHERE api_key.hash = :hash
@@ -82,7 +82,8 @@ pub fn person(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<Caller, Error> {
     let (user_id, role) = found.ok_or(Error::NotFound("user"))?;
     let role = OrgRole::parse(&role).expect("the schema holds no other role");
     let teams = memberships(tx, org_id, &user_id)?;
-    Ok(Caller { org_id: org_id.clone(), who: Who::Person(Person { user_id, role, teams, prefix: String::new() }) })
+    let who = Who::Person(Person { user_id, role, teams, prefix: String::new() });
+    Ok(Caller { org_id: org_id.clone(), who, key_ends_at: None })
 }
 
 /// Whoever this key is, as a caller to be asked about.
@@ -96,7 +97,7 @@ pub fn bearer(tx: &Tx, key: &Key) -> Result<Caller, Error> {
         }
         Holder::Organization => Who::KeyManager { prefix },
     };
-    Ok(Caller { org_id: key.org_id.clone(), who })
+    Ok(Caller { org_id: key.org_id.clone(), who, key_ends_at: key.expires_at })
 }
 
 struct KeyRow {
@@ -108,6 +109,7 @@ struct KeyRow {
     last_used_at: Option<Time>,
     role: Option<String>,
     narrowed_to_environments: bool,
+    expires_at: Option<Time>,
 }
 
 impl KeyRow {
@@ -121,6 +123,7 @@ impl KeyRow {
             last_used_at: row.get(5)?,
             role: row.get(6)?,
             narrowed_to_environments: row.get(7)?,
+            expires_at: row.get(8)?,
         })
     }
 
@@ -141,7 +144,7 @@ impl KeyRow {
             // The schema holds an owner for a personal key and a team for a team key.
             (Category::Personal, None, _) | (Category::Team(_), _, None) => return Err(Error::Unauthenticated),
         };
-        Ok(Caller { org_id: self.org_id, who })
+        Ok(Caller { org_id: self.org_id, who, key_ends_at: self.expires_at })
     }
 }
 

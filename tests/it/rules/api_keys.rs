@@ -442,3 +442,33 @@ fn a_key_is_shown_once_and_hashed() {
         assert!(!answer.to_string().contains(pattern[1]));
     }
 }
+
+/// Decision 13: no key makes one that reaches further than itself, in time too.
+#[test]
+fn a_key_that_ends_makes_and_replaces_none_that_lasts_longer() {
+    let house = WORLD.house();
+    let max = by(&house, "max");
+    let until = at(HOUR).to_string();
+    let (ending, _) = make_key(&max, json!({ "type": "PERSONAL", "expires_at": until }));
+    let ending = with(&house, &ending);
+    let why = ending.refused(403, "POST", "/v1/api_keys", Some(json!({ "type": "PERSONAL" })));
+    assert!(why.contains("expires_at"), "{why}");
+    let later = json!({ "type": "PERSONAL", "expires_at": at(HOUR + 1).to_string() });
+    ending.refused(403, "POST", "/v1/api_keys", Some(later));
+    let target = format!("/v1/api_keys/{}/rotate", prefix("max"));
+    ending.refused(403, "POST", &target, Some(json!({})));
+    max.get("/v1/users/me");
+    make_key(&ending, json!({ "type": "PERSONAL", "expires_at": until }));
+}
+
+/// What was replaced, and is still good for its overlap, does not follow its successor.
+#[test]
+fn a_replaced_key_does_not_replace_its_successor() {
+    let house = WORLD.house();
+    let max = by(&house, "max");
+    let target = format!("/v1/api_keys/{}/rotate", prefix("max"));
+    let rotated = max.post(&target, json!({ "overlap_seconds": HOUR }));
+    let successor = format!("/v1/api_keys/{}/rotate", rotated["prefix"].as_str().unwrap());
+    max.refused(403, "POST", &successor, Some(json!({})));
+    with(&house, rotated["api_key"].as_str().unwrap()).get("/v1/users/me");
+}

@@ -257,3 +257,32 @@ fn a_path_that_is_there_by_another_method_says_so() {
     let answered = by(&house, "max").house.send(Some(WORLD.keys.text("max")), "PUT", "/v1/teams", None);
     assert_eq!(answered.status, 405);
 }
+
+/// A shape is an object and a name a string: what serde would take by position is refused.
+#[test]
+fn a_body_is_an_object_also_inside() {
+    let house = WORLD.house();
+    let ada = by(&house, "ada");
+    for (method, target, body) in [
+        ("POST", "/v1/teams", json!(["Speech", null])),
+        ("PATCH", "/v1/users/me", json!(["Ada"])),
+        ("POST", "/v1/secrets", json!(["name", "value"])),
+        ("POST", "/v1/api_keys", json!(["robot", "WORKSPACE_INVOKE", null, null, null, null])),
+        (
+            "POST",
+            "/v1/invitations",
+            json!({ "email": "a@b.example", "role": "MEMBER", "teams": [["research", "MEMBER"]] }),
+        ),
+        ("POST", "/v1/environment_groups", json!({ "name": "staging", "manage_access": [true, null, null] })),
+        ("PATCH", "/v1/users/max", json!({ "role": { "ADMIN": null } })),
+    ] {
+        let why = ada.refused(400, method, target, Some(body));
+        assert!(!why.contains("struct"), "nothing of how it is built is told: {why}");
+    }
+}
+
+#[test]
+fn a_switch_that_is_given_twice_is_no_answer() {
+    let house = WORLD.house();
+    by(&house, "ada").refused(400, "DELETE", "/v1/teams/research?force=true&force=false", None);
+}

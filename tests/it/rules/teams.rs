@@ -283,3 +283,30 @@ fn organizations_of_an_installation_do_not_see_each_other() {
     there.refused(404, "GET", "/v1/teams/research", None);
     by(&house, "ada").get("/v1/teams/research");
 }
+
+/// Decision 3: without regard to case, and nothing unseen that would make two names look alike.
+#[test]
+fn names_that_look_alike_are_one_name_or_none() {
+    let house = WORLD.house();
+    let ada = by(&house, "ada");
+    for name in ["ΣΑΣ", "Straße"] {
+        ada.post("/v1/teams", json!({ "name": name }));
+    }
+    for taken in ["σασ", "σας", "STRASSE", "Re\u{200D}search", "Research\u{FE0F}"] {
+        ada.refused(409, "POST", "/v1/teams", Some(json!({ "name": taken })));
+    }
+    for unseen in [
+        "\u{200B}",
+        "\u{FEFF}",
+        "\u{AD}",
+        "Research\u{200B}",
+        "\u{2066}x",
+        "a\u{2028}b",
+        "\u{FFFF}",
+        "x\u{E0001}",
+        "a\u{202E}b",
+    ] {
+        ada.refused(400, "POST", "/v1/teams", Some(json!({ "name": unseen })));
+    }
+    assert_eq!(ada.post("/v1/teams", json!({ "name": "👩\u{200D}🔬 lab" }))["name"], "👩\u{200D}🔬 lab");
+}

@@ -1,0 +1,225 @@
+//! The queue of each team and GPU type: who leaves it next, and what stood in the way of whom.
+//!
+//! Order is by priority, then age. Nobody overtakes the job at the head while that waits for room, or a large job would
+//! wait for ever; only one that asks for more than the ceiling itself is passed by. A ceiling holds for spot capacity too.
+
+use rusqlite::named_params;
+use serde_json::Value;
+
+use crate::db::training_capacity::{self, Capacity};
+use crate::db::training_jobs::{Filter, Job, find, search};
+use crate::db::{Tx, logs};
+use crate::error::Error;
+use crate::model::serving::Level;
+use crate::model::training::{GpuType, JobStatus};
+use crate::model::{Team, Time};
+use crate::policy::InTeam;
+
+/// Gives a job a status, and remembers when.
+pub(super) fn enter(tx: &Tx, job_id: &str, status: JobStatus) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE training_job
+             SET status = :status, updated_at = :now
+             WHERE id = :id",
+        )?
+        .execute(named_params! { ":status": status, ":now": tx.now, ":id": job_id })?;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO training_job_event (job_id, at, status)
+             VALUES (:id, :now, :status)",
+        )?
+        .execute(named_params! { ":status": status, ":now": tx.now, ":id": job_id })?;
+    Ok(())
+}
+
+/// Deploys the jobs that the ceiling has room for. To be called whenever room, the ceiling or the queue has changed.
+pub(in crate::db) fn release(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) -> Result<(), Error> {
+    let capacity = capacity(tx, team, gpu_type)?;
+    let mut free_gpus = capacity.as_ref().map(Capacity::free_gpus);
+    for waiting in pending(tx, team, gpu_type)? {
+        if capacity.as_ref().is_some_and(|capacity| waiting.gpus > capacity.max_gpus) {
+            continue;
+        }
+        match &mut free_gpus {
+            Some(free_gpus) if waiting.gpus > *free_gpus => break,
+            Some(free_gpus) => *free_gpus -= waiting.gpus,
+            None => {}
+        }
+        deploy(tx, &waiting)?;
+    }
+    Ok(())
+}
+
+/// The same for every GPU type, once all jobs of a project are gone.
+pub(in crate::db) fn release_all(tx: &Tx, team: &Team) -> Result<(), Error> {
+    GpuType::ALL.iter().try_for_each(|gpu_type| release(tx, team, Some(*gpu_type)))
+}
+
+/// Tells in the log of a job that waits what it waits for.
+pub(super) fn say_why(tx: &Tx, team: &Team, job: &Job) -> Result<(), Error> {
+    let Some(capacity) = capacity(tx, team, job.compute.gpu_type())? else { return Ok(()) };
+    let why = format!(
+        "Waiting: this job asks for {} {gpu}, and the ceiling of team \"{}\" is {} {gpu}, of which {} are held. \
+         Jobs of a higher priority come first, then older ones.",
+        job.compute.gpu_count(),
+        team.name,
+        capacity.max_gpus,
+        capacity.held_gpus(),
+        gpu = capacity.gpu_type.as_str(),
+    );
+    logs::append_to_job(tx, &job.id, Level::Info, &why)
+}
+
+/// The ceiling that holds for jobs with these GPUs; there is none for those without.
+fn capacity(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) -> Result<Option<Capacity>, Error> {
+    gpu_type.map_or(Ok(None), |gpu_type| training_capacity::find(tx, team, gpu_type))
+}
+
+struct Waiting {
+    id: String,
+    gpu_type: Option<GpuType>,
+    gpus: i64,
+}
+
+fn pending(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) -> Result<Vec<Waiting>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, gpu_type, gpus
+         FROM training_job
+         WHERE team_id = :team_id AND gpu_type IS :gpu_type AND status = 'TRAINING_JOB_PENDING'
+         ORDER BY priority DESC, created_at, rowid",
+    )?;
+    let rows = query.query_map(named_params! { ":team_id": team.id, ":gpu_type": gpu_type }, |row| {
+        Ok(Waiting { id: row.get("id")?, gpu_type: row.get("gpu_type")?, gpus: row.get("gpus")? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn deploy(tx: &Tx, job: &Waiting) -> Result<(), Error> {
+    enter(tx, &job.id, JobStatus::Created)?;
+    enter(tx, &job.id, JobStatus::Deploying)?;
+    let held = match job.gpu_type {
+        Some(gpu_type) => format!("holds its {} {} until it is stopped", job.gpus, gpu_type.as_str()),
+        None => "stays as it is until it is stopped".to_owned(),
+    };
+    let line = format!("No trainer is attached to this installation: nothing of this job runs, and it {held}.");
+    logs::append_to_job(tx, &job.id, Level::Info, &line)
+}
+
+/// What a job met when it came in: the status that the other jobs of its team and GPU type had then.
+#[derive(Debug)]
+pub struct Context {
+    pub job: Job,
+    pub released_at: Option<Time>,
+    pub capacity: Option<Capacity>,
+    /// What held GPUs.
+    pub active: Vec<Other>,
+    /// What waited and came first.
+    pub pending_ahead: Vec<Other>,
+    /// What has happened to all of these until it was released, or until now.
+    pub events: Vec<Happened>,
+    pub until: Time,
+}
+
+/// Another job, with the status it had then and since when.
+#[derive(Debug)]
+pub struct Other {
+    pub job: Job,
+    pub status: JobStatus,
+    pub since: Time,
+}
+
+#[derive(Debug)]
+pub struct Happened {
+    pub job_id: String,
+    pub job_name: Option<String>,
+    pub status: JobStatus,
+    pub at: Time,
+}
+
+/// The context of a job in one of these teams.
+pub fn context(tx: &Tx, teams: &[InTeam], job_id: &str) -> Result<Context, Error> {
+    let (team, job) = in_some_team(tx, teams, job_id)?;
+    let others = others(tx, team, &job)?;
+    let (pending, active): (Vec<_>, Vec<_>) = others.into_iter().partition(|other| other.status == JobStatus::Pending);
+    let pending_ahead: Vec<_> = pending.into_iter().filter(|other| other.job.priority >= job.priority).collect();
+    let released_at = released_at(tx, &job)?;
+    let until = released_at.unwrap_or(tx.now);
+    let ids = active.iter().chain(&pending_ahead).map(|other| &other.job).chain([&job]).map(|job| job.id.as_str());
+    Ok(Context {
+        released_at,
+        capacity: capacity(tx, team.team(), job.compute.gpu_type())?,
+        events: events(tx, &Value::from_iter(ids).to_string(), job.created_at, until)?,
+        active,
+        pending_ahead,
+        until,
+        job,
+    })
+}
+
+fn in_some_team<'a, 't>(tx: &Tx, teams: &'a [InTeam<'t>], job_id: &str) -> Result<(&'a InTeam<'t>, Job), Error> {
+    let filter = Filter { job_id: Some(job_id.to_owned()), ..Filter::default() };
+    for team in teams {
+        if let Some(job) = search(tx, std::slice::from_ref(team), &filter)?.pop() {
+            return Ok((team, job));
+        }
+    }
+    Err(Error::NotFound("training job"))
+}
+
+/// The other jobs of the job's team and GPU type that had not ended when it came in, the oldest first.
+fn others(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Other>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT training_job.project_id, training_job.id, training_job_event.status, training_job_event.at
+         FROM training_job
+         JOIN training_job_event ON training_job_event.number = (
+             SELECT max(number)
+             FROM training_job_event
+             WHERE job_id = training_job.id
+               AND number < (SELECT min(number) FROM training_job_event WHERE job_id = :id)
+         )
+         WHERE training_job.team_id = :team_id AND training_job.gpu_type IS :gpu_type
+         ORDER BY training_job.rowid",
+    )?;
+    let params = named_params! { ":id": job.id, ":team_id": team.team().id, ":gpu_type": job.compute.gpu_type() };
+    let mut rows = query.query(params)?;
+    let mut others = Vec::new();
+    while let Some(row) = rows.next()? {
+        let status: JobStatus = row.get("status")?;
+        if !status.has_ended() {
+            let (project_id, id): (String, String) = (row.get("project_id")?, row.get("id")?);
+            others.push(Other { job: find(tx, team, &project_id, &id)?, status, since: row.get("at")? });
+        }
+    }
+    Ok(others)
+}
+
+fn released_at(tx: &Tx, job: &Job) -> Result<Option<Time>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT min(at)
+         FROM training_job_event
+         WHERE job_id = :id AND status = 'TRAINING_JOB_CREATED'",
+    )?;
+    Ok(query.query_row(named_params! { ":id": job.id }, |row| row.get(0))?)
+}
+
+/// What happened to these jobs in this time, in order.
+fn events(tx: &Tx, job_ids: &str, since: Time, until: Time) -> Result<Vec<Happened>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT training_job_event.job_id, training_job.name, training_job_event.status, training_job_event.at
+         FROM training_job_event JOIN training_job ON training_job.id = training_job_event.job_id
+         WHERE training_job_event.job_id IN (SELECT value FROM json_each(:job_ids))
+           AND training_job_event.at BETWEEN :since AND :until
+         ORDER BY training_job_event.number",
+    )?;
+    let params = named_params! { ":job_ids": job_ids, ":since": since, ":until": until };
+    let rows = query.query_map(params, |row| {
+        Ok(Happened {
+            job_id: row.get("job_id")?,
+            job_name: row.get("name")?,
+            status: row.get("status")?,
+            at: row.get("at")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,53 @@
+//! How many GPUs training may hold, on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::training_capacity;
+
+/// The organization has no ceilings of its own, only its teams have.
+#[derive(Serialize)]
+pub struct Capacities<'a> {
+    pub gpu_capacities: [(); 0],
+    pub team_gpu_capacities: Vec<TeamCapacity<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct OneTeamCapacity<'a> {
+    pub team_gpu_capacity: TeamCapacity<'a>,
+}
+
+#[derive(Serialize)]
+pub struct TeamCapacity<'a> {
+    team_id: &'a str,
+    team_name: &'a str,
+    gpu_type: &'static str,
+    /// Nothing is set aside for a team.
+    baseline: i64,
+    limit: i64,
+    usage_count: i64,
+    dedicated_usage_count: i64,
+    spot_usage_count: i64,
+}
+
+impl<'a> From<&'a training_capacity::Capacity> for TeamCapacity<'a> {
+    fn from(capacity: &'a training_capacity::Capacity) -> TeamCapacity<'a> {
+        TeamCapacity {
+            team_id: &capacity.team_id,
+            team_name: &capacity.team_name,
+            gpu_type: capacity.gpu_type.as_str(),
+            baseline: 0,
+            limit: capacity.max_gpus,
+            usage_count: capacity.held_gpus(),
+            dedicated_usage_count: capacity.dedicated_gpus,
+            spot_usage_count: capacity.spot_gpus,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateTeamCapacity {
+    pub team_id: String,
+    pub gpu_type: String,
+    pub max_gpus: i64,
+}

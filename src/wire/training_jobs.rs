@@ -1,0 +1,237 @@
+//! Training jobs on the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::db::training_jobs;
+use crate::model::Time;
+use crate::model::training::{Availability, Compute, JobStatus};
+use crate::wire::training_projects::TrainingProject;
+
+pub mod pushed;
+pub mod queue;
+
+// ---- what else is asked ----
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateTrainingJob {
+    pub priority: Option<i64>,
+    pub availability_model: Option<Availability>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    pub project_id: Option<String>,
+    pub job_id: Option<String>,
+    pub statuses: Option<Vec<JobStatus>>,
+    pub order_by: Option<Vec<OrderBy>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderBy {
+    pub field: String,
+    pub order: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsOf {
+    pub start_epoch_millis: Option<i64>,
+    pub end_epoch_millis: Option<i64>,
+    pub step_seconds: Option<i64>,
+}
+
+// ---- answers ----
+
+#[derive(Serialize)]
+pub struct TrainingJob<'a> {
+    id: &'a str,
+    created_at: Time,
+    current_status: &'static str,
+    error_message: Option<()>,
+    instance_type: InstanceType,
+    node_count: i64,
+    updated_at: Time,
+    training_project_id: &'a str,
+    training_project: ProjectSummary<'a>,
+    name: Option<&'a str>,
+    checkpoint_sync_status: Option<()>,
+    priority: i64,
+    availability_model: &'static str,
+    user: User<'a>,
+}
+
+#[derive(Serialize)]
+struct ProjectSummary<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
+/// Clients look into it without asking whether it is there.
+#[derive(Serialize)]
+struct User<'a> {
+    email: Option<&'a str>,
+}
+
+/// One node of the job: jobs say what they need, and need not fit what deployments run on.
+#[derive(Serialize)]
+struct InstanceType {
+    id: String,
+    name: String,
+    memory_limit_mib: i64,
+    millicpu_limit: i64,
+    gpu_count: i64,
+    gpu_type: Option<&'static str>,
+    gpu_memory_limit_mib: Option<i64>,
+}
+
+impl<'a> From<&'a training_jobs::Job> for TrainingJob<'a> {
+    fn from(job: &'a training_jobs::Job) -> TrainingJob<'a> {
+        TrainingJob {
+            id: &job.id,
+            created_at: job.created_at,
+            current_status: job.status.as_str(),
+            error_message: None,
+            instance_type: InstanceType::from(&job.compute),
+            node_count: job.compute.nodes,
+            updated_at: job.updated_at,
+            training_project_id: &job.project.id,
+            training_project: ProjectSummary { id: &job.project.id, name: &job.project.name },
+            name: job.name.as_deref(),
+            checkpoint_sync_status: None,
+            priority: job.priority,
+            availability_model: job.compute.availability.as_str(),
+            user: User { email: job.user_email.as_deref() },
+        }
+    }
+}
+
+impl From<&Compute> for InstanceType {
+    /// Named like the types that deployments run on: the GPU and how many, then virtual CPUs by GiB.
+    fn from(compute: &Compute) -> InstanceType {
+        let size = format!("{}x{}", compute.cpus, (compute.memory_mib + 1023) / 1024);
+        let id = match compute.gpus {
+            None => size,
+            Some((gpu, 1)) => format!("{}:{size}", gpu.as_str()),
+            Some((gpu, count)) => format!("{}:{count}:{size}", gpu.as_str()),
+        };
+        InstanceType {
+            name: id.clone(),
+            id,
+            memory_limit_mib: compute.memory_mib,
+            millicpu_limit: compute.cpus * 1000,
+            gpu_count: compute.gpus.map_or(0, |(_, count)| count),
+            gpu_type: compute.gpus.map(|(gpu, _)| gpu.as_str()),
+            gpu_memory_limit_mib: compute.gpus.map(|(gpu, _)| gpu.memory_gib() << 10),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct TrainingJobs<'a> {
+    pub training_jobs: Vec<TrainingJob<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct JobsOfProject<'a> {
+    pub training_project: TrainingProject<'a>,
+    pub training_jobs: Vec<TrainingJob<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct OneTrainingJob<'a> {
+    pub training_job: TrainingJob<'a>,
+}
+
+#[derive(Serialize)]
+pub struct JobInProject<'a> {
+    pub training_project: TrainingProject<'a>,
+    pub training_job: TrainingJob<'a>,
+}
+
+#[derive(Serialize)]
+pub struct TrainingJobTombstone<'a> {
+    id: &'a str,
+    deleted: bool,
+    training_project_id: &'a str,
+}
+
+impl<'a> TrainingJobTombstone<'a> {
+    pub fn of(job: &'a training_jobs::Job) -> TrainingJobTombstone<'a> {
+        TrainingJobTombstone { id: &job.id, deleted: true, training_project_id: &job.project.id }
+    }
+}
+
+/// Nothing runs that could be measured: every series is empty.
+#[derive(Serialize)]
+pub struct Metrics<'a> {
+    gpu_memory_usage_bytes: Map<String, Value>,
+    gpu_utilization: Map<String, Value>,
+    cpu_usage: [(); 0],
+    cpu_memory_usage_bytes: [(); 0],
+    ephemeral_storage: Storage,
+    training_job: TrainingJob<'a>,
+    cache: Option<()>,
+    per_node_metrics: [(); 0],
+}
+
+#[derive(Default, Serialize)]
+struct Storage {
+    usage_bytes: [(); 0],
+    utilization: [(); 0],
+}
+
+impl<'a> Metrics<'a> {
+    pub fn of(job: &'a training_jobs::Job) -> Metrics<'a> {
+        Metrics {
+            gpu_memory_usage_bytes: Map::new(),
+            gpu_utilization: Map::new(),
+            cpu_usage: [],
+            cpu_memory_usage_bytes: [],
+            ephemeral_storage: Storage::default(),
+            training_job: TrainingJob::from(job),
+            cache: None,
+            per_node_metrics: [],
+        }
+    }
+}
+
+/// No job has run, so none has saved anything.
+#[derive(Serialize)]
+pub struct Checkpoints<'a> {
+    training_job: TrainingJob<'a>,
+    checkpoints: [(); 0],
+}
+
+impl<'a> Checkpoints<'a> {
+    pub fn of(job: &'a training_jobs::Job) -> Checkpoints<'a> {
+        Checkpoints { training_job: TrainingJob::from(job), checkpoints: [] }
+    }
+}
+
+#[derive(Default, Serialize)]
+pub struct CheckpointFiles {
+    presigned_urls: [(); 0],
+    next_page_token: Option<()>,
+    total_count: u32,
+}
+
+#[derive(Default, Serialize)]
+pub struct AuthCodes {
+    auth_codes: [(); 0],
+}
+
+#[derive(Serialize)]
+pub struct CacheSummary<'a> {
+    pub timestamp: Time,
+    pub project_id: &'a str,
+    pub file_summaries: [(); 0],
+}
+
+#[derive(Serialize)]
+pub struct Download {
+    pub artifact_presigned_urls: Vec<String>,
+}

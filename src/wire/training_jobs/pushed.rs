@@ -1,0 +1,209 @@
+//! What a job is pushed with. The body is open: what is not known here is left out of what is kept.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::training::Availability;
+
+#[derive(Deserialize)]
+pub struct CreateTrainingJob {
+    pub training_job: Spec,
+}
+
+/// What is understood of a job that is pushed; it is kept like this, to be recreated from.
+#[derive(Deserialize, Serialize)]
+pub struct Spec {
+    pub image: Image,
+    pub compute: Option<Compute>,
+    pub runtime: Option<Runtime>,
+    pub name: Option<String>,
+    pub priority: Option<i64>,
+    pub interactive_session: Option<Map<String, Value>>,
+    pub weights: Option<Vec<Weights>>,
+    pub enable_baseten_workdir: Option<bool>,
+    pub truss_user_env: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct Image {
+    pub base_image: String,
+    pub docker_auth: Option<DockerAuth>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct DockerAuth {
+    registry: String,
+    auth_method: String,
+    gcp_service_account_json_docker_auth: Option<ByServiceAccount>,
+    aws_iam_docker_auth: Option<ByAccessKey>,
+    registry_secret_docker_auth: Option<ByPassword>,
+    aws_oidc_docker_auth: Option<Map<String, Value>>,
+    gcp_oidc_docker_auth: Option<Map<String, Value>>,
+    aws_assume_role_docker_auth: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ByServiceAccount {
+    service_account_json_secret_ref: SecretReference,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ByAccessKey {
+    access_key_secret_ref: SecretReference,
+    secret_access_key_secret_ref: SecretReference,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ByPassword {
+    secret_ref: SecretReference,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+pub struct Compute {
+    pub node_count: Option<i64>,
+    pub cpu_count: Option<i64>,
+    pub memory: Option<String>,
+    pub accelerator: Option<Accelerator>,
+    pub availability_model: Option<Availability>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct Accelerator {
+    pub accelerator: String,
+    pub count: i64,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct Runtime {
+    pub start_commands: Option<Vec<String>>,
+    pub environment_variables: Option<BTreeMap<String, Variable>>,
+    pub artifacts: Option<Vec<Artifact>>,
+    pub enable_cache: Option<bool>,
+    pub cache_config: Option<Map<String, Value>>,
+    pub checkpointing_config: Option<Map<String, Value>>,
+    pub load_checkpoint_config: Option<LoadCheckpoints>,
+}
+
+/// The value of an environment variable, or the secret that holds it.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged, expecting = "must be a text, or {\"name\": the name of a secret}")]
+pub enum Variable {
+    Text(String),
+    Secret(SecretReference),
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct SecretReference {
+    name: String,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct Artifact {
+    pub s3_bucket: String,
+    pub s3_key: String,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct LoadCheckpoints {
+    enabled: Option<bool>,
+    download_folder: Option<String>,
+    pub checkpoints: Option<Vec<Checkpoint>>,
+}
+
+/// Which checkpoint to begin with: one of a job, the last of a project, or one of a run.
+#[derive(Deserialize, Serialize)]
+pub struct Checkpoint {
+    typ: Option<String>,
+    pub job_id: Option<String>,
+    pub project_name: Option<String>,
+    run_id: Option<String>,
+    checkpoint_name: Option<String>,
+    target: Option<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct Weights {
+    source: String,
+    mount_location: String,
+    allow_patterns: Option<Vec<String>>,
+    ignore_patterns: Option<Vec<String>>,
+    auth_secret_name: Option<String>,
+    auth: Option<WeightsAuth>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct WeightsAuth {
+    auth_method: String,
+    auth_secret_name: Option<String>,
+    aws_oidc_role_arn: Option<String>,
+    aws_oidc_region: Option<String>,
+    gcp_oidc_service_account: Option<String>,
+    gcp_oidc_workload_id_provider: Option<String>,
+    aws_assume_role_arn: Option<String>,
+    aws_assume_role_region: Option<String>,
+}
+
+impl Spec {
+    /// Every secret that the job names, with the field that names it.
+    pub fn secrets(&self) -> Vec<(String, &str)> {
+        let auth = self.image.docker_auth.iter().flat_map(DockerAuth::secrets);
+        let variables = self.runtime.iter().flat_map(|runtime| runtime.environment_variables.iter().flatten());
+        let in_variables = variables.filter_map(|(name, variable)| match variable {
+            Variable::Text(_) => None,
+            Variable::Secret(secret) => Some((format!("runtime.environment_variables.{name}"), secret.name.as_str())),
+        });
+        let in_weights = self.weights.iter().flatten().enumerate().flat_map(|(place, weights)| weights.secrets(place));
+        auth.chain(in_variables).chain(in_weights).collect()
+    }
+
+    pub fn artifacts(&self) -> &[Artifact] {
+        self.runtime.as_ref().and_then(|runtime| runtime.artifacts.as_deref()).unwrap_or_default()
+    }
+
+    pub fn checkpoints(&self) -> &[Checkpoint] {
+        let load = self.runtime.as_ref().and_then(|runtime| runtime.load_checkpoint_config.as_ref());
+        load.and_then(|load| load.checkpoints.as_deref()).unwrap_or_default()
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("shapes of ours always serialize")
+    }
+}
+
+impl DockerAuth {
+    fn secrets(&self) -> Vec<(String, &str)> {
+        let account = self.gcp_service_account_json_docker_auth.iter().map(|by| {
+            (
+                "gcp_service_account_json_docker_auth.service_account_json_secret_ref",
+                &by.service_account_json_secret_ref,
+            )
+        });
+        let access_key = self.aws_iam_docker_auth.iter().flat_map(|by| {
+            [
+                ("aws_iam_docker_auth.access_key_secret_ref", &by.access_key_secret_ref),
+                ("aws_iam_docker_auth.secret_access_key_secret_ref", &by.secret_access_key_secret_ref),
+            ]
+        });
+        let password = self
+            .registry_secret_docker_auth
+            .iter()
+            .map(|by| ("registry_secret_docker_auth.secret_ref", &by.secret_ref));
+        account
+            .chain(access_key)
+            .chain(password)
+            .map(|(field, secret)| (format!("image.docker_auth.{field}"), secret.name.as_str()))
+            .collect()
+    }
+}
+
+impl Weights {
+    fn secrets(&self, place: usize) -> Vec<(String, &str)> {
+        let own = self.auth_secret_name.iter().map(|name| ("auth_secret_name", name));
+        let of_auth = self.auth.iter().flat_map(|auth| &auth.auth_secret_name);
+        own.chain(of_auth.map(|name| ("auth.auth_secret_name", name)))
+            .map(|(field, name)| (format!("weights[{place}].{field}"), name.as_str()))
+            .collect()
+    }
+}
