@@ -188,7 +188,7 @@ pub const ROUTES: &[Route] = &[
 
     on("POST",   "/v1/models",                            OwnTeam(TeamAct::Deploy, pushes::create_model)),
     on("POST",   "/v1/teams/{team_id}/models",            Team(TeamAct::Deploy, pushes::create_model)),
-    on("POST",   "/v1/prepare_model_upload",              AllTeams(TeamAct::Deploy, pushes::prepare)),
+    asks("POST", "/v1/prepare_model_upload",              AllTeams(TeamAct::Deploy, pushes::prepare)),
 
     // deployments; what a path says of one, `find` reads: its id, `development` or `production`
     on("GET",    "/v1/models/{model_id}/deployments",     Owned(Kind::Model, TeamAct::View, deployments::list)),

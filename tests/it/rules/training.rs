@@ -63,7 +63,8 @@ impl Yard {
     }
 
     fn uploads(&self) -> i64 {
-        open(self.house.data()).query_row("SELECT count(*) FROM upload", [], |row| row.get(0)).unwrap()
+        let training = "SELECT count(*) FROM upload WHERE s3_key LIKE 'training/%'";
+        open(self.house.data()).query_row(training, [], |row| row.get(0)).unwrap()
     }
 
     fn lines(&self, id: &str) -> Vec<String> {
