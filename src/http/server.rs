@@ -57,6 +57,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// At least the 8,192 that hyper asks for.
     pub head_bytes_max: usize,
+    /// A body is read in pieces of at most this size.
+    pub piece_bytes_max: usize,
     /// From the first byte of a head to its last.
     pub head: Duration,
     /// From a head to the last byte of its body.
@@ -78,6 +80,7 @@ impl Default for Limits {
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             connections_max: 1024,
             head_bytes_max: 32 << 10,
+            piece_bytes_max: 128 << 10, // small pieces are what an upload spends its time on
             head: Duration::from_secs(10),
             body: Duration::from_secs(60),
             idle: Duration::from_secs(60),
@@ -343,7 +346,7 @@ impl Worker {
                 .header_read_timeout(None) // it cannot tell a slow head from idling; `Paced` can
                 .half_close(true) // who has sent all and listens is answered, and who hung up cancels nothing
                 .max_header_size(self.limits.head_bytes_max)
-                .max_buf_size(self.limits.head_bytes_max) // a body is read in pieces of this size
+                .max_buf_size(self.limits.piece_bytes_max)
                 .writev(false)
                 .serve_connection(io, service)
         );
