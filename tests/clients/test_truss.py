@@ -29,7 +29,7 @@ def api(acme, caller, url=None):
     return BasetenApi(url or local(acme), AuthService(ApiKeyCredential(api_key=caller.api_key)))
 
 
-def truss(home, *arguments, **environment):
+def truss(home, *arguments, cwd=None, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BASETEN_")}
     return subprocess.run(
         [TRUSS, *arguments],
@@ -41,6 +41,7 @@ def truss(home, *arguments, **environment):
             "COLUMNS": "200",
         }
         | environment,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
