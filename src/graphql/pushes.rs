@@ -39,7 +39,7 @@ pub fn create_model(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
     let asked: Push = ask.arguments()?;
     let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
     let pushed = Pushed::read(&asked)?;
-    let new = pushed.new(&asked, published(&asked, asked.version_name.as_deref(), Previous::AsSet)?)?;
+    let new = pushed.deployment(&asked, published(&asked, asked.version_name.as_deref(), Previous::AsSet)?)?;
     let model = make(tx, team, &name, &asked, &new)?;
     created(tx, team, &model, &new, ask)
 }
@@ -49,7 +49,7 @@ pub fn create_version(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Resul
     let asked: Push = ask.arguments()?;
     let previous = if asked.scale_down_old_production == Some(false) { Previous::Keep } else { Previous::AsSet };
     let pushed = Pushed::read(&asked)?;
-    let new = pushed.new(&asked, published(&asked, asked.name.as_deref(), previous)?)?;
+    let new = pushed.deployment(&asked, published(&asked, asked.name.as_deref(), previous)?)?;
     created(tx, team, model, &new, ask)
 }
 
@@ -58,7 +58,7 @@ pub fn deploy_draft(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
     let asked: Push = ask.arguments()?;
     let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
     let pushed = Pushed::read(&asked)?;
-    let new = pushed.new(&asked, Slot::Development)?;
+    let new = pushed.deployment(&asked, Slot::Development)?;
     let there = models::list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop();
     let model = match there {
         Some(model) => model,
@@ -122,7 +122,7 @@ impl Pushed {
         })
     }
 
-    fn new<'p>(&'p self, asked: &'p Push, slot: Slot) -> Result<New<'p>, Error> {
+    fn deployment<'p>(&'p self, asked: &'p Push, slot: Slot) -> Result<New<'p>, Error> {
         Ok(New {
             config: &self.config,
             raw_config: self.raw_config.as_deref(),

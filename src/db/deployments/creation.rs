@@ -7,6 +7,7 @@ use crate::db::deployments::{Deployment, Which, find, record, write_json};
 use crate::db::environments::promotion::{self, Instance, Previous};
 use crate::db::environments::{self, Change};
 use crate::db::models::Model;
+use crate::db::uploads::Purpose;
 use crate::db::{Tx, logs, secrets, uploads};
 use crate::error::Error;
 use crate::model::instance_types::{InstanceType, Resources};
@@ -61,6 +62,9 @@ pub fn check(tx: &Tx, team: &InTeam, new: &New) -> Result<&'static InstanceType,
 pub fn create(tx: &Tx, team: &InTeam, model: &Model, new: &New) -> Result<Deployment, Error> {
     let instance_type = check(tx, team, new)?;
     if let Some(s3_key) = new.s3_key {
+        if !Purpose::Model.owns(s3_key) {
+            return Err(Error::NotFound("upload")); // one for a training job is taken by jobs alone
+        }
         uploads::take(tx, team, s3_key)?;
     }
     match &new.slot {

@@ -1,10 +1,14 @@
-//! The head of a request: what it says of host, path, query and body, read strictly.
+//! The head of a request: when it came, and what it says of host, path, query and body, read strictly.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{self, HeaderName};
 use hyper::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::db::Moment;
 use crate::error::Error;
+use crate::model::Time;
 
 /// Exactly one `Host`; of an absolute-form target its own authority counts (clients use us as their proxy).
 pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> Result<String, Error> {
@@ -76,6 +80,15 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Error> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+pub(super) fn moment() -> Moment {
+    Moment { now: now(), seed: rand::random() }
+}
+
+pub(super) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 is no clock
+    Time(since.as_millis() as i64)
 }
 
 #[cfg(test)]
