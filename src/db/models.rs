@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, resources};
+use crate::db::{Tx, environments, resources};
 use crate::error::Error;
 use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
@@ -78,11 +78,28 @@ pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Res
 }
 
 /// Deletes a model with its environments. A key that was narrowed to it stays narrowed.
+///
+/// What serves a restricted environment is not deleted by way of its model: that needs the environment's list too.
 pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
+    for environment in served(tx, model)? {
+        environments::may_change(tx, team, Some(&environment))?;
+    }
     tx.sql
         .prepare_cached("DELETE FROM model WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": model.id })?;
     note(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
+}
+
+/// The environments that deployments of the model serve.
+fn served(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT environment
+         FROM deployment
+         WHERE model_id = :model_id AND environment IS NOT NULL
+         ORDER BY environment",
+    )?;
+    let rows = query.query_map(named_params! { ":model_id": model.id }, |row| row.get("environment"))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Whether archives of a new model may be fetched back.

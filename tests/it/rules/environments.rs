@@ -217,3 +217,14 @@ fn a_group_that_a_model_has_is_not_deleted() {
     let gone = by(&house, "tess").delete(&format!("{GROUPS}/staging"));
     assert_eq!(gone, json!({ "name": "staging", "team_id": "research", "deleted": true }));
 }
+
+/// Decision 17: deleting what serves a restricted environment is covered, also by way of its model.
+#[test]
+fn a_model_that_serves_a_restricted_environment_is_deleted_by_its_list_alone() {
+    let house = WORLD.house();
+    restrict(&house, "tess", "production", json!({ "is_restricted": true, "user_ids": [] }));
+    let why = by(&house, "max").refused(403, "DELETE", "/v1/models/researchmodel", None);
+    assert!(why.contains("production"), "{why}");
+    by(&house, "max").get("/v1/models/researchmodel");
+    by(&house, "tess").delete("/v1/models/researchmodel");
+}
