@@ -121,11 +121,8 @@ pub struct Ask<'r> {
 
 /// How much of a body the route of this request takes, in bytes.
 pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    match (from, method, path.as_slice()) {
-        (Door::Operator, "POST", ["v1", "operator", "fixtures"]) => FIXTURES_BYTES_MAX,
-        _ => BODY_BYTES_MAX,
-    }
+    let is_fixtures = from == Door::Operator && method == "POST" && path == ["v1", "operator", "fixtures"];
+    if is_fixtures { FIXTURES_BYTES_MAX } else { BODY_BYTES_MAX }
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
