@@ -16,6 +16,7 @@ use crate::wire;
 pub mod document;
 pub mod shape;
 
+mod chains;
 mod models;
 mod organizations;
 mod pushes;
@@ -43,6 +44,9 @@ pub enum Answer {
     Caller(fn(&Tx, &Caller, &Ask) -> Result<Given, Error>),
     /// The teams in which the caller may do this; they may be none.
     TeamsFor(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
+    /// The teams in which the caller may deploy, if only into some environments; they may be none. The verb asks about the
+    /// environment that it touches.
+    TeamsToDeploy(fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
     /// Whoever may view the team that owns the model that the argument `id` names.
     Model(fn(&Tx, &InTeam, &Model, &Ask) -> Result<Given, Error>),
     /// Whoever may deploy in the team that owns the model that this argument names, if only into some environments.
@@ -78,6 +82,15 @@ pub const ROOT_FIELDS: &[RootField] = &[
     query("truss_watch_state", &["id"], Answer::Model(watch::state)),
     mutation("stage_patch_for_draft_truss", &["id", "truss_user_env", "patch"], Answer::ModelToDeploy("id", watch::stage)),
     mutation("sync_draft_truss",            &["id", "truss_user_env"],          Answer::ModelToDeploy("id", watch::sync)),
+
+    query("chains",           &["all", "team_id"], Answer::TeamsFor(TeamAct::View, chains::list)),
+    query("chain",            &["id"],             Answer::TeamsFor(TeamAct::View, chains::show)),
+    query("chain_deployment", &["id"],             Answer::TeamsFor(TeamAct::View, chains::show_deployment)),
+    query("chain_s3_upload_credentials", &[],      Answer::TeamsToDeploy(uploads::for_chain)),
+    mutation("deploy_chain_atomic", &[
+        "chain_id", "chain_name", "environment", "original_source_artifact_s3_key", "team_id", "is_draft",
+        "allow_truss_download", "deployment_name", "entrypoint", "dependencies", "truss_user_env",
+    ], Answer::TeamsToDeploy(chains::deploy)),
 ];
 
 const fn query(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {
@@ -189,6 +202,11 @@ fn answer(tx: &Tx, caller: &Caller, kind: Kind, ask: &Ask, table: &[RootField]) 
         Answer::TeamsFor(act, resolver) => {
             let teams = db::teams::of_organization(tx, caller)?;
             let proofs: Vec<InTeam> = teams.iter().filter_map(|team| caller.in_team(team, act).ok()).collect();
+            resolver(tx, &proofs, ask)
+        }
+        Answer::TeamsToDeploy(resolver) => {
+            let teams = db::teams::of_organization(tx, caller)?;
+            let proofs: Vec<InTeam> = teams.iter().filter_map(|team| caller.in_team_to_deploy(team).ok()).collect();
             resolver(tx, &proofs, ask)
         }
         Answer::Model(resolver) => {

@@ -37,7 +37,7 @@ impl Purpose {
     }
 
     /// Whether this is the key of an upload for it.
-    pub fn owns(self, s3_key: &str) -> bool {
+    fn owns(self, s3_key: &str) -> bool {
         s3_key.strip_prefix(self.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
 }
@@ -142,9 +142,12 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max:
     audit::record(tx, Actor::Caller(&caller), &grant.org_id, None, Event::new("ARCHIVE_UPLOADED", data))
 }
 
-/// The archive of an upload, for a deployment of whoever got its credentials; to everybody else it is not there. It may
-/// be taken again, and is kept from now on.
-pub fn take(tx: &Tx, team: &InTeam, s3_key: &str) -> Result<Archive, Error> {
+/// The archive of an upload, for what it was made for and for whoever got its credentials; to everybody else it is not
+/// there. It may be taken again, and is kept from now on.
+pub fn take(tx: &Tx, team: &InTeam, purpose: Purpose, s3_key: &str) -> Result<Archive, Error> {
+    if !purpose.owns(s3_key) {
+        return Err(Error::NotFound("upload"));
+    }
     let mut take = tx.sql.prepare_cached(
         "UPDATE upload
          SET taken_at = coalesce(taken_at, :now)
