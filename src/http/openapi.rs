@@ -332,6 +332,10 @@ fn needs(answer: &Answer) -> String {
         Answer::TeamOrSelf(act, _) => team(act, "the team") + ", or to be that person.",
         Answer::OwnTeam(act, _) => team(act, "a team key's own team, otherwise in the default team") + ".",
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
+        Answer::AllTeamsToDeploy(_) => {
+            let act = TeamAct::Deploy.wording();
+            format!("Joins all teams in which the caller has \"{act}\", if only for some environments.")
+        }
         Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
         Answer::OwnedToDeploy(kind, _) => {
             let owner = format!("the team that owns the {}", kind.as_str());

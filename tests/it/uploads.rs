@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::process::{Client, Serving, init};
 
+mod narrowed;
 mod parts;
 mod s3;
 mod seed;
