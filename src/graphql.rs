@@ -45,7 +45,7 @@ pub enum Answer {
     /// The teams in which the caller may do this; they may be none.
     TeamsFor(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
     /// The teams in which the caller may deploy, if only into some environments; they may be none. The verb asks about the
-    /// environment that it touches.
+    /// environment it touches.
     TeamsToDeploy(fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
     /// Whoever may view the team that owns the model that the argument `id` names.
     Model(fn(&Tx, &InTeam, &Model, &Ask) -> Result<Given, Error>),
@@ -57,18 +57,18 @@ pub enum Answer {
 pub const ROOT_FIELDS: &[RootField] = &[
     query("organization", &[], Answer::Caller(organizations::show)),
     query("user",         &[], Answer::Caller(users::show)),
-    query("teams",        &[], Answer::TeamsFor(TeamAct::Deploy, teams::list)),
+    query("teams",        &[], Answer::TeamsToDeploy(teams::list)),
 
     query("models",        &["all", "team_id", "chainlets_only"], Answer::TeamsFor(TeamAct::View, models::list)),
     query("model",         &["id", "name"], Answer::TeamsFor(TeamAct::View, models::show)),
     query("model_version", &["id"],         Answer::TeamsFor(TeamAct::View, models::show_version)),
 
     query("truss_validation", &["truss_user_env", "config"], Answer::Caller(pushes::validate)),
-    query("model_s3_upload_credentials", &[], Answer::TeamsFor(TeamAct::Deploy, uploads::for_model)),
+    query("model_s3_upload_credentials", &[], Answer::TeamsToDeploy(uploads::for_model)),
     mutation("create_model_from_truss", &[
         "name", "s3_key", "config", "semver_bump", "truss_user_env", "allow_truss_download", "version_name",
         "environment_name", "deploy_timeout_minutes", "team_id", "user_deploy_metadata", "raw_config",
-    ], Answer::TeamsFor(TeamAct::Deploy, pushes::create_model)),
+    ], Answer::TeamsToDeploy(pushes::create_model)),
     mutation("create_model_version_from_truss", &[
         "model_id", "s3_key", "config", "semver_bump", "truss_user_env", "scale_down_old_production",
         "preserve_env_instance_type", "name", "environment_name", "deploy_timeout_minutes", "user_deploy_metadata",
@@ -77,7 +77,7 @@ pub const ROOT_FIELDS: &[RootField] = &[
     mutation("deploy_draft_truss", &[
         "name", "s3_key", "config", "truss_user_env", "allow_truss_download", "deploy_timeout_minutes", "team_id",
         "user_deploy_metadata", "raw_config",
-    ], Answer::TeamsFor(TeamAct::Deploy, pushes::deploy_draft)),
+    ], Answer::TeamsToDeploy(pushes::deploy_draft)),
 
     query("truss_watch_state", &["id"], Answer::Model(watch::state)),
     mutation("stage_patch_for_draft_truss", &["id", "truss_user_env", "patch"], Answer::ModelToDeploy("id", watch::stage)),

@@ -53,8 +53,10 @@ pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Chain, Error> {
     found.optional()?.ok_or(Error::NotFound("Chain"))
 }
 
-/// Makes a Chain that is about to have its first deployment: the audit log tells of that. Its name is its team's alone.
+/// Makes a Chain that is about to have its first deployment: the audit log tells of that. Its name is its team's alone,
+/// and it is the whole team's: whoever may deploy into some environments alone makes none.
 pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Error> {
+    team.may_deploy(None)?;
     match insert(tx, team.team(), name) {
         Ok(id) => find(tx, team, &id),
         Err(cause) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(

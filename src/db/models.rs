@@ -134,6 +134,11 @@ pub enum Downloads {
     Refused,
 }
 
+/// A new model is the whole team's: whoever may deploy into some environments alone makes none.
+pub fn may_create(team: &InTeam) -> Result<(), Error> {
+    team.may_deploy(None)
+}
+
 /// Makes a model that is about to have its first deployment: the audit log tells of that. Its name is its team's alone.
 pub fn create(
     tx: &Tx,
@@ -142,6 +147,7 @@ pub fn create(
     instance_type: &str,
     downloads: Downloads,
 ) -> Result<Model, Error> {
+    may_create(team)?;
     let id = insert(tx, team.team(), name, instance_type).map_err(|cause| taken(cause, team, name))?;
     settle(tx, team, &id, downloads)
 }

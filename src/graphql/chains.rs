@@ -87,7 +87,6 @@ fn named(tx: &Tx, team: &InTeam, name: &ResourceName, new: &New) -> Result<Chain
     match there {
         Some(chain) => Ok(chain),
         None => {
-            team.may_deploy(None)?; // a Chain is the whole team's, whatever environment it begins with
             creation::check(tx, team, new)?;
             chains::create(tx, team, name)
         }

@@ -71,6 +71,9 @@ pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
     }
     let asked: PrepareUpload = ask.json()?;
     let team = prepared_team(tx, teams, &asked)?;
+    if asked.model_id.is_none() {
+        models::may_create(team)?;
+    }
     creation::check(tx, team, &new(&asked.deployment, None)?)?;
     let agent = ask.request.user_agent.as_deref().unwrap_or_default().to_lowercase();
     let sends_elsewhere = SEND_ELSEWHERE.iter().any(|name| agent.contains(name));
