@@ -16,9 +16,10 @@ BEGIN
 END;
 
 CREATE TRIGGER model_moved_between_chains BEFORE UPDATE OF chain_id, org_id, team_id ON model
-WHEN NEW.chain_id IS NOT OLD.chain_id OR NEW.org_id <> OLD.org_id OR NEW.team_id <> OLD.team_id
+WHEN NEW.chain_id IS NOT OLD.chain_id
+     OR OLD.chain_id IS NOT NULL AND (NEW.org_id <> OLD.org_id OR NEW.team_id <> OLD.team_id)
 BEGIN
-    SELECT RAISE(ABORT, 'a model keeps its team and its Chain');
+    SELECT RAISE(ABORT, 'a chainlet keeps its Chain');
 END;
 
 -- How many published deployments a Chain has had: the next is named after this number, also when others are gone.
