@@ -33,15 +33,12 @@ pub fn promote(
         return Err(Error::conflict(format!("deployment \"{}\" has failed ({status}): push again", deployment.name)));
     }
     let is_as_set = environment.fits(deployment) && !environment.promotion.redeploy_on_promotion;
-    if is_as_set && deployment.environment.as_deref() == Some(&environment.name) {
-        return Err(Error::conflict(format!(
-            "deployment \"{}\" serves \"{}\" already",
-            deployment.name, environment.name
-        )));
-    }
+    let is_there = deployment.environment.as_deref() == Some(&environment.name);
     let is_free = deployment.environment.is_none() && deployment.candidate_for.is_none();
-    let promoted = if is_as_set && is_free && !deployment.is_development() {
-        deployment.chainlets.iter().try_for_each(|chainlet| running::wake(tx, &chainlet.deployment))?;
+    let promoted = if is_as_set && is_there {
+        wake_there(tx, team, deployment, environment)?
+    } else if is_as_set && is_free && !deployment.is_development() {
+        wake(tx, deployment)?;
         enter(tx, team, deployment, environment, previous)?
     } else {
         copy_into(tx, team, chain, deployment, environment, previous)?
@@ -49,6 +46,28 @@ pub fn promote(
     let more = json!({ "environment_name": environment.name, "environment_id": null });
     deployments::record(tx, team, "CHAIN_DEPLOYMENT_PROMOTED", chain, &promoted, more)?;
     Ok(promoted)
+}
+
+/// A deployment that was switched off where it serves is switched on by promoting it there once more.
+fn wake_there(
+    tx: &Tx,
+    team: &InTeam,
+    deployment: &ChainDeployment,
+    environment: &ChainEnvironment,
+) -> Result<ChainDeployment, Error> {
+    match deployment.status().phase() {
+        Phase::Starting | Phase::Serving | Phase::Failed => {
+            Err(Error::conflict(format!("deployment \"{}\" serves \"{}\" already", deployment.name, environment.name)))
+        }
+        Phase::Asleep | Phase::Off => {
+            wake(tx, deployment)?;
+            deployments::find(tx, team, &deployment.chain_id, &deployment.id)
+        }
+    }
+}
+
+fn wake(tx: &Tx, deployment: &ChainDeployment) -> Result<(), Error> {
+    deployment.chainlets.iter().try_for_each(|chainlet| running::wake(tx, &chainlet.deployment))
 }
 
 /// Changes the instance types of chainlets. Where one that serves the environment has another, a copy of its deployment
