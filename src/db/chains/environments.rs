@@ -230,12 +230,12 @@ pub fn has_chainlet(tx: &Tx, chain: &Chain, environment: &ChainEnvironment, name
     Ok(is_set || query.exists(named_params! { ":chain_id": chain.id, ":name": name })?)
 }
 
-/// The environments that deployments of the Chain serve.
-pub(super) fn served(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
+/// The environments that deployments of the Chain serve or are about to.
+pub(super) fn touched(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT environment
-         FROM chain_deployment
-         WHERE chain_id = :chain_id AND environment IS NOT NULL
+        "SELECT environment FROM chain_deployment WHERE chain_id = :chain_id AND environment IS NOT NULL
+         UNION
+         SELECT candidate_for FROM chain_deployment WHERE chain_id = :chain_id AND candidate_for IS NOT NULL
          ORDER BY environment",
     )?;
     let rows = query.query_map(named_params! { ":chain_id": chain.id }, |row| row.get("environment"))?;
