@@ -163,6 +163,7 @@ pub fn set_autoscaling(
     environment: &ChainEnvironment,
     changes: &[(String, Autoscaling)],
 ) -> Result<(), Error> {
+    let mut waits_for_later = false;
     for (name, autoscaling) in changes {
         let change =
             ChainletChange { chainlet_name: name.clone(), autoscaling: Some(autoscaling.clone()), instance_type: None };
@@ -179,8 +180,11 @@ pub fn set_autoscaling(
                 more["previous_settings"] = json!(before.autoscaling);
                 record_chainlet(tx, team, "CHAINLET_AUTOSCALING_SETTINGS_CHANGED", chain, current, chainlet, more)?;
             }
-            None => record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?,
+            None => waits_for_later = true,
         }
+    }
+    if waits_for_later {
+        record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?;
     }
     Ok(())
 }
@@ -194,6 +198,7 @@ pub fn set_instance_types(
     environment: &ChainEnvironment,
     changes: &[(String, &'static InstanceType)],
 ) -> Result<Option<ChainDeployment>, Error> {
+    let mut waits_for_later = false;
     for (name, instance_type) in changes {
         let change = ChainletChange {
             chainlet_name: name.clone(),
@@ -206,8 +211,11 @@ pub fn set_instance_types(
                 let more = json!({ "instance_type_name": instance_type.id });
                 record_chainlet(tx, team, "CHAINLET_INSTANCE_TYPE_CHANGED", chain, current, chainlet, more)?;
             }
-            None => record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?,
+            None => waits_for_later = true,
         }
+    }
+    if waits_for_later {
+        record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?;
     }
     let after = find(tx, team, chain, &environment.name)?;
     match &after.current {
