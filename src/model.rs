@@ -154,13 +154,14 @@ pub struct Organization {
 /// An archive on the disk, under the hash of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
-    pub sha256: [u8; 32],
+    /// BLAKE3. Of one that came in before schema 7 it is SHA-256: all that is asked of a name is that it stays.
+    pub hash: [u8; 32],
     pub bytes: u64,
 }
 
 impl Archive {
     pub fn hex(&self) -> String {
-        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Where it stands in the data directory.

@@ -14,7 +14,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Method, Uri};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedMutexGuard, RwLock, watch};
 
 use crate::db::uploads::{self, Grant};
@@ -26,6 +25,7 @@ use crate::token::bytes_of_hex;
 
 mod body;
 mod chunked;
+mod content;
 mod refusal;
 mod said;
 mod signature;
@@ -34,6 +34,7 @@ mod xml;
 
 pub use body::Body;
 use chunked::{Chunked, Malformed};
+use content::Content;
 use refusal::Refusal;
 use said::{Framing, Said};
 use signature::{Signature, header};
@@ -200,11 +201,11 @@ impl Uploads {
 
     async fn put(&self, grant: &Grant, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
         let said = self.said(head)?;
-        let sink = self.store.begin(&grant.org_id, said.bytes, self.room(grant)?)?;
+        let sink = self.store.begin(&grant.org_id, said.bytes, self.room(grant)?, said.tally())?;
         let written = self.receive(said, sink, body).await?;
-        let crc32 = BASE64.encode(written.crc32.to_be_bytes());
-        let archive = self.keep(grant, written).await?;
-        Ok(stored(&tag(&archive.sha256), crc32))
+        let reply = stored(&written.content);
+        self.keep(grant, written).await?;
+        Ok(reply)
     }
 
     fn said(&self, head: &Head) -> Result<Said, Refusal> {
@@ -232,8 +233,7 @@ impl Uploads {
             said.listen_to(&chunked.end().map_err(broken)?)?;
         }
         let written = sink.finish().await?;
-        said.check_payload(&written.sha256)?;
-        said.check(&written)?;
+        said.check(&written.content)?;
         Ok(written)
     }
 
@@ -283,14 +283,13 @@ impl Uploads {
         let said = self.said(head)?;
         let sink = match &mut *self.state(grant, upload_id)?.lock().await {
             State::Open(Parts { shared, .. }) => {
-                self.store.begin_part(&grant.org_id, said.bytes, self.room(grant)?, number, shared)?
+                self.store.begin_part(&grant.org_id, said.bytes, self.room(grant)?, said.tally(), number, shared)?
             }
             State::Completed(_) => return Err(Refusal::no_such_upload()),
         };
         let written = self.receive(said, sink, body).await?;
-        let crc32 = BASE64.encode(written.crc32.to_be_bytes());
         let part = written.into_part();
-        let reply = stored(&tag(&part.sha256), crc32);
+        let reply = stored(&part.content);
         // It may have been aborted meanwhile.
         match &mut *self.state(grant, upload_id)?.lock().await {
             State::Open(parts) => drop(parts.came.insert(number, part)),
@@ -307,8 +306,8 @@ impl Uploads {
         upload_id: &str,
     ) -> Result<Reply, Refusal> {
         let state = self.state(grant, upload_id)?;
-        let said = Said::by(head)?;
-        let list = xml::parts(&self.list_of_parts(body, &said).await?)?;
+        let mut said = Said::by(head)?;
+        let list = xml::parts(&self.list_of_parts(body, &mut said).await?)?;
         let state = state.lock_owned().await;
         // It goes on if the client hangs up: when it asks again, the upload is complete.
         let (this, whose) = (Arc::clone(self), grant.clone());
@@ -329,23 +328,23 @@ impl Uploads {
             State::Completed(tag) => return Ok(tag.clone()),
         };
         let parts = in_order(&open.came, list)?;
-        if parts.iter().map(|part| part.bytes).sum::<u64>() > self.limits.archive_bytes_max {
+        if parts.iter().map(|part| part.content.bytes).sum::<u64>() > self.limits.archive_bytes_max {
             return Err(Refusal::too_large(self.limits.archive_bytes_max));
         }
         let whole = match open.shared.take() {
-            Some(shared) => shared.whole(&parts).await?,
+            Some(shared) => shared.whole(&parts, said.tally()).await?,
             None => None,
         };
         let written = match whole {
             Some(whole) => whole,
             // The parts are counted already.
-            None => self.store.begin(&grant.org_id, 0, self.room(grant)?)?.join(&parts).await?,
+            None => self.store.begin(&grant.org_id, 0, self.room(grant)?, said.tally())?.join(&parts).await?,
         };
-        said.check(&written)?;
+        said.check(&written.content)?;
         let kept = self.keep(grant, written).await;
         open.came.retain(|_, part| part.is_under_way());
         let archive = kept?;
-        let tag = format!("{}-{}", tag(&archive.sha256), list.len());
+        let tag = format!("{}-{}", tag(&archive.hash), list.len());
         *state = State::Completed(tag.clone());
         Ok(tag)
     }
@@ -362,7 +361,7 @@ impl Uploads {
         found.map(|upload| Arc::clone(&upload.state)).ok_or_else(Refusal::no_such_upload)
     }
 
-    async fn list_of_parts(&self, body: &mut Body, said: &Said) -> Result<Vec<u8>, Refusal> {
+    async fn list_of_parts(&self, body: &mut Body, said: &mut Said) -> Result<Vec<u8>, Refusal> {
         if said.bytes > LIST_OF_PARTS_BYTES_MAX || said.framing != Framing::Plain {
             return Err(xml::malformed());
         }
@@ -370,7 +369,7 @@ impl Uploads {
         while let Some(bytes) = body.next(self.limits.stalled).await? {
             list.extend_from_slice(&bytes); // no more than the head says: that framed it
         }
-        said.check_payload(&Sha256::digest(&list).into())?;
+        said.check_list(&list)?;
         Ok(list)
     }
 
@@ -434,12 +433,12 @@ fn in_order<'p>(parts: &'p BTreeMap<u16, Part>, list: &[(u16, String)]) -> Resul
     }
     let mut found = Vec::new();
     for (number, said) in list {
-        let part = parts.get(number).filter(|part| tag(&part.sha256) == *said);
+        let part = parts.get(number).filter(|part| tag(&part.content.hash) == *said);
         found.push(part.ok_or_else(|| {
             Refusal::new(400, "InvalidPart", format!("part {number} did not come, or its ETag is another"))
         })?);
     }
-    if found.iter().rev().skip(1).any(|part| part.bytes < PART_BYTES_MIN) {
+    if found.iter().rev().skip(1).any(|part| part.content.bytes < PART_BYTES_MIN) {
         let message = format!("every part but the last must have at least {PART_BYTES_MIN} bytes");
         return Err(Refusal::new(400, "EntityTooSmall", message));
     }
@@ -457,13 +456,14 @@ fn broken(_: Malformed) -> Refusal {
     Refusal::incomplete()
 }
 
-/// An entity tag: half of the content's SHA-256, as long as the MD5 that clients may expect and do not check.
-fn tag(sha256: &[u8; 32]) -> String {
-    sha256[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+/// An entity tag: half of the content's hash, as long as the MD5 that clients may expect and do not check.
+fn tag(hash: &[u8; 32]) -> String {
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn stored(tag: &str, crc32: String) -> Reply {
-    let headers = vec![("etag", format!("\"{tag}\"")), ("x-amz-checksum-crc32", crc32)];
+fn stored(content: &Content) -> Reply {
+    let crc32 = BASE64.encode(content.crc32().to_be_bytes());
+    let headers = vec![("etag", format!("\"{}\"", tag(&content.hash))), ("x-amz-checksum-crc32", crc32)];
     Reply { status: 200, content_type: "application/xml", headers, body: Vec::new(), archive: None }
 }
 

@@ -1,7 +1,6 @@
 //! What an upload costs, beside `cp` and fsync of the same file on the same disk in the same run.
 //!
-//! The client runs on the same cores. In parts, as boto3 sends them, it hashes every byte to sign it, and the server hashes
-//! every byte twice, as a part and as the whole: that figure is shown and not judged.
+//! The client runs on the same cores. In parts, as boto3 sends them, it hashes every byte to sign it.
 //!
 //! ```text
 //! cargo bench --bench upload             1 GiB; fails if one PUT is below half of `cp`, or if the server grows by 32 MiB

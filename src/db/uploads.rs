@@ -120,10 +120,10 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max:
     let written = tx
         .sql
         .prepare_cached(
-            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, sha256, bytes, uploaded_at)
-             VALUES (:s3_key, :org_id, :user_id, :api_key_prefix, :sha256, :bytes, :now)
-             ON CONFLICT (s3_key) DO UPDATE SET sha256 = :sha256, bytes = :bytes, uploaded_at = :now
-             WHERE (taken_at IS NULL OR sha256 = :sha256)
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
+             VALUES (:s3_key, :org_id, :user_id, :api_key_prefix, :hash, :bytes, :now)
+             ON CONFLICT (s3_key) DO UPDATE SET hash = :hash, bytes = :bytes, uploaded_at = :now
+             WHERE (taken_at IS NULL OR hash = :hash)
                AND org_id = :org_id AND user_id IS :user_id AND api_key_prefix = :api_key_prefix",
         )?
         .execute(named_params! {
@@ -131,14 +131,14 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max:
             ":org_id": grant.org_id,
             ":user_id": grant.user_id,
             ":api_key_prefix": grant.api_key_prefix,
-            ":sha256": archive.sha256,
+            ":hash": archive.hash,
             ":bytes": archive.bytes as i64,
             ":now": tx.now,
         })?;
     if written == 0 {
         return Err(Error::conflict("a deployment uses what was uploaded here: ask for new credentials"));
     }
-    let data = json!({ "s3_key": grant.s3_key, "sha256": archive.hex(), "bytes": archive.bytes });
+    let data = json!({ "s3_key": grant.s3_key, "blake3": archive.hex(), "bytes": archive.bytes });
     audit::record(tx, Actor::Caller(&caller), &grant.org_id, None, Event::new("ARCHIVE_UPLOADED", data))
 }
 
@@ -153,7 +153,7 @@ pub fn take(tx: &Tx, team: &InTeam, purpose: Purpose, s3_key: &str) -> Result<Ar
          SET taken_at = coalesce(taken_at, :now)
          WHERE s3_key = :s3_key AND org_id = :org_id AND user_id IS :user_id
            AND (user_id IS NOT NULL OR api_key_prefix = :api_key_prefix)
-         RETURNING sha256, bytes",
+         RETURNING hash, bytes",
     )?;
     let caller = team.caller();
     let taken = take.query_row(
@@ -171,7 +171,7 @@ pub fn take(tx: &Tx, team: &InTeam, purpose: Purpose, s3_key: &str) -> Result<Ar
 
 /// The archive of an upload that a deployment uses.
 pub(super) fn find(tx: &Tx, s3_key: &str) -> Result<Option<Archive>, Error> {
-    let mut query = tx.sql.prepare_cached("SELECT sha256, bytes FROM upload WHERE s3_key = :s3_key")?;
+    let mut query = tx.sql.prepare_cached("SELECT hash, bytes FROM upload WHERE s3_key = :s3_key")?;
     Ok(query.query_row(named_params! { ":s3_key": s3_key }, from_row).optional()?)
 }
 
@@ -180,13 +180,13 @@ pub(super) fn succeed(tx: &Tx, s3_key: &str, archive: &Archive) -> Result<String
     let key = format!("{}/{}{}", Purpose::Model.as_str(), tx.id(), tx.id());
     tx.sql
         .prepare_cached(
-            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, sha256, bytes, uploaded_at, taken_at)
-             SELECT :key, org_id, user_id, api_key_prefix, :sha256, :bytes, :now, :now
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at, taken_at)
+             SELECT :key, org_id, user_id, api_key_prefix, :hash, :bytes, :now, :now
              FROM upload
              WHERE s3_key = :s3_key",
         )?
         .execute(named_params! {
-            ":key": key, ":sha256": archive.sha256, ":bytes": archive.bytes as i64, ":now": tx.now, ":s3_key": s3_key,
+            ":key": key, ":hash": archive.hash, ":bytes": archive.bytes as i64, ":now": tx.now, ":s3_key": s3_key,
         })?;
     Ok(key)
 }
@@ -203,13 +203,13 @@ pub fn forget_untaken(tx: &Tx) -> Result<(), Error> {
 }
 
 /// Whether any upload names this archive.
-pub fn is_named(tx: &Tx, sha256: &[u8; 32]) -> Result<bool, Error> {
-    let mut query = tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM upload WHERE sha256 = :sha256)")?;
-    Ok(query.query_row(named_params! { ":sha256": sha256 }, |row| row.get(0))?)
+pub fn is_named(tx: &Tx, hash: &[u8; 32]) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM upload WHERE hash = :hash)")?;
+    Ok(query.query_row(named_params! { ":hash": hash }, |row| row.get(0))?)
 }
 
 fn from_row(row: &Row) -> rusqlite::Result<Archive> {
-    Ok(Archive { sha256: row.get("sha256")?, bytes: row.get::<_, i64>("bytes")? as u64 })
+    Ok(Archive { hash: row.get("hash")?, bytes: row.get::<_, i64>("bytes")? as u64 })
 }
 
 /// What an organization that has no room left is told.

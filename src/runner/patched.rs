@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use sha2::{Digest as _, Sha256};
 
 use super::archive::{Broken, Limits, Parts, parts, walk};
 use crate::db::deployments::patches::FileChange;
@@ -48,7 +47,7 @@ pub fn write(data: &Path, archive: &Archive, changes: &[FileChange]) -> Result<P
 
 fn assemble(temp: &Path, before: &Path, changes: &[FileChange]) -> Result<Archive, Broken> {
     let mut changed = decode(changes)?;
-    let hashed = Hashed { to: BufWriter::new(File::create(temp)?), sha256: Sha256::new(), bytes: 0 };
+    let hashed = Hashed { to: BufWriter::new(File::create(temp)?), hash: blake3::Hasher::new(), bytes: 0 };
     let mut builder = tar::Builder::new(hashed);
     walk(File::open(before)?, Limits::default(), |parts, header, content| {
         if !changed.contains_key(&parts) {
@@ -64,9 +63,9 @@ fn assemble(temp: &Path, before: &Path, changes: &[FileChange]) -> Result<Archiv
         header.set_mode(0o644);
         builder.append_data(&mut header, parts.join("/"), content)?;
     }
-    let Hashed { to, sha256, bytes } = builder.into_inner()?;
+    let Hashed { to, hash, bytes } = builder.into_inner()?;
     to.into_inner().map_err(|cause| cause.into_error())?.sync_all()?;
-    Ok(Archive { sha256: sha256.finalize().into(), bytes })
+    Ok(Archive { hash: hash.finalize().into(), bytes })
 }
 
 /// The last change of a file counts.
@@ -95,14 +94,14 @@ fn place(data: &Path, temp: PathBuf, archive: Archive) -> io::Result<Patched> {
 
 struct Hashed<W> {
     to: W,
-    sha256: Sha256,
+    hash: blake3::Hasher,
     bytes: u64,
 }
 
 impl<W: Write> Write for Hashed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes)?;
-        self.sha256.update(&bytes[..written]);
+        self.hash.update(&bytes[..written]);
         self.bytes += written as u64;
         Ok(written)
     }

@@ -5,10 +5,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::http::request::Parts as Head;
+use sha2::{Digest as _, Sha256};
 
+use super::content::{Content, Tally};
 use super::refusal::Refusal;
 use super::signature::{CONTENT_SHA256, header};
-use super::store::Written;
 use crate::token::bytes_of_hex;
 
 const CHECKSUM: &str = "x-amz-checksum-";
@@ -87,18 +88,29 @@ impl Said {
         Ok(())
     }
 
-    pub fn check_payload(&self, sha256: &[u8; 32]) -> Result<(), Refusal> {
-        if self.payload_sha256.is_some_and(|said| said != *sha256) {
-            let message = "the body is not the one whose hash was signed";
-            return Err(Refusal::new(400, "XAmzContentSHA256Mismatch", message));
-        }
-        Ok(())
+    /// Takes note of what is checked: SHA-256, which takes the longest, only where it is claimed.
+    pub fn tally(&self) -> Tally {
+        let is_claimed = self.payload_sha256.is_some()
+            || self.trailer.as_deref() == Some(SHA256)
+            || self.checksums.iter().any(|checksum| matches!(checksum, Checksum::Sha256(_)));
+        Tally::new(is_claimed.then(Sha256::new))
     }
 
-    pub fn check(&self, written: &Written) -> Result<(), Refusal> {
+    /// Where the body is a list of parts, the hash that is signed is the list's. All else is said of the archive.
+    pub fn check_list(&mut self, list: &[u8]) -> Result<(), Refusal> {
+        match self.payload_sha256.take() {
+            Some(said) if said[..] != Sha256::digest(list)[..] => Err(other_payload()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub fn check(&self, content: &Content) -> Result<(), Refusal> {
+        if self.payload_sha256.is_some() && self.payload_sha256 != content.sha256 {
+            return Err(other_payload());
+        }
         let holds = self.checksums.iter().all(|checksum| match checksum {
-            Checksum::Crc32(said) => *said == written.crc32,
-            Checksum::Sha256(said) => *said == written.sha256,
+            Checksum::Crc32(said) => *said == content.crc32(),
+            Checksum::Sha256(said) => Some(*said) == content.sha256,
         });
         if holds {
             Ok(())
@@ -106,6 +118,10 @@ impl Said {
             Err(Refusal::new(400, "BadDigest", "what came does not have the checksum that was sent"))
         }
     }
+}
+
+fn other_payload() -> Refusal {
+    Refusal::new(400, "XAmzContentSHA256Mismatch", "the body is not the one whose hash was signed")
 }
 
 impl Checksum {

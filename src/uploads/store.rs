@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::content::{Content, Tally};
 use super::refusal::Refusal;
 use crate::db::uploads::quota_reached;
 use crate::model::{Archive, OrgId};
@@ -48,10 +48,10 @@ impl Store {
     }
 
     /// A new file under way, of so many bytes. What the organization has under way must fit its room.
-    pub fn begin(&self, org_id: &OrgId, bytes: u64, room: Room) -> Result<Sink, Refusal> {
+    pub fn begin(&self, org_id: &OrgId, bytes: u64, room: Room, tally: Tally) -> Result<Sink, Refusal> {
         let account = self.charge(org_id, bytes, room)?;
         let (temp, file) = self.create()?;
-        Ok(Sink::new(account, temp, file, 0))
+        Ok(Sink::new(account, Place { temp, file, offset: 0 }, tally))
     }
 
     /// The same for a part: beside the others where it fits, otherwise in a file of its own.
@@ -60,6 +60,7 @@ impl Store {
         org_id: &OrgId,
         bytes: u64,
         room: Room,
+        tally: Tally,
         number: u16,
         shared: &mut Option<Shared>,
     ) -> Result<Sink, Refusal> {
@@ -71,12 +72,17 @@ impl Store {
                 shared.insert(Shared { temp, file, writers: Arc::default(), part_bytes: bytes, begun: BTreeSet::new() })
             }
         };
-        if let Some(offset) = shared.place_of(number, bytes) {
-            let sink = Sink::new(account, Arc::clone(&shared.temp), Arc::clone(&shared.file), offset);
-            return Ok(Sink { writer: Arc::clone(&shared.writers), ..sink });
+        let offset = shared.offset_of(number, bytes);
+        // Sent again it stands elsewhere, and is noted as before.
+        let tally = tally.at(offset.unwrap_or_default());
+        if let Some(offset) = offset
+            && shared.begun.insert(number)
+        {
+            let place = Place { temp: Arc::clone(&shared.temp), file: Arc::clone(&shared.file), offset };
+            return Ok(Sink { writer: Arc::clone(&shared.writers), ..Sink::new(account, place, tally) });
         }
         let (temp, file) = self.create()?;
-        Ok(Sink::new(account, temp, file, 0))
+        Ok(Sink::new(account, Place { temp, file, offset: 0 }, tally))
     }
 
     fn create(&self) -> std::io::Result<(Arc<Temp>, Arc<Growing>)> {
@@ -99,17 +105,17 @@ impl Store {
 
     /// Gives a written archive its name. From here on it is there whatever happens, until it is swept.
     pub async fn place(&self, written: Written) -> std::io::Result<Archive> {
-        let archive = Archive { sha256: written.sha256, bytes: written.bytes };
+        let archive = Archive { hash: written.content.hash, bytes: written.content.bytes };
         let (path, archives) = (archive.path(&self.data), self.data.join("archives"));
         blocking(move || {
-            written.file.sync()?;
+            written.place.file.sync()?;
             let folder = path.parent().expect("it stands in a folder");
             match std::fs::create_dir(folder) {
                 Ok(()) => File::open(archives)?.sync_all()?,
                 Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(cause) => return Err(cause),
             }
-            std::fs::rename(&written.temp.path, &path)?;
+            std::fs::rename(&written.place.temp.path, &path)?;
             File::open(folder)?.sync_all()
         })
         .await?;
@@ -162,37 +168,40 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn place_of(&mut self, number: u16, bytes: u64) -> Option<u64> {
+    fn offset_of(&self, number: u16, bytes: u64) -> Option<u64> {
         let offset = self.part_bytes.checked_mul(u64::from(number) - 1)?;
-        let fits = bytes <= self.part_bytes && offset <= SHARED_BYTES_MAX;
-        (fits && self.begun.insert(number)).then_some(offset)
+        (bytes <= self.part_bytes && offset <= SHARED_BYTES_MAX).then_some(offset)
     }
 
-    /// The archive, if these parts are all of it and nobody writes any more.
-    pub async fn whole(self, parts: &[&Part]) -> Result<Option<Written>, Refusal> {
+    /// The archive, if these parts are all of it and nobody writes any more. It is read where the parts do not tell what is
+    /// to be known of it.
+    pub async fn whole(self, parts: &[&Part], mut tally: Tally) -> Result<Option<Written>, Refusal> {
         let mut bytes = 0;
         for part in parts {
             if part.offset != bytes || !Arc::ptr_eq(&part.temp, &self.temp) {
                 return Ok(None);
             }
-            bytes += part.bytes;
+            bytes += part.content.bytes;
         }
         if Arc::strong_count(&self.writers) > 1 {
             return Ok(None);
         }
-        let Shared { temp, file, .. } = self;
-        let growing = Arc::clone(&file);
-        let tally = blocking(move || {
+        let told = tally.of_parts(parts.iter().map(|part| &part.content));
+        let growing = Arc::clone(&self.file);
+        let content = blocking(move || {
             growing.file.set_len(bytes)?; // a part that is not listed may stand behind
-            let mut tally = Tally::default();
+            if let Some(told) = told {
+                return Ok(told);
+            }
             each_batch(&growing.file, 0, bytes, |batch| {
                 tally.note(batch);
                 Ok(())
             })?;
-            Ok(tally)
+            Ok(tally.end())
         })
         .await?;
-        Ok(Some(tally.of(None, temp, file, 0)))
+        let place = Place { temp: self.temp, file: self.file, offset: 0 };
+        Ok(Some(Written { account: None, place, content }))
     }
 }
 
@@ -258,15 +267,21 @@ impl Growing {
     }
 }
 
+/// Where bytes stand.
+struct Place {
+    temp: Arc<Temp>,
+    file: Arc<Growing>,
+    /// Where in the file they begin.
+    offset: u64,
+}
+
 /// Takes bytes as they come.
 pub struct Sink {
     account: Account,
-    temp: Arc<Temp>,
-    file: Arc<Growing>,
+    place: Place,
     /// Of [`Shared`]; its own where nothing is shared.
     writer: Arc<()>,
-    /// Where in the file it begins, and how much it has sent off.
-    offset: u64,
+    /// How much it has sent off.
     bytes: u64,
     batch: Vec<Bytes>,
     batch_bytes: usize,
@@ -274,37 +289,25 @@ pub struct Sink {
 }
 
 enum Work {
-    Idle(Tally),
+    Idle(Box<Tally>),
     /// A batch is hashed and written at the same time.
-    Busy(JoinHandle<Tally>, JoinHandle<std::io::Result<()>>),
+    Busy(JoinHandle<Box<Tally>>, JoinHandle<std::io::Result<()>>),
     /// An earlier batch failed.
     Failed,
-}
-
-/// What is known of bytes.
-#[derive(Default)]
-struct Tally {
-    sha256: Sha256,
-    crc32: crc32fast::Hasher,
-    bytes: u64,
 }
 
 /// What has all its bytes. It is not yet durable.
 pub struct Written {
     /// `None` where its parts are counted.
     account: Option<Account>,
-    temp: Arc<Temp>,
-    file: Arc<Growing>,
-    offset: u64,
-    pub sha256: [u8; 32],
-    pub crc32: u32,
-    pub bytes: u64,
+    place: Place,
+    pub content: Content,
 }
 
 impl Sink {
-    fn new(account: Account, temp: Arc<Temp>, file: Arc<Growing>, offset: u64) -> Sink {
-        let (batch, work) = (Vec::new(), Work::Idle(Tally::default()));
-        Sink { account, temp, file, writer: Arc::default(), offset, bytes: 0, batch, batch_bytes: 0, work }
+    fn new(account: Account, place: Place, tally: Tally) -> Sink {
+        let (batch, work) = (Vec::new(), Work::Idle(Box::new(tally)));
+        Sink { account, place, writer: Arc::default(), bytes: 0, batch, batch_bytes: 0, work }
     }
 
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
@@ -315,35 +318,36 @@ impl Sink {
 
     pub async fn finish(mut self) -> Result<Written, Refusal> {
         self.flush().await?;
-        let tally = self.tally().await?;
-        Ok(tally.of(Some(self.account), self.temp, self.file, self.offset))
+        let content = self.tally().await?.end();
+        Ok(Written { account: Some(self.account), place: self.place, content })
     }
 
     /// Writes parts one behind the other. They stay until they are dropped, and are counted until then.
     pub async fn join(mut self, parts: &[&Part]) -> Result<Written, Refusal> {
         let mut tally = self.tally().await?;
-        let ranges: Vec<_> = parts.iter().map(|part| (part.temp.path.clone(), part.offset, part.bytes)).collect();
-        let file = Arc::clone(&self.file);
-        let tally = blocking(move || {
+        let ranges: Vec<_> =
+            parts.iter().map(|part| (part.temp.path.clone(), part.offset, part.content.bytes)).collect();
+        let file = Arc::clone(&self.place.file);
+        let content = blocking(move || {
             for (path, offset, bytes) in ranges {
                 each_batch(&File::open(path)?, offset, bytes, |batch| {
-                    file.write_at(batch, tally.bytes)?;
+                    file.write_at(batch, tally.bytes())?;
                     tally.note(batch);
                     Ok(())
                 })?;
             }
-            Ok(tally)
+            Ok(tally.end())
         })
         .await?;
-        Ok(tally.of(Some(self.account), self.temp, self.file, self.offset))
+        Ok(Written { account: Some(self.account), place: self.place, content })
     }
 
     /// Waits for the batch before, and sends this one off.
     async fn flush(&mut self) -> Result<(), Refusal> {
         let mut tally = self.tally().await?;
         let batch: Arc<[Bytes]> = std::mem::take(&mut self.batch).into();
-        let (written, file, writer) = (Arc::clone(&batch), Arc::clone(&self.file), Arc::clone(&self.writer));
-        let mut at = self.offset + self.bytes;
+        let (written, file, writer) = (Arc::clone(&batch), Arc::clone(&self.place.file), Arc::clone(&self.writer));
+        let mut at = self.place.offset + self.bytes;
         self.bytes += std::mem::take(&mut self.batch_bytes) as u64;
         let noted = spawn_blocking(move || {
             batch.iter().for_each(|bytes| tally.note(bytes));
@@ -361,7 +365,7 @@ impl Sink {
         Ok(())
     }
 
-    async fn tally(&mut self) -> std::io::Result<Tally> {
+    async fn tally(&mut self) -> std::io::Result<Box<Tally>> {
         match std::mem::replace(&mut self.work, Work::Failed) {
             Work::Idle(tally) => Ok(tally),
             Work::Busy(noted, written) => {
@@ -373,24 +377,11 @@ impl Sink {
     }
 }
 
-impl Tally {
-    fn note(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        self.crc32.update(bytes);
-        self.bytes += bytes.len() as u64;
-    }
-
-    fn of(self, account: Option<Account>, temp: Arc<Temp>, file: Arc<Growing>, offset: u64) -> Written {
-        let (sha256, crc32) = (self.sha256.finalize().into(), self.crc32.finalize());
-        Written { account, temp, file, offset, sha256, crc32, bytes: self.bytes }
-    }
-}
-
 impl Written {
     /// A part of an archive: its file is let go until all parts are there.
     pub fn into_part(self) -> Part {
-        let Written { account, temp, offset, sha256, bytes, .. } = self;
-        Part { _account: account, temp, offset, sha256, bytes }
+        let Written { account, place: Place { temp, offset, .. }, content } = self;
+        Part { _account: account, temp, offset, content }
     }
 }
 
@@ -399,8 +390,7 @@ pub struct Part {
     _account: Option<Account>,
     temp: Arc<Temp>,
     offset: u64,
-    pub sha256: [u8; 32],
-    pub bytes: u64,
+    pub content: Content,
 }
 
 impl Part {

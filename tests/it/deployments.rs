@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use guildhall::model::Archive;
 use guildhall::runner;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::acme::{Acme, prefix, text};
 
@@ -31,13 +30,13 @@ impl Acme {
     pub fn uploaded_for(&self, purpose: &str, who: &str, archive: &[u8]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let s3_key = format!("{purpose}/upload{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let stored = Archive { sha256: Sha256::digest(archive).into(), bytes: archive.len() as u64 };
+        let stored = Archive { hash: blake3::hash(archive).into(), bytes: archive.len() as u64 };
         let path = stored.path(self.house.data());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, archive).unwrap();
         let key = prefix(self.key(who));
         self.run(&format!(
-            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, sha256, bytes, uploaded_at)
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
              SELECT '{s3_key}', org_id, user_id, prefix, x'{}', {}, 0 FROM api_key WHERE prefix = '{key}'",
             stored.hex(),
             stored.bytes

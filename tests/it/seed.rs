@@ -247,7 +247,7 @@ impl Seed {
                 VALUES (:team || 'model', 'production', :org, :team, :now);
             INSERT INTO model_environment (model_id, name, org_id, team_id, created_at)
                 VALUES (:team || 'model', 'preview', :org, :team, :now), (:team || 'model', 'trial', :org, :team, :now);
-            INSERT INTO upload (s3_key, org_id, api_key_prefix, sha256, bytes, uploaded_at, taken_at)
+            INSERT INTO upload (s3_key, org_id, api_key_prefix, hash, bytes, uploaded_at, taken_at)
                 VALUES ('models/' || :team, :org, 'guild_somebody', zeroblob(32), 0, :now, :now);
             INSERT INTO deployment (id, org_id, team_id, model_id, name, number, status, environment, candidate_for, cleanup,
                                     config, instance_type, autoscaling, backpressure, s3_key, truss_hash, truss_signature,
@@ -269,7 +269,7 @@ impl Seed {
             INSERT INTO chain_environment (chain_id, name, org_id, team_id, created_at)
                 SELECT :team || 'chain', value, :org, :team, :now
                 FROM json_each('[\"production\", \"preview\", \"trial\", \"guarded\"]');
-            INSERT INTO upload (s3_key, org_id, api_key_prefix, sha256, bytes, uploaded_at, taken_at)
+            INSERT INTO upload (s3_key, org_id, api_key_prefix, hash, bytes, uploaded_at, taken_at)
                 VALUES ('chains/' || :team, :org, 'guild_somebody', zeroblob(32), 0, :now, :now);
             INSERT INTO chain_deployment (id, org_id, team_id, chain_id, name, number, environment, candidate_for, cleanup,
                                           s3_key, created_by, created_at)

@@ -8,7 +8,6 @@ use guildhall::db::uploads::Credentials;
 use guildhall::error::Error;
 use guildhall::http::{Door, Request, answer};
 use guildhall::uploads::BUCKET;
-use sha2::{Digest as _, Sha256};
 
 use crate::process::{Client, Serving, init};
 
@@ -18,7 +17,7 @@ mod s3;
 mod seed;
 mod site;
 
-use s3::{S3, Sent, crc32, head, hex, noise, read, trailer};
+use s3::{S3, Sent, crc32, head, noise, read, trailer};
 use site::{Site, moment};
 
 const PART: usize = 5 << 20;
@@ -28,7 +27,7 @@ const PART: usize = 5 << 20;
 fn assert_kept(site: &Site, client: &S3, content: &[u8]) {
     let archive = site.take(&site.bob, &client.credentials.s3_key).unwrap();
     assert_eq!(archive.bytes, content.len() as u64);
-    assert_eq!(archive.sha256, <[u8; 32]>::from(Sha256::digest(content)));
+    assert_eq!(archive.hash, *blake3::hash(content).as_bytes());
     assert_eq!(std::fs::read(archive.path(site.data())).unwrap(), content);
     site.settles();
 }
@@ -46,7 +45,7 @@ fn a_put_is_kept_under_its_hash() {
     let client = site.client(&site.bob);
     let content = noise(1_000_003);
     let answer = client.send(client.request("PUT", "", &content)).is(200, "");
-    assert_eq!(answer.header("etag"), Some(format!("\"{}\"", &hex(&Sha256::digest(&content))[..32]).as_str()));
+    assert_eq!(answer.header("etag"), Some(format!("\"{}\"", &blake3::hash(&content).to_hex()[..32]).as_str()));
     assert_eq!(answer.header("x-amz-checksum-crc32"), Some(crc32(&content).as_str()));
     assert_kept(&site, &client, &content);
     let entries = "SELECT count(*) FROM audit WHERE event_type = 'ARCHIVE_UPLOADED' AND actor_user_id = 'bob'";

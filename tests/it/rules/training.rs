@@ -57,7 +57,7 @@ impl Yard {
     fn sql_upload(&self, s3_key: &str, user: Option<&str>, prefix: &str) {
         open(self.house.data())
             .execute(
-                "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, sha256, bytes, uploaded_at)
+                "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
                  VALUES (?1, 'acme', ?2, ?3, zeroblob(32), 10, ?4)",
                 params![s3_key, user, prefix, BEGIN],
             )
