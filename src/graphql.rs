@@ -16,6 +16,7 @@ use crate::wire;
 pub mod document;
 pub mod shape;
 
+mod chains;
 mod models;
 mod organizations;
 mod pushes;
@@ -43,6 +44,9 @@ pub enum Answer {
     Caller(fn(&Tx, &Caller, &Ask) -> Result<Given, Error>),
     /// The teams in which the caller may do this; they may be none.
     TeamsFor(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
+    /// The teams in which the caller may deploy, if only into some environments; they may be none. The verb asks about the
+    /// environment it touches.
+    TeamsToDeploy(fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
     /// Whoever may view the team that owns the model that the argument `id` names.
     Model(fn(&Tx, &InTeam, &Model, &Ask) -> Result<Given, Error>),
     /// Whoever may deploy in the team that owns the model that this argument names, if only into some environments.
@@ -53,18 +57,18 @@ pub enum Answer {
 pub const ROOT_FIELDS: &[RootField] = &[
     query("organization", &[], Answer::Caller(organizations::show)),
     query("user",         &[], Answer::Caller(users::show)),
-    query("teams",        &[], Answer::TeamsFor(TeamAct::Deploy, teams::list)),
+    query("teams",        &[], Answer::TeamsToDeploy(teams::list)),
 
     query("models",        &["all", "team_id", "chainlets_only"], Answer::TeamsFor(TeamAct::View, models::list)),
     query("model",         &["id", "name"], Answer::TeamsFor(TeamAct::View, models::show)),
     query("model_version", &["id"],         Answer::TeamsFor(TeamAct::View, models::show_version)),
 
     query("truss_validation", &["truss_user_env", "config"], Answer::Caller(pushes::validate)),
-    query("model_s3_upload_credentials", &[], Answer::TeamsFor(TeamAct::Deploy, uploads::for_model)),
+    query("model_s3_upload_credentials", &[], Answer::TeamsToDeploy(uploads::for_model)),
     mutation("create_model_from_truss", &[
         "name", "s3_key", "config", "semver_bump", "truss_user_env", "allow_truss_download", "version_name",
         "environment_name", "deploy_timeout_minutes", "team_id", "user_deploy_metadata", "raw_config",
-    ], Answer::TeamsFor(TeamAct::Deploy, pushes::create_model)),
+    ], Answer::TeamsToDeploy(pushes::create_model)),
     mutation("create_model_version_from_truss", &[
         "model_id", "s3_key", "config", "semver_bump", "truss_user_env", "scale_down_old_production",
         "preserve_env_instance_type", "name", "environment_name", "deploy_timeout_minutes", "user_deploy_metadata",
@@ -73,11 +77,20 @@ pub const ROOT_FIELDS: &[RootField] = &[
     mutation("deploy_draft_truss", &[
         "name", "s3_key", "config", "truss_user_env", "allow_truss_download", "deploy_timeout_minutes", "team_id",
         "user_deploy_metadata", "raw_config",
-    ], Answer::TeamsFor(TeamAct::Deploy, pushes::deploy_draft)),
+    ], Answer::TeamsToDeploy(pushes::deploy_draft)),
 
     query("truss_watch_state", &["id"], Answer::Model(watch::state)),
     mutation("stage_patch_for_draft_truss", &["id", "truss_user_env", "patch"], Answer::ModelToDeploy("id", watch::stage)),
     mutation("sync_draft_truss",            &["id", "truss_user_env"],          Answer::ModelToDeploy("id", watch::sync)),
+
+    query("chains",           &["all", "team_id"], Answer::TeamsFor(TeamAct::View, chains::list)),
+    query("chain",            &["id"],             Answer::TeamsFor(TeamAct::View, chains::show)),
+    query("chain_deployment", &["id"],             Answer::TeamsFor(TeamAct::View, chains::show_deployment)),
+    query("chain_s3_upload_credentials", &[],      Answer::TeamsToDeploy(uploads::for_chain)),
+    mutation("deploy_chain_atomic", &[
+        "chain_id", "chain_name", "environment", "original_source_artifact_s3_key", "team_id", "is_draft",
+        "allow_truss_download", "deployment_name", "entrypoint", "dependencies", "truss_user_env",
+    ], Answer::TeamsToDeploy(chains::deploy)),
 ];
 
 const fn query(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {
@@ -189,6 +202,11 @@ fn answer(tx: &Tx, caller: &Caller, kind: Kind, ask: &Ask, table: &[RootField]) 
         Answer::TeamsFor(act, resolver) => {
             let teams = db::teams::of_organization(tx, caller)?;
             let proofs: Vec<InTeam> = teams.iter().filter_map(|team| caller.in_team(team, act).ok()).collect();
+            resolver(tx, &proofs, ask)
+        }
+        Answer::TeamsToDeploy(resolver) => {
+            let teams = db::teams::of_organization(tx, caller)?;
+            let proofs: Vec<InTeam> = teams.iter().filter_map(|team| caller.in_team_to_deploy(team).ok()).collect();
             resolver(tx, &proofs, ask)
         }
         Answer::Model(resolver) => {

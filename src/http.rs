@@ -273,6 +273,11 @@ impl Ask<'_> {
                 let teams = db::teams::of_organization(tx, caller)?;
                 handler(tx, &caller.in_all(&teams, act)?, self)
             }
+            Answer::AllTeamsToDeploy(handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                handler(tx, &caller.in_all_to_deploy(&teams)?, self)
+            }
             Answer::ModelApis(handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::default(tx, &caller.org_id)?;

@@ -263,11 +263,18 @@ impl Caller {
 
     /// The teams of a list that joins all teams the caller sees. A key that may not act at all is told so.
     pub fn in_all<'a>(&'a self, teams: &'a [Team], act: TeamAct) -> Result<Vec<InTeam<'a>>, Error> {
+        self.in_each(teams, |team| self.in_team(team, act))
+    }
+
+    fn in_each<'a>(
+        &'a self,
+        teams: &'a [Team],
+        prove: impl Fn(&'a Team) -> Result<InTeam<'a>, Error>,
+    ) -> Result<Vec<InTeam<'a>>, Error> {
         match &self.who {
-            Who::Person(_) => Ok(teams.iter().filter_map(|team| self.in_team(team, act).ok()).collect()),
+            Who::Person(_) => Ok(teams.iter().filter_map(|team| prove(team).ok()).collect()),
             Who::TeamKey(_) | Who::KeyManager { .. } => {
-                let seen = teams.iter().filter(|team| self.standing_in(team).is_some());
-                seen.map(|team| self.in_team(team, act)).collect()
+                teams.iter().filter(|team| self.standing_in(team).is_some()).map(prove).collect()
             }
         }
     }

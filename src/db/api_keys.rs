@@ -297,7 +297,7 @@ fn check_models(tx: &Tx, team: &Team, model_ids: &[String]) -> Result<(), Error>
     let mut query = tx.sql.prepare_cached(
         "SELECT 1
          FROM model
-         WHERE org_id = :org_id AND team_id = :team_id AND id = :id",
+         WHERE org_id = :org_id AND team_id = :team_id AND id = :id AND chain_id IS NULL",
     )?;
     for id in model_ids {
         if !query.exists(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":id": id })? {

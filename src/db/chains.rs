@@ -1,13 +1,18 @@
 //! Chains of a team.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, resources};
 use crate::error::Error;
 use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
+
+pub mod creation;
+pub mod deployments;
+pub mod environments;
+pub mod promotion;
 
 /// A Chain that exists. What runs of it are its deployments.
 #[derive(Clone, Debug)]
@@ -16,43 +21,78 @@ pub struct Chain {
     pub name: String,
     pub created_at: Time,
     pub team_name: String,
+    pub deployments_count: u32,
 }
 
-/// The Chains of these teams, newest first.
-pub fn list(tx: &Tx, teams: &[InTeam]) -> Result<Vec<Chain>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT chain.id, chain.name, chain.created_at, team.name AS team_name
-         FROM chain JOIN team ON team.id = chain.team_id
-         WHERE chain.team_id IN (SELECT value FROM json_each(:team_ids))
-         ORDER BY chain.created_at DESC, chain.rowid DESC",
-    )?;
-    let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams) }, from_row)?;
+/// A query for whole Chains, from its `WHERE` on.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT chain.id, chain.name, chain.created_at, team.name AS team_name,
+                    (SELECT count(*) FROM chain_deployment WHERE chain_id = chain.id) AS deployments_count
+             FROM chain JOIN team ON team.id = chain.team_id ",
+            $rest
+        )
+    };
+}
+
+/// The Chains of these teams, of this name alone if one is given, newest first.
+pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Chain>, Error> {
+    let mut query = tx.sql.prepare_cached(select!(
+        "WHERE chain.team_id IN (SELECT value FROM json_each(:team_ids)) AND (:name IS NULL OR chain.name = :name)
+         ORDER BY chain.created_at DESC, chain.rowid DESC"
+    ))?;
+    let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams), ":name": name }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The team's Chain of this id.
 pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Chain, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT chain.id, chain.name, chain.created_at, team.name AS team_name
-         FROM chain JOIN team ON team.id = chain.team_id
-         WHERE chain.team_id = :team_id AND chain.id = :id",
-    )?;
+    let mut query = tx.sql.prepare_cached(select!("WHERE chain.team_id = :team_id AND chain.id = :id"))?;
     let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
     found.optional()?.ok_or(Error::NotFound("Chain"))
 }
 
-/// Deletes a Chain with its environments.
+/// Makes a Chain that is about to have its first deployment: the audit log tells of that. Its name is its team's alone,
+/// and it is the whole team's: whoever may deploy into some environments alone makes none.
+pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Error> {
+    team.may_deploy(None)?;
+    match insert(tx, team.team(), name) {
+        Ok(id) => find(tx, team, &id),
+        Err(cause) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(
+            "team \"{}\" has a Chain named \"{}\" already: deploy to that, or choose another name",
+            team.team().name,
+            name.as_str()
+        ))),
+        Err(cause) => Err(Error::from(cause)),
+    }
+}
+
+/// Deletes a Chain with its deployments and environments.
+///
+/// What serves a restricted environment is not deleted by way of its Chain: that needs the environment's list too.
 pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<(), Error> {
+    for environment in environments::served(tx, chain)? {
+        crate::db::environments::may_change(tx, team, Some(&environment))?;
+    }
     tx.sql
         .prepare_cached("DELETE FROM chain WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": chain.id })?;
     // Baseten's event can tell of a deployment too: here it is the whole Chain.
-    let data = json!({ "chain_id": chain.id, "chain_name": chain.name, "chain_deployment_name": null });
-    let event = Event::new("CHAIN_DELETED", data);
+    record(tx, team, "CHAIN_DELETED", chain, json!({ "chain_deployment_name": null }))
+}
+
+/// Notes what was done to a Chain; `more` stands beside its name.
+fn record(tx: &Tx, team: &InTeam, event_type: &'static str, chain: &Chain, more: Value) -> Result<(), Error> {
+    let mut data = json!({ "chain_id": chain.id, "chain_name": chain.name });
+    let fields = data.as_object_mut().expect("it was just made as one");
+    fields.extend(more.as_object().cloned().unwrap_or_default());
+    let event = Event::new(event_type, data);
     audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
 }
 
-/// A new Chain. A name that the team's Chains have already is the caller's to tell.
+/// A new Chain, with the environment `production` that every Chain has. A name that the team's Chains have already is the
+/// caller's to tell.
 pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String, rusqlite::Error> {
     let id = tx.id();
     tx.sql
@@ -67,6 +107,7 @@ pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String
             ":name": name.as_str(),
             ":now": tx.now,
         })?;
+    insert_environment(tx, team, &id, crate::db::environments::PRODUCTION)?;
     Ok(id)
 }
 
@@ -92,5 +133,6 @@ fn from_row(row: &Row) -> rusqlite::Result<Chain> {
         name: row.get("name")?,
         created_at: row.get("created_at")?,
         team_name: row.get("team_name")?,
+        deployments_count: row.get("deployments_count")?,
     })
 }

@@ -173,12 +173,7 @@ pub fn delete(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) ->
 
 /// Whether the caller may change this deployment: whatever environment it serves, or is about to, must be open to them.
 pub fn may_change(tx: &Tx, team: &InTeam, deployment: &Deployment) -> Result<(), Error> {
-    let environments = [&deployment.environment, &deployment.candidate_for];
-    let mut touched = environments.into_iter().flatten().peekable();
-    if touched.peek().is_none() {
-        return environments::may_change(tx, team, None);
-    }
-    touched.try_for_each(|environment| environments::may_change(tx, team, Some(environment)))
+    environments::may_change_all(tx, team, [&deployment.environment, &deployment.candidate_for])
 }
 
 /// Notes what was done to a deployment; `more` stands beside its and its model's names.

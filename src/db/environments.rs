@@ -168,6 +168,15 @@ pub fn may_change(tx: &Tx, team: &InTeam, environment: Option<&str>) -> Result<(
     team.may_deploy(Some((&name, restriction.as_ref())))
 }
 
+/// The same for what stands in these, as far as it stands in any.
+pub(super) fn may_change_all(tx: &Tx, team: &InTeam, environments: [&Option<String>; 2]) -> Result<(), Error> {
+    let mut touched = environments.into_iter().flatten().peekable();
+    if touched.peek().is_none() {
+        return may_change(tx, team, None);
+    }
+    touched.try_for_each(|environment| may_change(tx, team, Some(environment)))
+}
+
 /// Whether the model has this environment; if not, it is made.
 pub(super) fn ensure(tx: &Tx, team: &InTeam, model: &Model, name: &EnvironmentName) -> Result<(), Error> {
     match stored(tx, team, &model.id, name.as_str())? {

@@ -7,6 +7,7 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
+use crate::db::environments::PRODUCTION;
 use crate::db::invitations::{self, Place};
 use crate::db::teams::{self, DefaultTeam};
 use crate::db::{Tx, api_keys, chains, environment_groups, members, models, secrets, training_projects, users};
@@ -84,7 +85,8 @@ pub fn model(
     Ok(id)
 }
 
-/// A Chain, with these environments. Answers its id.
+/// A Chain, with these environments and `production`, which every Chain has, whether or not it is among them. Answers its
+/// id.
 pub fn chain(
     tx: &Tx,
     _: &Operator,
@@ -93,8 +95,8 @@ pub fn chain(
     environments: &[EnvironmentName],
 ) -> Result<String, Error> {
     let id = chains::insert(tx, team, name)?;
-    for environment in environments {
-        chains::insert_environment(tx, team, &id, environment.as_str())?;
+    for environment in environments.iter().map(EnvironmentName::as_str).filter(|name| *name != PRODUCTION) {
+        chains::insert_environment(tx, team, &id, environment)?;
     }
     Ok(id)
 }

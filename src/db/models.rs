@@ -23,6 +23,8 @@ pub struct Model {
     pub development_deployment_id: Option<String>,
     /// Whether archives may be fetched back: fixed when it is made.
     pub is_downloadable: bool,
+    /// The Chain whose chainlet it is: then it is made, changed and deleted with that Chain's deployments alone.
+    pub chain_name: Option<String>,
 }
 
 /// A query for whole models, from its `WHERE` on.
@@ -31,6 +33,7 @@ macro_rules! select {
         concat!(
             "SELECT model.id, model.name, model.instance_type, model.created_at, model.is_downloadable,
                     team.name AS team_name,
+                    (SELECT name FROM chain WHERE id = model.chain_id) AS chain_name,
                     (SELECT count(*) FROM deployment WHERE model_id = model.id) AS deployments_count,
                     (SELECT id FROM deployment WHERE model_id = model.id AND environment = 'production')
                         AS production_deployment_id,
@@ -41,10 +44,21 @@ macro_rules! select {
     };
 }
 
-/// The models of these teams, of this name alone if one is given, newest first.
+/// The models of these teams, of this name alone if one is given, newest first. Those of their Chains are not among them.
 pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
-        "WHERE model.team_id IN (SELECT value FROM json_each(:team_ids))
+        "WHERE model.team_id IN (SELECT value FROM json_each(:team_ids)) AND model.chain_id IS NULL
+           AND (:name IS NULL OR model.name = :name)
+         ORDER BY model.created_at DESC, model.rowid DESC"
+    ))?;
+    let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams), ":name": name }, from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The same of the models that the teams' Chains made of their chainlets.
+pub fn list_of_chains(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
+    let mut query = tx.sql.prepare_cached(select!(
+        "WHERE model.team_id IN (SELECT value FROM json_each(:team_ids)) AND model.chain_id IS NOT NULL
            AND (:name IS NULL OR model.name = :name)
          ORDER BY model.created_at DESC, model.rowid DESC"
     ))?;
@@ -57,6 +71,17 @@ pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Model, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE model.team_id = :team_id AND model.id = :id"))?;
     let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
     found.optional()?.ok_or(Error::NotFound("model"))
+}
+
+/// What is the Chain's is changed by way of the Chain.
+pub fn refuse_chainlet(model: &Model) -> Result<(), Error> {
+    match &model.chain_name {
+        None => Ok(()),
+        Some(chain) => Err(Error::conflict(format!(
+            "model \"{}\" is a chainlet of the Chain \"{chain}\": change or delete it by way of that Chain",
+            model.name
+        ))),
+    }
 }
 
 /// Renames a model. Its id, and all that goes by it, stays.
@@ -109,6 +134,11 @@ pub enum Downloads {
     Refused,
 }
 
+/// A new model is the whole team's: whoever may deploy into some environments alone makes none.
+pub fn may_create(team: &InTeam) -> Result<(), Error> {
+    team.may_deploy(None)
+}
+
 /// Makes a model that is about to have its first deployment: the audit log tells of that. Its name is its team's alone.
 pub fn create(
     tx: &Tx,
@@ -117,23 +147,43 @@ pub fn create(
     instance_type: &str,
     downloads: Downloads,
 ) -> Result<Model, Error> {
-    let inserted = insert(tx, team.team(), name, instance_type);
-    let id = match inserted {
-        Err(cause) if Error::is_unique_violation(&cause) => {
-            return Err(Error::conflict(format!(
-                "team \"{}\" has a model named \"{}\" already: deploy to that, or choose another name",
-                team.team().name,
-                name.as_str()
-            )));
-        }
-        inserted => inserted?,
-    };
+    may_create(team)?;
+    let id = insert(tx, team.team(), name, instance_type).map_err(|cause| taken(cause, team, name))?;
+    settle(tx, team, &id, downloads)
+}
+
+/// Makes a model for a chainlet. It has no environments: its Chain has them.
+pub(super) fn create_for_chain(
+    tx: &Tx,
+    team: &InTeam,
+    chain_id: &str,
+    name: &ResourceName,
+    instance_type: &str,
+    downloads: Downloads,
+) -> Result<Model, Error> {
+    let inserted = insert_row(tx, team.team(), name, instance_type, Some(chain_id));
+    let id = inserted.map_err(|cause| taken(cause, team, name))?;
+    settle(tx, team, &id, downloads)
+}
+
+fn taken(cause: rusqlite::Error, team: &InTeam, name: &ResourceName) -> Error {
+    if !Error::is_unique_violation(&cause) {
+        return Error::from(cause);
+    }
+    Error::conflict(format!(
+        "team \"{}\" has a model named \"{}\" already: deploy to that, or choose another name",
+        team.team().name,
+        name.as_str()
+    ))
+}
+
+fn settle(tx: &Tx, team: &InTeam, id: &str, downloads: Downloads) -> Result<Model, Error> {
     if downloads == Downloads::Refused {
         tx.sql
             .prepare_cached("UPDATE model SET is_downloadable = 0 WHERE id = :id")?
             .execute(named_params! { ":id": id })?;
     }
-    find(tx, team, &id)
+    find(tx, team, id)
 }
 
 /// A new model, with the environment `production` that every model has. A name that the team's models have already is
@@ -144,21 +194,33 @@ pub(super) fn insert(
     name: &ResourceName,
     instance_type: &str,
 ) -> Result<String, rusqlite::Error> {
+    let id = insert_row(tx, team, name, instance_type, None)?;
+    insert_environment(tx, team, &id, environments::PRODUCTION)?;
+    Ok(id)
+}
+
+fn insert_row(
+    tx: &Tx,
+    team: &Team,
+    name: &ResourceName,
+    instance_type: &str,
+    chain_id: Option<&str>,
+) -> Result<String, rusqlite::Error> {
     let id = tx.id();
     tx.sql
         .prepare_cached(
-            "INSERT INTO model (id, org_id, team_id, name, instance_type, created_at)
-             VALUES (:id, :org_id, :team_id, :name, :instance_type, :now)",
+            "INSERT INTO model (id, org_id, team_id, chain_id, name, instance_type, created_at)
+             VALUES (:id, :org_id, :team_id, :chain_id, :name, :instance_type, :now)",
         )?
         .execute(named_params! {
             ":id": id,
             ":org_id": team.org_id,
             ":team_id": team.id,
+            ":chain_id": chain_id,
             ":name": name.as_str(),
             ":instance_type": instance_type,
             ":now": tx.now,
         })?;
-    insert_environment(tx, team, &id, "production")?;
     Ok(id)
 }
 
@@ -189,6 +251,7 @@ fn from_row(row: &Row) -> rusqlite::Result<Model> {
         production_deployment_id: row.get("production_deployment_id")?,
         development_deployment_id: row.get("development_deployment_id")?,
         is_downloadable: row.get("is_downloadable")?,
+        chain_name: row.get("chain_name")?,
     })
 }
 

@@ -163,7 +163,7 @@ pub fn delete(tx: &Tx, org: &InOrg, team: &Team, holding: Holding) -> Result<(),
     let counts = tx
         .sql
         .prepare_cached(
-            "SELECT (SELECT count(*) FROM model WHERE team_id = :id) AS models,
+            "SELECT (SELECT count(*) FROM model WHERE team_id = :id AND chain_id IS NULL) AS models,
                 (SELECT count(*) FROM chain WHERE team_id = :id) AS chains,
                 (SELECT count(*) FROM training_project WHERE team_id = :id) AS training_projects",
         )?
@@ -197,7 +197,7 @@ fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     // Each branch gives the event, and its data in Baseten's shape.
     let mut query = tx.sql.prepare_cached(
         "SELECT 'MODEL_DELETED' AS event_type, json_object('model_id', id, 'model_name', name) AS data
-         FROM model WHERE team_id = :id
+         FROM model WHERE team_id = :id AND chain_id IS NULL
          UNION ALL
          SELECT 'CHAIN_DELETED', json_object('chain_id', id, 'chain_name', name, 'chain_deployment_name', NULL)
          FROM chain WHERE team_id = :id

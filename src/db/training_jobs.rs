@@ -160,10 +160,7 @@ pub fn artifacts(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<String>, Error
 /// A job made of uploads of the caller's own, sent to be trained with: what a deployment was made of is the deployment's.
 pub fn create(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &[String]) -> Result<Job, Error> {
     for s3_key in s3_keys {
-        if !Purpose::Training.owns(s3_key) {
-            return Err(Error::NotFound("upload"));
-        }
-        uploads::take(tx, team, s3_key)?;
+        uploads::take(tx, team, Purpose::Training, s3_key)?;
     }
     insert(tx, team, project_id, new, s3_keys)
 }

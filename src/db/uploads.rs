@@ -12,7 +12,7 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, api_keys, teams};
 use crate::error::Error;
 use crate::model::{Archive, OrgId, Time, UserId};
-use crate::policy::{Caller, InTeam, TeamAct, Who};
+use crate::policy::{Caller, InTeam, Who};
 use crate::token;
 
 pub const CREDENTIALS_SECONDS: i64 = 60 * 60;
@@ -37,7 +37,7 @@ impl Purpose {
     }
 
     /// Whether this is the key of an upload for it.
-    pub fn owns(self, s3_key: &str) -> bool {
+    fn owns(self, s3_key: &str) -> bool {
         s3_key.strip_prefix(self.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
 }
@@ -61,7 +61,7 @@ pub struct Grant {
     pub expires_at: Time,
 }
 
-/// Credentials for one archive. The teams are those in which the caller may deploy.
+/// Credentials for one archive. The teams are those in which the caller may deploy, if only into some environments.
 pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials, Error> {
     let caller = teams.first().map(InTeam::caller).ok_or_else(nowhere)?;
     let grant = Grant {
@@ -96,7 +96,7 @@ pub fn granted(tx: &Tx, access_key_id: &str, session_token: &str) -> Option<Gran
 pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
     let caller = api_keys::caller_again(tx, &grant.api_key_prefix)?;
     let teams = teams::of_organization(tx, &caller)?;
-    let may_deploy = !caller.in_all(&teams, TeamAct::Deploy)?.is_empty();
+    let may_deploy = !caller.in_all_to_deploy(&teams)?.is_empty();
     if may_deploy && caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
 }
 
@@ -142,9 +142,12 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max:
     audit::record(tx, Actor::Caller(&caller), &grant.org_id, None, Event::new("ARCHIVE_UPLOADED", data))
 }
 
-/// The archive of an upload, for a deployment of whoever got its credentials; to everybody else it is not there. It may
-/// be taken again, and is kept from now on.
-pub fn take(tx: &Tx, team: &InTeam, s3_key: &str) -> Result<Archive, Error> {
+/// The archive of an upload, for what it was made for and for whoever got its credentials; to everybody else it is not
+/// there. It may be taken again, and is kept from now on.
+pub fn take(tx: &Tx, team: &InTeam, purpose: Purpose, s3_key: &str) -> Result<Archive, Error> {
+    if !purpose.owns(s3_key) {
+        return Err(Error::NotFound("upload"));
+    }
     let mut take = tx.sql.prepare_cached(
         "UPDATE upload
          SET taken_at = coalesce(taken_at, :now)

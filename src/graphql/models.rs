@@ -8,17 +8,15 @@ use crate::error::Error;
 use crate::graphql::Ask;
 use crate::graphql::shape::Given;
 use crate::policy::InTeam;
-use crate::wire::graphql::{self as wire, ModelVersion, WhichModel, WhichModels, WhichVersion};
+use crate::wire::graphql::{self as wire, ModelVersion, WhichById, WhichModel, WhichModels};
 
 /// The models of one team or of all. Models that belong to a Chain are asked for alone.
 pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichModels = ask.arguments()?;
+    let list = if asked.chainlets_only == Some(true) { models::list_of_chains } else { models::list };
     let mut found = Vec::new();
-    for team in teams.iter().filter(|team| asked.team_id.as_deref().is_none_or(|id| team.team().id.as_str() == id)) {
-        if asked.chainlets_only == Some(true) {
-            continue;
-        }
-        for model in models::list(tx, std::slice::from_ref(team), None)? {
+    for team in of_team(teams, asked.team_id.as_deref()) {
+        for model in list(tx, std::slice::from_ref(team), None)? {
             let deployments = deployments::list(tx, team, &model.id, None)?;
             found.push((team.team(), model, deployments));
         }
@@ -29,7 +27,12 @@ pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     ask.give(&shapes)
 }
 
-/// The model of an id, or the only one of a name.
+/// These teams, or the one of this id among them.
+pub(super) fn of_team<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> impl Iterator<Item = &'p InTeam<'c>> {
+    teams.iter().filter(move |team| team_id.is_none_or(|id| team.team().id.as_str() == id))
+}
+
+/// The model of an id, or the only one of a name; a chainlet's where no model has the name.
 pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichModel = ask.arguments()?;
     let (team, model) = match (asked.id, asked.name) {
@@ -45,7 +48,7 @@ pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
 }
 
 pub fn show_version(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
-    let asked: WhichVersion = ask.arguments()?;
+    let asked: WhichById = ask.arguments()?;
     let missing = || Error::NotFound("model version");
     let model_id = deployments::model_of(tx, &asked.id)?.ok_or_else(missing)?;
     let team = team_of(tx, teams, &model_id).map_err(|_| missing())?;
@@ -62,8 +65,14 @@ fn team_of<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], model_id: &str) -> Result<&
 
 fn only_named<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], name: &str) -> Result<(&'p InTeam<'c>, Model), Error> {
     let mut named = Vec::new();
-    for team in teams {
-        named.extend(models::list(tx, std::slice::from_ref(team), Some(name))?.into_iter().map(|model| (team, model)));
+    for list in [models::list, models::list_of_chains] {
+        for team in teams {
+            let models = list(tx, std::slice::from_ref(team), Some(name))?;
+            named.extend(models.into_iter().map(|model| (team, model)));
+        }
+        if !named.is_empty() {
+            break;
+        }
     }
     match (named.pop(), named.is_empty()) {
         (Some(only), true) => Ok(only),

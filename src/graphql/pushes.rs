@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::db::deployments::creation::{self, New, Published, Slot};
+use crate::db::deployments::creation::{self, New, Package, Published, Slot};
 use crate::db::environments::Change;
 use crate::db::environments::promotion::{Instance, Previous};
 use crate::db::models::{self, Downloads, Model};
@@ -28,7 +28,7 @@ struct Pushed {
 
 pub fn validate(_: &Tx, _: &Caller, ask: &Ask) -> Result<Given, Error> {
     let asked: Validate = ask.arguments()?;
-    let checked = read_config(&asked.config).and_then(|config| creation::instance_type(&config).map(drop));
+    let checked = read_config("config", &asked.config).and_then(|config| creation::instance_type(&config).map(drop));
     let errors: Vec<String> = checked.as_ref().err().map(ToString::to_string).into_iter().collect();
     let details = json!({ "errors": errors, "warnings": [] });
     ask.give(&Validation { success: errors.is_empty(), details: Some(details.to_string()) })
@@ -46,6 +46,7 @@ pub fn create_model(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
 
 /// A later published push. Its team is the model's.
 pub fn create_version(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
+    models::refuse_chainlet(model)?;
     let asked: Push = ask.arguments()?;
     let previous = if asked.scale_down_old_production == Some(false) { Previous::Keep } else { Previous::AsSet };
     let pushed = Pushed::read(&asked)?;
@@ -79,7 +80,7 @@ fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New, ask: &Ask) -> Resul
 }
 
 /// The team that is named; without one, the only one, or the default team.
-fn chosen<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> Result<&'p InTeam<'c>, Error> {
+pub(super) fn chosen<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> Result<&'p InTeam<'c>, Error> {
     match (team_id, teams) {
         (_, []) => Err(Error::Forbidden(
             "there is no team in which you may deploy: ask a team admin to add you to one".to_owned(),
@@ -111,7 +112,7 @@ impl Pushed {
         let raw = asked.raw_config.as_deref().map(|text| decode("raw_config", text)).transpose()?;
         raw_config(raw.as_deref())?;
         Ok(Pushed {
-            config: read_config(&asked.config)?,
+            config: read_config("config", &asked.config)?,
             raw_config: raw,
             labels: asked
                 .user_deploy_metadata
@@ -123,23 +124,22 @@ impl Pushed {
     }
 
     fn deployment<'p>(&'p self, asked: &'p Push, slot: Slot) -> Result<New<'p>, Error> {
-        Ok(New {
+        let package = Package {
             config: &self.config,
             raw_config: self.raw_config.as_deref(),
             labels: self.labels.as_ref(),
             user_env: self.user_env.as_ref(),
             s3_key: Some(&asked.s3_key),
-            settings: Change::default(),
             timeout_minutes: asked.deploy_timeout_minutes.map(check_deploy_timeout).transpose()?,
-            slot,
-        })
+        };
+        Ok(New { package, settings: Change::default(), slot })
     }
 }
 
-fn read_config(text: &str) -> Result<Map<String, Value>, Error> {
-    match object("config", &decode("config", text)?)? {
+pub(super) fn read_config(argument: &str, text: &str) -> Result<Map<String, Value>, Error> {
+    match object(argument, &decode(argument, text)?)? {
         Value::Object(config) => Ok(config),
-        _ => Err(Error::field("config", "must be an object")),
+        _ => Err(Error::field(argument, "must be an object")),
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn decode(argument: &str, text: &str) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| Error::field(argument, "must be UTF-8 in base 64"))
 }
 
-fn object(argument: &str, text: &str) -> Result<Value, Error> {
+pub(super) fn object(argument: &str, text: &str) -> Result<Value, Error> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(Value::Object(object)),
         Ok(_) | Err(_) => Err(Error::field(argument, "must be a JSON object, as text")),

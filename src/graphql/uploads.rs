@@ -11,7 +11,16 @@ use crate::uploads::{BUCKET, REGION};
 use crate::wire::graphql::UploadCredentials;
 
 pub fn for_model(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
-    let credentials = uploads::grant(tx, teams, Purpose::Model)?;
+    credentials(tx, teams, ask, Purpose::Model)
+}
+
+/// For the source of a Chain. truss keeps five fields of the answer here and drops `endpoint_url`.
+pub fn for_chain(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    credentials(tx, teams, ask, Purpose::Chain)
+}
+
+fn credentials(tx: &Tx, teams: &[InTeam], ask: &Ask, purpose: Purpose) -> Result<Given, Error> {
+    let credentials = uploads::grant(tx, teams, purpose)?;
     let given = ask.give(&UploadCredentials {
         s3_bucket: BUCKET,
         s3_key: &credentials.s3_key,

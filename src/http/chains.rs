@@ -7,8 +7,11 @@ use crate::policy::InTeam;
 use crate::wire::Tombstone;
 use crate::wire::chains::{Chain, Chains};
 
+pub mod deployments;
+pub mod environments;
+
 pub fn list_all(tx: &Tx, teams: &[InTeam], _: &Ask) -> Result<Reply, Error> {
-    let chains = chains::list(tx, teams)?;
+    let chains = chains::list(tx, teams, None)?;
     Ok(Reply::ok(&Chains { chains: chains.iter().map(Chain::from).collect() }))
 }
 

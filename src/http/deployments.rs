@@ -8,7 +8,7 @@ use crate::db::models;
 use crate::db::models::Model;
 use crate::db::{Tx, downloads};
 use crate::error::Error;
-use crate::http::{Ask, Reply, uploads};
+use crate::http::{self, Ask, Reply, uploads};
 use crate::model::EnvironmentName;
 use crate::model::serving::{DeploymentName, Settings};
 use crate::policy::InTeam;
@@ -42,7 +42,7 @@ pub fn delete(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 /// Promotes the deployment of the path to `production`.
 pub fn promote(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     environments::may_change(tx, team, Some(PRODUCTION))?;
-    let model = models::find(tx, team, ask.param("model_id"))?;
+    let model = http::models::to_change(tx, team, ask)?;
     let deployment = find(tx, team, ask)?;
     let asked: wire::environments::Promote = ask.json_or_default()?;
     let production = EnvironmentName::parse("environment", PRODUCTION).expect("it is well formed");
@@ -187,8 +187,15 @@ pub(super) fn find(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Deployment, Erro
     deployments::find(tx, team, ask.param("model_id"), which)
 }
 
-/// The same for whoever may change it.
-pub(super) fn to_change(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<(Model, Deployment), Error> {
+/// The same for whoever may change it. What a chainlet runs as is changed with its Chain.
+fn to_change(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<(Model, Deployment), Error> {
+    let (model, deployment) = to_patch(tx, team, ask)?;
+    models::refuse_chainlet(&model)?;
+    Ok((model, deployment))
+}
+
+/// The same, of a chainlet too.
+pub(super) fn to_patch(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<(Model, Deployment), Error> {
     let model = models::find(tx, team, ask.param("model_id"))?;
     let deployment = find(tx, team, ask)?;
     deployments::may_change(tx, team, &deployment)?;

@@ -9,7 +9,7 @@ use crate::db::models;
 use crate::db::models::Model;
 use crate::error::Error;
 use crate::http::deployments::{promoted, switched};
-use crate::http::{Ask, Reply};
+use crate::http::{self, Ask, Reply};
 use crate::model::EnvironmentName;
 use crate::policy::InTeam;
 use crate::wire;
@@ -29,7 +29,7 @@ pub fn show(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 }
 
 pub fn create(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let model = models::find(tx, team, ask.param("model_id"))?;
+    let model = http::models::to_change(tx, team, ask)?;
     let asked: wire::environments::CreateEnvironment = ask.json()?;
     let (name, change) = asked.change()?;
     let name = EnvironmentName::parse("name", &name)?;
@@ -103,7 +103,7 @@ fn control(tx: &Tx, team: &InTeam, ask: &Ask, control: Control) -> Result<(), Er
 fn to_change(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<(Model, Environment), Error> {
     let name = ask.param("env_name");
     environments::may_change(tx, team, Some(name))?;
-    let model = models::find(tx, team, ask.param("model_id"))?;
+    let model = http::models::to_change(tx, team, ask)?;
     let environment = environments::find(tx, team, &model, name)?;
     Ok((model, environment))
 }

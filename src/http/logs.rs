@@ -40,7 +40,7 @@ pub fn of_environment(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error>
     answer(tx, environment.current.as_ref(), &asked_by_query(ask)?)
 }
 
-fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked) -> Result<Reply, Error> {
+pub(super) fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked) -> Result<Reply, Error> {
     let filter = filter(tx.now, asked)?;
     // Nothing here has a replica, comes of a request or is of a component of its own yet.
     let is_of_something_else = asked.replica.is_some() || asked.request_id.is_some() || asked.component.is_some();

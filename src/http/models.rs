@@ -22,7 +22,7 @@ pub fn show(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 }
 
 pub fn update(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let model = models::find(tx, team, ask.param("model_id"))?;
+    let model = to_change(tx, team, ask)?;
     let asked: UpdateModel = ask.json()?;
     let model = match asked.name {
         Some(name) => models::rename(tx, team, &model, &ResourceName::parse("name", &name)?)?,
@@ -32,7 +32,14 @@ pub fn update(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 }
 
 pub fn delete(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let model = models::find(tx, team, ask.param("model_id"))?;
+    let model = to_change(tx, team, ask)?;
     models::delete(tx, team, &model)?;
     Ok(Reply::ok(&Tombstone::of(&model.id)))
+}
+
+/// The model of the path, unless it is a chainlet's.
+pub(super) fn to_change(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<models::Model, Error> {
+    let model = models::find(tx, team, ask.param("model_id"))?;
+    models::refuse_chainlet(&model)?;
+    Ok(model)
 }

@@ -157,6 +157,22 @@ const SHAPES: &[Shapes] = &[
     read("/v1/chains", "Chains", &[]),
     read("/v1/chains/{chain_id}", "Chain", &[]),
     act("DELETE", "/v1/chains/{chain_id}", "Tombstone", &[]),
+    read("/v1/chains/{chain_id}/deployments", "ChainDeployments", &[]),
+    read("/v1/chains/{chain_id}/deployments/{chain_deployment_id}", "ChainDeployment", &[]),
+    act("DELETE", "/v1/chains/{chain_id}/deployments/{chain_deployment_id}", "ChainDeploymentTombstone", &[]),
+    act("POST", "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/deactivate", "Switched", &[]),
+    read("/v1/chains/{chain_id}/deployments/{chain_deployment_id}/chainlets/{chainlet_id}/logs", "Logs", LOGS_QUERY),
+    read("/v1/chains/{chain_id}/environments", "ListedChainEnvironments", &[]),
+    write("POST", "/v1/chains/{chain_id}/environments", "CreateChainEnvironmentRequest", "ChainEnvironment"),
+    read("/v1/chains/{chain_id}/environments/{env_name}", "ChainEnvironment", &[]),
+    write("PATCH", "/v1/chains/{chain_id}/environments/{env_name}", "UpdateChainEnvironmentRequest",
+          "ChainEnvironmentUpdated"),
+    write("POST", "/v1/chains/{chain_id}/environments/{env_name}/promote", "PromoteToChainEnvironmentRequest",
+          "ChainDeployment"),
+    write("PATCH", "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/autoscaling_settings",
+          "UpdateChainletAutoscalingRequest", "SettingsUpdated"),
+    write("POST", "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/instance_types/update",
+          "UpdateChainletInstanceTypesRequest", "ChainletInstanceTypesUpdated"),
 
     read("/v1/training_projects", "TrainingProjects", &[]),
     read("/v1/training_projects/{training_project_id}", "OneTrainingProject", &[]),
@@ -332,6 +348,10 @@ fn needs(answer: &Answer) -> String {
         Answer::TeamOrSelf(act, _) => team(act, "the team") + ", or to be that person.",
         Answer::OwnTeam(act, _) => team(act, "a team key's own team, otherwise in the default team") + ".",
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
+        Answer::AllTeamsToDeploy(_) => {
+            let act = TeamAct::Deploy.wording();
+            format!("Joins all teams in which the caller has \"{act}\", if only for some environments.")
+        }
         Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
         Answer::OwnedToDeploy(kind, _) => {
             let owner = format!("the team that owns the {}", kind.as_str());

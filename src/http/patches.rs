@@ -8,7 +8,7 @@ use crate::db::deployments::patches::{self, FileChange, Patch, Verdict};
 use crate::db::deployments::progress::Content;
 use crate::db::{Tx, deployments};
 use crate::error::Error;
-use crate::http::deployments::{find, to_change};
+use crate::http::deployments::{find, to_patch};
 use crate::http::{Ask, Reply};
 use crate::policy::InTeam;
 use crate::wire;
@@ -26,7 +26,7 @@ pub fn state(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 }
 
 pub fn stage(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ask)?;
+    let (model, deployment) = to_patch(tx, team, ask)?;
     let asked: CreatePatch = ask.json()?;
     let config = deployments::config(tx, &deployment)?.parsed;
     let PatchPoint { content_hashes, config: text, requirements } = asked.next_patch_point;
@@ -45,7 +45,7 @@ pub fn stage(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 }
 
 pub fn sync(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ask)?;
+    let (model, deployment) = to_patch(tx, team, ask)?;
     let needs_full_deploy_reason = match patches::sync(tx, team, &model, &deployment)? {
         Verdict::Synced => None,
         Verdict::NeedsFullDeploy(why) => Some(why),

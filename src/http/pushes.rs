@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::db::deployments::creation::{self, New, Published, Slot};
+use crate::db::deployments::creation::{self, New, Package, Published, Slot};
 use crate::db::environments::promotion::{Instance, Previous};
 use crate::db::environments::{self, Change};
 use crate::db::models::{self, Downloads, Model};
@@ -10,6 +10,7 @@ use crate::db::resources::{self, Kind};
 use crate::db::uploads::{self, Purpose};
 use crate::db::{Tx, deployments};
 use crate::error::Error;
+use crate::http::models::to_change;
 use crate::http::uploads::endpoint_url;
 use crate::http::{Ask, Reply};
 use crate::model::serving::{DeploymentName, Settings, check_deploy_timeout};
@@ -42,7 +43,7 @@ pub fn create_model(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 
 /// A deployment of a model that is there. Its team is the model's, whatever the request says.
 pub fn create_deployment(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let model = models::find(tx, team, ask.param("model_id"))?;
+    let model = to_change(tx, team, ask)?;
     let asked: CreateModel = ask.json()?;
     let (source, payload) = archive_source(asked.source)?;
     let new = new(&payload, source.s3_key.as_deref())?;
@@ -70,6 +71,9 @@ pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
     }
     let asked: PrepareUpload = ask.json()?;
     let team = prepared_team(tx, teams, &asked)?;
+    if asked.model_id.is_none() {
+        models::may_create(team)?;
+    }
     creation::check(tx, team, &new(&asked.deployment, None)?)?;
     let agent = ask.request.user_agent.as_deref().unwrap_or_default().to_lowercase();
     let sends_elsewhere = SEND_ELSEWHERE.iter().any(|name| agent.contains(name));
@@ -142,16 +146,15 @@ fn archive_source(mut source: Source) -> Result<(Source, Payload), Error> {
 
 /// What a payload asks for, checked as far as that goes without looking anything up.
 fn new<'p>(payload: &'p Payload, s3_key: Option<&'p str>) -> Result<New<'p>, Error> {
-    Ok(New {
+    let package = Package {
         config: &payload.config,
         raw_config: raw_config(payload.raw_config.as_deref())?,
         labels: object("labels", payload.labels.as_ref())?,
         user_env: object("user_env", payload.user_env.as_ref())?,
         s3_key,
-        settings: settings(payload)?,
         timeout_minutes: payload.deploy_timeout_minutes.map(check_deploy_timeout).transpose()?,
-        slot: slot(payload)?,
-    })
+    };
+    Ok(New { package, settings: settings(payload)?, slot: slot(payload)? })
 }
 
 pub fn raw_config(text: Option<&str>) -> Result<Option<&str>, Error> {

@@ -83,6 +83,9 @@ pub enum Answer {
     OwnTeam(TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// A list that joins all teams in which the caller may do this.
     AllTeams(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
+    /// A list that joins all teams in which the caller may deploy, if only into some environments: what comes of it asks
+    /// about the one it touches.
+    AllTeamsToDeploy(fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
     /// Whoever may view the default team: Model APIs are of no other.
     ModelApis(fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this in the team that owns `{model_id}`, `{chain_id}` or `{training_project_id}`.
@@ -188,7 +191,7 @@ pub const ROUTES: &[Route] = &[
 
     on("POST",   "/v1/models",                            OwnTeam(TeamAct::Deploy, pushes::create_model)),
     on("POST",   "/v1/teams/{team_id}/models",            Team(TeamAct::Deploy, pushes::create_model)),
-    asks("POST", "/v1/prepare_model_upload",              AllTeams(TeamAct::Deploy, pushes::prepare)),
+    asks("POST", "/v1/prepare_model_upload",              AllTeamsToDeploy(pushes::prepare)),
 
     // deployments; what a path says of one, `find` reads: its id, `development` or `production`
     on("GET",    "/v1/models/{model_id}/deployments",     Owned(Kind::Model, TeamAct::View, deployments::list)),
@@ -281,6 +284,30 @@ pub const ROUTES: &[Route] = &[
     on("GET",    "/v1/chains",                            AllTeams(TeamAct::View, chains::list_all)),
     on("GET",    "/v1/chains/{chain_id}",                 Owned(Kind::Chain, TeamAct::View, chains::show)),
     on("DELETE", "/v1/chains/{chain_id}",                 Owned(Kind::Chain, TeamAct::Deploy, chains::delete)),
+    on("GET",    "/v1/chains/{chain_id}/deployments",     Owned(Kind::Chain, TeamAct::View, chains::deployments::list)),
+    on("GET",    "/v1/chains/{chain_id}/deployments/{chain_deployment_id}",
+                                                          Owned(Kind::Chain, TeamAct::View, chains::deployments::show)),
+    on("DELETE", "/v1/chains/{chain_id}/deployments/{chain_deployment_id}",
+                                                          OwnedToDeploy(Kind::Chain, chains::deployments::delete)),
+    on("POST",   "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/deactivate",
+                                                          OwnedToDeploy(Kind::Chain, chains::deployments::deactivate)),
+    on("GET",    "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/chainlets/{chainlet_id}/logs",
+                                                          Owned(Kind::Chain, TeamAct::View,
+                                                                chains::deployments::chainlet_logs)),
+    on("GET",    "/v1/chains/{chain_id}/environments",    Owned(Kind::Chain, TeamAct::View, chains::environments::list)),
+    on("POST",   "/v1/chains/{chain_id}/environments",    OwnedToDeploy(Kind::Chain, chains::environments::create)),
+    on("GET",    "/v1/chains/{chain_id}/environments/{env_name}",
+                                                          Owned(Kind::Chain, TeamAct::View, chains::environments::show)),
+    on("PATCH",  "/v1/chains/{chain_id}/environments/{env_name}",
+                                                          OwnedToDeploy(Kind::Chain, chains::environments::update)),
+    on("POST",   "/v1/chains/{chain_id}/environments/{env_name}/promote",
+                                                          OwnedToDeploy(Kind::Chain, chains::environments::promote)),
+    on("PATCH",  "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/autoscaling_settings",
+                                                          OwnedToDeploy(Kind::Chain,
+                                                                        chains::environments::update_autoscaling)),
+    on("POST",   "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/instance_types/update",
+                                                          OwnedToDeploy(Kind::Chain,
+                                                                        chains::environments::update_instance_types)),
 
     // training projects
     on("GET",    "/v1/training_projects",                 AllTeams(TeamAct::View, training_projects::list_all)),
@@ -334,7 +361,7 @@ pub const ROUTES: &[Route] = &[
                                                           Org(OrgAct::ManageTeams, training_capacity::update)),
 
     // uploads
-    on("GET",    "/v1/blobs/credentials/model",           AllTeams(TeamAct::Deploy, uploads::for_model)),
+    on("GET",    "/v1/blobs/credentials/model",           AllTeamsToDeploy(uploads::for_model)),
     on("GET",    "/v1/blobs/credentials/train",           AllTeams(TeamAct::Deploy, uploads::for_training)),
 
     // Model APIs; two rows stand here because the last would take them for names

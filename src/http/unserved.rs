@@ -9,18 +9,6 @@ pub const UNSERVED: &[Route] = &[
     no("GET",    "/v1/billing/model_apis"),
     no("GET",    "/v1/billing/tool_call_usage"),
 
-    no("GET",    "/v1/chains/{chain_id}/deployments"),
-    no("GET",    "/v1/chains/{chain_id}/deployments/{chain_deployment_id}"),
-    no("DELETE", "/v1/chains/{chain_id}/deployments/{chain_deployment_id}"),
-    no("GET",    "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/chainlets/{chainlet_id}/logs"),
-    no("POST",   "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/deactivate"),
-    no("GET",    "/v1/chains/{chain_id}/environments"),
-    no("POST",   "/v1/chains/{chain_id}/environments"),
-    no("GET",    "/v1/chains/{chain_id}/environments/{env_name}"),
-    no("PATCH",  "/v1/chains/{chain_id}/environments/{env_name}"),
-    no("PATCH",  "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/autoscaling_settings"),
-    no("POST",   "/v1/chains/{chain_id}/environments/{env_name}/chainlet_settings/instance_types/update"),
-    no("POST",   "/v1/chains/{chain_id}/environments/{env_name}/promote"),
 
     no("GET",    "/v1/explore/metadata"),
 

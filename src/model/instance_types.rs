@@ -20,6 +20,9 @@ pub struct Gpus {
     pub memory_mib: u32,
 }
 
+/// What a chainlet is shown with where nothing says what it needs.
+pub const SMALLEST: &str = "1x2";
+
 /// CPUs first, then by the size of the GPU. An id says the GPU and how many, then virtual CPUs by GiB of memory.
 #[rustfmt::skip]
 pub static INSTANCE_TYPES: &[InstanceType] = &[

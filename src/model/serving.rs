@@ -107,6 +107,30 @@ impl Status {
     }
 }
 
+impl Status {
+    /// How that stands which is made of these: as its part that is worst off, or furthest behind. It sleeps where all do.
+    pub fn of_parts(parts: impl IntoIterator<Item = Status>) -> Status {
+        const WORST_FIRST: [Status; 14] = [
+            Status::Failed,
+            Status::BuildFailed,
+            Status::BuildStopped,
+            Status::DeployFailed,
+            Status::Deactivating,
+            Status::Inactive,
+            Status::Building,
+            Status::Deploying,
+            Status::LoadingModel,
+            Status::WakingUp,
+            Status::Unhealthy,
+            Status::Updating,
+            Status::Active,
+            Status::ScaledToZero,
+        ];
+        let rank = |status: &Status| WORST_FIRST.iter().position(|other| other == status);
+        parts.into_iter().min_by_key(rank).unwrap_or(Status::Inactive)
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -121,6 +145,19 @@ named! {
 named! {
     /// What becomes of a deployment that another takes over from.
     Cleanup { Keep: KEEP, ScaleToZero: SCALE_TO_ZERO, Deactivate: DEACTIVATE }
+}
+
+impl Cleanup {
+    /// How a deployment stands after it, that stood like this.
+    pub const fn of(self, status: Status) -> Status {
+        match (self, status.phase()) {
+            (Cleanup::ScaleToZero, Phase::Serving | Phase::Starting) => Status::ScaledToZero,
+            (Cleanup::Deactivate, Phase::Serving | Phase::Starting | Phase::Asleep) => Status::Deactivating,
+            (Cleanup::Keep, _)
+            | (Cleanup::ScaleToZero, Phase::Asleep | Phase::Off | Phase::Failed)
+            | (Cleanup::Deactivate, Phase::Off | Phase::Failed) => status,
+        }
+    }
 }
 
 named! {
@@ -227,6 +264,11 @@ impl Default for PromotionSettings {
 }
 
 impl PromotionSettings {
+    /// Chains do not roll.
+    pub fn of_chains() -> PromotionSettings {
+        PromotionSettings { rolling_deploy: false, ..PromotionSettings::default() }
+    }
+
     pub fn check(self) -> Result<PromotionSettings, Error> {
         let rolling = &self.rolling_deploy_config;
         let field = |name: &str| format!("promotion_settings.rolling_deploy_config.{name}");

@@ -14,6 +14,12 @@ impl Caller {
         }
         Ok(InTeam { caller: self, team })
     }
+
+    /// The teams of a list that joins all in which the caller may deploy, if only into some environments. A key that may
+    /// deploy nowhere is told so.
+    pub fn in_all_to_deploy<'a>(&'a self, teams: &'a [Team]) -> Result<Vec<InTeam<'a>>, Error> {
+        self.in_each(teams, |team| self.in_team_to_deploy(team))
+    }
 }
 
 impl InTeam<'_> {

@@ -5,6 +5,9 @@ use serde::Serialize;
 use crate::db::chains;
 use crate::model::Time;
 
+pub mod deployments;
+pub mod environments;
+
 #[derive(Serialize)]
 pub struct Chain<'a> {
     id: &'a str,
@@ -25,7 +28,7 @@ impl<'a> From<&'a chains::Chain> for Chain<'a> {
             id: &chain.id,
             created_at: chain.created_at,
             name: &chain.name,
-            deployments_count: 0,
+            deployments_count: chain.deployments_count,
             team_name: &chain.team_name,
         }
     }

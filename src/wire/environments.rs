@@ -39,7 +39,7 @@ impl<'a> Environment<'a> {
             model_id,
             current_deployment: environment.current.as_ref().map(Deployment::from),
             candidate_deployment: environment.candidate.as_ref().map(Deployment::from),
-            in_progress_promotion: environment.candidate.as_ref().map(|_| RELEASING),
+            in_progress_promotion: environment.candidate.as_ref().map(|_| InProgressPromotion::RELEASING),
             autoscaling_settings: &environment.settings.autoscaling,
             promotion_settings: PromotionSettings::from(&environment.promotion),
             instance_type: InstanceType::named(&environment.instance_type),
@@ -52,22 +52,24 @@ impl<'a> Environment<'a> {
 
 /// A promotion that waits for its deployment to be active. It takes over all at once.
 #[derive(Serialize)]
-struct InProgressPromotion {
+pub struct InProgressPromotion {
     status: &'static str,
     percent_traffic_to_new_version: u8,
     error_message: Option<&'static str>,
     rolling_deploy: bool,
 }
 
-const RELEASING: InProgressPromotion = InProgressPromotion {
-    status: "RELEASING",
-    percent_traffic_to_new_version: 0,
-    error_message: None,
-    rolling_deploy: false,
-};
+impl InProgressPromotion {
+    pub const RELEASING: InProgressPromotion = InProgressPromotion {
+        status: "RELEASING",
+        percent_traffic_to_new_version: 0,
+        error_message: None,
+        rolling_deploy: false,
+    };
+}
 
 #[derive(Serialize)]
-struct PromotionSettings<'a> {
+pub struct PromotionSettings<'a> {
     redeploy_on_promotion: bool,
     rolling_deploy: bool,
     promotion_cleanup_strategy: Cleanup,
@@ -198,7 +200,7 @@ struct UpdateRollingDeploy {
 }
 
 impl UpdatePromotionSettings {
-    fn onto(&self, before: &serving::PromotionSettings) -> Result<serving::PromotionSettings, Error> {
+    pub fn onto(&self, before: &serving::PromotionSettings) -> Result<serving::PromotionSettings, Error> {
         if self.ramp_up_while_promoting == Some(true) {
             let why = "is no longer there: a promotion rolls, or takes over at once";
             return Err(Error::field("promotion_settings.ramp_up_while_promoting", why));

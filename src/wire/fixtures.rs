@@ -95,6 +95,7 @@ pub struct Model {
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     pub name: ResourceName,
+    /// `production` among them or not: every Chain has it.
     #[serde(default)]
     pub environments: Vec<EnvironmentName>,
     /// Of its chainlets.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::db::{deployments, models};
+use crate::db::chains::deployments::ChainDeployment as ChainsDeployment;
+use crate::db::{chains, deployments, models};
 use crate::error::Error;
 use crate::graphql::shape::{Given, object};
 use crate::model;
@@ -107,6 +108,45 @@ object! {
         pub aws_session_token: &'a str,
     }
 
+    pub struct Chain<'a> {
+        pub id: &'a str,
+        pub name: &'a str,
+        pub hostname: String,
+        pub team: Team<'a>,
+        pub deployments: Vec<ChainDeployment<'a>>,
+    }
+
+    pub struct ChainDeployment<'a> {
+        pub id: &'a str,
+        pub name: &'a str,
+        /// Without a zone, as truss reads it; it is UTC.
+        pub created: String,
+        pub is_draft: bool,
+        pub environment: Option<&'a str>,
+        pub status: &'static str,
+        pub chainlets: Vec<Chainlet<'a>>,
+        pub chain: ChainOfDeployment<'a>,
+    }
+
+    /// A Chain, as its deployments name it.
+    pub struct ChainOfDeployment<'a> {
+        pub id: &'a str,
+        pub name: &'a str,
+        pub hostname: String,
+    }
+
+    pub struct Chainlet<'a> {
+        pub id: &'a str,
+        pub name: &'a str,
+        pub is_entrypoint: bool,
+        pub oracle: Oracle<'a>,
+        pub oracle_version: ModelVersion<'a>,
+    }
+
+    pub struct DeployedChain<'a> {
+        pub chain_deployment: ChainDeployment<'a>,
+    }
+
     pub struct WatchState<'a> {
         pub is_container_built_from_push: bool,
         pub django_patch_state: Option<PatchState<'a>>,
@@ -141,7 +181,7 @@ impl<'a> Model<'a> {
         Model {
             id: &model.id,
             name: &model.name,
-            hostname: hostname(&model.id, host),
+            hostname: hostname("model", &model.id, host),
             team: Team::from(team),
             versions: deployments.iter().map(version).collect(),
             primary_version: primary.map(version),
@@ -159,20 +199,65 @@ impl<'a> ModelVersion<'a> {
             is_draft: deployment.is_development(),
             is_primary: deployment.is_production(),
             current_model_deployment_status: VersionStatus { status: status(deployment.status) },
-            oracle: Oracle { id: &model.id, name: &model.name, hostname: hostname(&model.id, host) },
+            oracle: Oracle::new(model, host),
             instance_type: VersionInstance { name: &deployment.instance_type },
         }
     }
 }
 
-/// Where a model is called, as seen from whoever asked this host. `localhost` and addresses have `api.localhost` beside
-/// them, where truss looks for the rest of the interface too.
-pub fn hostname(model_id: &str, host: &str) -> String {
+impl<'a> Oracle<'a> {
+    fn new(model: &'a models::Model, host: &str) -> Oracle<'a> {
+        Oracle { id: &model.id, name: &model.name, hostname: hostname("model", &model.id, host) }
+    }
+}
+
+impl<'a> Chain<'a> {
+    pub fn new(
+        chain: &'a chains::Chain,
+        team: &'a model::Team,
+        deployments: &'a [ChainsDeployment],
+        host: &str,
+    ) -> Chain<'a> {
+        Chain {
+            id: &chain.id,
+            name: &chain.name,
+            hostname: hostname("chain", &chain.id, host),
+            team: Team::from(team),
+            deployments: deployments.iter().map(|it| ChainDeployment::new(chain, it, host)).collect(),
+        }
+    }
+}
+
+impl<'a> ChainDeployment<'a> {
+    pub fn new(chain: &'a chains::Chain, deployment: &'a ChainsDeployment, host: &str) -> ChainDeployment<'a> {
+        let chainlet = |(place, chainlet): (usize, &'a chains::deployments::Chainlet)| Chainlet {
+            id: &chainlet.id,
+            name: &chainlet.name,
+            is_entrypoint: place == 0,
+            oracle: Oracle::new(&chainlet.model, host),
+            oracle_version: ModelVersion::new(&chainlet.model, &chainlet.deployment, host),
+        };
+        ChainDeployment {
+            id: &deployment.id,
+            name: &deployment.name,
+            created: deployment.created_at.to_string().trim_end_matches('Z').to_owned(),
+            is_draft: deployment.is_development(),
+            environment: deployment.environment.as_deref(),
+            status: status(deployment.status()),
+            chainlets: deployment.chainlets.iter().enumerate().map(chainlet).collect(),
+            chain: ChainOfDeployment { id: &chain.id, name: &chain.name, hostname: hostname("chain", &chain.id, host) },
+        }
+    }
+}
+
+/// Where a model or a Chain is called, as seen from whoever asked this host. `localhost` and addresses have
+/// `api.localhost` beside them, where truss looks for the rest of the interface too.
+pub fn hostname(kind: &str, id: &str, host: &str) -> String {
     let (name, port) = host.rsplit_once(':').map_or((host, ""), |(name, port)| (name, port));
     let colon = if port.is_empty() { "" } else { ":" };
     let is_here = name == "localhost" || name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
     let base = if is_here || name == "api.localhost" { "api.localhost" } else { name };
-    format!("http://model-{model_id}.{base}{colon}{port}")
+    format!("http://{kind}-{id}.{base}{colon}{port}")
 }
 
 /// A status in the words that GraphQL has for it.
@@ -210,8 +295,42 @@ pub struct WhichModel {
 }
 
 #[derive(Deserialize)]
-pub struct WhichVersion {
+pub struct WhichChains {
+    pub team_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct WhichById {
     pub id: String,
+}
+
+/// A whole Chain: of one that is there by its id, of a new one or of the development deployment by its name.
+#[derive(Deserialize)]
+pub struct DeployChain {
+    pub chain_id: Option<String>,
+    pub chain_name: Option<String>,
+    pub environment: Option<String>,
+    pub original_source_artifact_s3_key: Option<String>,
+    pub team_id: Option<String>,
+    pub is_draft: Option<bool>,
+    pub allow_truss_download: Option<bool>,
+    pub deployment_name: Option<String>,
+    pub entrypoint: PushedChainlet,
+    pub dependencies: Option<Vec<PushedChainlet>>,
+    pub truss_user_env: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct PushedChainlet {
+    pub name: String,
+    pub oracle: PushedOracle,
+}
+
+#[derive(Deserialize)]
+pub struct PushedOracle {
+    pub model_name: String,
+    pub s3_key: String,
+    pub encoded_config_str: String,
 }
 
 /// JSON comes in base 64.
@@ -274,7 +393,10 @@ impl<'a> Failure<'a> {
     }
 
     pub fn of_document(error: &Error) -> Failure<'a> {
-        Failure { message: error.to_string(), path: None, extensions: Extensions { code: error.status().1 } }
+        // By this code alone truss tells a missing environment from everything else.
+        let code =
+            if matches!(error, Error::NotFound("environment")) { "RESOURCE_NOT_FOUND" } else { error.status().1 };
+        Failure { message: error.to_string(), path: None, extensions: Extensions { code } }
     }
 }
 

@@ -15,18 +15,24 @@ use crate::model::serving::{Cleanup, DeploymentName, Level, Settings};
 use crate::model::{EnvironmentName, SecretName};
 use crate::policy::InTeam;
 
-/// What is pushed. The configuration is the one that the client parsed.
+/// A push to a model: what is pushed, and what it becomes.
 #[derive(Debug)]
 pub struct New<'a> {
+    pub package: Package<'a>,
+    pub settings: Change,
+    pub slot: Slot,
+}
+
+/// What is pushed. The configuration is the one that the client parsed.
+#[derive(Clone, Debug)]
+pub struct Package<'a> {
     pub config: &'a Map<String, Value>,
     pub raw_config: Option<&'a str>,
     pub labels: Option<&'a Value>,
     pub user_env: Option<&'a Value>,
     /// The key of the upload; `None`: committed from the configuration alone.
     pub s3_key: Option<&'a str>,
-    pub settings: Change,
     pub timeout_minutes: Option<i64>,
-    pub slot: Slot,
 }
 
 /// What the deployment becomes.
@@ -48,8 +54,7 @@ pub struct Published {
 
 /// What must be refused before anything is written, also where nothing is to be written at all.
 pub fn check(tx: &Tx, team: &InTeam, new: &New) -> Result<&'static InstanceType, Error> {
-    check_secrets(tx, team, new.config)?;
-    let instance_type = instance_type(new.config)?;
+    let instance_type = new.package.check(tx, team, &[])?;
     let environment = match &new.slot {
         Slot::Development => None,
         Slot::Published(published) => published.environment.as_ref().map(EnvironmentName::as_str),
@@ -61,12 +66,6 @@ pub fn check(tx: &Tx, team: &InTeam, new: &New) -> Result<&'static InstanceType,
 /// Makes a deployment of the model. The runner takes it from there, after the commit.
 pub fn create(tx: &Tx, team: &InTeam, model: &Model, new: &New) -> Result<Deployment, Error> {
     let instance_type = check(tx, team, new)?;
-    if let Some(s3_key) = new.s3_key {
-        if !Purpose::Model.owns(s3_key) {
-            return Err(Error::NotFound("upload")); // one for a training job is taken by jobs alone
-        }
-        uploads::take(tx, team, s3_key)?;
-    }
     match &new.slot {
         Slot::Development => develop(tx, team, model, new, instance_type.id),
         Slot::Published(published) => publish(tx, team, model, new, published, instance_type.id),
@@ -82,7 +81,8 @@ fn develop(tx: &Tx, team: &InTeam, model: &Model, new: &New, instance_type: &str
          )",
         )?
         .execute(named_params! { ":model_id": model.id })?;
-    insert(tx, team, model, new, &Numbered { number: 0, name: super::DEVELOPMENT.to_owned(), instance_type })?;
+    let name = super::DEVELOPMENT.to_owned();
+    insert(tx, team, model, &new.package, &Numbered { number: 0, name, instance_type, settings: &new.settings })?;
     let made = find(tx, team, &model.id, Which::Development)?;
     deployed(tx, team, model, &made, None)?;
     Ok(made)
@@ -107,7 +107,8 @@ fn publish(
     }
     let number = next_number(tx, &model.id)?;
     let name = published.name.as_ref().map_or_else(|| format!("deployment-{number}"), |name| name.as_str().to_owned());
-    let id = insert(tx, team, model, new, &Numbered { number, name, instance_type: &instance_type })?;
+    let numbered = Numbered { number, name, instance_type: &instance_type, settings: &new.settings };
+    let id = insert(tx, team, model, &new.package, &numbered)?;
     let mut made = find(tx, team, &model.id, Which::Id(&id))?;
     if let Some(name) = &destination {
         let environment = environments::find(tx, team, model, name)?;
@@ -141,13 +142,42 @@ fn next_number(tx: &Tx, model_id: &str) -> Result<i64, Error> {
     Ok(count.query_row(named_params! { ":id": model_id }, |row| row.get("published"))?)
 }
 
+/// The deployment of a chainlet, of a model that was made for it. Its Chain's deployment has the environment and the
+/// entry in the audit log.
+pub(in crate::db) fn create_for_chain(
+    tx: &Tx,
+    team: &InTeam,
+    model: &Model,
+    package: &Package,
+    stage: Stage,
+) -> Result<String, Error> {
+    let (number, name) = match stage {
+        Stage::Development => (0, super::DEVELOPMENT.to_owned()),
+        Stage::Published => (next_number(tx, &model.id)?, "deployment-1".to_owned()),
+    };
+    let settings = &Change::default();
+    insert(tx, team, model, package, &Numbered { number, name, instance_type: &model.instance_type, settings })
+}
+
+/// Whether something is still changed by each push to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Development,
+    Published,
+}
+
 struct Numbered<'a> {
     number: i64,
     name: String,
     instance_type: &'a str,
+    settings: &'a Change,
 }
 
-fn insert(tx: &Tx, team: &InTeam, model: &Model, new: &New, numbered: &Numbered) -> Result<String, Error> {
+/// Takes the archive, and writes the row.
+fn insert(tx: &Tx, team: &InTeam, model: &Model, new: &Package, numbered: &Numbered) -> Result<String, Error> {
+    if let Some(s3_key) = new.s3_key {
+        uploads::take(tx, team, Purpose::Model, s3_key)?;
+    }
     let defaults = Settings::default();
     let id: String = tx
         .sql
@@ -178,8 +208,8 @@ fn insert(tx: &Tx, team: &InTeam, model: &Model, new: &New, numbered: &Numbered)
                 ":labels": new.labels.map(write_json),
                 ":user_env": new.user_env.map(write_json),
                 ":instance_type": numbered.instance_type,
-                ":autoscaling": write_json(new.settings.autoscaling.as_ref().unwrap_or(&defaults.autoscaling)),
-                ":backpressure": new.settings.backpressure.unwrap_or(defaults.backpressure),
+                ":autoscaling": write_json(numbered.settings.autoscaling.as_ref().unwrap_or(&defaults.autoscaling)),
+                ":backpressure": numbered.settings.backpressure.unwrap_or(defaults.backpressure),
                 ":s3_key": new.s3_key,
                 ":timeout_minutes": new.timeout_minutes,
                 ":created_by": team.caller().prefix(),
@@ -201,10 +231,24 @@ fn deployed(tx: &Tx, team: &InTeam, model: &Model, made: &Deployment, environmen
     record(tx, team, "MODEL_DEPLOYED", model, made, more)
 }
 
+impl Package<'_> {
+    /// Whether it can be deployed in the team, and as which instance type. `provided` names secrets that whoever runs it
+    /// brings along.
+    pub(in crate::db) fn check(
+        &self,
+        tx: &Tx,
+        team: &InTeam,
+        provided: &[&str],
+    ) -> Result<&'static InstanceType, Error> {
+        check_secrets(tx, team, self.config, provided)?;
+        instance_type(self.config)
+    }
+}
+
 /// A deployment can name secrets of its own team alone.
-fn check_secrets(tx: &Tx, team: &InTeam, config: &Map<String, Value>) -> Result<(), Error> {
+fn check_secrets(tx: &Tx, team: &InTeam, config: &Map<String, Value>, provided: &[&str]) -> Result<(), Error> {
     let named = config.get("secrets").and_then(Value::as_object);
-    for name in named.into_iter().flat_map(Map::keys) {
+    for name in named.into_iter().flat_map(Map::keys).filter(|name| !provided.contains(&name.as_str())) {
         let is_there = match SecretName::parse(name) {
             Ok(name) => secrets::exists(tx, team, &name)?,
             Err(_) => false,

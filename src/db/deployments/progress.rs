@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::deployments::{Deployment, from_row, select};
 use crate::db::environments::promotion;
-use crate::db::{Tx, logs, uploads};
+use crate::db::{Tx, chains, logs, uploads};
 use crate::error::Error;
 use crate::model::Archive;
 use crate::model::serving::{Level, Status};
@@ -73,6 +73,7 @@ pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
     }
     logs::append(tx, &seen.id, step.level, &step.told)?;
     let now = reread(tx, &seen.id)?;
+    chains::promotion::follow(tx, &now)?;
     match (step.status, &now.candidate_for) {
         (Status::Active, Some(_)) => promotion::settle(tx, &now),
         (Status::BuildFailed | Status::DeployFailed | Status::Failed | Status::Inactive, Some(environment)) => {

@@ -38,13 +38,7 @@ pub fn activate(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) 
 
 /// Switches a deployment off, also one that is not active yet.
 pub fn deactivate(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Done, Error> {
-    let done = match deployment.status.phase() {
-        Phase::Off | Phase::Failed => Done::AsItWas,
-        Phase::Starting | Phase::Serving | Phase::Asleep => {
-            change_status(tx, deployment, Status::Deactivating, "is being deactivated")?;
-            Done::Changed
-        }
-    };
+    let done = switch_off(tx, deployment)?;
     record(tx, team, "MODEL_DEPLOYMENT_DEACTIVATED", model, deployment, json!({}))?;
     Ok(done)
 }
@@ -74,7 +68,16 @@ pub(in crate::db) fn wake(tx: &Tx, deployment: &Deployment) -> Result<(), Error>
     }
 }
 
-fn change_status(tx: &Tx, deployment: &Deployment, status: Status, told: &str) -> Result<(), Error> {
+pub(in crate::db) fn switch_off(tx: &Tx, deployment: &Deployment) -> Result<Done, Error> {
+    match deployment.status.phase() {
+        Phase::Off | Phase::Failed => Ok(Done::AsItWas),
+        Phase::Starting | Phase::Serving | Phase::Asleep => {
+            change_status(tx, deployment, Status::Deactivating, "is being deactivated").map(|()| Done::Changed)
+        }
+    }
+}
+
+pub(in crate::db) fn change_status(tx: &Tx, deployment: &Deployment, status: Status, told: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached("UPDATE deployment SET status = :status, updated_at = :now WHERE id = :id")?
         .execute(named_params! { ":status": status, ":now": tx.now, ":id": deployment.id })?;

@@ -169,24 +169,25 @@ fn occupy(tx: &Tx, deployment: &Deployment, environment: &str) -> Result<(), Err
         )?
         .execute(named_params! { ":environment": environment, ":now": tx.now, ":id": deployment.id })?;
     running::set(tx, &deployment.id, &settings)?;
-    logs::append(tx, &deployment.id, Level::Info, &format!("serves the environment \"{environment}\" from now on"))
+    logs::append(tx, &deployment.id, Level::Info, &serves(environment))
 }
 
 /// Takes a deployment out of its environment.
 pub(in crate::db) fn demote(tx: &Tx, deployment: &Deployment, cleanup: Cleanup) -> Result<(), Error> {
-    let status = match (cleanup, deployment.status.phase()) {
-        (Cleanup::ScaleToZero, Phase::Serving | Phase::Starting) => Status::ScaledToZero,
-        (Cleanup::Deactivate, Phase::Serving | Phase::Starting | Phase::Asleep) => Status::Deactivating,
-        (Cleanup::Keep, _)
-        | (Cleanup::ScaleToZero, Phase::Asleep | Phase::Off | Phase::Failed)
-        | (Cleanup::Deactivate, Phase::Off | Phase::Failed) => deployment.status,
-    };
     tx.sql
-        .prepare_cached("UPDATE deployment SET environment = NULL, status = :status, updated_at = :now WHERE id = :id")?
-        .execute(named_params! { ":status": status, ":now": tx.now, ":id": deployment.id })?;
+        .prepare_cached("UPDATE deployment SET environment = NULL WHERE id = :id")?
+        .execute(named_params! { ":id": deployment.id })?;
+    let status = cleanup.of(deployment.status);
     let environment = deployment.environment.as_deref().unwrap_or_default();
-    let message = format!("no longer serves the environment \"{environment}\"; it is {status}");
-    logs::append(tx, &deployment.id, Level::Info, &message)
+    running::change_status(tx, deployment, status, &no_longer_serves(environment, status))
+}
+
+pub(in crate::db) fn serves(environment: &str) -> String {
+    format!("serves the environment \"{environment}\" from now on")
+}
+
+pub(in crate::db) fn no_longer_serves(environment: &str, status: Status) -> String {
+    format!("no longer serves the environment \"{environment}\"; it is {status}")
 }
 
 /// Ends a promotion that has not taken over yet.

@@ -86,7 +86,7 @@ impl Site {
         self.app.db.write_blocking(moment(), move |tx| {
             let (caller, _) = api_keys::caller(tx, &key)?;
             let home = teams::find(tx, "home")?;
-            uploads::take(tx, &caller.in_team(&home, TeamAct::Deploy)?, &s3_key)
+            uploads::take(tx, &caller.in_team(&home, TeamAct::Deploy)?, Purpose::Model, &s3_key)
         })
     }
 

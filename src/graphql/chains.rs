@@ -1,0 +1,166 @@
+//! Chains over GraphQL: what truss lists, polls and pushes.
+
+use serde_json::{Map, Value};
+
+use crate::db::Tx;
+use crate::db::chains::creation::{self, New, NewChainlet, Slot};
+use crate::db::chains::{self, Chain, deployments};
+use crate::db::deployments::creation::Package;
+use crate::db::models::Downloads;
+use crate::db::resources::{self, Kind};
+use crate::error::Error;
+use crate::graphql::Ask;
+use crate::graphql::models::of_team;
+use crate::graphql::pushes::{chosen, object, read_config};
+use crate::graphql::shape::Given;
+use crate::model::serving::DeploymentName;
+use crate::model::{EnvironmentName, ResourceName};
+use crate::policy::InTeam;
+use crate::wire::graphql::{
+    self as wire, ChainDeployment, DeployChain, DeployedChain, PushedChainlet, WhichById, WhichChains,
+};
+
+/// The Chains of one team or of all.
+pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: WhichChains = ask.arguments()?;
+    let mut found = Vec::new();
+    for team in of_team(teams, asked.team_id.as_deref()) {
+        for chain in chains::list(tx, std::slice::from_ref(team), None)? {
+            let deployments = deployments::list(tx, team, &chain.id)?;
+            found.push((team.team(), chain, deployments));
+        }
+    }
+    let host = &ask.request.host;
+    let shapes: Vec<_> =
+        found.iter().map(|(team, chain, deployments)| wire::Chain::new(chain, team, deployments, host)).collect();
+    ask.give(&shapes)
+}
+
+pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: WhichById = ask.arguments()?;
+    let team = team_of(tx, teams, &asked.id)?;
+    let chain = chains::find(tx, team, &asked.id)?;
+    let deployments = deployments::list(tx, team, &chain.id)?;
+    ask.give(&wire::Chain::new(&chain, team.team(), &deployments, &ask.request.host))
+}
+
+pub fn show_deployment(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: WhichById = ask.arguments()?;
+    let missing = || Error::NotFound("Chain deployment");
+    let chain_id = deployments::chain_of(tx, &asked.id)?.ok_or_else(missing)?;
+    let team = team_of(tx, teams, &chain_id).map_err(|_| missing())?;
+    let chain = chains::find(tx, team, &chain_id)?;
+    let deployment = deployments::find(tx, team, &chain_id, &asked.id)?;
+    ask.give(&ChainDeployment::new(&chain, &deployment, &ask.request.host))
+}
+
+/// A push of all chainlets at once, to a Chain that is there or that is made. The team of one that is there is its own,
+/// whatever the request says.
+pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
+    let asked: DeployChain = ask.arguments()?;
+    let pushed = Pushed::read(&asked)?;
+    let new = pushed.deployment(&asked)?;
+    let (team, chain) = match (&asked.chain_id, &asked.chain_name) {
+        (Some(id), None) => {
+            let team = team_of(tx, teams, id)?;
+            (team, chains::find(tx, team, id)?)
+        }
+        (None, Some(name)) => {
+            let team = chosen(teams, asked.team_id.as_deref())?;
+            (team, named(tx, team, &ResourceName::parse("chain_name", name)?, &new)?)
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Error::field("chain_id", "or `chain_name` must be given, and not both"));
+        }
+    };
+    let deployment = creation::create(tx, team, &chain, &new)?;
+    let chain_deployment = ChainDeployment::new(&chain, &deployment, &ask.request.host);
+    ask.give(&DeployedChain { chain_deployment })
+}
+
+/// The Chain that a development deployment goes to; a published one by name is the first of its Chain.
+fn named(tx: &Tx, team: &InTeam, name: &ResourceName, new: &New) -> Result<Chain, Error> {
+    let there = match new.slot {
+        Slot::Development => chains::list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop(),
+        Slot::Published { .. } => None,
+    };
+    match there {
+        Some(chain) => Ok(chain),
+        None => {
+            creation::check(tx, team, new)?;
+            chains::create(tx, team, name)
+        }
+    }
+}
+
+fn team_of<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], chain_id: &str) -> Result<&'p InTeam<'c>, Error> {
+    let team = resources::team_of(tx, Kind::Chain, chain_id)?;
+    let team = team.and_then(|team| teams.iter().find(|proof| proof.team().id == team.id));
+    team.ok_or(Error::NotFound("Chain"))
+}
+
+/// What must be read before a deployment can be made of it.
+struct Pushed {
+    /// Of the entrypoint, then of the dependencies.
+    configs: Vec<Map<String, Value>>,
+    user_env: Option<Value>,
+}
+
+impl Pushed {
+    fn read(asked: &DeployChain) -> Result<Pushed, Error> {
+        let configs = chainlets(asked).map(|it| read_config("encoded_config_str", &it.oracle.encoded_config_str));
+        Ok(Pushed {
+            configs: configs.collect::<Result<_, _>>()?,
+            user_env: asked.truss_user_env.as_deref().map(|text| object("truss_user_env", text)).transpose()?,
+        })
+    }
+
+    fn deployment<'p>(&'p self, asked: &'p DeployChain) -> Result<New<'p>, Error> {
+        let chainlets = chainlets(asked).zip(&self.configs).map(|(chainlet, config)| {
+            Ok(NewChainlet {
+                name: ResourceName::parse("name", &chainlet.name)?,
+                model_name: ResourceName::parse("model_name", &chainlet.oracle.model_name)?,
+                package: Package {
+                    config,
+                    raw_config: None,
+                    labels: None,
+                    user_env: self.user_env.as_ref(),
+                    s3_key: Some(&chainlet.oracle.s3_key),
+                    timeout_minutes: None,
+                },
+            })
+        });
+        Ok(New {
+            chainlets: chainlets.collect::<Result<_, Error>>()?,
+            s3_key: asked.original_source_artifact_s3_key.as_deref(),
+            user_env: self.user_env.as_ref(),
+            downloads: if asked.allow_truss_download == Some(false) { Downloads::Refused } else { Downloads::Allowed },
+            slot: slot(asked)?,
+        })
+    }
+}
+
+fn chainlets(asked: &DeployChain) -> impl Iterator<Item = &PushedChainlet> {
+    std::iter::once(&asked.entrypoint).chain(asked.dependencies.iter().flatten())
+}
+
+fn slot(asked: &DeployChain) -> Result<Slot, Error> {
+    let environment = asked.environment.as_deref();
+    if asked.is_draft == Some(true) {
+        if environment.is_some() {
+            return Err(Error::field(
+                "environment",
+                "goes not with `is_draft`: the development deployment serves none",
+            ));
+        }
+        return Ok(Slot::Development);
+    }
+    Ok(Slot::Published {
+        name: asked
+            .deployment_name
+            .as_deref()
+            .map(|name| DeploymentName::parse("deployment_name", name))
+            .transpose()?,
+        environment: environment.map(|name| EnvironmentName::parse("environment", name)).transpose()?,
+    })
+}

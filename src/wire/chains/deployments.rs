@@ -1,0 +1,66 @@
+//! Deployments of Chains on the wire.
+
+use serde::Serialize;
+
+use crate::db::chains::deployments;
+use crate::model::Time;
+use crate::model::serving::{Autoscaling, Status};
+use crate::wire::deployments::active_replicas;
+
+#[derive(Serialize)]
+pub struct ChainDeployment<'a> {
+    id: &'a str,
+    created_at: Time,
+    chain_id: &'a str,
+    environment: Option<&'a str>,
+    chainlets: Vec<Chainlet<'a>>,
+    status: Status,
+}
+
+#[derive(Serialize)]
+pub struct ChainDeployments<'a> {
+    pub deployments: Vec<ChainDeployment<'a>>,
+}
+
+impl<'a> From<&'a deployments::ChainDeployment> for ChainDeployment<'a> {
+    fn from(deployment: &'a deployments::ChainDeployment) -> ChainDeployment<'a> {
+        ChainDeployment {
+            id: &deployment.id,
+            created_at: deployment.created_at,
+            chain_id: &deployment.chain_id,
+            environment: deployment.environment.as_deref(),
+            chainlets: deployment.chainlets.iter().map(Chainlet::from).collect(),
+            status: deployment.status(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Chainlet<'a> {
+    id: &'a str,
+    name: &'a str,
+    autoscaling_settings: &'a Autoscaling,
+    instance_type_name: &'a str,
+    active_replica_count: i64,
+    status: Status,
+}
+
+impl<'a> From<&'a deployments::Chainlet> for Chainlet<'a> {
+    fn from(chainlet: &'a deployments::Chainlet) -> Chainlet<'a> {
+        Chainlet {
+            id: &chainlet.id,
+            name: &chainlet.name,
+            autoscaling_settings: &chainlet.deployment.settings.autoscaling,
+            instance_type_name: &chainlet.deployment.instance_type,
+            active_replica_count: active_replicas(&chainlet.deployment),
+            status: chainlet.deployment.status,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Tombstone<'a> {
+    pub id: &'a str,
+    pub deleted: bool,
+    pub chain_id: &'a str,
+}

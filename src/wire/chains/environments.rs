@@ -1,0 +1,203 @@
+//! Environments of Chains on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::chains::deployments;
+use crate::db::chains::environments::{self, ChainletSettings};
+use crate::model::Time;
+use crate::model::instance_types::SMALLEST;
+use crate::model::serving::{Autoscaling, Settings};
+use crate::wire::chains::deployments::ChainDeployment;
+use crate::wire::deployments::active_replicas;
+use crate::wire::environments::{
+    BackpressureSettings, InProgressPromotion, PromotionSettings, UpdateAutoscaling, UpdatePromotionSettings,
+};
+use crate::wire::instance_types::InstanceType;
+
+#[derive(Serialize)]
+pub struct ChainEnvironment<'a> {
+    name: &'a str,
+    created_at: Time,
+    chain_id: &'a str,
+    promotion_settings: PromotionSettings<'a>,
+    chainlet_settings: Vec<ChainletEnvironmentSettings<'a>>,
+    current_deployment: Option<ChainDeployment<'a>>,
+    candidate_deployment: Option<ChainDeployment<'a>>,
+    in_progress_promotion: Option<InProgressPromotion>,
+}
+
+impl<'a> ChainEnvironment<'a> {
+    pub fn new(
+        environment: &'a environments::ChainEnvironment,
+        chain_id: &'a str,
+        settings: &'a [ChainletSettings],
+    ) -> ChainEnvironment<'a> {
+        ChainEnvironment {
+            name: &environment.name,
+            created_at: environment.created_at,
+            chain_id,
+            promotion_settings: PromotionSettings::from(&environment.promotion),
+            chainlet_settings: settings.iter().map(ChainletEnvironmentSettings::from).collect(),
+            current_deployment: environment.current.as_ref().map(ChainDeployment::from),
+            candidate_deployment: environment.candidate.as_ref().map(ChainDeployment::from),
+            in_progress_promotion: environment.candidate.as_ref().map(|_| InProgressPromotion::RELEASING),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct ChainletEnvironmentSettings<'a> {
+    chainlet_name: &'a str,
+    autoscaling_settings: &'a Autoscaling,
+    instance_type: InstanceType<'a>,
+}
+
+impl<'a> From<&'a ChainletSettings> for ChainletEnvironmentSettings<'a> {
+    fn from(settings: &'a ChainletSettings) -> ChainletEnvironmentSettings<'a> {
+        ChainletEnvironmentSettings {
+            chainlet_name: &settings.chainlet_name,
+            autoscaling_settings: &settings.autoscaling,
+            instance_type: InstanceType::named(&settings.instance_type),
+        }
+    }
+}
+
+/// An environment in the list of all. The specification has it in the shape of a model's there, so it carries both: what
+/// is a model's is the entrypoint's.
+#[derive(Serialize)]
+pub struct ListedEnvironment<'a> {
+    name: &'a str,
+    created_at: Time,
+    chain_id: &'a str,
+    /// The Chain's id while nothing was deployed.
+    model_id: &'a str,
+    promotion_settings: PromotionSettings<'a>,
+    chainlet_settings: Vec<ChainletEnvironmentSettings<'a>>,
+    autoscaling_settings: &'a Autoscaling,
+    instance_type: InstanceType<'a>,
+    request_backpressure_settings: BackpressureSettings,
+    current_deployment: Option<ListedDeployment<'a>>,
+    candidate_deployment: Option<ListedDeployment<'a>>,
+    in_progress_promotion: Option<InProgressPromotion>,
+}
+
+#[derive(Serialize)]
+pub struct Environments<'a> {
+    pub environments: Vec<ListedEnvironment<'a>>,
+}
+
+impl<'a> ListedEnvironment<'a> {
+    pub fn new(
+        environment: &'a environments::ChainEnvironment,
+        chain_id: &'a str,
+        settings: &'a [ChainletSettings],
+        otherwise: &'a Settings,
+    ) -> ListedEnvironment<'a> {
+        let entrypoint = environment.occupant().map(deployments::ChainDeployment::entrypoint);
+        let first = settings.first();
+        ListedEnvironment {
+            name: &environment.name,
+            created_at: environment.created_at,
+            chain_id,
+            model_id: entrypoint.map_or(chain_id, |entrypoint| &entrypoint.model.id),
+            promotion_settings: PromotionSettings::from(&environment.promotion),
+            chainlet_settings: settings.iter().map(ChainletEnvironmentSettings::from).collect(),
+            autoscaling_settings: first.map_or(&otherwise.autoscaling, |first| &first.autoscaling),
+            instance_type: InstanceType::named(first.map_or(SMALLEST, |first| &first.instance_type)),
+            request_backpressure_settings: BackpressureSettings {
+                policy: entrypoint.map_or(otherwise.backpressure, |it| it.deployment.settings.backpressure),
+            },
+            current_deployment: environment.current.as_ref().map(ListedDeployment::from),
+            candidate_deployment: environment.candidate.as_ref().map(ListedDeployment::from),
+            in_progress_promotion: environment.candidate.as_ref().map(|_| InProgressPromotion::RELEASING),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ListedDeployment<'a> {
+    #[serde(flatten)]
+    deployment: ChainDeployment<'a>,
+    name: &'a str,
+    model_id: &'a str,
+    is_production: bool,
+    is_development: bool,
+    active_replica_count: i64,
+    autoscaling_settings: &'a Autoscaling,
+    instance_type_name: &'a str,
+    request_backpressure_settings: BackpressureSettings,
+}
+
+impl<'a> From<&'a deployments::ChainDeployment> for ListedDeployment<'a> {
+    fn from(deployment: &'a deployments::ChainDeployment) -> ListedDeployment<'a> {
+        let entrypoint = deployment.entrypoint();
+        ListedDeployment {
+            deployment: ChainDeployment::from(deployment),
+            name: &deployment.name,
+            model_id: &entrypoint.model.id,
+            is_production: deployment.is_production(),
+            is_development: deployment.is_development(),
+            active_replica_count: active_replicas(&entrypoint.deployment),
+            autoscaling_settings: &entrypoint.deployment.settings.autoscaling,
+            instance_type_name: &entrypoint.deployment.instance_type,
+            request_backpressure_settings: BackpressureSettings { policy: entrypoint.deployment.settings.backpressure },
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Updated {
+    pub ok: bool,
+}
+
+#[derive(Serialize)]
+pub struct InstanceTypesUpdated<'a> {
+    pub requires_redeployment: bool,
+    pub chain_deployment: Option<ChainDeployment<'a>>,
+    pub chainlet_environment_settings: Vec<ChainletEnvironmentSettings<'a>>,
+}
+
+// ---- bodies ----
+
+#[derive(Deserialize)]
+pub struct CreateChainEnvironment {
+    pub name: String,
+    pub promotion_settings: Option<UpdatePromotionSettings>,
+    pub chainlet_settings: Option<Vec<NewChainletSettings>>,
+}
+
+#[derive(Deserialize)]
+pub struct NewChainletSettings {
+    pub chainlet_name: String,
+    pub autoscaling_settings: Option<UpdateAutoscaling>,
+    pub instance_type_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct UpdateChainEnvironment {
+    pub promotion_settings: Option<UpdatePromotionSettings>,
+}
+
+/// Of some chainlets at once.
+#[derive(Deserialize)]
+pub struct Updates<T> {
+    pub updates: Vec<T>,
+}
+
+#[derive(Deserialize)]
+pub struct AutoscalingUpdate {
+    pub chainlet_name: String,
+    pub autoscaling_settings: UpdateAutoscaling,
+}
+
+#[derive(Deserialize)]
+pub struct InstanceTypeUpdate {
+    pub chainlet_name: String,
+    pub instance_type_id: String,
+}
+
+#[derive(Deserialize)]
+pub struct PromoteChain {
+    pub deployment_id: String,
+    pub scale_down_previous_deployment: Option<bool>,
+}
