@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-pytest.register_assert_rewrite("guildhall", "truss_cli")
+pytest.register_assert_rewrite("guildhall", "truss_cli", "truss_client")
 
 from guildhall import Guildhall, Organization
 from truss_cli import Terminal

@@ -1,6 +1,7 @@
 """Pushing models with truss and fetching them back. To which team is tried in `test_push_teams.py`."""
 
 import hashlib
+import json
 import os
 import tarfile
 
@@ -156,6 +157,17 @@ def test_what_was_pushed_comes_back(busy_acme, at, member, tmp_path):
 
 def files(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_json_tells_a_program_what_came_of_it(busy_acme, at, member, tmp_path):
+    folder = model_dir(tmp_path, "scripted")
+    said = json.loads(at(member).run("push", folder, "--output", "json", "--wait").stdout)
+    model = only(busy_acme, "scripted")
+    assert (said["model_id"], said["model_version_id"]) == (model.id, model.production_deployment_id)
+    assert said["deployment"]["status"] == "ACTIVE"
+    assert said["predict_url"].startswith(f"http://model-{model.id}.api.localhost:8000/")
+    refused = json.loads(at(busy_acme.teamless).run("push", folder, "--output", "json").stdout)
+    assert refused["error"]["error_code"] == "FORBIDDEN"
 
 
 def test_a_download_that_was_ruled_out(busy_acme, at, member, tmp_path):

@@ -1,60 +1,20 @@
 """Nobody pushes into a team that they are not in, or with what another uploaded: truss's own client says it outright."""
 
-import base64
-import json
-
 import boto3
 import pytest
 from baseten.client.managementapi import UpsertSecretRequest
 from botocore.exceptions import ClientError
-from truss.remote.baseten.api import BasetenApi
-from truss.remote.baseten.auth import ApiKeyCredential, AuthService
-from truss.remote.baseten.core import archive_dir, upload_truss
-from truss.remote.baseten.custom_types import BlobType, TrussUserEnv
-from truss.remote.baseten.error import ApiError
+from truss.remote.baseten.custom_types import BlobType
 
 from guildhall import refusal
 from truss_cli import KNOWN_URL, model_dir
-
-
-class Client:
-    """Truss's own, for one caller."""
-
-    def __init__(self, acme, caller, folder, url=None):
-        url = url or acme.guildhall.url.replace("127.0.0.1", "localhost")
-        self.api = BasetenApi(url, AuthService(ApiKeyCredential(api_key=caller.api_key)))
-        self.folder = folder
-
-    def upload(self):
-        with archive_dir(self.folder) as archive:
-            return upload_truss(self.api, archive, None)
-
-    def create(self, name, s3_key, **more):
-        return self.api.create_model_from_truss(name, s3_key, config(name), "MINOR", TrussUserEnv.collect(), **more)
-
-    def add_version(self, model_id, s3_key):
-        return self.api.create_model_version_from_truss(
-            model_id, s3_key, config("any"), "MINOR", TrussUserEnv.collect()
-        )
-
-    def deploy_draft(self, name, s3_key, **more):
-        return self.api.create_development_model_from_truss(name, s3_key, config(name), TrussUserEnv.collect(), **more)
-
-
-def config(name, **fields):
-    return base64.b64encode(json.dumps({"model_name": name} | fields).encode()).decode()
+from truss_client import Client, refused
 
 
 @pytest.fixture
 def client_of(busy_acme, tmp_path):
     folder = model_dir(tmp_path, "packed")
     return lambda caller, url=None: Client(busy_acme, caller, folder, url)
-
-
-def refused(call, *arguments, **named):
-    with pytest.raises(ApiError) as caught:
-        call(*arguments, **named)
-    return str(caught.value)
 
 
 def test_a_version_of_a_model_of_another_team(busy_acme, client_of):

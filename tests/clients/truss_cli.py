@@ -36,6 +36,9 @@ def clean_environment(home: Path, **more) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BASETEN_", "AWS_"))}
     return kept | {
         "HOME": str(home),
+        "TMPDIR": str(home),
+        # Where its installation has what it calls: ruff, when it makes the code of a chainlet.
+        "PATH": os.pathsep.join([str(TRUSS.parent), os.environ["PATH"]]),
         "USER_TRUSSRC_PATH": str(home / ".trussrc"),
         "TRUSS_NO_UPDATE_CHECK": "1",
         "COLUMNS": str(COLUMNS),
@@ -71,6 +74,9 @@ class Terminal:
         self.organization, self.caller, self.home = organization, caller, home
         home.mkdir(exist_ok=True)
         log_in(home, KNOWN_URL, caller, team)
+        # Of the credentials for the source of a Chain, truss drops where they are for.
+        (home / ".aws").mkdir(exist_ok=True)
+        (home / ".aws" / "config").write_text(f"[default]\nendpoint_url = {KNOWN_URL}\n")
 
     def __call__(self, *arguments, cwd=None) -> str:
         """What it said. It must succeed."""
@@ -240,3 +246,35 @@ def training_config(home: Path, name: str, variables: str = "{}") -> Path:
     config = folder / "config.py"
     config.write_text(TRAINING.format(name=name, variables=variables))
     return config
+
+
+CHAIN = """
+import random
+
+import truss_chains as chains
+
+
+class RandInt(chains.ChainletBase):
+    async def run_remote(self, max_value: int) -> int:
+        return random.randint(1, max_value)
+
+
+@chains.mark_entrypoint("{name}")
+class HelloWorld(chains.ChainletBase):
+    {more}
+
+    def __init__(self, rand_int=chains.depends(RandInt, retries=3)) -> None:
+        self._rand_int = rand_int
+
+    async def run_remote(self, max_value: int) -> str:
+        return "Hello, world! " * await self._rand_int.run_remote(max_value)
+"""
+
+
+def chain_source(home: Path, name: str, more: str = "") -> Path:
+    """Of a Chain of two chainlets, in a directory of its own, which is what truss packs."""
+    folder = home / name
+    folder.mkdir()
+    source = folder / "chain.py"
+    source.write_text(CHAIN.format(name=name, more=more))
+    return source
