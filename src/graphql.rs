@@ -17,6 +17,8 @@ pub mod document;
 pub mod shape;
 
 mod chains;
+mod checkpoints;
+mod instance_types;
 mod models;
 mod organizations;
 mod pushes;
@@ -91,6 +93,10 @@ pub const ROOT_FIELDS: &[RootField] = &[
         "chain_id", "chain_name", "environment", "original_source_artifact_s3_key", "team_id", "is_draft",
         "allow_truss_download", "deployment_name", "entrypoint", "dependencies", "truss_user_env",
     ], Answer::TeamsToDeploy(chains::deploy)),
+
+    query("listed_instances", &[], Answer::Caller(instance_types::list)),
+    mutation("create_model_version_from_inference_template", &["request"],
+             Answer::TeamsFor(TeamAct::Deploy, checkpoints::deploy)),
 ];
 
 const fn query(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {

@@ -15,6 +15,7 @@ use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
 use crate::model::{Archive, Client, Paging, Team, Time};
+use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
 use crate::wire;
@@ -293,6 +294,11 @@ impl Ask<'_> {
                 let team = self.owner(tx, caller, kind)?;
                 handler(tx, &caller.in_team(&team, act)?, self)
             }
+            Answer::OwnedMetrics(kind, handler) => {
+                let caller = signed_in()?;
+                let team = self.owner(tx, caller, kind)?;
+                handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self)
+            }
             Answer::OrgOwned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
@@ -323,6 +329,13 @@ impl Ask<'_> {
     fn owner(&self, tx: &Tx, caller: &Caller, kind: Kind) -> Result<Team, Error> {
         let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
         team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()))
+    }
+
+    fn measured(&self, kind: Kind) -> Measured<'_> {
+        match kind {
+            Kind::Model => Measured::Model(self.param(kind.param())),
+            Kind::Chain | Kind::TrainingProject => Measured::NoModel,
+        }
     }
 
     fn operator(&self) -> Result<Operator, Error> {

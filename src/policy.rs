@@ -2,7 +2,8 @@
 //!
 //! The tables are the tables of the documents, row for row, with the categories of API keys as further columns. The
 //! server enforces them, `guildhall permissions` and `GET /v1/permissions` print them, and the README is checked against
-//! them. One rule stands beside them: an organization admin is an admin of every team of that organization.
+//! them. One rule stands beside them: an organization admin is an admin of every team of that organization. Who
+//! reads metrics, no row says: that is [`metrics`]'s.
 //!
 //! The answer is a proof, not a bool: [`InOrg`] and [`InTeam`] are made only here, and every function in `db` that
 //! touches an organization's or a team's rows asks for one and uses *its* organization or team.
@@ -14,6 +15,7 @@ use crate::table::{mark, table};
 pub mod deploying;
 mod explain;
 pub mod keys;
+pub mod metrics;
 pub mod tables;
 
 pub use explain::{Explanation, Question};
@@ -165,6 +167,8 @@ pub struct TeamKey {
     pub category: TeamCategory,
     /// What it is narrowed to; `None`: every environment.
     pub environments: Option<Vec<EnvironmentName>>,
+    /// `None`: every model of the team. Empty once the models it was narrowed to are deleted.
+    pub models: Option<Vec<String>>,
 }
 
 /// Proof that the caller may do what its route asks in the caller's organization.

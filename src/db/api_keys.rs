@@ -391,3 +391,15 @@ fn environments(tx: &Tx, prefix: &str) -> Result<Vec<EnvironmentName>, Error> {
     let rows = query.query_map(named_params! { ":prefix": prefix }, |row| row.get("environment"))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+/// The models that a narrowed key is narrowed to, of those that are still there.
+fn models(tx: &Tx, prefix: &str) -> Result<Vec<String>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT model_id
+         FROM api_key_model
+         WHERE prefix = :prefix
+         ORDER BY model_id",
+    )?;
+    let rows = query.query_map(named_params! { ":prefix": prefix }, |row| row.get("model_id"))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -16,9 +16,8 @@ use crate::graphql::shape::Given;
 use crate::model::serving::DeploymentName;
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
-use crate::wire::graphql::{
-    self as wire, ChainDeployment, DeployChain, DeployedChain, PushedChainlet, WhichById, WhichChains,
-};
+use crate::wire::graphql::arguments::{DeployChain, PushedChainlet, WhichById, WhichChains};
+use crate::wire::graphql::{self as wire, ChainDeployment, DeployedChain};
 
 /// The Chains of one team or of all.
 pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {

@@ -8,7 +8,8 @@ use crate::error::Error;
 use crate::graphql::Ask;
 use crate::graphql::shape::Given;
 use crate::policy::InTeam;
-use crate::wire::graphql::{self as wire, ModelVersion, WhichById, WhichModel, WhichModels};
+use crate::wire::graphql::arguments::{WhichById, WhichModel, WhichModels};
+use crate::wire::graphql::{self as wire, ModelVersion};
 
 /// The models of one team or of all. Models that belong to a Chain are asked for alone.
 pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {

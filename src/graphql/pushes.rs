@@ -16,7 +16,8 @@ use crate::http::pushes::{nowhere, raw_config};
 use crate::model::serving::{DeploymentName, check_deploy_timeout};
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::{Caller, InTeam};
-use crate::wire::graphql::{CreatedVersion, ModelVersion, Push, Validate, Validation};
+use crate::wire::graphql::arguments::{Push, Validate};
+use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
 
 /// What must be read before a version can be made of it.
 struct Pushed {

@@ -142,29 +142,20 @@ macro_rules! object {
 
 pub(crate) use object;
 
-impl Shape for &str {
-    const TYPE: Type = Type::Leaf;
+/// What has no fields.
+macro_rules! leaf {
+    ($($Type:ty),*) => {$(
+        impl Shape for $Type {
+            const TYPE: Type = Type::Leaf;
 
-    fn write(&self, _: &Selected, out: &mut Vec<u8>) {
-        write_leaf(self, out);
-    }
+            fn write(&self, _: &Selected, out: &mut Vec<u8>) {
+                write_leaf(self, out);
+            }
+        }
+    )*};
 }
 
-impl Shape for String {
-    const TYPE: Type = Type::Leaf;
-
-    fn write(&self, _: &Selected, out: &mut Vec<u8>) {
-        write_leaf(self, out);
-    }
-}
-
-impl Shape for bool {
-    const TYPE: Type = Type::Leaf;
-
-    fn write(&self, _: &Selected, out: &mut Vec<u8>) {
-        write_leaf(self, out);
-    }
-}
+leaf!(&str, String, bool, u32, u64, f64);
 
 impl<T: Shape> Shape for Option<T> {
     const TYPE: Type = T::TYPE;

@@ -14,7 +14,8 @@ use crate::graphql::shape::Given;
 use crate::http::patches::changes;
 use crate::policy::InTeam;
 use crate::wire;
-use crate::wire::graphql::{PatchRequest, PatchState, Patched, StagePatch, WatchState};
+use crate::wire::graphql::arguments::{PatchRequest, StagePatch};
+use crate::wire::graphql::{PatchState, Patched, WatchState};
 
 /// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is
 /// told from the first patch on until the next push.

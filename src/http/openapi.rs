@@ -357,6 +357,10 @@ fn needs(answer: &Answer) -> String {
             let owner = format!("the team that owns the {}", kind.as_str());
             team(&TeamAct::Deploy, &owner) + "; what serves a restricted environment is for those on its list."
         }
+        Answer::OwnedMetrics(kind, _) => {
+            let owner = format!("the team that owns the {}", kind.as_str());
+            team(&TeamAct::View, &owner) + ", or a key of that team of category WORKSPACE_EXPORT_METRICS."
+        }
         Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
         Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),

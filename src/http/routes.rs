@@ -90,6 +90,8 @@ pub enum Answer {
     ModelApis(fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this in the team that owns `{model_id}`, `{chain_id}` or `{training_project_id}`.
     Owned(Kind, TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
+    /// Whoever may read the metrics of what the path names: who may view it, and keys that export metrics.
+    OwnedMetrics(Kind, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// Whoever may deploy in the team that owns it, if only into some environments: the verb asks about the one it touches.
     OwnedToDeploy(Kind, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// Whoever may do this to the organization, about what that team owns.
@@ -245,7 +247,7 @@ pub const ROUTES: &[Route] = &[
     asks("POST", "/v1/models/{model_id}/deployments/{deployment_id}/logs",
                                                           Owned(Kind::Model, TeamAct::View, logs::of_deployment_by_body)),
     on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/metrics",
-                                                          Owned(Kind::Model, TeamAct::View, logs::metrics_of_deployment)),
+                                                          OwnedMetrics(Kind::Model, logs::metrics_of_deployment)),
     on("POST",   "/v1/models/{model_id}/deployments/{deployment_id}/patches",
                                                           OwnedToDeploy(Kind::Model, patches::stage)),
     on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/patches/state",
@@ -278,7 +280,7 @@ pub const ROUTES: &[Route] = &[
     on("GET",    "/v1/models/{model_id}/environments/{env_name}/logs",
                                                           Owned(Kind::Model, TeamAct::View, logs::of_environment)),
     on("GET",    "/v1/models/{model_id}/environments/{env_name}/metrics",
-                                                          Owned(Kind::Model, TeamAct::View, logs::metrics_of_environment)),
+                                                          OwnedMetrics(Kind::Model, logs::metrics_of_environment)),
 
     // Chains
     on("GET",    "/v1/chains",                            AllTeams(TeamAct::View, chains::list_all)),
@@ -340,9 +342,9 @@ pub const ROUTES: &[Route] = &[
     asks("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs",
                                                           Owned(Kind::TrainingProject, TeamAct::View, training_jobs::logs_by_body)),
     on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics",
-                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::metrics)),
+                                                          OwnedMetrics(Kind::TrainingProject, training_jobs::metrics)),
     asks("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/metrics",
-                                                          Owned(Kind::TrainingProject, TeamAct::View, training_jobs::metrics_by_body)),
+                                                          OwnedMetrics(Kind::TrainingProject, training_jobs::metrics_by_body)),
     on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoints",
                                                           Owned(Kind::TrainingProject, TeamAct::View, training_jobs::checkpoints)),
     on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoint_files",

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::model::{EnvironmentName, Team};
-use crate::policy::{Caller, OrgAct, OrgRole, Person, Restriction, TeamAct, Who};
+use crate::policy::{Caller, OrgAct, OrgRole, Person, Restriction, TeamAct, TeamCategory, TeamKey, Who, metrics};
 
 /// The answer to "may this subject do this here, and why": decided by the same functions that enforce.
 #[derive(Clone, Debug)]
@@ -43,6 +43,11 @@ impl Caller {
             Question::ChangeEnvironment(..) => "so it may be changed".to_owned(),
         };
         because.push(decision.as_ref().err().map_or(granted, ToString::to_string));
+        if let (Question::Team(team, act), Who::TeamKey(key)) = (question, &self.who)
+            && key.team_id == team.id
+        {
+            because.extend(key.beside_the_tables(act));
+        }
         Explanation { allowed: decision.is_ok(), because }
     }
 
@@ -70,6 +75,28 @@ impl Caller {
             }
             Who::TeamKey(_) => format!("a key of another team than \"{name}\""),
             Who::KeyManager { .. } => "a key that manages the team keys of its organization".to_owned(),
+        }
+    }
+}
+
+impl TeamKey {
+    /// What no row of the tables says of the key.
+    fn beside_the_tables(&self, act: TeamAct) -> Option<String> {
+        let models = self.models.as_deref().map(metrics::named);
+        match act {
+            TeamAct::CallModels if self.category == TeamCategory::Invoke => {
+                models.map(|models| format!("but this key is narrowed to {models} and calls nothing else"))
+            }
+            TeamAct::View if self.category == TeamCategory::ExportMetrics => {
+                let of = models.unwrap_or_else(|| "the whole team".to_owned());
+                Some(format!("but a key of this category reads metrics, and this one those of {of}"))
+            }
+            TeamAct::ManageMembers
+            | TeamAct::CreateRestrictedEnvironments
+            | TeamAct::CreateApiKeys
+            | TeamAct::Deploy
+            | TeamAct::CallModels
+            | TeamAct::View => None,
         }
     }
 }

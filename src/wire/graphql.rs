@@ -8,8 +8,10 @@ use crate::db::{chains, deployments, models};
 use crate::error::Error;
 use crate::graphql::shape::{Given, object};
 use crate::model;
+use crate::model::instance_types;
 use crate::model::serving::Status;
-use crate::wire::deployments::PatchOp;
+
+pub mod arguments;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +92,25 @@ object! {
 
     pub struct CreatedVersion<'a> {
         pub model_version: ModelVersion<'a>,
+    }
+
+    pub struct InstanceType {
+        pub id: &'static str,
+        pub name: &'static str,
+        pub display_name: &'static str,
+        pub millicpu_limit: u32,
+        /// In bytes: that is what truss compares it with.
+        pub memory_limit: u64,
+        pub gpu_count: u32,
+        pub gpu_type: Option<&'static str>,
+        /// Of one GPU, in MiB.
+        pub gpu_memory: Option<u32>,
+        /// The one that is taken where nothing is asked for.
+        pub default: bool,
+        pub node_count: u32,
+        /// US dollars a minute.
+        pub price: f64,
+        pub limited_capacity: bool,
     }
 
     pub struct Validation {
@@ -260,6 +281,26 @@ pub fn hostname(kind: &str, id: &str, host: &str) -> String {
     format!("http://{kind}-{id}.{base}{colon}{port}")
 }
 
+impl From<&'static instance_types::InstanceType> for InstanceType {
+    fn from(instance: &'static instance_types::InstanceType) -> InstanceType {
+        let gpus = instance.gpus.as_ref();
+        InstanceType {
+            id: instance.id,
+            name: instance.id,
+            display_name: instance.id,
+            millicpu_limit: instance.millicpus,
+            memory_limit: u64::from(instance.memory_mib) << 20,
+            gpu_count: gpus.map_or(0, |gpus| gpus.count),
+            gpu_type: gpus.map(|gpus| gpus.kind),
+            gpu_memory: gpus.map(|gpus| gpus.memory_mib),
+            default: instance.id == instance_types::SMALLEST,
+            node_count: 1,
+            price: instance.dollars_a_minute,
+            limited_capacity: false,
+        }
+    }
+}
+
 /// A status in the words that GraphQL has for it.
 const fn status(status: Status) -> &'static str {
     match status {
@@ -278,98 +319,6 @@ const fn status(status: Status) -> &'static str {
         Status::ScaledToZero => "SCALED_TO_ZERO",
         Status::WakingUp => "SCALING_FROM_ZERO",
     }
-}
-
-// ---- arguments ----
-
-#[derive(Deserialize)]
-pub struct WhichModels {
-    pub team_id: Option<String>,
-    pub chainlets_only: Option<bool>,
-}
-
-#[derive(Deserialize)]
-pub struct WhichModel {
-    pub id: Option<String>,
-    pub name: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub struct WhichChains {
-    pub team_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub struct WhichById {
-    pub id: String,
-}
-
-/// A whole Chain: of one that is there by its id, of a new one or of the development deployment by its name.
-#[derive(Deserialize)]
-pub struct DeployChain {
-    pub chain_id: Option<String>,
-    pub chain_name: Option<String>,
-    pub environment: Option<String>,
-    pub original_source_artifact_s3_key: Option<String>,
-    pub team_id: Option<String>,
-    pub is_draft: Option<bool>,
-    pub allow_truss_download: Option<bool>,
-    pub deployment_name: Option<String>,
-    pub entrypoint: PushedChainlet,
-    pub dependencies: Option<Vec<PushedChainlet>>,
-    pub truss_user_env: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub struct PushedChainlet {
-    pub name: String,
-    pub oracle: PushedOracle,
-}
-
-#[derive(Deserialize)]
-pub struct PushedOracle {
-    pub model_name: String,
-    pub s3_key: String,
-    pub encoded_config_str: String,
-}
-
-/// JSON comes in base 64.
-#[derive(Deserialize)]
-pub struct Validate {
-    pub config: String,
-}
-
-/// What is pushed, by whichever mutation.
-#[derive(Deserialize)]
-pub struct Push {
-    /// Of a new model or of the development deployment's; of a version, its own.
-    pub name: Option<String>,
-    pub version_name: Option<String>,
-    pub s3_key: String,
-    pub config: String,
-    pub raw_config: Option<String>,
-    pub truss_user_env: Option<String>,
-    pub user_deploy_metadata: Option<String>,
-    pub allow_truss_download: Option<bool>,
-    pub environment_name: Option<String>,
-    pub deploy_timeout_minutes: Option<i64>,
-    pub team_id: Option<String>,
-    pub scale_down_old_production: Option<bool>,
-    pub preserve_env_instance_type: Option<bool>,
-}
-
-#[derive(Deserialize)]
-pub struct StagePatch {
-    pub patch: String,
-}
-
-/// What a staged patch holds.
-#[derive(Deserialize)]
-pub struct PatchRequest {
-    pub prev_hash: String,
-    pub next_hash: String,
-    pub next_signature: Value,
-    pub patch_ops: Vec<PatchOp>,
 }
 
 /// Why something is not in the answer.

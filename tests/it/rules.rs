@@ -12,6 +12,7 @@ mod document;
 mod environments;
 mod errors;
 mod invitations;
+mod metrics;
 mod people;
 mod permissions;
 mod secrets;

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
-use crate::db::api_keys::{Holder, Key, environments};
+use crate::db::api_keys::{Holder, Key, environments, models};
 use crate::error::Error;
 use crate::model::{OrgId, TeamId, Time, UserId};
 use crate::policy::{Caller, Category, OrgRole, Person, TeamKey, TeamRole, Who};
@@ -32,7 +32,8 @@ pub(in crate::db) fn caller_again(tx: &Tx, prefix: &str) -> Result<Caller, Error
 fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, Use), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.user_id, api_key.team_id,
-                api_key.last_used_at, org_member.role, api_key.narrowed_to_environments, api_key.expires_at
+                api_key.last_used_at, org_member.role, api_key.narrowed_to_environments, api_key.narrowed_to_models,
+                api_key.expires_at
          FROM api_key
          LEFT JOIN org_member ON org_member.org_id = api_key.org_id AND org_member.user_id = api_key.user_id
          WHERE api_key.hash = :hash
@@ -93,7 +94,8 @@ pub fn bearer(tx: &Tx, key: &Key) -> Result<Caller, Error> {
         Holder::Person(owner) => return person(tx, &key.org_id, owner.id.as_str()),
         Holder::Team(category, team) => {
             let environments = key.environments(tx)?;
-            Who::TeamKey(TeamKey { prefix, team_id: team.id.clone(), category: *category, environments })
+            let models = key.model_ids.clone();
+            Who::TeamKey(TeamKey { prefix, team_id: team.id.clone(), category: *category, environments, models })
         }
         Holder::Organization => Who::KeyManager { prefix },
     };
@@ -109,6 +111,7 @@ struct KeyRow {
     last_used_at: Option<Time>,
     role: Option<String>,
     narrowed_to_environments: bool,
+    narrowed_to_models: bool,
     expires_at: Option<Time>,
 }
 
@@ -123,7 +126,8 @@ impl KeyRow {
             last_used_at: row.get(5)?,
             role: row.get(6)?,
             narrowed_to_environments: row.get(7)?,
-            expires_at: row.get(8)?,
+            narrowed_to_models: row.get(8)?,
+            expires_at: row.get(9)?,
         })
     }
 
@@ -138,7 +142,8 @@ impl KeyRow {
             (Category::Team(category), _, Some(team_id)) => {
                 let environments =
                     if self.narrowed_to_environments { Some(environments(tx, &self.prefix)?) } else { None };
-                Who::TeamKey(TeamKey { prefix: self.prefix, team_id, category, environments })
+                let models = if self.narrowed_to_models { Some(models(tx, &self.prefix)?) } else { None };
+                Who::TeamKey(TeamKey { prefix: self.prefix, team_id, category, environments, models })
             }
             (Category::ManageApiKeys, _, _) => Who::KeyManager { prefix: self.prefix },
             // The schema holds an owner for a personal key and a team for a team key.

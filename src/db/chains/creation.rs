@@ -84,9 +84,9 @@ pub fn create(tx: &Tx, team: &InTeam, chain: &Chain, new: &New) -> Result<ChainD
     }
     let (number, name) = match &new.slot {
         Slot::Development => (0, DEVELOPMENT.to_owned()),
-        Slot::Published { name: Some(name), .. } => (next_number(tx, chain)?, name.as_str().to_owned()),
+        Slot::Published { name: Some(name), .. } => (deployments::next_number(tx, chain)?, name.as_str().to_owned()),
         Slot::Published { name: None, .. } => {
-            let number = next_number(tx, chain)?;
+            let number = deployments::next_number(tx, chain)?;
             (number, format!("deployment-{number}"))
         }
     };
@@ -101,7 +101,7 @@ pub fn create(tx: &Tx, team: &InTeam, chain: &Chain, new: &New) -> Result<ChainD
             instance_type.map_or_else(|| instance_type_of(&chainlet.package), |id| Ok(id.to_owned()))?;
         let model = models::create_for_chain(tx, team, &chain.id, &chainlet.model_name, &instance_type, new.downloads)?;
         let deployment_id = create_for_chain(tx, team, &model, &chainlet.package, new.slot.stage())?;
-        insert_chainlet(tx, team, &id, place, chainlet.name.as_str(), &model.id, &deployment_id)?;
+        deployments::insert_chainlet(tx, team, &id, place, chainlet.name.as_str(), &model.id, &deployment_id)?;
     }
     let mut made = deployments::find(tx, team, &chain.id, &id)?;
     if let Some(environment) = &destination {
@@ -143,12 +143,6 @@ fn instance_type_of(package: &Package) -> Result<String, Error> {
     instance_type(package.config).map(|instance_type| instance_type.id.to_owned())
 }
 
-pub(super) fn next_number(tx: &Tx, chain: &Chain) -> Result<i64, Error> {
-    let mut count =
-        tx.sql.prepare_cached("UPDATE chain SET published = published + 1 WHERE id = :id RETURNING published")?;
-    Ok(count.query_row(named_params! { ":id": chain.id }, |row| row.get("published"))?)
-}
-
 /// The row of a deployment. A push to the development deployment replaces it; its id stays, its chainlets go.
 fn insert(tx: &Tx, team: &InTeam, chain: &Chain, new: &New, number: i64, name: &str) -> Result<String, Error> {
     let id: String = tx
@@ -181,31 +175,4 @@ fn insert(tx: &Tx, team: &InTeam, chain: &Chain, new: &New, number: i64, name: &
         .prepare_cached("DELETE FROM chainlet WHERE team_id = :team_id AND chain_deployment_id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": id })?;
     Ok(id)
-}
-
-pub(super) fn insert_chainlet(
-    tx: &Tx,
-    team: &InTeam,
-    chain_deployment_id: &str,
-    place: usize,
-    name: &str,
-    model_id: &str,
-    deployment_id: &str,
-) -> Result<(), Error> {
-    tx.sql
-        .prepare_cached(
-            "INSERT INTO chainlet (id, org_id, team_id, chain_deployment_id, place, name, model_id, deployment_id)
-             VALUES (:id, :org_id, :team_id, :chain_deployment_id, :place, :name, :model_id, :deployment_id)",
-        )?
-        .execute(named_params! {
-            ":id": tx.id(),
-            ":org_id": team.team().org_id,
-            ":team_id": team.team().id,
-            ":chain_deployment_id": chain_deployment_id,
-            ":place": place as i64,
-            ":name": name,
-            ":model_id": model_id,
-            ":deployment_id": deployment_id,
-        })?;
-    Ok(())
 }

@@ -169,6 +169,40 @@ pub(super) fn record(
     chains::record(tx, team, event_type, chain, data)
 }
 
+/// The next published deployment is named after this number.
+pub(super) fn next_number(tx: &Tx, chain: &Chain) -> Result<i64, Error> {
+    let mut count =
+        tx.sql.prepare_cached("UPDATE chain SET published = published + 1 WHERE id = :id RETURNING published")?;
+    Ok(count.query_row(named_params! { ":id": chain.id }, |row| row.get("published"))?)
+}
+
+pub(super) fn insert_chainlet(
+    tx: &Tx,
+    team: &InTeam,
+    chain_deployment_id: &str,
+    place: usize,
+    name: &str,
+    model_id: &str,
+    deployment_id: &str,
+) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO chainlet (id, org_id, team_id, chain_deployment_id, place, name, model_id, deployment_id)
+             VALUES (:id, :org_id, :team_id, :chain_deployment_id, :place, :name, :model_id, :deployment_id)",
+        )?
+        .execute(named_params! {
+            ":id": tx.id(),
+            ":org_id": team.team().org_id,
+            ":team_id": team.team().id,
+            ":chain_deployment_id": chain_deployment_id,
+            ":place": place as i64,
+            ":name": name,
+            ":model_id": model_id,
+            ":deployment_id": deployment_id,
+        })?;
+    Ok(())
+}
+
 fn with_chainlets(tx: &Tx, team: &InTeam, mut deployment: ChainDeployment) -> Result<ChainDeployment, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, name, model_id, deployment_id

@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use crate::db::Tx;
 use crate::db::chains::deployments::{self, ChainDeployment, Chainlet};
-use crate::db::chains::{self, Chain, promotion};
+use crate::db::chains::{self, Chain};
 use crate::db::deployments::{read_json, running, write_json};
-use crate::db::environments::promotion::Previous;
 use crate::error::Error;
 use crate::model::instance_types::{InstanceType, SMALLEST};
 use crate::model::serving::{Autoscaling, PromotionSettings, Settings};
@@ -185,15 +184,14 @@ pub fn set_autoscaling(
     Ok(())
 }
 
-/// Changes the instance types of chainlets. Where one that serves the environment has another, a copy of its deployment
-/// is made with the new ones, and takes over once it is active: that is the answer.
-pub fn set_instance_types(
+/// Changes the instance types of chainlets. Those that serve the environment keep theirs until a deployment takes over.
+pub(super) fn store_instance_types(
     tx: &Tx,
     team: &InTeam,
     chain: &Chain,
     environment: &ChainEnvironment,
     changes: &[(String, &'static InstanceType)],
-) -> Result<Option<ChainDeployment>, Error> {
+) -> Result<(), Error> {
     for (name, instance_type) in changes {
         let change = ChainletChange {
             chainlet_name: name.clone(),
@@ -209,13 +207,7 @@ pub fn set_instance_types(
             None => record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?,
         }
     }
-    let after = find(tx, team, chain, &environment.name)?;
-    match &after.current {
-        Some(current) if !after.fits(current) => {
-            promotion::copy_into(tx, team, chain, current, &after, Previous::AsSet).map(Some)
-        }
-        Some(_) | None => Ok(None),
-    }
+    Ok(())
 }
 
 /// Whether any deployment of the Chain has a chainlet of this name, or the environment sets one.

@@ -7,13 +7,13 @@ use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::json;
 
 use crate::db::chains::Chain;
-use crate::db::chains::creation;
 use crate::db::chains::deployments::{self, ChainDeployment};
-use crate::db::chains::environments::ChainEnvironment;
+use crate::db::chains::environments::{self, ChainEnvironment};
 use crate::db::deployments::{Deployment, from_row, read_json, running, select};
 use crate::db::environments::promotion::{Previous, no_longer_serves, serves};
 use crate::db::{Tx, logs};
 use crate::error::Error;
+use crate::model::instance_types::InstanceType;
 use crate::model::serving::{Autoscaling, Cleanup, Level, Phase, Settings, Status};
 use crate::policy::InTeam;
 
@@ -33,15 +33,12 @@ pub fn promote(
         return Err(Error::conflict(format!("deployment \"{}\" has failed ({status}): push again", deployment.name)));
     }
     let is_as_set = environment.fits(deployment) && !environment.promotion.redeploy_on_promotion;
-    if is_as_set && deployment.environment.as_deref() == Some(&environment.name) {
-        return Err(Error::conflict(format!(
-            "deployment \"{}\" serves \"{}\" already",
-            deployment.name, environment.name
-        )));
-    }
+    let is_there = deployment.environment.as_deref() == Some(&environment.name);
     let is_free = deployment.environment.is_none() && deployment.candidate_for.is_none();
-    let promoted = if is_as_set && is_free && !deployment.is_development() {
-        deployment.chainlets.iter().try_for_each(|chainlet| running::wake(tx, &chainlet.deployment))?;
+    let promoted = if is_as_set && is_there {
+        wake_there(tx, team, deployment, environment)?
+    } else if is_as_set && is_free && !deployment.is_development() {
+        wake(tx, deployment)?;
         enter(tx, team, deployment, environment, previous)?
     } else {
         copy_into(tx, team, chain, deployment, environment, previous)?
@@ -51,8 +48,47 @@ pub fn promote(
     Ok(promoted)
 }
 
+/// A deployment that was switched off where it serves is switched on by promoting it there once more.
+fn wake_there(
+    tx: &Tx,
+    team: &InTeam,
+    deployment: &ChainDeployment,
+    environment: &ChainEnvironment,
+) -> Result<ChainDeployment, Error> {
+    match deployment.status().phase() {
+        Phase::Starting | Phase::Serving | Phase::Failed => {
+            Err(Error::conflict(format!("deployment \"{}\" serves \"{}\" already", deployment.name, environment.name)))
+        }
+        Phase::Asleep | Phase::Off => {
+            wake(tx, deployment)?;
+            deployments::find(tx, team, &deployment.chain_id, &deployment.id)
+        }
+    }
+}
+
+fn wake(tx: &Tx, deployment: &ChainDeployment) -> Result<(), Error> {
+    deployment.chainlets.iter().try_for_each(|chainlet| running::wake(tx, &chainlet.deployment))
+}
+
+/// Changes the instance types of chainlets. Where one that serves the environment has another, a copy of its deployment
+/// is made with the new ones, and takes over once it is active: that is the answer.
+pub fn set_instance_types(
+    tx: &Tx,
+    team: &InTeam,
+    chain: &Chain,
+    environment: &ChainEnvironment,
+    changes: &[(String, &'static InstanceType)],
+) -> Result<Option<ChainDeployment>, Error> {
+    environments::store_instance_types(tx, team, chain, environment, changes)?;
+    let after = environments::find(tx, team, chain, &environment.name)?;
+    match &after.current {
+        Some(current) if !after.fits(current) => copy_into(tx, team, chain, current, &after, Previous::AsSet).map(Some),
+        Some(_) | None => Ok(None),
+    }
+}
+
 /// Puts a published copy of a deployment, of the same archives and set as the environment says, into the environment.
-pub(super) fn copy_into(
+fn copy_into(
     tx: &Tx,
     team: &InTeam,
     chain: &Chain,
@@ -64,13 +100,13 @@ pub(super) fn copy_into(
     for (place, chainlet) in deployment.chainlets.iter().enumerate() {
         let instance_type = environment.instance_type_of(chainlet);
         let copy = running::copy(tx, team, &chainlet.model, &chainlet.deployment, instance_type)?;
-        creation::insert_chainlet(tx, team, &id, place, &chainlet.name, &chainlet.model.id, &copy)?;
+        deployments::insert_chainlet(tx, team, &id, place, &chainlet.name, &chainlet.model.id, &copy)?;
     }
     enter(tx, team, &deployments::find(tx, team, &chain.id, &id)?, environment, previous)
 }
 
 fn copy_row(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment) -> Result<String, Error> {
-    let (id, number) = (tx.id(), creation::next_number(tx, chain)?);
+    let (id, number) = (tx.id(), deployments::next_number(tx, chain)?);
     tx.sql
         .prepare_cached(
             "INSERT INTO chain_deployment (id, org_id, team_id, chain_id, name, number, user_env, s3_key, created_by,

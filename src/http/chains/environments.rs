@@ -97,7 +97,7 @@ pub fn update_instance_types(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply,
             changes.push((update.chainlet_name, instance_type));
         }
     }
-    let made = environments::set_instance_types(tx, team, &chain, &environment, &changes)?;
+    let made = promotion::set_instance_types(tx, team, &chain, &environment, &changes)?;
     let settings = environments::find(tx, team, &chain, &environment.name)?.chainlets();
     Ok(Reply::ok(&wire::InstanceTypesUpdated {
         requires_redeployment: made.is_some(),
