@@ -259,22 +259,41 @@ class Organization:
         """Of the models of this name, by team and oldest first: how each is called and who pushed it."""
         held = {}
         for model in self.admin.api.get_models(params=GetModelsParams(name=name)).models:
-            pushed_by = {
-                entry["event_data"]["deployment_id"]: actor(entry)
-                for entry in self.log(search=model.id)
-                if entry["event_type"] == "MODEL_DEPLOYED" and entry["team_name"] == model.team_name
-            }
             deployments = self.admin.api.get_models_deployments(model_id=model.id).deployments
-            oldest_first = sorted(deployments, key=lambda deployment: deployment.created_at)
+            pushed = self._pushed("MODEL_DEPLOYED", "deployment", model)
             assert model.team_name not in held, "a name is one model in a team"
-            held[model.team_name] = [(found.name, pushed_by[found.id]) for found in oldest_first]
+            held[model.team_name] = [pushed[found.id] for found in sorted(deployments, key=creation)]
+            assert [name for name, _ in held[model.team_name]] == [d.name for d in sorted(deployments, key=creation)]
         return held
+
+    def chain_deployments(self, name: str) -> dict[str, list[tuple[str, str]]]:
+        """The same of Chains."""
+        held = {}
+        for chain in self.admin.api.get_chains().chains:
+            if chain.name == name:
+                deployments = self.admin.api.get_chains_deployments(chain_id=chain.id).deployments
+                pushed = self._pushed("CHAIN_DEPLOYED", "chain_deployment", chain)
+                assert chain.team_name not in held, "a name is one Chain in a team"
+                held[chain.team_name] = [pushed[found.id] for found in sorted(deployments, key=creation)]
+        return held
+
+    def _pushed(self, event: str, what: str, owner) -> dict[str, tuple[str, str]]:
+        """By id: what the audit log says how each was called when it was pushed, and who pushed it."""
+        return {
+            entry["event_data"][f"{what}_id"]: (entry["event_data"][f"{what}_name"], actor(entry))
+            for entry in self.log(search=owner.id)
+            if entry["event_type"] == event and entry["team_name"] == owner.team_name
+        }
 
     def without_default_team(self) -> Person:
         """The member, made a stranger to the default team if they were in it."""
         membership = f"/v1/teams/{self.default_team.id}/members/{self.member.user_id}"
         assert self.admin.http.delete(membership).status_code in (200, 404)
         return self.member
+
+
+def creation(thing):
+    return thing.created_at
 
 
 def actor(entry: dict) -> str:

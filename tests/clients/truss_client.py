@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 
 import pytest
 from truss.remote.baseten.api import BasetenApi
@@ -37,21 +38,30 @@ class Client:
         return self.api.create_development_model_from_truss(name, s3_key, config(name), ENVIRONMENT, **more)
 
     def deploy_chain(self, name, team=None, is_draft=False, environment=None, s3_keys=None, secrets=()):
-        """Of two chainlets, as `truss chains push` does it; their archives are uploaded unless they are given."""
-        entrypoint, dependency = (
+        """As `truss chains push` does it: it looks whether the Chain is there first."""
+        entrypoint, *others = self.chainlets(s3_keys, secrets)
+        return create_chain_atomic(
+            self.api, name, entrypoint, others, is_draft, ENVIRONMENT, environment, team_id=team and team.id
+        )
+
+    def deploy_chain_outright(self, s3_keys, **more):
+        entrypoint, *others = self.chainlets(s3_keys)
+        return self.api.deploy_chain_atomic(entrypoint, others, ENVIRONMENT, **more)
+
+    def chainlets(self, s3_keys=None, secrets=()) -> list[ChainletDataAtomic]:
+        """Their archives are uploaded unless they are given."""
+        s3_keys = s3_keys or [self.upload() for _ in CHAINLETS]
+        return [
             ChainletDataAtomic(
                 name=chainlet,
                 oracle=OracleData(
-                    model_name=f"{chainlet}-of-{name}",
+                    model_name=f"{chainlet}-{uuid.uuid4().hex[:8]}",
                     s3_key=s3_key,
                     encoded_config_str=config(chainlet, secrets=dict.fromkeys(secrets)),
                 ),
             )
-            for chainlet, s3_key in zip(CHAINLETS, s3_keys or [self.upload(), self.upload()], strict=True)
-        )
-        return create_chain_atomic(
-            self.api, name, entrypoint, [dependency], is_draft, ENVIRONMENT, environment, team_id=team and team.id
-        )
+            for chainlet, s3_key in zip(CHAINLETS, s3_keys, strict=True)
+        ]
 
 
 # The first is the entrypoint, as in the source that the command line pushes.
