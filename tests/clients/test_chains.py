@@ -46,6 +46,10 @@ def where(acme, chain):
     return [(d.status, d.environment) for d in sorted(deployments, key=lambda d: d.created_at)]
 
 
+def until_where(acme, chain, wanted):
+    eventually(lambda: where(acme, chain) == wanted, lambda: f"{where(acme, chain)}, never {wanted}")
+
+
 def pushing(caller, team=None):
     """What a push leaves in the audit log: the archives of both chainlets and the source, and what is made of them."""
     uploads = [("ARCHIVE_UPLOADED", caller.known_as, None)] * 3
@@ -68,14 +72,13 @@ def test_pushed_again_and_promoted(busy_acme, at, source, name):
     assert {model.id for model in busy_acme.admin.api.get_models().models} == models, "chainlets are no models"
 
     with busy_acme.acts() as acts:
-        assert SUCCEEDED in at(lead)("chains", "push", source, "--deployment-name", "second")
+        at(lead)("chains", "push", source, "--deployment-name", "second", "--no-wait")
     assert acts == pushing(lead, team)
-    assert where(busy_acme, chain) == [("ACTIVE", "production"), ("ACTIVE", None)]
+    until_where(busy_acme, chain, [("ACTIVE", "production"), ("ACTIVE", None)])
 
-    said = at(lead)("chains", "push", source, "--promote")
+    said = at(lead)("chains", "push", source, "--promote", "--no-wait")
     assert f"http://chain-{chain.id}.api.localhost:8000/environments/production/run_remote" in said
-    promoted = [("SCALED_TO_ZERO", None), ("ACTIVE", None), ("ACTIVE", "production")]
-    eventually(lambda: where(busy_acme, chain) == promoted, lambda: where(busy_acme, chain))
+    until_where(busy_acme, chain, [("SCALED_TO_ZERO", None), ("ACTIVE", None), ("ACTIVE", "production")])
     assert busy_acme.chain_deployments(name) == {
         team.name: [(called, lead.email) for called in ("deployment-1", "second", "deployment-3")]
     }
@@ -95,17 +98,15 @@ def test_to_an_environment(busy_acme, at, there_already, source, name):
         said = at(member).leaves_with(1, "chains", "push", source, "--environment", "staging")
     assert "Environment `staging` does not exist." in said
     assert acts == pushing(member)
-    eventually(lambda: where(busy_acme, chain) == [("ACTIVE", "production")])
+    until_where(busy_acme, chain, [("ACTIVE", "production")])
 
     request = CreateChainEnvironmentRequest(name="staging")
     member.api.post_chains_environments(chain_id=chain.id, request=request)
     said = at(member)("chains", "push", source, "--environment", "staging")
     assert "deployed into the staging environment" in said
-    both = [("ACTIVE", "production"), ("ACTIVE", "staging")]
-    eventually(lambda: where(busy_acme, chain) == both, lambda: where(busy_acme, chain))
+    until_where(busy_acme, chain, [("ACTIVE", "production"), ("ACTIVE", "staging")])
     at(member)("chains", "push", source, "--environment", "production", "--no-wait")
-    moved = [("SCALED_TO_ZERO", None), ("ACTIVE", "staging"), ("ACTIVE", "production")]
-    eventually(lambda: where(busy_acme, chain) == moved, lambda: where(busy_acme, chain))
+    until_where(busy_acme, chain, [("SCALED_TO_ZERO", None), ("ACTIVE", "staging"), ("ACTIVE", "production")])
 
 
 def test_a_restricted_environment_takes_pushes_of_those_on_its_list(busy_acme, at, there_already, source, name):

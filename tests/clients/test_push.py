@@ -23,6 +23,10 @@ def where(acme, model):
     return {deployment.name: (deployment.status, deployment.environment) for deployment in deployments}
 
 
+def until_where(acme, model, wanted):
+    eventually(lambda: where(acme, model) == wanted, lambda: f"{where(acme, model)}, never {wanted}")
+
+
 def ids(model, deployment_id=None):
     return ("--model-id", model.id, "--deployment-id", deployment_id or model.production_deployment_id)
 
@@ -58,17 +62,17 @@ def test_the_first_is_production_and_a_later_one_is_not(busy_acme, at, member, t
 
 def test_promote_takes_over_production(busy_acme, at, member, tmp_path):
     folder = model_dir(tmp_path, "climber")
-    at(member)("push", folder, "--wait")
+    model = member.make_model("climber", busy_acme.team).model
+    until_where(busy_acme, model, {"deployment-1": ("ACTIVE", "production")})
     with busy_acme.acts() as acts:
         at(member)("push", folder, "--promote", "--wait")
     assert acts == pushing(member, busy_acme.team)
-    model = only(busy_acme, "climber")
     taken_over = {"deployment-1": ("SCALED_TO_ZERO", None), "deployment-2": ("ACTIVE", "production")}
-    eventually(lambda: where(busy_acme, model) == taken_over, lambda: where(busy_acme, model))
+    until_where(busy_acme, model, taken_over)
 
-    at(member)("push", folder, "--promote", "--preserve-previous-production-deployment", "--wait")
-    kept = taken_over | {"deployment-2": ("ACTIVE", None), "deployment-3": ("ACTIVE", "production")}
-    eventually(lambda: where(busy_acme, model) == kept, lambda: where(busy_acme, model))
+    at(member)("push", folder, "--promote", "--preserve-previous-production-deployment")
+    kept = {"deployment-2": ("ACTIVE", None), "deployment-3": ("ACTIVE", "production")}
+    until_where(busy_acme, model, taken_over | kept)
 
 
 def test_an_environment_is_made_by_a_push_to_it(busy_acme, at, member, tmp_path):
@@ -83,10 +87,10 @@ def test_an_environment_is_made_by_a_push_to_it(busy_acme, at, member, tmp_path)
         ("staging", "deployment-1"),
     ]
     with busy_acme.acts() as acts:
-        at(member)("push", folder, "--environment", "staging", "--wait")
+        at(member)("push", folder, "--environment", "staging")
     assert acts == pushing(member, busy_acme.team), "the second finds it"
     moved = {"deployment-1": ("SCALED_TO_ZERO", None), "deployment-2": ("ACTIVE", "staging")}
-    eventually(lambda: where(busy_acme, model) == moved, lambda: where(busy_acme, model))
+    until_where(busy_acme, model, moved)
 
 
 def test_a_restricted_environment_takes_pushes_of_those_on_its_list(busy_acme, at, member, tmp_path):
@@ -100,12 +104,10 @@ def test_a_restricted_environment_takes_pushes_of_those_on_its_list(busy_acme, a
     assert acts == [("ARCHIVE_UPLOADED", member.email, None)]
     assert busy_acme.deployments("guarded") == {}
 
-    at(lead)("push", folder, "--team", team.name, "--environment", "guarded", "--wait")
-    at(member)("push", folder, "--wait")
-    assert where(busy_acme, only(busy_acme, "guarded")) == {
-        "deployment-1": ("ACTIVE", "guarded"),
-        "deployment-2": ("ACTIVE", "production"),
-    }
+    at(lead)("push", folder, "--team", team.name, "--environment", "guarded")
+    at(member)("push", folder)
+    both = {"deployment-1": ("ACTIVE", "guarded"), "deployment-2": ("ACTIVE", "production")}
+    until_where(busy_acme, only(busy_acme, "guarded"), both)
 
 
 def test_a_broken_archive_fails_and_its_log_says_why(busy_acme, at, member, tmp_path):
@@ -117,16 +119,17 @@ def test_a_broken_archive_fails_and_its_log_says_why(busy_acme, at, member, tmp_
     assert "it has no model/model.py" in at(member)("model-logs", *ids(model, deployment.id))
 
 
-def test_logs_are_filtered(busy_acme, at, member, tmp_path):
-    at(member)("push", model_dir(tmp_path, "talker"), "--wait")
-    model = only(busy_acme, "talker")
+def test_logs_are_filtered(busy_acme, at, member):
+    model = member.make_model("talker", busy_acme.team).model
+    until_where(busy_acme, model, {"deployment-1": ("ACTIVE", "production")})
+    built = "built from its configuration alone"
     everything = at(member)("model-logs", *ids(model))
-    assert everything.index("built: the archive is whole") < everything.index(": active"), "oldest first"
+    assert everything.index(built) < everything.index(": active"), "oldest first"
     assert at(member)("model-logs", *ids(model), "--min-level", "error") == ""
-    found = at(member)("model-logs", *ids(model), "--search-pattern", "archive is whole", "--since", "10m")
-    assert "archive is whole" in found and ": active" not in found
+    found = at(member)("model-logs", *ids(model), "--search-pattern", "configuration alone", "--since", "10m")
+    assert built in found and ": active" not in found
     hidden = at(busy_acme.stranger).leaves_with(1, "model-logs", *ids(model))
-    assert "no such model" in hidden and "archive" not in hidden
+    assert "no such model" in hidden and built not in hidden
 
 
 def test_what_was_pushed_comes_back(busy_acme, at, member, tmp_path):
@@ -171,8 +174,9 @@ def test_json_tells_a_program_what_came_of_it(busy_acme, at, member, tmp_path):
 
 
 def test_a_download_that_was_ruled_out(busy_acme, at, member, tmp_path):
-    at(member)("push", model_dir(tmp_path, "sealed"), "--disable-truss-download", "--wait")
+    at(member)("push", model_dir(tmp_path, "sealed"), "--disable-truss-download")
     model = only(busy_acme, "sealed")
+    until_where(busy_acme, model, {"deployment-1": ("ACTIVE", "production")})
     said = at(member).leaves_with(1, "download", *ids(model), "--out-file", tmp_path / "archive.tar")
     assert 'model "sealed" was made with downloads of its archives switched off' in said
     assert not (tmp_path / "archive.tar").exists()

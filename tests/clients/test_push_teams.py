@@ -174,3 +174,15 @@ def test_the_same_name_in_two_teams(busy_acme, at, folder):
         both[0].name: [("deployment-1", lead.email), ("second", lead.email)],
         both[1].name: [("deployment-1", lead.email)],
     }
+
+
+def test_moving_is_pushing_to_another_team_and_deleting(busy_acme, at, folder):
+    """Then its name stands for the one that is left."""
+    lead, team, other = busy_acme.team_admin, busy_acme.team, busy_acme.other_team
+    moved = lead.make_model(folder.name, team).model
+    at(lead)("push", folder, "--team", other.name)
+    lead.api.delete_models(model_id=moved.id)
+    at(lead)("push", folder)
+    assert busy_acme.deployments(folder.name) == {
+        other.name: [("deployment-1", lead.email), ("deployment-2", lead.email)]
+    }
