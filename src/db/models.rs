@@ -104,9 +104,10 @@ pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Res
 
 /// Deletes a model with its environments. A key that was narrowed to it stays narrowed.
 ///
-/// What serves a restricted environment is not deleted by way of its model: that needs the environment's list too.
+/// What serves a restricted environment, or is about to, is not deleted by way of its model: that needs the environment's
+/// list too.
 pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
-    for environment in served(tx, model)? {
+    for environment in touched(tx, model)? {
         environments::may_change(tx, team, Some(&environment))?;
     }
     tx.sql
@@ -115,12 +116,12 @@ pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
     note(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
 }
 
-/// The environments that deployments of the model serve.
-fn served(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
+/// The environments that deployments of the model serve or are about to.
+fn touched(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT environment
-         FROM deployment
-         WHERE model_id = :model_id AND environment IS NOT NULL
+        "SELECT environment FROM deployment WHERE model_id = :model_id AND environment IS NOT NULL
+         UNION
+         SELECT candidate_for FROM deployment WHERE model_id = :model_id AND candidate_for IS NOT NULL
          ORDER BY environment",
     )?;
     let rows = query.query_map(named_params! { ":model_id": model.id }, |row| row.get("environment"))?;

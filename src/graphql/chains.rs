@@ -11,7 +11,7 @@ use crate::db::resources::{self, Kind};
 use crate::error::Error;
 use crate::graphql::Ask;
 use crate::graphql::models::of_team;
-use crate::graphql::pushes::{chosen, object, read_config};
+use crate::graphql::pushes::{chosen, deploys_somewhere, object, read_config};
 use crate::graphql::shape::Given;
 use crate::model::serving::DeploymentName;
 use crate::model::{EnvironmentName, ResourceName};
@@ -61,6 +61,7 @@ pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let new = pushed.deployment(&asked)?;
     let (team, chain) = match (&asked.chain_id, &asked.chain_name) {
         (Some(id), None) => {
+            deploys_somewhere(teams)?;
             let team = team_of(tx, teams, id)?;
             (team, chains::find(tx, team, id)?)
         }

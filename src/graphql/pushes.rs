@@ -82,14 +82,21 @@ fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New, ask: &Ask) -> Resul
 
 /// The team that is named; without one, the only one, or the default team.
 pub(super) fn chosen<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> Result<&'p InTeam<'c>, Error> {
+    deploys_somewhere(teams)?;
     match (team_id, teams) {
-        (_, []) => Err(Error::Forbidden(
-            "there is no team in which you may deploy: ask a team admin to add you to one".to_owned(),
-        )),
         (Some(id), teams) => teams.iter().find(|team| team.team().id.as_str() == id).ok_or(Error::NotFound("team")),
         (None, [only]) => Ok(only),
         (None, teams) => teams.iter().find(|team| team.team().is_default).ok_or_else(nowhere),
     }
+}
+
+/// Who may deploy nowhere is told so, whatever is named.
+pub(super) fn deploys_somewhere(teams: &[InTeam]) -> Result<(), Error> {
+    if teams.is_empty() {
+        let why = "there is no team in which you may deploy: ask a team admin to add you to one";
+        return Err(Error::Forbidden(why.to_owned()));
+    }
+    Ok(())
 }
 
 fn model_name(asked: &Push) -> Result<ResourceName, Error> {

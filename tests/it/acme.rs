@@ -87,6 +87,12 @@ impl Acme {
         done(self.send(who, "DELETE", target, None))
     }
 
+    /// The whole answer to a document.
+    #[track_caller]
+    pub fn graphql(&self, who: &str, document: &str) -> Value {
+        self.post(who, "/graphql/", json!({ "query": document }))
+    }
+
     /// A refusal has its code and a sentence, shows no key, and has written nothing. Gives the sentence.
     #[track_caller]
     pub fn refused(
@@ -201,8 +207,15 @@ impl Acme {
             "SELECT * FROM environment_group ORDER BY 1, 2".to_owned(),
             "SELECT * FROM environment_group_user ORDER BY 1, 2, 4".to_owned(),
             "SELECT * FROM environment_group_key ORDER BY 1, 2, 4".to_owned(),
+            "SELECT * FROM upload ORDER BY s3_key".to_owned(),
+            "SELECT * FROM model ORDER BY id".to_owned(),
             "SELECT * FROM deployment ORDER BY id".to_owned(),
             "SELECT * FROM model_environment ORDER BY 1, 2".to_owned(),
+            "SELECT * FROM chain ORDER BY id".to_owned(),
+            "SELECT * FROM chain_deployment ORDER BY id".to_owned(),
+            "SELECT * FROM chainlet ORDER BY id".to_owned(),
+            "SELECT * FROM chain_environment ORDER BY 1, 2".to_owned(),
+            "SELECT * FROM chainlet_setting ORDER BY 1, 2, 3".to_owned(),
             "SELECT * FROM audit ORDER BY id".to_owned(),
         ];
         queries.iter().map(|query| dump(&sql, query)).collect()

@@ -275,7 +275,11 @@ fn a_model_and_a_chain_have_a_log_of_their_own() {
     let (org, blue, ada) = office(&house);
     let sql = house.sql();
     sql.execute("INSERT INTO model (id, org_id, team_id, name, instance_type, created_at) VALUES ('m1', ?, ?, 'llama', '1x2', 0)", [&org.id, &blue]).unwrap();
-    sql.execute("INSERT INTO chain VALUES ('c1', ?, ?, 'rag', 0)", [&org.id, &blue]).unwrap();
+    sql.execute(
+        "INSERT INTO chain (id, org_id, team_id, name, created_at) VALUES ('c1', ?, ?, 'rag', 0)",
+        [&org.id, &blue],
+    )
+    .unwrap();
     org.patch(&ada, "/v1/models/m1", json!({ "name": "llama-3" })).ok();
     org.note("CHAIN_DEPLOYED", json!({ "chain_id": "c1" }));
     org.note("MODEL_DEPLOYED", json!({ "model_id": "another" }));

@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::acme::{Acme, prefix, text};
 
-const CONFIG: &str = "model_name: llama\n# a comment that stays\npython_version: py311\n";
-const CODE: &str = "class Model:\n    def predict(self, x):\n        return x\n";
+pub const CONFIG: &str = "model_name: llama\n# a comment that stays\npython_version: py311\n";
+pub const CODE: &str = "class Model:\n    def predict(self, x):\n        return x\n";
 
 impl Acme {
     /// Lets the runner take everything to where it comes to rest.
@@ -22,10 +22,15 @@ impl Acme {
         runner::work(&self.house.app.db, &|| self.house.moment(), &|| false).unwrap();
     }
 
-    /// An upload of this caller's, whose archive stands on the disk. Answers its key.
+    /// An upload of this caller's for a model, whose archive stands on the disk. Answers its key.
     pub fn uploaded(&self, who: &str, archive: &[u8]) -> String {
+        self.uploaded_for("models", who, archive)
+    }
+
+    /// The same for what such keys begin with.
+    pub fn uploaded_for(&self, purpose: &str, who: &str, archive: &[u8]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let s3_key = format!("models/upload{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let s3_key = format!("{purpose}/upload{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let stored = Archive { sha256: Sha256::digest(archive).into(), bytes: archive.len() as u64 };
         let path = stored.path(self.house.data());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -41,7 +46,7 @@ impl Acme {
     }
 
     /// Pushes a new model to a team by REST. Answers the ids of the model and its first deployment.
-    fn create(&self, who: &str, team: &str, name: &str) -> (String, String) {
+    pub fn create(&self, who: &str, team: &str, name: &str) -> (String, String) {
         let body = json!({ "source": { "kind": "model_archive", "name": name, "deployment": payload() } });
         let made = self.post(who, &format!("/v1/teams/{team}/models"), body);
         (text(&made["model"]["id"]), text(&made["deployment"]["id"]))
@@ -69,7 +74,7 @@ impl Acme {
         logs["logs"].as_array().unwrap().iter().map(|line| text(&line["message"])).collect()
     }
 
-    fn restrict(&self, team: &str, environment: &str) {
+    pub fn restrict(&self, team: &str, environment: &str) {
         let body = json!({ "name": environment, "manage_access": { "is_restricted": true } });
         let made = self.send("ada", "POST", &format!("/v1/teams/{team}/environment_groups"), Some(body));
         if made.status == 409 {
@@ -78,7 +83,7 @@ impl Acme {
         }
     }
 
-    fn events(&self, event_type: &str) -> usize {
+    pub fn events(&self, event_type: &str) -> usize {
         self.audit().iter().filter(|entry| entry["event_type"] == event_type).count()
     }
 }
@@ -110,7 +115,7 @@ pub fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn whole() -> Vec<u8> {
+pub fn whole() -> Vec<u8> {
     tar(&[("config.yaml", CONFIG), ("model/__init__.py", ""), ("model/model.py", CODE)])
 }
 

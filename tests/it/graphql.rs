@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use crate::house::House;
 use crate::seed::WORLD;
 
+mod chains;
+mod checkpoints;
 mod document;
 mod models;
 
@@ -109,6 +111,13 @@ fn each_root_field_answers_each_caller_as_its_row_says() {
         "truss_watch_state",
         "stage_patch_for_draft_truss",
         "sync_draft_truss",
+        "chains",
+        "chain",
+        "chain_deployment",
+        "chain_s3_upload_credentials",
+        "deploy_chain_atomic",
+        "listed_instances",
+        "create_model_version_from_inference_template",
     ];
     let judged: BTreeSet<_> = ["organization", "user", "teams"].into_iter().chain(judged_elsewhere).collect();
     let served: BTreeSet<_> = ROOT_FIELDS.iter().map(|row| row.name).collect();

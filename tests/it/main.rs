@@ -3,6 +3,7 @@
 mod acme;
 mod audit;
 mod billing;
+mod chains;
 mod cli;
 mod crash;
 mod deployments;

@@ -45,6 +45,8 @@ const SAME_PATH: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/api_keys", &["personal", "keymgr", "unnamed", "own", "other", "default", "foreign", "nothing"]),
     ("POST", "/v1/environment_groups", &["it", "there"]),
     ("POST", "/v1/teams/{}/environment_groups", &["own", "there"]),
+    ("POST", "/v1/chains/{}/environments", &["own", "closed", "there"]),
+    ("POST", "/v1/chains/{}/environments/{}/promote", &["own", "absent", "stranger"]),
     ("PATCH", "/v1/training/capacity", &["own", "other", "default", "foreign", "nothing"]),
 ];
 
@@ -60,6 +62,11 @@ const OPEN_BODIES: &[(&str, &str)] = &[
     ("POST", "/v1/models/{}/deployments/{}/patches"),
     ("POST", "/v1/models/{}/environments"),
     ("POST", "/v1/models/{}/environments/{}/promote"),
+    ("POST", "/v1/chains/{}/environments"),
+    ("PATCH", "/v1/chains/{}/environments/{}"),
+    ("POST", "/v1/chains/{}/environments/{}/promote"),
+    ("PATCH", "/v1/chains/{}/environments/{}/chainlet_settings/autoscaling_settings"),
+    ("POST", "/v1/chains/{}/environments/{}/chainlet_settings/instance_types/update"),
     ("POST", "/v1/training_projects/{}/jobs"),
 ];
 

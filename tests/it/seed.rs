@@ -233,8 +233,9 @@ impl Seed {
         self.keys.insert(name, key);
     }
 
-    /// What each team has: a secret, a model with its `production`, a Chain, a training project with a job that waits, an environment of its
-    /// own that nobody uses yet, and a day of usage. An id is the team's with what it is.
+    /// What each team has: a secret, a model and a Chain with deployments in and out of environments, a training project with
+    /// a job that waits, two restricted environments, of which its Chain has `guarded` and nobody `staging`, and a day of
+    /// usage. An id is the team's with what it is; what is of a chainlet goes by its deployment's with its own.
     fn belongings(&self, org: &str, team: &str) {
         let rows = "
             INSERT INTO secret (team_id, lookup, org_id, id, name, version, created_at, updated_at)
@@ -261,8 +262,45 @@ impl Seed {
                 FROM json_each('[[\"development\", 0, \"ACTIVE\", null, null], [\"first\", 1, \"ACTIVE\", \"production\", null],
                                  [\"idle\", 2, \"ACTIVE\", null, null], [\"second\", 3, \"ACTIVE\", \"preview\", null],
                                  [\"third\", 4, \"ACTIVE\", \"trial\", null], [\"waiting\", 5, \"BUILDING\", null, \"trial\"]]');
-            INSERT INTO chain (id, org_id, team_id, name, created_at)
-                VALUES (:team || 'chain', :org, :team, 'rag', :now);
+            INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at)
+                VALUES (:team, 'guarded', :org, 1, :now);
+            INSERT INTO chain (id, org_id, team_id, name, published, created_at)
+                VALUES (:team || 'chain', :org, :team, 'rag', 4, :now);
+            INSERT INTO chain_environment (chain_id, name, org_id, team_id, created_at)
+                SELECT :team || 'chain', value, :org, :team, :now
+                FROM json_each('[\"production\", \"preview\", \"trial\", \"guarded\"]');
+            INSERT INTO upload (s3_key, org_id, api_key_prefix, sha256, bytes, uploaded_at, taken_at)
+                VALUES ('chains/' || :team, :org, 'guild_somebody', zeroblob(32), 0, :now, :now);
+            INSERT INTO chain_deployment (id, org_id, team_id, chain_id, name, number, environment, candidate_for, cleanup,
+                                          s3_key, created_by, created_at)
+                SELECT :team || 'chain' || json_extract(value, '$[0]'), :org, :team, :team || 'chain',
+                       json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+                       json_extract(value, '$[3]'), iif(json_extract(value, '$[3]') IS NULL, NULL, 'KEEP'),
+                       'chains/' || :team, 'guild_somebody', :now
+                FROM json_each('[[\"development\", 0, null, null], [\"first\", 1, \"production\", null],
+                                 [\"idle\", 2, null, null], [\"second\", 3, \"preview\", null],
+                                 [\"waiting\", 4, null, \"preview\"]]');
+            INSERT INTO model (id, org_id, team_id, chain_id, name, instance_type, published, created_at)
+                SELECT chain_deployment.id || part.value || 'model', :org, :team, :team || 'chain', part.value || '-' || chain_deployment.name, '1x2',
+                       number > 0, :now
+                FROM chain_deployment
+                JOIN json_each('[\"hello\", \"randint\"]') AS part
+                WHERE team_id = :team;
+            INSERT INTO deployment (id, org_id, team_id, model_id, name, number, status, config, instance_type, autoscaling,
+                                    backpressure, s3_key, truss_hash, truss_signature, created_by, created_at, updated_at)
+                SELECT model.id || 'run', :org, :team, model.id, iif(model.published, 'deployment-1', 'development'),
+                       model.published, iif(model.name GLOB '*-waiting', 'BUILDING', 'ACTIVE'), '{}', '1x2', autoscaling,
+                       'QUEUE_ON_FULL', s3_key, truss_hash, truss_signature, 'guild_somebody', :now, :now
+                FROM model
+                JOIN deployment ON deployment.id = :team || 'idle'
+                WHERE model.chain_id = :team || 'chain';
+            INSERT INTO chainlet (id, org_id, team_id, chain_deployment_id, place, name, model_id, deployment_id)
+                SELECT chain_deployment.id || part.value, :org, :team, chain_deployment.id, part.key,
+                       iif(part.key, 'RandInt', 'Hello'), chain_deployment.id || part.value || 'model',
+                       chain_deployment.id || part.value || 'modelrun'
+                FROM chain_deployment
+                JOIN json_each('[\"hello\", \"randint\"]') AS part
+                WHERE team_id = :team;
             INSERT INTO training_project (id, org_id, team_id, name, created_at, updated_at)
                 VALUES (:team || 'project', :org, :team, 'tune', :now, :now);
             INSERT INTO training_job (id, org_id, team_id, project_id, status, priority, availability, nodes, cpus,

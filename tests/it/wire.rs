@@ -1,4 +1,4 @@
-//! Do the answers have the shapes that clients read? Golden replies under a fixed clock, in `data/wire.txt`.
+//! Do the answers have the shapes that clients read? Golden replies under a fixed clock, in `data/wire*.txt`.
 //!
 //! A reply is compared whole: a field too many fails like one too few. What is drawn by chance stands there as `<id>`,
 //! `<key>`, `<prefix>` or `<link>`; a null may be left out and `<none>` may be an empty list too; money is equal as a number or as its text.
@@ -110,7 +110,7 @@ fn is_a(kind: &str, text: &str) -> bool {
 #[test]
 fn every_shape_is_as_the_clients_read_it() {
     let mut wrong = Vec::new();
-    let goldens = read(include_str!("data/wire.txt"));
+    let goldens = read(concat!(include_str!("data/wire.txt"), include_str!("data/wire_chains.txt")));
     assert!(goldens.len() > 40, "they are all read");
     for golden in goldens {
         let house: House = WORLD.house();

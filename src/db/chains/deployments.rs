@@ -145,8 +145,9 @@ pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeploymen
     tx.sql
         .prepare_cached("DELETE FROM chain_deployment WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": deployment.id })?;
-    // The one event of a Chain's that names its deployment so.
-    record(tx, team, "CHAIN_DEPLOYMENT_DELETED", chain, deployment, json!({ "deployment_name": deployment.name }))
+    // The one event of a Chain's that names its deployment so, and has no other name of it.
+    let more = json!({ "chain_deployment_id": deployment.id, "deployment_name": deployment.name });
+    chains::record(tx, team, "CHAIN_DEPLOYMENT_DELETED", chain, more)
 }
 
 /// Whether the caller may change this deployment: whatever environment it serves, or is about to, must be open to them.

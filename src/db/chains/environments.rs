@@ -162,6 +162,7 @@ pub fn set_autoscaling(
     environment: &ChainEnvironment,
     changes: &[(String, Autoscaling)],
 ) -> Result<(), Error> {
+    let mut waits_for_later = false;
     for (name, autoscaling) in changes {
         let change =
             ChainletChange { chainlet_name: name.clone(), autoscaling: Some(autoscaling.clone()), instance_type: None };
@@ -178,8 +179,11 @@ pub fn set_autoscaling(
                 more["previous_settings"] = json!(before.autoscaling);
                 record_chainlet(tx, team, "CHAINLET_AUTOSCALING_SETTINGS_CHANGED", chain, current, chainlet, more)?;
             }
-            None => record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?,
+            None => waits_for_later = true,
         }
+    }
+    if waits_for_later {
+        record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?;
     }
     Ok(())
 }
@@ -192,6 +196,7 @@ pub(super) fn store_instance_types(
     environment: &ChainEnvironment,
     changes: &[(String, &'static InstanceType)],
 ) -> Result<(), Error> {
+    let mut waits_for_later = false;
     for (name, instance_type) in changes {
         let change = ChainletChange {
             chainlet_name: name.clone(),
@@ -204,8 +209,11 @@ pub(super) fn store_instance_types(
                 let more = json!({ "instance_type_name": instance_type.id });
                 record_chainlet(tx, team, "CHAINLET_INSTANCE_TYPE_CHANGED", chain, current, chainlet, more)?;
             }
-            None => record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?,
+            None => waits_for_later = true,
         }
+    }
+    if waits_for_later {
+        record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?;
     }
     Ok(())
 }
@@ -222,12 +230,12 @@ pub fn has_chainlet(tx: &Tx, chain: &Chain, environment: &ChainEnvironment, name
     Ok(is_set || query.exists(named_params! { ":chain_id": chain.id, ":name": name })?)
 }
 
-/// The environments that deployments of the Chain serve.
-pub(super) fn served(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
+/// The environments that deployments of the Chain serve or are about to.
+pub(super) fn touched(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT environment
-         FROM chain_deployment
-         WHERE chain_id = :chain_id AND environment IS NOT NULL
+        "SELECT environment FROM chain_deployment WHERE chain_id = :chain_id AND environment IS NOT NULL
+         UNION
+         SELECT candidate_for FROM chain_deployment WHERE chain_id = :chain_id AND candidate_for IS NOT NULL
          ORDER BY environment",
     )?;
     let rows = query.query_map(named_params! { ":chain_id": chain.id }, |row| row.get("environment"))?;

@@ -132,6 +132,19 @@ fn what_serves_a_restricted_environment_is_changed_by_those_on_its_list_alone() 
 }
 
 #[test]
+fn what_waits_to_take_over_a_restricted_environment_is_not_deleted_with_its_model() {
+    let acme = Acme::new();
+    let (model, first) = acme.create("max", "research", "llama");
+    acme.run_all();
+    acme.push("max", &model, json!({ "environment_name": "production" }));
+    acme.restrict("research", "production");
+    acme.delete("tess", &format!("/v1/models/{model}/deployments/{first}"));
+    let told = acme.refused(403, "max", "DELETE", &format!("/v1/models/{model}"), None);
+    assert!(told.contains("production"), "{told}");
+    acme.delete("tess", &format!("/v1/models/{model}"));
+}
+
+#[test]
 fn a_key_narrowed_to_an_environment_deploys_into_that_alone() {
     let acme = Acme::new();
     let (model, first) = acme.create("max", "research", "llama");

@@ -16,16 +16,12 @@ fn developing(acme: &Acme) -> (String, String) {
     (model, text(&pushed["id"]))
 }
 
-fn graphql(acme: &Acme, document: &str) -> Value {
-    acme.post("max", "/graphql/", json!({ "query": document }))
-}
-
 fn watch_state(acme: &Acme, model: &str) -> Value {
     let document = format!(
         "{{truss_watch_state(id:\"{model}\"){{is_container_built_from_push django_patch_state{{current_hash}}
           container_patch_state{{current_hash}}}}}}"
     );
-    graphql(acme, &document)["data"]["truss_watch_state"].clone()
+    acme.graphql("max", &document)["data"]["truss_watch_state"].clone()
 }
 
 fn state(acme: &Acme, model: &str) -> Value {
@@ -122,7 +118,7 @@ fn truss_is_told_in_the_answer_what_cannot_be_patched() {
         let document = format!(
             "mutation{{stage_patch_for_draft_truss(id:\"{model}\" patch:\"{patch}\"){{id succeeded needs_full_deploy error}}}}"
         );
-        graphql(&acme, &document)["data"]["stage_patch_for_draft_truss"].clone()
+        acme.graphql("max", &document)["data"]["stage_patch_for_draft_truss"].clone()
     };
     let stale = stage("stale");
     assert_eq!((&stale["succeeded"], &stale["needs_full_deploy"]), (&json!(false), &json!(false)));
@@ -130,13 +126,13 @@ fn truss_is_told_in_the_answer_what_cannot_be_patched() {
     let running = text(&state(&acme, &model)["running_patch_point"]["hash"]);
     assert_eq!(stage(&running)["succeeded"], true);
     let sync = format!("mutation{{sync_draft_truss(id:\"{model}\"){{succeeded needs_full_deploy error}}}}");
-    assert_eq!(graphql(&acme, &sync)["data"]["sync_draft_truss"]["succeeded"], true);
+    assert_eq!(acme.graphql("max", &sync)["data"]["sync_draft_truss"]["succeeded"], true);
     acme.run_all();
     let names: Vec<String> = files(&acme, &model).into_iter().map(|(path, _)| path).collect();
     assert_eq!(names, ["config.yaml", "model/model.py", "model/new.py"]);
     acme.post("max", &format!("/v1/models/{model}/deployments/development/deactivate"), json!({}));
     acme.run_all();
-    let off = graphql(&acme, &sync)["data"]["sync_draft_truss"].clone();
+    let off = acme.graphql("max", &sync)["data"]["sync_draft_truss"].clone();
     assert_eq!((&off["succeeded"], &off["needs_full_deploy"]), (&json!(false), &json!(true)));
 }
 

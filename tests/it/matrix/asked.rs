@@ -45,7 +45,9 @@ impl Ask {
         for part in expected.template[1..].split('/') {
             target.push('/');
             if part == "{}" {
-                let word = of_model(noun, &expected.template, place);
+                let of_chain = expected.template.starts_with("/v1/chains/");
+                let find = if of_chain { of_chain_deployment } else { of_model };
+                let word = find(noun, &expected.template, place);
                 target.push_str(&word.unwrap_or_else(|| named(noun, place, caller, house)));
             } else {
                 target.push_str(part);
@@ -126,6 +128,23 @@ fn of_model(noun: &str, template: &str, place: &str) -> Option<String> {
         "environments" if template.ends_with("_promotion") => Some("trial".to_owned()),
         "environments" if place == "gone" => Some("nosuchenvironment".to_owned()),
         "environments" => Some("preview".to_owned()),
+        _ => None,
+    }
+}
+
+/// The same below a Chain.
+fn of_chain_deployment(noun: &str, _: &str, place: &str) -> Option<String> {
+    match (noun, place) {
+        ("deployments" | "environments", "nothing") | ("deployments", "gone") => Some("nosuchid".to_owned()),
+        ("deployments", "strange") => Some("inferencechainidle".to_owned()),
+        ("chainlets", "strange") => Some("inferencechainidlehello".to_owned()),
+        ("deployments", _) => Some(format!("{}chainidle", team(place))),
+        ("chainlets", "chainlet-gone") => Some("nosuchid".to_owned()),
+        ("chainlets", "sibling") => Some("researchchainsecondhello".to_owned()),
+        ("chainlets", _) => Some(format!("{}chainidlehello", team(place))),
+        ("environments", "gone") => Some("nosuchenvironment".to_owned()),
+        ("environments", "guarded") => Some("guarded".to_owned()),
+        ("environments", _) => Some("trial".to_owned()),
         _ => None,
     }
 }
@@ -234,6 +253,31 @@ fn body(method: &str, template: &str, place: &str) -> Option<Value> {
         ("POST", "/v1/models/{}/environments") => json!({ "name": "new" }),
         ("PATCH", "/v1/models/{}/environments/{}") => json!({ "autoscaling_settings": { "max_replica": 2 } }),
         ("POST", "/v1/models/{}/environments/{}/promote") => json!({ "deployment_id": format!("{}idle", team(place)) }),
+        ("POST", "/v1/chains/{}/environments") => {
+            let name = match place {
+                "closed" => "staging",
+                "there" => "trial",
+                _ => "new",
+            };
+            json!({ "name": name, "chainlet_settings": [{ "chainlet_name": "Hello", "instance_type_id": "2x8" }] })
+        }
+        ("PATCH", "/v1/chains/{}/environments/{}") => {
+            json!({ "promotion_settings": { "redeploy_on_promotion": true } })
+        }
+        ("POST", "/v1/chains/{}/environments/{}/promote") => {
+            let id = match place {
+                "absent" => "nosuchid".to_owned(),
+                "stranger" => "inferencechainidle".to_owned(),
+                place => format!("{}chainidle", team(place)),
+            };
+            json!({ "deployment_id": id })
+        }
+        ("PATCH", "/v1/chains/{}/environments/{}/chainlet_settings/autoscaling_settings") => {
+            json!({ "updates": [{ "chainlet_name": "Hello", "autoscaling_settings": { "max_replica": 2 } }] })
+        }
+        ("POST", "/v1/chains/{}/environments/{}/chainlet_settings/instance_types/update") => {
+            json!({ "updates": [{ "chainlet_name": "Hello", "instance_type_id": "2x8" }] })
+        }
         ("PATCH", "/v1/models/{}") => json!({ "name": "renamed" }),
         ("POST", "/v1/operator/organizations" | "/v1/operator/installation") => {
             json!({ "name": "Initech", "email": "f@initech.example", "user_name": "F", "teams_enabled": true })

@@ -198,14 +198,19 @@ fn a_refusal_names_the_environment() {
 fn a_group_is_listed_once_a_model_has_the_environment_or_the_group_was_made() {
     let house = WORLD.house();
     let max = by(&house, "max");
-    // `preview` and `trial` are the model's own.
-    assert_eq!(sorted(max.list(GROUPS, "items", "name")), ["preview", "production", "staging", "trial"]);
+    // `preview` and `trial` are the model's own, `guarded` is the Chain's and was made.
+    let all = ["guarded", "preview", "production", "staging", "trial"];
+    assert_eq!(sorted(max.list(GROUPS, "items", "name")), all);
     let production = max.get(&format!("{GROUPS}/production"));
     assert_eq!(production["manage_access"]["is_restricted"], false, "nobody restricted it");
     by(&house, "tess").delete(&format!("{GROUPS}/staging"));
-    assert_eq!(max.list(GROUPS, "items", "name"), ["preview", "production", "trial"]);
+    assert_eq!(max.list(GROUPS, "items", "name"), ["guarded", "preview", "production", "trial"]);
     max.refused(404, "GET", &format!("{GROUPS}/staging"), None);
     max.delete("/v1/models/researchmodel");
+    assert!(max.list(GROUPS, "items", "name").contains(&"production".to_owned()), "the Chain has it too");
+    max.delete("/v1/chains/researchchain");
+    assert_eq!(max.list(GROUPS, "items", "name"), ["guarded"], "it was made");
+    by(&house, "tess").delete(&format!("{GROUPS}/guarded"));
     assert!(max.list(GROUPS, "items", "name").is_empty());
     max.refused(404, "GET", &format!("{GROUPS}/production"), None);
 }

@@ -39,7 +39,7 @@ impl Automation {
     }
 
     fn graphql(&self, document: &str) -> Value {
-        self.acme.post(&self.key, "/graphql/", json!({ "query": document }))
+        self.acme.graphql(&self.key, document)
     }
 
     /// Asks for credentials and sends an archive with them. Answers its key.
