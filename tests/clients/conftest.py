@@ -2,9 +2,10 @@ import os
 
 import pytest
 
-pytest.register_assert_rewrite("guildhall")
+pytest.register_assert_rewrite("guildhall", "truss_cli", "truss_client")
 
 from guildhall import Guildhall, Organization
+from truss_cli import Terminal
 
 # The server is on this machine: whatever proxy the environment knows is not for these tests.
 for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -18,10 +19,22 @@ def acme(tmp_path_factory) -> Organization:
     yield from serve(tmp_path_factory.mktemp("shared") / "data")
 
 
+@pytest.fixture(scope="session")
+def busy_acme(tmp_path_factory) -> Organization:
+    """The same, for tests that add to it under names of their own and leave alone what they find."""
+    yield from serve(tmp_path_factory.mktemp("busy") / "data")
+
+
 @pytest.fixture
 def fresh_acme(tmp_path) -> Organization:
     """The same, for one test to change as it likes."""
     yield from serve(tmp_path / "data")
+
+
+@pytest.fixture
+def at(busy_acme, tmp_path):
+    """The terminal of whoever is given."""
+    return lambda caller, team=None: Terminal(busy_acme, caller, tmp_path / caller.prefix, team)
 
 
 def serve(data):

@@ -9,12 +9,24 @@ import os
 import select
 import subprocess
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 from baseten.client import ManagementClient
-from baseten.client.managementapi import CreateAPIKeyRequest, ResponseError
+from baseten.client.managementapi import (
+    CreateAPIKeyRequest,
+    CreatedModelDeployment,
+    CreateModelDeploymentRequest,
+    CreateModelRequest,
+    DeploymentArchivePayload,
+    DeploymentArchiveSource,
+    GetModelsParams,
+    ModelArchiveSource,
+    ResponseError,
+)
 
 BINARY = Path(os.environ.get("GUILDHALL_BIN", Path(__file__).parents[2] / "target/release/guildhall")).absolute()
 
@@ -101,9 +113,29 @@ class Caller:
     def http(self):
         return self.client.http_client
 
+    @property
+    def known_as(self) -> str:
+        """How the audit log names who acted."""
+        return self.prefix
+
     def make_key(self, category: str, **fields) -> "Caller":
         made = self.api.post_api_keys(request=CreateAPIKeyRequest(type=category, **fields))
         return Caller(self.url, made.api_key)
+
+    def make_model(self, name: str, team: "Team | None" = None, s3_key=None, **payload) -> CreatedModelDeployment:
+        """With its first deployment: of its configuration alone, unless something was uploaded."""
+        payload = DeploymentArchivePayload(**{"config": {"model_name": name}} | payload)
+        source = ModelArchiveSource(name=name, deployment=payload, kind="model_archive", s3_key=s3_key)
+        request = CreateModelRequest(source=source)
+        if team is None:
+            return self.api.post_models(request=request)
+        return self.api.post_teams_models(team_id=team.id, request=request)
+
+    def make_deployment(self, model_id: str, s3_key=None, **payload) -> CreatedModelDeployment:
+        payload = DeploymentArchivePayload(**{"config": {}} | payload)
+        source = DeploymentArchiveSource(deployment=payload, kind="model_archive", s3_key=s3_key)
+        request = CreateModelDeploymentRequest(source=source)
+        return self.api.post_models_deployments(model_id=model_id, request=request)
 
 
 class Person(Caller):
@@ -111,6 +143,10 @@ class Person(Caller):
         super().__init__(url, said["api_key"])
         self.user_id, self.email, self.name, self.role = (said[k] for k in ("user_id", "email", "name", "role"))
         self.teams = {team["team_id"]: team["role"] for team in said["teams"]}
+
+    @property
+    def known_as(self) -> str:
+        return self.email
 
     def is_org_admin(self) -> bool:
         return self.role == "ADMIN"
@@ -178,15 +214,90 @@ class Organization:
     def stranger(self) -> Person:
         return first(person for person in self.people if person.is_strange_to(self.team))
 
+    @property
+    def teamless(self) -> Person:
+        return first(person for person in self.people if not person.is_org_admin() and not person.teams)
+
     def team_key(self, category: str, **fields) -> Caller:
         """A new key of `team`."""
         return self.admin.make_key(category, team_id=self.team.id, **fields)
+
+    def teams_of(self, caller: Caller) -> list[Team]:
+        seen = {team.id for team in caller.api.get_teams().teams}
+        return [team for team in self.teams if team.id in seen]
+
+    def log(self, **filters) -> list[dict]:
+        """Entries of the audit log, oldest first, with the fields that are ours."""
+        answer = self.admin.http.get("/v1/audit_logs", params={"limit": 200, "direction": "ASC"} | filters)
+        assert answer.status_code == 200 and not answer.json()["pagination"]["has_more"], answer.text
+        return answer.json()["items"]
+
+    def acts_on(self, thing_id: str) -> list[tuple[str, str, str]]:
+        """What was done with it, by whom and in which team, oldest first."""
+        return [(entry["event_type"], actor(entry), entry["team_name"]) for entry in self.log(search=thing_id)]
+
+    @contextmanager
+    def acts(self):
+        """What is done meanwhile, by whom and in which team, oldest first. Whatever is written, an upload too, is there."""
+
+        def newest(limit: int) -> list[dict]:
+            return self.admin.http.get("/v1/audit_logs", params={"limit": limit}).json()["items"]
+
+        [before] = newest(1)
+        done = []
+        yield done
+        since = takewhile(lambda entry: entry != before, newest(100))
+        done += [(entry["event_type"], actor(entry), entry["team_name"]) for entry in since][::-1]
+
+    @contextmanager
+    def unchanged(self):
+        with self.acts() as acts:
+            yield
+        assert acts == []
+
+    def deployments(self, name: str) -> dict[str, list[tuple[str, str]]]:
+        """Of the models of this name, by team and oldest first: how each is called and who pushed it."""
+        held = {}
+        for model in self.admin.api.get_models(params=GetModelsParams(name=name)).models:
+            deployments = self.admin.api.get_models_deployments(model_id=model.id).deployments
+            pushed = self._pushed("MODEL_DEPLOYED", "deployment", model)
+            assert model.team_name not in held, "a name is one model in a team"
+            held[model.team_name] = [pushed[found.id] for found in sorted(deployments, key=creation)]
+            assert [name for name, _ in held[model.team_name]] == [d.name for d in sorted(deployments, key=creation)]
+        return held
+
+    def chain_deployments(self, name: str) -> dict[str, list[tuple[str, str]]]:
+        """The same of Chains."""
+        held = {}
+        for chain in self.admin.api.get_chains().chains:
+            if chain.name == name:
+                deployments = self.admin.api.get_chains_deployments(chain_id=chain.id).deployments
+                pushed = self._pushed("CHAIN_DEPLOYED", "chain_deployment", chain)
+                assert chain.team_name not in held, "a name is one Chain in a team"
+                held[chain.team_name] = [pushed[found.id] for found in sorted(deployments, key=creation)]
+        return held
+
+    def _pushed(self, event: str, what: str, owner) -> dict[str, tuple[str, str]]:
+        """By id: what the audit log says how each was called when it was pushed, and who pushed it."""
+        return {
+            entry["event_data"][f"{what}_id"]: (entry["event_data"][f"{what}_name"], actor(entry))
+            for entry in self.log(search=owner.id)
+            if entry["event_type"] == event and entry["team_name"] == owner.team_name
+        }
 
     def without_default_team(self) -> Person:
         """The member, made a stranger to the default team if they were in it."""
         membership = f"/v1/teams/{self.default_team.id}/members/{self.member.user_id}"
         assert self.admin.http.delete(membership).status_code in (200, 404)
         return self.member
+
+
+def creation(thing):
+    return thing.created_at
+
+
+def actor(entry: dict) -> str:
+    return entry["actor"]["email"] or entry["actor"]["api_key_prefix"]
 
 
 def refusal(status: int, call: Callable, **arguments) -> str:

@@ -1,233 +1,182 @@
-"""Pushing, watching and fetching models back: truss's command line as a person runs it, and the SDK beside it.
+"""Pushing models with truss and fetching them back. To which team is tried in `test_push_teams.py`."""
 
-The server is truss's proxy here, so that `api.localhost` needs no name service and any port will do.
-"""
-
+import hashlib
+import json
 import os
-import subprocess
-import time
-from contextlib import contextmanager
-from pathlib import Path
+import tarfile
 
 import pytest
-from baseten.client.managementapi import (
-    CreateEnvironmentRequest,
-    CreateModelDeploymentRequest,
-    CreateModelRequest,
-    DeploymentArchivePayload,
-    DeploymentArchiveSource,
-    ModelArchiveSource,
-    PrepareModelUploadRequest,
-    PromoteToEnvironmentRequest,
-)
+from baseten.client.managementapi import GetModelsParams
 
-from conftest import serve
-from test_truss import KNOWN_URL, TRUSS, log_in, truss
-
-CODE = "class Model:\n    def predict(self, x):\n        return x\n"
-SECONDS_MAX = 60
+from guildhall import one
+from truss_cli import eventually, model_dir
 
 
-@pytest.fixture(scope="module")
-def acme(tmp_path_factory):
-    """An organization that all tests here push to, each under a name of its own."""
-    yield from serve(tmp_path_factory.mktemp("pushed") / "data")
+def only(acme, name):
+    """The one model of that name."""
+    return one(acme.admin.api.get_models(params=GetModelsParams(name=name)).models)
 
 
-def model_dir(home, name, config="", code=CODE):
-    folder = home / name
-    (folder / "model").mkdir(parents=True)
-    (folder / "config.yaml").write_text(f"model_name: {name}  # kept\npython_version: py311\n{config}")
-    (folder / "model" / "__init__.py").write_text("")
-    if code:
-        (folder / "model" / "model.py").write_text(code)
-    return folder
+def where(acme, model):
+    """Of each deployment: its status and the environment it serves."""
+    deployments = acme.admin.api.get_models_deployments(model_id=model.id).deployments
+    return {deployment.name: (deployment.status, deployment.environment) for deployment in deployments}
+
+
+def until_where(acme, model, wanted):
+    eventually(lambda: where(acme, model) == wanted, lambda: f"{where(acme, model)}, never {wanted}")
+
+
+def ids(model, deployment_id=None):
+    return ("--model-id", model.id, "--deployment-id", deployment_id or model.production_deployment_id)
+
+
+def pushing(caller, team, *more):
+    """What each push that is taken leaves in the audit log."""
+    also = [(event, caller.email, team.name) for event in (*more, "MODEL_DEPLOYED")]
+    return [("ARCHIVE_UPLOADED", caller.email, None), *also]
 
 
 @pytest.fixture
-def at(acme, tmp_path):
-    """Runs truss as the given caller, an admin of the organization if nobody else is."""
-
-    def run(*arguments, caller=None):
-        log_in(tmp_path, KNOWN_URL, caller or acme.admin)
-        return truss(tmp_path, *arguments, http_proxy=acme.guildhall.url)
-
-    return run
+def member(busy_acme):
+    """Their pushes go to `team`: they have no other."""
+    return busy_acme.member
 
 
-def done(ran):
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
-
-
-def only(acme, name, team):
-    found = [model for model in acme.admin.api.get_models().models if model.name == name and model.team_name == team.name]
-    assert len(found) == 1, found
-    return found[0]
-
-
-def test_a_push_goes_to_the_team_that_is_named_and_a_later_one_to_the_same_model(acme, at, tmp_path):
+def test_the_first_is_production_and_a_later_one_is_not(busy_acme, at, member, tmp_path):
     folder = model_dir(tmp_path, "first-light")
-    done(at("push", folder, "--team", acme.team.name, "--wait"))
-    model = only(acme, "first-light", acme.team)
-    production = acme.admin.api.get_models_deployments_production(model_id=model.id)
-    assert (production.status, production.name, production.is_production) == ("ACTIVE", "deployment-1", True)
-    done(at("push", folder, "--deployment-name", "second", "--wait"))
-    again = only(acme, "first-light", acme.team)
-    assert (again.id, again.deployments_count) == (model.id, 2)
-    assert again.production_deployment_id == production.id
+    with busy_acme.acts() as acts:
+        said = at(member)("push", folder, "--publish", "--wait", "--labels", '{"owner": "kites"}')
+    assert "Deployment succeeded." in said
+    assert acts == pushing(member, busy_acme.team)
+    model = only(busy_acme, "first-light")
+    assert f"http://model-{model.id}.api.localhost:8000" in said
+    production = busy_acme.admin.api.get_models_deployments_production(model_id=model.id)
+    assert (production.name, production.status, production.labels) == ("deployment-1", "ACTIVE", {"owner": "kites"})
+
+    at(member)("push", folder, "--deployment-name", "second", "--wait")
+    assert where(busy_acme, model) == {"deployment-1": ("ACTIVE", "production"), "second": ("ACTIVE", None)}
+    again = only(busy_acme, "first-light")
+    assert (again.id, again.production_deployment_id) == (model.id, production.id)
 
 
-def test_promote_takes_over_production(acme, at, tmp_path):
+def test_promote_takes_over_production(busy_acme, at, member, tmp_path):
     folder = model_dir(tmp_path, "climber")
-    done(at("push", folder, "--team", acme.team.name, "--wait"))
-    done(at("push", folder, "--promote", "--wait"))
-    model = only(acme, "climber", acme.team)
-    deployments = acme.admin.api.get_models_deployments(model_id=model.id).deployments
-    assert {d.name: (d.status, d.environment) for d in deployments} == {
-        "deployment-1": ("SCALED_TO_ZERO", None),
-        "deployment-2": ("ACTIVE", "production"),
-    }
+    model = member.make_model("climber", busy_acme.team).model
+    until_where(busy_acme, model, {"deployment-1": ("ACTIVE", "production")})
+    with busy_acme.acts() as acts:
+        at(member)("push", folder, "--promote", "--wait")
+    assert acts == pushing(member, busy_acme.team)
+    taken_over = {"deployment-1": ("SCALED_TO_ZERO", None), "deployment-2": ("ACTIVE", "production")}
+    until_where(busy_acme, model, taken_over)
+
+    at(member)("push", folder, "--promote", "--preserve-previous-production-deployment")
+    kept = {"deployment-2": ("ACTIVE", None), "deployment-3": ("ACTIVE", "production")}
+    until_where(busy_acme, model, taken_over | kept)
 
 
-def test_an_environment_is_made_by_a_push_to_it(acme, at, tmp_path):
+def test_an_environment_is_made_by_a_push_to_it(busy_acme, at, member, tmp_path):
     folder = model_dir(tmp_path, "stager")
-    done(at("push", folder, "--team", acme.team.name, "--environment", "staging", "--wait"))
-    model = only(acme, "stager", acme.team)
-    environments = acme.admin.api.get_models_environments(model_id=model.id).environments
-    assert [(e.name, e.current_deployment and e.current_deployment.status) for e in environments] == [
+    with busy_acme.acts() as acts:
+        at(member)("push", folder, "--environment", "staging", "--wait")
+    assert acts == pushing(member, busy_acme.team, "ENVIRONMENT_CREATED")
+    model = only(busy_acme, "stager")
+    environments = busy_acme.admin.api.get_models_environments(model_id=model.id).environments
+    assert [(e.name, e.current_deployment and e.current_deployment.name) for e in environments] == [
         ("production", None),
-        ("staging", "ACTIVE"),
+        ("staging", "deployment-1"),
     ]
+    with busy_acme.acts() as acts:
+        at(member)("push", folder, "--environment", "staging")
+    assert acts == pushing(member, busy_acme.team), "the second finds it"
+    moved = {"deployment-1": ("SCALED_TO_ZERO", None), "deployment-2": ("ACTIVE", "staging")}
+    until_where(busy_acme, model, moved)
 
 
-def test_a_member_needs_no_team_named_and_a_stranger_cannot_name_it(acme, at, tmp_path):
-    folder = model_dir(tmp_path, "homing")
-    only_team_key = acme.team.keys["WORKSPACE_MANAGE_ALL"]
-    done(at("push", folder, "--wait", caller=only_team_key))
-    only(acme, "homing", acme.team)
-    refused = at("push", folder, "--team", acme.team.name, caller=acme.stranger)
-    assert refused.returncode != 0
-    assert "does not exist" in refused.stdout + refused.stderr
+def test_a_restricted_environment_takes_pushes_of_those_on_its_list(busy_acme, at, member, tmp_path):
+    team, lead, folder = busy_acme.team, busy_acme.team_admin, model_dir(tmp_path, "guarded")
+    group = {"name": "guarded", "manage_access": {"is_restricted": True, "user_ids": []}}
+    made = lead.http.post(f"/v1/teams/{team.id}/environment_groups", json=group)
+    assert made.status_code == 200, made.text
+    with busy_acme.acts() as acts:
+        said = at(member).leaves_with(1, "push", folder, "--environment", "guarded")
+    assert f'the environment "guarded" of team "{team.name}" is restricted and you are not on its list' in said
+    assert acts == [("ARCHIVE_UPLOADED", member.email, None)]
+    assert busy_acme.deployments("guarded") == {}
+
+    at(lead)("push", folder, "--team", team.name, "--environment", "guarded")
+    at(member)("push", folder)
+    both = {"deployment-1": ("ACTIVE", "guarded"), "deployment-2": ("ACTIVE", "production")}
+    until_where(busy_acme, only(busy_acme, "guarded"), both)
 
 
-def test_the_same_name_in_two_teams_is_two_models(acme, at, tmp_path):
-    folder = model_dir(tmp_path, "twins")
-    for team in (acme.team, acme.other_team):
-        done(at("push", folder, "--team", team.name, "--wait"))
-    assert only(acme, "twins", acme.team).id != only(acme, "twins", acme.other_team).id
-
-
-def test_a_broken_archive_fails_and_its_log_says_why(acme, at, tmp_path):
+def test_a_broken_archive_fails_and_its_log_says_why(busy_acme, at, member, tmp_path):
     folder = model_dir(tmp_path, "hollow", code=None)
-    pushed = at("push", folder, "--team", acme.team.name, "--wait")
-    assert pushed.returncode != 0 and "BUILD_FAILED" in pushed.stdout + pushed.stderr
-    model = only(acme, "hollow", acme.team)
-    [deployment] = acme.admin.api.get_models_deployments(model_id=model.id).deployments
-    logs = done(at("model-logs", "--model-id", model.id, "--deployment-id", deployment.id))
-    assert "it has no model/model.py" in logs
+    assert "BUILD_FAILED" in at(member).leaves_with(1, "push", folder, "--wait")
+    model = only(busy_acme, "hollow")
+    assert where(busy_acme, model) == {"deployment-1": ("BUILD_FAILED", "production")}
+    deployment = one(busy_acme.admin.api.get_models_deployments(model_id=model.id).deployments)
+    assert "it has no model/model.py" in at(member)("model-logs", *ids(model, deployment.id))
 
 
-def test_a_secret_of_another_team_is_told_at_push(acme, at, tmp_path):
-    folder = model_dir(tmp_path, "secretive", config="secrets:\n  push_only_here: null\n")
-    pushed = at("push", folder, "--team", acme.team.name)
-    assert pushed.returncode != 0
-    assert "push_only_here" in pushed.stdout and acme.team.name in pushed.stdout
+def test_logs_are_filtered(busy_acme, at, member):
+    model = member.make_model("talker", busy_acme.team).model
+    until_where(busy_acme, model, {"deployment-1": ("ACTIVE", "production")})
+    built = "built from its configuration alone"
+    everything = at(member)("model-logs", *ids(model))
+    assert everything.index(built) < everything.index(": active"), "oldest first"
+    assert at(member)("model-logs", *ids(model), "--min-level", "error") == ""
+    found = at(member)("model-logs", *ids(model), "--search-pattern", "configuration alone", "--since", "10m")
+    assert built in found and ": active" not in found
+    hidden = at(busy_acme.stranger).leaves_with(1, "model-logs", *ids(model))
+    assert "no such model" in hidden and built not in hidden
 
 
-def test_what_was_pushed_comes_back(acme, at, tmp_path):
+def test_what_was_pushed_comes_back(busy_acme, at, member, tmp_path):
     folder = model_dir(tmp_path, "boomerang")
-    (folder / "weights.bin").write_bytes(os.urandom(9 << 20))  # beyond one part
-    done(at("push", folder, "--team", acme.team.name, "--wait"))
-    model = only(acme, "boomerang", acme.team)
-    ids = ["--model-id", model.id, "--deployment-id", model.production_deployment_id]
-    done(at("download", *ids, "--out-dir", tmp_path / "back"))
-    for path in ("model/model.py", "weights.bin"):
-        assert (tmp_path / "back" / path).read_bytes() == (folder / path).read_bytes()
-    assert done(at("model-config", *ids)).strip() == (folder / "config.yaml").read_text().strip()
+    (folder / "weights.bin").write_bytes(os.urandom(17 << 20))  # in three parts, the last a short one
+    (folder / "data").mkdir()
+    (folder / "data" / "Größe ö.txt").write_text("unusual name\n")
+    at(member)("push", folder, "--wait")
+    model = only(busy_acme, "boomerang")
+
+    at(member)("download", *ids(model), "--out-dir", tmp_path / "back")
+    assert files(tmp_path / "back") == files(folder)
+
+    archive = tmp_path / "archive.tar"
+    at(member)("download", *ids(model), "--out-file", archive)
+    uploaded = one(busy_acme.log(search=hashlib.sha256(archive.read_bytes()).hexdigest()))
+    assert (uploaded["event_type"], uploaded["event_data"]["bytes"]) == ("ARCHIVE_UPLOADED", archive.stat().st_size)
+    with tarfile.open(archive) as tar:
+        assert set(tar.getnames()) == set(files(folder))
+
+    config = at(member).run("model-config", *ids(model))
+    assert config.stdout == (folder / "config.yaml").read_text(), config.stderr
+
+    for command in (("download", *ids(model), "--out-file", tmp_path / "stolen"), ("model-config", *ids(model))):
+        assert "no such model" in at(busy_acme.stranger).leaves_with(1, *command)
+    assert not (tmp_path / "stolen").exists()
 
 
-@contextmanager
-def watching(acme, home, folder, log):
-    log_in(home, KNOWN_URL, acme.admin)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BASETEN_")} | {
-        "HOME": str(home),
-        "USER_TRUSSRC_PATH": str(home / ".trussrc"),
-        "TRUSS_NO_UPDATE_CHECK": "1",
-        "PYTHONUNBUFFERED": "1",
-        "http_proxy": acme.guildhall.url,
-    }
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [TRUSS, "push", folder, "--watch", "--team", acme.team.name],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.kill()
-            process.wait()
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def until(log: Path, words: str, times=1):
-    end = time.monotonic() + SECONDS_MAX
-    while log.read_text().count(words) < times:
-        assert time.monotonic() < end, f"never {words!r}: {log.read_text()}"
-        time.sleep(0.2)
+def test_json_tells_a_program_what_came_of_it(busy_acme, at, member, tmp_path):
+    folder = model_dir(tmp_path, "scripted")
+    said = json.loads(at(member).run("push", folder, "--output", "json", "--wait").stdout)
+    model = only(busy_acme, "scripted")
+    assert (said["model_id"], said["model_version_id"]) == (model.id, model.production_deployment_id)
+    assert said["deployment"]["status"] == "ACTIVE"
+    assert said["predict_url"].startswith(f"http://model-{model.id}.api.localhost:8000/")
+    refused = json.loads(at(busy_acme.teamless).run("push", folder, "--output", "json").stdout)
+    assert refused["error"]["error_code"] == "FORBIDDEN"
 
 
-def test_watch_patches_what_runs_one_change_behind_the_other(acme, at, tmp_path):
-    folder, log = model_dir(tmp_path, "watched"), tmp_path / "log"
-    with watching(acme, tmp_path, folder, log):
-        until(log, "Watching for changes")
-        (folder / "model" / "model.py").write_text(CODE + "# one\n")
-        until(log, "patched successfully")
-        with (folder / "config.yaml").open("a") as config:
-            config.write("environment_variables:\n  A: b\n")
-        until(log, "patched successfully", times=2)
-    model = only(acme, "watched", acme.team)
-    end = time.monotonic() + SECONDS_MAX
-    while (deployment := acme.admin.api.get_models_deployments_development(model_id=model.id)).status != "ACTIVE":
-        assert time.monotonic() < end, deployment
-        time.sleep(0.1)
-    done(at("download", "--model-id", model.id, "--deployment-id", deployment.id, "--out-dir", tmp_path / "back"))
-    assert (tmp_path / "back" / "model" / "model.py").read_text() == CODE + "# one\n"
-    assert (tmp_path / "back" / "config.yaml").read_text().endswith("A: b\n")
-
-
-def test_the_sdk_pushes_promotes_and_reads(acme):
-    api = acme.admin.api
-    payload = DeploymentArchivePayload(config={"model_name": "by-sdk"}, raw_config="model_name: by-sdk\n")
-    dry = api.post_prepare_model_upload(
-        request=PrepareModelUploadRequest(name="by-sdk", team_id=acme.team.id, deployment=payload, dry_run=True)
-    )
-    assert (dry.creds, dry.s3_key) == (None, None)
-    made = api.post_models(
-        request=CreateModelRequest(source=ModelArchiveSource(name="by-sdk", deployment=payload, kind="model_archive"))
-    )
-    model_id = made.model.id
-    assert made.deployment.is_production
-    staging = api.post_models_environments(model_id=model_id, request=CreateEnvironmentRequest(name="staging"))
-    assert (staging.name, staging.instance_type.name) == ("staging", "1x2")
-    second = api.post_models_deployments(
-        model_id=model_id,
-        request=CreateModelDeploymentRequest(source=DeploymentArchiveSource(deployment=payload, kind="model_archive")),
-    ).deployment
-    promoted = api.post_models_environments_promote(
-        model_id=model_id, env_name="staging", request=PromoteToEnvironmentRequest(deployment_id=second.id)
-    )
-    assert promoted.environment == "staging"
-    end = time.monotonic() + SECONDS_MAX
-    while api.get_models_deployments_deployment_id(model_id=model_id, deployment_id=second.id).status != "ACTIVE":
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    logs = api.get_models_deployments_logs(model_id=model_id, deployment_id=second.id).logs
-    assert any("active" in line.message for line in logs)
-    config = api.get_models_deployments_config(model_id=model_id, deployment_id=second.id)
-    assert config.raw_config == "model_name: by-sdk\n"
-    metrics = api.get_models_deployments_metrics(model_id=model_id, deployment_id=second.id)
-    assert metrics.metric_descriptors[0].name == "baseten_replicas_active"
-    assert api.delete_models_environments(model_id=model_id, env_name="staging").deleted
+def test_a_download_that_was_ruled_out(busy_acme, at, member, tmp_path):
+    at(member)("push", model_dir(tmp_path, "sealed"), "--disable-truss-download")
+    model = only(busy_acme, "sealed")
+    until_where(busy_acme, model, {"deployment-1": ("ACTIVE", "production")})
+    said = at(member).leaves_with(1, "download", *ids(model), "--out-file", tmp_path / "archive.tar")
+    assert 'model "sealed" was made with downloads of its archives switched off' in said
+    assert not (tmp_path / "archive.tar").exists()

@@ -1,10 +1,5 @@
 """Truss: its command line as a person runs it, and its own Python client."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from truss.remote.baseten.api import BasetenApi
 from truss.remote.baseten.auth import ApiKeyCredential, AuthService
@@ -13,11 +8,7 @@ from truss.remote.baseten.error import ApiError
 from truss_train.definitions import Image, TrainingJob, TrainingProject
 
 from guildhall import one
-
-TRUSS = Path(sys.executable).with_name("truss")
-
-# The one self-hosted address that truss knows how to derive a REST address from.
-KNOWN_URL = "http://localhost:8000"
+from truss_cli import KNOWN_URL, log_in, truss
 
 
 def local(acme):
@@ -27,32 +18,6 @@ def local(acme):
 
 def api(acme, caller, url=None):
     return BasetenApi(url or local(acme), AuthService(ApiKeyCredential(api_key=caller.api_key)))
-
-
-def truss(home, *arguments, cwd=None, **environment):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BASETEN_")}
-    return subprocess.run(
-        [TRUSS, *arguments],
-        env=clean
-        | {
-            "HOME": str(home),
-            "USER_TRUSSRC_PATH": str(home / ".trussrc"),
-            "TRUSS_NO_UPDATE_CHECK": "1",
-            "COLUMNS": "200",
-        }
-        | environment,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def log_in(home, url, caller):
-    (home / ".trussrc").write_text(
-        f"[baseten]\nremote_provider = baseten\nremote_url = {url}\napi_key = {caller.api_key}\n"
-    )
 
 
 def test_whoami_from_the_environment(acme, tmp_path):
