@@ -14,6 +14,7 @@ use crate::house::House;
 use crate::rules::{DAY, HOUR, at};
 use crate::seed::WORLD;
 
+mod chains;
 mod holdings;
 mod people;
 mod reference;
@@ -190,7 +191,7 @@ impl History {
         let caller = self.caller(step);
         let [a, b, c, d] = step.choices;
         let team = self.team_for(&caller, a);
-        match step.kind % 27 {
+        match step.kind % 29 {
             0 => self.create_team(&caller, pick(&TEAM_NAMES, a)),
             1 => self.rename_team(&caller, team, pick(&TEAM_NAMES, b)),
             2 => self.delete_team(&caller, team, b % 2 == 0),
@@ -213,6 +214,7 @@ impl History {
             23 => self.make_group(&caller, team, pick(&ENVIRONMENTS, b), c),
             24 => self.change_group(&caller, team, pick(&ENVIRONMENTS, b), c, d),
             25 => self.pass_time(a),
+            26 | 27 => self.act_on_chain(&caller, team, b, c),
             _ => self.other(&caller, a, b),
         }
     }
@@ -263,7 +265,7 @@ impl History {
 
     fn delete_team(&mut self, caller: &Key, team: usize, force: bool) -> Outcome {
         let it = &self.model.teams[team];
-        let holds = it.has_model || !it.projects.is_empty();
+        let holds = it.has_model || it.chain.is_some() || !it.projects.is_empty();
         let conflict = if it.is_default || (holds && !force) { Err(409) } else { Ok(()) };
         let verdict = self.model.as_org_admin_of(caller, team).and(conflict);
         let target = format!("/v1/teams/{}?force={force}", it.id);
@@ -315,6 +317,7 @@ impl History {
         })?;
         let secret = |body: &Value| set(&body["secrets"], &["team_name", "name"]);
         self.sees(caller, "/v1/secrets", self.model.secrets_seen(caller), secret)?;
+        self.sees_chains(caller)?;
         let people = self.model.people_seen(caller);
         self.sees(caller, "/v1/users?limit=1000", people, |body| set(&body["items"], &["user_id"]))?;
         let invitations = self.model.invitations_seen(caller);

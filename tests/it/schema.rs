@@ -76,6 +76,16 @@ fn no_row_points_into_another_organization() {
         "INSERT INTO model (id, org_id, team_id, name, instance_type, created_at) VALUES ('x', 'acme', 'abroad', 'x', '1x2', 0)",
         "UPDATE model SET team_id = 'abroad', name = 'x' WHERE id = 'researchmodel'",
         "INSERT INTO chain (id, org_id, team_id, name, created_at) VALUES ('x', 'acme', 'abroad', 'x', 0)",
+        "UPDATE chain SET team_id = 'abroad', name = 'x' WHERE id = 'researchchain'",
+        "INSERT INTO chain_environment (chain_id, name, org_id, team_id, created_at)
+         VALUES ('abroadchain', 'x', 'acme', 'research', 0)",
+        "INSERT INTO chain_deployment (id, org_id, team_id, chain_id, name, number, created_by, created_at)
+         VALUES ('x', 'acme', 'research', 'abroadchain', 'x', 9, 'x', 0)",
+        "UPDATE chain_deployment SET org_id = 'globex', team_id = 'abroad' WHERE id = 'researchchainidle'",
+        "UPDATE chain_deployment SET chain_id = 'abroadchain', number = 9 WHERE id = 'researchchainidle'",
+        "UPDATE chainlet SET chain_deployment_id = 'abroadchainidle', place = 9, name = 'x'
+         WHERE id = 'researchchainidlehello'",
+        "UPDATE chainlet SET org_id = 'globex', team_id = 'abroad' WHERE id = 'researchchainidlehello'",
         "INSERT INTO training_project (id, org_id, team_id, name, created_at, updated_at)
          VALUES ('x', 'acme', 'abroad', 'x', 0, 0)",
         "INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at) VALUES ('abroad', 'x', 'acme', 1, 0)",
@@ -105,8 +115,66 @@ fn within_the_organization_no_grant_reaches_past_its_team() {
          SELECT 'research', 'staging', 'acme', prefix FROM api_key WHERE team_id = 'inference'",
         "INSERT INTO api_key_model (prefix, model_id, org_id, team_id)
          SELECT prefix, 'inferencemodel', 'acme', 'research' FROM api_key WHERE name = 'spare'",
+        // A Chain's deployment of another team's Chain, and in its environment; a chainlet of its deployment.
+        "UPDATE chain_deployment SET chain_id = 'inferencechain', number = 9 WHERE id = 'researchchainidle'",
+        "UPDATE chain_deployment SET environment = 'nowhere' WHERE id = 'researchchainidle'",
+        "UPDATE chainlet SET chain_deployment_id = 'inferencechainidle', place = 9, name = 'x'
+         WHERE id = 'researchchainidlehello'",
+        "UPDATE chainlet SET model_id = 'researchmodel' WHERE id = 'researchchainidlehello'",
+        "UPDATE chain_deployment SET s3_key = 'chains/nothing' WHERE id = 'researchchainidle'",
     ] {
         assert!(refused(&sql, statement).contains("FOREIGN KEY"), "{statement}");
+    }
+}
+
+#[test]
+fn a_chainlet_is_of_its_chains_team_and_stays_with_its_chain() {
+    let (_house, sql) = world();
+    let insert = |id: &str, org: &str, team: &str, chain: &str| {
+        format!(
+            "INSERT INTO model (id, org_id, team_id, chain_id, name, instance_type, created_at)
+             VALUES ('{id}', '{org}', '{team}', '{chain}', '{id}', '1x2', 0)"
+        )
+    };
+    for (org, team, chain) in
+        [("acme", "research", "inferencechain"), ("acme", "research", "abroadchain"), ("acme", "research", "nochain")]
+    {
+        assert!(refused(&sql, &insert("x", org, team, chain)).contains("Chain's team"), "{team} {chain}");
+    }
+    for statement in [
+        "UPDATE model SET chain_id = 'inferencechain' WHERE id = 'researchchainidlehellomodel'",
+        "UPDATE model SET chain_id = NULL WHERE id = 'researchchainidlehellomodel'",
+        "UPDATE model SET chain_id = 'researchchain' WHERE id = 'researchmodel'",
+        "UPDATE model SET team_id = 'inference', name = 'x' WHERE id = 'researchchainidlehellomodel'",
+    ] {
+        assert!(refused(&sql, statement).contains("keeps its Chain"), "{statement}");
+    }
+    sql.execute(&insert("x", "acme", "research", "researchchain"), []).unwrap();
+}
+
+#[test]
+fn an_environment_of_a_chain_has_one_deployment_and_one_that_waits() {
+    let (_house, sql) = world();
+    for (statement, why) in [
+        ("UPDATE chain_deployment SET environment = 'preview' WHERE id = 'researchchainidle'", "UNIQUE"),
+        (
+            "UPDATE chain_deployment SET candidate_for = 'preview', cleanup = 'KEEP' WHERE id = 'researchchainidle'",
+            "UNIQUE",
+        ),
+        ("UPDATE chain_deployment SET number = 1 WHERE id = 'researchchainidle'", "UNIQUE"),
+        ("UPDATE chain_deployment SET number = 0 WHERE id = 'researchchainidle'", "UNIQUE"),
+        ("UPDATE chain_deployment SET candidate_for = 'trial' WHERE id = 'researchchainidle'", "CHECK"),
+        ("UPDATE chain_deployment SET environment = 'trial' WHERE id = 'researchchaindevelopment'", "CHECK"),
+        ("UPDATE chain_deployment SET cleanup = 'BURN' WHERE id = 'researchchainwaiting'", "CHECK"),
+        (
+            "UPDATE chainlet SET deployment_id = 'researchchainidlerandintmodelrun' WHERE id = 'researchchainidlehello'",
+            "UNIQUE",
+        ),
+        ("UPDATE chainlet SET name = 'RandInt' WHERE id = 'researchchainidlehello'", "UNIQUE"),
+        ("UPDATE chain_environment SET promotion = 'no json' WHERE chain_id = 'researchchain'", "CHECK"),
+    ] {
+        let cause = refused(&sql, statement);
+        assert!(cause.contains(why), "{cause}: {statement}");
     }
 }
 
@@ -214,6 +282,56 @@ fn migrating_twice_changes_nothing() {
     drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens again"));
     let sql = seed::open(data.path());
     assert_eq!((seed::content(&sql), structure(&sql)), before);
+}
+
+mod released {
+    refinery::embed_migrations!("migrations");
+}
+
+/// A database as the release with this last migration left it, and what these statements wrote there.
+fn of_release(version: i32, rows: &str) -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    let mut sql = Connection::open(data.path().join("guildhall.db")).unwrap();
+    let runner = released::migrations::runner().set_grouped(true);
+    runner.set_target(refinery::Target::Version(version)).run(&mut sql).unwrap();
+    sql.execute_batch(rows).unwrap_or_else(|cause| panic!("{cause}: {rows}"));
+    data
+}
+
+#[test]
+fn every_released_schema_migrates_to_the_fresh_one() {
+    let fresh = structure(&seed::open(House::empty().data()));
+    for version in [1, 2, 3, 5] {
+        let data = of_release(version, "");
+        drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
+        assert_eq!(structure(&seed::open(data.path())), fresh, "from V{version}");
+    }
+}
+
+#[test]
+fn a_chain_of_the_release_before_gets_its_production() {
+    let data = of_release(
+        5,
+        "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);
+         INSERT INTO team (id, org_id, name, name_key, is_default, created_at) VALUES ('home', 'acme', 'Default', 'default', 1, 0);
+         INSERT INTO chain (id, org_id, team_id, name, created_at)
+         VALUES ('bare', 'acme', 'home', 'bare', 7), ('staged', 'acme', 'home', 'staged', 8), ('full', 'acme', 'home', 'full', 9);
+         INSERT INTO chain_environment (chain_id, name, org_id, team_id, created_at)
+         VALUES ('staged', 'staging', 'acme', 'home', 8), ('full', 'production', 'acme', 'home', 10);
+         INSERT INTO model (id, org_id, team_id, name, instance_type, created_at)
+         VALUES ('llama', 'acme', 'home', 'llama', '1x2', 0);",
+    );
+    drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
+    let sql = seed::open(data.path());
+    let environments: String = one(
+        &sql,
+        "SELECT group_concat(chain_id || ' ' || name || ' ' || created_at, ', ')
+         FROM (SELECT * FROM chain_environment ORDER BY chain_id, name)",
+    );
+    assert_eq!(environments, "bare production 7, full production 10, staged production 8, staged staging 8");
+    assert_eq!(one::<i64>(&sql, "SELECT sum(published) FROM chain"), 0);
+    assert_eq!(one::<Option<String>>(&sql, "SELECT chain_id FROM model"), None, "a model stays the team's own");
+    assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
 }
 
 fn structure(sql: &Connection) -> String {

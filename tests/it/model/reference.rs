@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::chains::Chain;
 use crate::seed::WORLD;
 
 mod seen;
@@ -89,6 +90,7 @@ pub struct Team {
     pub projects: BTreeMap<&'static str, String>,
     /// A model stands in it, with its `production`.
     pub has_model: bool,
+    pub chain: Option<Chain>,
     pub groups: BTreeMap<&'static str, Group>,
 }
 
@@ -419,6 +421,7 @@ impl Team {
         team.there = there;
         team.is_default = id == "home";
         team.has_model = furnished;
+        team.chain = furnished.then(|| Chain::of_the_world(id));
         if furnished {
             team.secrets.insert("Token");
             team.projects.insert("tune", format!("{id}project"));
@@ -437,6 +440,7 @@ impl Team {
             secrets: BTreeSet::new(),
             projects: BTreeMap::new(),
             has_model: false,
+            chain: None,
             groups: BTreeMap::new(),
         }
     }

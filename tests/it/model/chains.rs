@@ -1,0 +1,155 @@
+//! Acts on the Chain that a team holds: promoted into `production`, switched off, deleted, and the Chain with all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::reference::{Act, Key};
+use super::{History, Outcome};
+
+/// A Chain of the world, as far as it is asked about here. No runner is there: what wakes up stays on its way.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    pub id: String,
+    /// Whether each of its deployments is awake.
+    deployments: BTreeMap<&'static str, bool>,
+    /// What serves `production`, and what is about to.
+    production: Option<&'static str>,
+    candidate: Option<&'static str>,
+}
+
+const DEPLOYMENTS: [&str; 2] = ["first", "idle"];
+
+impl Chain {
+    pub fn of_the_world(team: &str) -> Chain {
+        let deployments = DEPLOYMENTS.map(|name| (name, true)).into();
+        Chain { id: format!("{team}chain"), deployments, production: Some("first"), candidate: None }
+    }
+
+    fn has(&self, deployment: &str) -> Result<(), u16> {
+        if self.deployments.contains_key(deployment) { Ok(()) } else { Err(404) }
+    }
+
+    fn is_in_production(&self, deployment: &str) -> bool {
+        [self.production, self.candidate].contains(&Some(deployment))
+    }
+
+    /// One promotion at a time, and none of what serves already.
+    fn promotes(&self, deployment: &str) -> Result<(), u16> {
+        if self.candidate.is_some() || self.production == Some(deployment) { Err(409) } else { Ok(()) }
+    }
+
+    fn promote(&mut self, deployment: &'static str) {
+        match self.production {
+            None => self.production = Some(deployment),
+            Some(before) if self.deployments[deployment] => {
+                self.deployments.insert(before, false);
+                self.production = Some(deployment);
+            }
+            Some(_) => self.candidate = Some(deployment),
+        }
+    }
+
+    fn delete(&mut self, deployment: &str) {
+        self.deployments.remove(deployment);
+        for place in [&mut self.production, &mut self.candidate] {
+            if *place == Some(deployment) {
+                *place = None;
+            }
+        }
+    }
+}
+
+impl History {
+    pub(super) fn act_on_chain(&mut self, caller: &Key, team: usize, what: u32, which: u32) -> Outcome {
+        let deployment = DEPLOYMENTS[which as usize % DEPLOYMENTS.len()];
+        let Some(chain) = self.model.teams[team].chain.clone().filter(|_| self.model.teams[team].there) else {
+            let target = format!("/v1/chains/{}chain", self.model.teams[team].id);
+            let gone = self.model.known(caller).and(Err(404));
+            return if caller.ours { self.ask(Some(caller), "DELETE", &target, None, gone).map(drop) } else { Ok(()) };
+        };
+        match what % 9 {
+            0..4 => self.promote_chain(caller, team, &chain, deployment),
+            4..6 => self.deactivate_chain(caller, team, &chain, deployment),
+            6..8 => self.delete_chain_deployment(caller, team, &chain, deployment),
+            _ => self.delete_chain(caller, team, &chain),
+        }
+    }
+
+    fn may_change_production(&self, caller: &Key, team: usize) -> Result<(), u16> {
+        self.model.in_team(caller, team, Act::Deploy)?;
+        if self.model.may_change(caller, team, "production") { Ok(()) } else { Err(403) }
+    }
+
+    /// What serves `production`, or is about to, goes by its list.
+    fn may_change_deployment(&self, caller: &Key, team: usize, chain: &Chain, deployment: &str) -> Result<(), u16> {
+        self.model.in_team(caller, team, Act::Deploy)?;
+        chain.has(deployment)?;
+        if chain.is_in_production(deployment) { self.may_change_production(caller, team) } else { Ok(()) }
+    }
+
+    fn promote_chain(&mut self, caller: &Key, team: usize, chain: &Chain, deployment: &'static str) -> Outcome {
+        let may = self.may_change_production(caller, team);
+        let verdict = may.and(chain.has(deployment)).and(chain.promotes(deployment));
+        let target = format!("/v1/chains/{}/environments/production/promote", chain.id);
+        let body = json!({ "deployment_id": format!("{}{deployment}", chain.id) });
+        let promoted = self.ask(Some(caller), "POST", &target, Some(body), verdict)?;
+        if verdict.is_err() {
+            return Ok(());
+        }
+        let chain = self.model.teams[team].chain.as_mut().expect("it was just asked about");
+        chain.promote(deployment);
+        let serves = chain.production == Some(deployment);
+        let expected = if serves { json!("production") } else { Value::Null };
+        if promoted["environment"] == expected { Ok(()) } else { Err(format!("not in {expected}: {promoted}")) }
+    }
+
+    fn deactivate_chain(&mut self, caller: &Key, team: usize, chain: &Chain, deployment: &'static str) -> Outcome {
+        let verdict = self.may_change_deployment(caller, team, chain, deployment);
+        let target = format!("/v1/chains/{}/deployments/{}{deployment}/deactivate", chain.id, chain.id);
+        self.ask(Some(caller), "POST", &target, None, verdict)?;
+        if verdict.is_ok() {
+            let chain = self.model.teams[team].chain.as_mut().expect("it was just asked about");
+            chain.deployments.insert(deployment, false);
+        }
+        Ok(())
+    }
+
+    fn delete_chain_deployment(&mut self, caller: &Key, team: usize, chain: &Chain, deployment: &str) -> Outcome {
+        let verdict = self.may_change_deployment(caller, team, chain, deployment);
+        let target = format!("/v1/chains/{}/deployments/{}{deployment}", chain.id, chain.id);
+        self.ask(Some(caller), "DELETE", &target, None, verdict)?;
+        if verdict.is_ok() {
+            self.model.teams[team].chain.as_mut().expect("it was just asked about").delete(deployment);
+        }
+        Ok(())
+    }
+
+    fn delete_chain(&mut self, caller: &Key, team: usize, chain: &Chain) -> Outcome {
+        let guarded = chain.production.is_some() || chain.candidate.is_some();
+        let deploys = self.model.in_team(caller, team, Act::Deploy);
+        let verdict = if guarded { self.may_change_production(caller, team) } else { deploys };
+        self.ask(Some(caller), "DELETE", &format!("/v1/chains/{}", chain.id), None, verdict)?;
+        if verdict.is_ok() {
+            self.model.teams[team].chain = None;
+        }
+        Ok(())
+    }
+
+    /// The Chains that everyone sees, by their teams, and how many deployments each has.
+    pub(super) fn sees_chains(&self, caller: &Key) -> Outcome {
+        let expected = self.model.teams_seen(caller).map(|seen| {
+            let of = |team: &super::Team| {
+                let chain = team.chain.as_ref().filter(|_| seen.contains(&team.id))?;
+                // `development`, `second` and `waiting` are left alone.
+                Some(format!("{} {}", chain.id, chain.deployments.len() + 3))
+            };
+            self.model.teams.iter().filter_map(of).collect()
+        });
+        self.sees(caller, "/v1/chains", expected, |body| {
+            let told =
+                |chain: &Value| format!("{} {}", chain["id"].as_str().unwrap_or("?"), chain["deployments_count"]);
+            body["chains"].as_array().map(|chains| chains.iter().map(told).collect::<BTreeSet<_>>()).unwrap_or_default()
+        })
+    }
+}
