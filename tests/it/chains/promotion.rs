@@ -59,6 +59,30 @@ fn a_broken_chainlet_fails_the_deployment_and_the_one_before_still_serves() {
 }
 
 #[test]
+fn a_candidate_takes_over_also_where_nobody_is_left_to_take_over_from() {
+    let acme = Acme::new();
+    let rag = acme.rag();
+    let waiting = acme.push_again(&rag.chain, "environment: \"production\"");
+    acme.delete("max", &format!("/v1/chains/{}/deployments/{}", rag.chain, rag.id));
+    assert_eq!(acme.serving(&rag.chain, "production"), Value::Null);
+    let third = acme.push_again(&rag.chain, "");
+    acme.run_all();
+    assert_eq!(acme.serving(&rag.chain, "production"), waiting.as_str());
+    assert_eq!(acme.chain_deployment(&rag.chain, &third)["environment"], Value::Null);
+}
+
+#[test]
+fn a_candidate_that_is_deleted_leaves_its_environment_to_others() {
+    let acme = Acme::new();
+    let rag = acme.rag();
+    let waiting = acme.push_again(&rag.chain, "environment: \"production\"");
+    acme.delete("max", &format!("/v1/chains/{}/deployments/{waiting}", rag.chain));
+    let next = acme.push_again(&rag.chain, "environment: \"production\"");
+    acme.run_all();
+    assert_eq!(acme.serving(&rag.chain, "production"), next.as_str());
+}
+
+#[test]
 fn what_is_active_takes_over_at_once_as_itself() {
     let acme = Acme::new();
     let rag = acme.rag();
