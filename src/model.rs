@@ -3,7 +3,6 @@
 //! Bounds follow decisions of the documents; where Baseten states one, it is Baseten's.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -12,9 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
+mod archive;
 pub mod instance_types;
 pub mod serving;
 pub mod training;
+
+pub use archive::Archive;
 
 // Bounds of the domain, together.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;
@@ -149,26 +151,6 @@ pub struct Organization {
     pub name: String,
     pub teams_enabled: bool,
     pub created_at: Time,
-}
-
-/// An archive on the disk, under the hash of its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archive {
-    /// BLAKE3. Of one that came in before schema 7 it is SHA-256: all that is asked of a name is that it stays.
-    pub hash: [u8; 32],
-    pub bytes: u64,
-}
-
-impl Archive {
-    pub fn hex(&self) -> String {
-        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// Where it stands in the data directory.
-    pub fn path(&self, data: &Path) -> PathBuf {
-        let hex = self.hex();
-        data.join("archives").join(&hex[..2]).join(hex)
-    }
 }
 
 /// A team that exists: `db` looked it up.

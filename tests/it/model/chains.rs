@@ -11,18 +11,25 @@ use super::{History, Outcome};
 #[derive(Clone, Debug)]
 pub struct Chain {
     pub id: String,
-    /// Whether each of its deployments is awake.
-    deployments: BTreeMap<&'static str, bool>,
+    deployments: BTreeMap<&'static str, State>,
     /// What serves `production`, and what is about to.
     production: Option<&'static str>,
     candidate: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Awake,
+    OnItsWay,
+    /// Switched off, or asleep.
+    Off,
 }
 
 const DEPLOYMENTS: [&str; 2] = ["first", "idle"];
 
 impl Chain {
     pub fn of_the_world(team: &str) -> Chain {
-        let deployments = DEPLOYMENTS.map(|name| (name, true)).into();
+        let deployments = DEPLOYMENTS.map(|name| (name, State::Awake)).into();
         Chain { id: format!("{team}chain"), deployments, production: Some("first"), candidate: None }
     }
 
@@ -34,16 +41,23 @@ impl Chain {
         [self.production, self.candidate].contains(&Some(deployment))
     }
 
-    /// One promotion at a time, and none of what serves already.
+    /// One promotion at a time, and none of what serves already; what serves and is off is switched on by it.
     fn promotes(&self, deployment: &str) -> Result<(), u16> {
-        if self.candidate.is_some() || self.production == Some(deployment) { Err(409) } else { Ok(()) }
+        let is_there = self.production == Some(deployment);
+        let refused = if is_there { self.deployments[deployment] != State::Off } else { self.candidate.is_some() };
+        if refused { Err(409) } else { Ok(()) }
     }
 
     fn promote(&mut self, deployment: &'static str) {
+        let before = self.deployments[deployment];
+        if before == State::Off {
+            self.deployments.insert(deployment, State::OnItsWay);
+        }
         match self.production {
             None => self.production = Some(deployment),
-            Some(before) if self.deployments[deployment] => {
-                self.deployments.insert(before, false);
+            Some(there) if there == deployment => {}
+            Some(there) if before == State::Awake => {
+                self.deployments.insert(there, State::Off);
                 self.production = Some(deployment);
             }
             Some(_) => self.candidate = Some(deployment),
@@ -110,7 +124,7 @@ impl History {
         self.ask(Some(caller), "POST", &target, None, verdict)?;
         if verdict.is_ok() {
             let chain = self.model.teams[team].chain.as_mut().expect("it was just asked about");
-            chain.deployments.insert(deployment, false);
+            chain.deployments.insert(deployment, State::Off);
         }
         Ok(())
     }
