@@ -239,6 +239,13 @@ fn deactivating_switches_off_every_chainlet_and_once_is_enough() {
     let off = acme.chain_at(&rag.chain, "production");
     assert_eq!(off["current_deployment"]["id"], rag.id.as_str(), "it is still the one of production");
     assert_eq!(off["current_deployment"]["chainlets"][0]["active_replica_count"], 0);
+    // Promoted where it is, it is switched on again: nothing else does that.
+    let on = acme.promote(&rag.chain, "production", &rag.id);
+    assert_eq!((&on["id"], &on["status"]), (&json!(rag.id), &json!("DEPLOYING")));
+    let target = format!("/v1/chains/{}/environments/production/promote", rag.chain);
+    acme.refused(409, "max", "POST", &target, json!({ "deployment_id": rag.id }));
+    acme.run_all();
+    assert_eq!(acme.chain_status(&rag.chain, &rag.id), "ACTIVE");
     // A candidate that is switched off waits no longer.
     let second = acme.push_again(&rag.chain, "environment: \"production\"");
     acme.post("max", &at(&second), json!({}));
