@@ -101,7 +101,9 @@ fn prepared_team<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], asked: &PrepareUpload
     match (&asked.name, &asked.model_id, &asked.team_id) {
         (None, Some(model_id), None) => {
             let team = resources::team_of(tx, Kind::Model, model_id)?;
-            team.and_then(|team| of(team.id.as_str())).ok_or(Error::NotFound("model"))
+            let team = team.and_then(|team| of(team.id.as_str())).ok_or(Error::NotFound("model"))?;
+            models::refuse_chainlet(&models::find(tx, team, model_id)?)?;
+            Ok(team)
         }
         (Some(name), None, team_id) => {
             ResourceName::parse("name", name)?;

@@ -49,6 +49,7 @@ fn a_model_of_a_chainlet_is_changed_by_way_of_its_chain() {
         ("PATCH", m.clone(), json!({ "name": "renamed" })),
         ("DELETE", m.clone(), Value::Null),
         ("POST", format!("{m}/deployments"), payload),
+        ("POST", "/v1/prepare_model_upload".to_owned(), json!({ "model_id": model, "deployment": { "config": {} } })),
         ("PATCH", d.clone(), json!({ "name": "renamed" })),
         ("DELETE", d.clone(), Value::Null),
         ("PATCH", format!("{d}/autoscaling_settings"), json!({ "max_replica": 2 })),
@@ -117,6 +118,15 @@ fn a_development_chainlet_is_not_changed_by_way_of_its_model_either() {
     );
     assert_eq!(answer["errors"][0]["extensions"]["code"], "CONFLICT", "{answer}");
     assert_eq!(acme.content(), before);
+}
+
+#[test]
+fn a_key_is_not_narrowed_to_a_chainlet() {
+    let acme = Acme::new();
+    let rag = acme.rag();
+    let (model, _) = acme.models_of(&rag.id)[0].clone();
+    let narrowed = json!({ "type": "WORKSPACE_INVOKE", "team_id": "research", "model_ids": [model] });
+    acme.refused(404, "ada", "POST", "/v1/api_keys", narrowed);
 }
 
 #[test]

@@ -59,6 +59,30 @@ fn a_broken_chainlet_fails_the_deployment_and_the_one_before_still_serves() {
 }
 
 #[test]
+fn a_candidate_takes_over_also_where_nobody_is_left_to_take_over_from() {
+    let acme = Acme::new();
+    let rag = acme.rag();
+    let waiting = acme.push_again(&rag.chain, "environment: \"production\"");
+    acme.delete("max", &format!("/v1/chains/{}/deployments/{}", rag.chain, rag.id));
+    assert_eq!(acme.serving(&rag.chain, "production"), Value::Null);
+    let third = acme.push_again(&rag.chain, "");
+    acme.run_all();
+    assert_eq!(acme.serving(&rag.chain, "production"), waiting.as_str());
+    assert_eq!(acme.chain_deployment(&rag.chain, &third)["environment"], Value::Null);
+}
+
+#[test]
+fn a_candidate_that_is_deleted_leaves_its_environment_to_others() {
+    let acme = Acme::new();
+    let rag = acme.rag();
+    let waiting = acme.push_again(&rag.chain, "environment: \"production\"");
+    acme.delete("max", &format!("/v1/chains/{}/deployments/{waiting}", rag.chain));
+    let next = acme.push_again(&rag.chain, "environment: \"production\"");
+    acme.run_all();
+    assert_eq!(acme.serving(&rag.chain, "production"), next.as_str());
+}
+
+#[test]
 fn what_is_active_takes_over_at_once_as_itself() {
     let acme = Acme::new();
     let rag = acme.rag();
@@ -215,6 +239,13 @@ fn deactivating_switches_off_every_chainlet_and_once_is_enough() {
     let off = acme.chain_at(&rag.chain, "production");
     assert_eq!(off["current_deployment"]["id"], rag.id.as_str(), "it is still the one of production");
     assert_eq!(off["current_deployment"]["chainlets"][0]["active_replica_count"], 0);
+    // Promoted where it is, it is switched on again: nothing else does that.
+    let on = acme.promote(&rag.chain, "production", &rag.id);
+    assert_eq!((&on["id"], &on["status"]), (&json!(rag.id), &json!("DEPLOYING")));
+    let target = format!("/v1/chains/{}/environments/production/promote", rag.chain);
+    acme.refused(409, "max", "POST", &target, json!({ "deployment_id": rag.id }));
+    acme.run_all();
+    assert_eq!(acme.chain_status(&rag.chain, &rag.id), "ACTIVE");
     // A candidate that is switched off waits no longer.
     let second = acme.push_again(&rag.chain, "environment: \"production\"");
     acme.post("max", &at(&second), json!({}));
