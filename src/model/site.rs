@@ -43,6 +43,7 @@ impl Site {
     /// the rest of the interface too.
     pub fn of(&self, kind: &str, id: &str) -> String {
         let (name, port) = split(&self.authority);
+        let name = name.strip_suffix('.').unwrap_or(name);
         let is_here = name == "localhost" || name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
         let base = if is_here || name == "api.localhost" { "api.localhost" } else { name };
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -113,7 +114,9 @@ mod tests {
             ("http://127.0.0.1:8000", "http://model-m1.api.localhost:8000"),
             ("http://[::1]:8000", "http://model-m1.api.localhost:8000"),
             ("http://[::1]", "http://model-m1.api.localhost"),
+            ("http://LocalHost.:8000", "http://model-m1.api.localhost:8000"),
             ("https://guildhall.example.com", "https://model-m1.guildhall.example.com"),
+            ("https://guildhall.example.com.:8443", "https://model-m1.guildhall.example.com:8443"),
         ] {
             assert_eq!(Site::parse(url).unwrap().of("model", "m1"), host);
         }

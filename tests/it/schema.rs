@@ -309,6 +309,20 @@ fn every_released_schema_migrates_to_the_fresh_one() {
 }
 
 #[test]
+fn an_archive_of_the_release_before_keeps_its_name() {
+    let data = of_release(
+        5,
+        "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);
+         INSERT INTO upload (s3_key, org_id, api_key_prefix, sha256, bytes, uploaded_at)
+         VALUES ('models/old', 'acme', 'guild_somebody', randomblob(32), 7, 0);",
+    );
+    let name = |sql: &Connection, column: &str| one::<String>(sql, &format!("SELECT hex({column}) FROM upload"));
+    let before = name(&seed::open(data.path()), "sha256");
+    drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
+    assert_eq!(name(&seed::open(data.path()), "hash"), before);
+}
+
+#[test]
 fn a_chain_of_the_release_before_gets_its_production() {
     let data = of_release(
         5,

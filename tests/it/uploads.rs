@@ -7,7 +7,9 @@ use std::time::Duration;
 use guildhall::db::uploads::Credentials;
 use guildhall::error::Error;
 use guildhall::http::{Door, Request, S3Hosts, answer};
+use guildhall::model::Archive;
 use guildhall::uploads::BUCKET;
+use sha2::{Digest as _, Sha256};
 
 use crate::process::{Client, Serving, init};
 
@@ -17,7 +19,7 @@ mod s3;
 mod seed;
 mod site;
 
-use s3::{S3, Sent, crc32, head, noise, read, trailer};
+use s3::{S3, Sent, crc32, head, noise, part_query, read, sha256, trailer};
 use site::{Site, moment};
 
 const PART: usize = 5 << 20;
@@ -73,6 +75,8 @@ fn the_body_is_invited_only_once_the_head_holds() {
     let elsewhere = client.hashed("PUT", &format!("/{BUCKET}/models/other"), &content, "UNSIGNED-PAYLOAD");
     let refused = client.send_expecting(elsewhere).is(403, "AccessDenied");
     assert_eq!(refused.header("connection"), Some("close"));
+    let of_no_upload = client.request("PUT", &part_query("0000", 1), &content);
+    client.send_expecting(of_no_upload).is(404, "NoSuchUpload");
 }
 
 #[test]
@@ -233,19 +237,18 @@ fn what_came_must_be_what_was_announced() {
     client.send_as_it_is(&other_body).is(400, "XAmzContentSHA256Mismatch");
     let put = || client.hashed("PUT", &client.path(), &content, "UNSIGNED-PAYLOAD");
     client.send(put().with("x-amz-checksum-crc32", &crc32(b"other"))).is(400, "BadDigest");
-    client
-        .send(
-            put()
-                .with("x-amz-checksum-sha256", &"A".repeat(43))
-                .with("x-amz-checksum-sha256", &format!("{}=", "A".repeat(43))),
-        )
-        .is(400, "BadDigest");
+    client.send(put().with("x-amz-checksum-sha256", &sha256(b"other"))).is(400, "BadDigest");
     client.send(put().with("x-amz-checksum-crc32", "not Base64")).is(400, "InvalidRequest");
     client.send(put().with("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=")).is(501, "NotImplemented");
     client.send(put().with("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")).is(501, "NotImplemented");
     client.send(put().with("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")).is(501, "NotImplemented");
     client.send(client.chunked("", &[&content], &trailer(b"other"))).is(400, "BadDigest");
     client.send(client.chunked("", &[&content], "x-amz-checksum-sha256:AAAA\r\n")).is(400, "InvalidRequest");
+    let trailed = |sum: &str| {
+        let sent = client.chunked("", &[&content], &format!("x-amz-checksum-sha256:{sum}\r\n"));
+        client.send(sent.with("x-amz-trailer", "x-amz-checksum-sha256"))
+    };
+    trailed(&sha256(b"other")).is(400, "BadDigest");
     client.send(client.chunked("", &[&content], "")).is(400, "InvalidRequest");
     let chunked = || client.chunked("", &[&content], &trailer(&content));
     client.send(chunked().with("x-amz-decoded-content-length", "600001")).is(400, "IncompleteBody");
@@ -255,6 +258,8 @@ fn what_came_must_be_what_was_announced() {
     client.send(without_length).is(411, "MissingContentLength");
     assert_nothing_kept(&site);
     client.send(put().with("x-amz-checksum-crc32", &crc32(&content))).is(200, "");
+    client.send(put().with("x-amz-checksum-sha256", &sha256(&content))).is(200, "");
+    trailed(&sha256(&content)).is(200, "");
     assert_kept(&site, &client, &content);
 }
 
@@ -333,13 +338,27 @@ fn a_start_sweeps_what_was_under_way_and_what_no_upload_names() {
     std::fs::write(nobody_s.join("00".repeat(32)), "placed, and killed before its row").unwrap();
     site.sql("UPDATE upload SET uploaded_at = 0");
     let site = site.restart();
-    let patience = std::time::Instant::now() + Duration::from_secs(5);
-    while site.files("archives").len() != 1 {
-        assert!(std::time::Instant::now() < patience, "{:?}", site.files("archives"));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    site.sweeps_to(1);
     assert_kept(&site, &used, b"used");
     assert!(matches!(site.take(&site.bob, &unused.credentials.s3_key), Err(Error::NotFound("upload"))));
+}
+
+#[test]
+fn an_archive_that_was_named_otherwise_before_stays() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    client.send(client.request("PUT", "", b"from before")).is(200, "");
+    let old = Archive { hash: Sha256::digest(b"from before").into(), bytes: 11 };
+    std::fs::create_dir_all(old.path(site.data()).parent().unwrap()).unwrap();
+    std::fs::rename(site.files("archives").pop().unwrap(), old.path(site.data())).unwrap();
+    site.sql(&format!("UPDATE upload SET hash = x'{}'", old.hex()));
+    let nobody_s = site.data().join("archives/00");
+    std::fs::create_dir(&nobody_s).unwrap();
+    std::fs::write(nobody_s.join("00".repeat(32)), "swept").unwrap();
+    let site = site.restart();
+    site.sweeps_to(1);
+    assert_eq!(site.take(&site.bob, &client.credentials.s3_key).unwrap(), old);
+    assert_eq!(std::fs::read(old.path(site.data())).unwrap(), b"from before");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::s3::{head, noise, part_query, read};
+use super::s3::{crc32, head, noise, part_query, read, sha256};
 use super::site::Site;
 use super::{PART, assert_kept, assert_nothing_kept};
 
@@ -31,6 +31,38 @@ fn parts_come_in_any_order_and_at_once() {
 }
 
 #[test]
+fn parts_that_begin_in_the_midst_of_a_subtree_are_read_again() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(2 * PART + 3);
+    let upload = client.create();
+    let parts: Vec<String> =
+        content.chunks(PART + 1).enumerate().map(|(at, part)| client.part(&upload, at as u16 + 1, part)).collect();
+    client.complete(&upload, &parts).is(200, "");
+    assert_kept(&site, &client, &content);
+}
+
+#[test]
+fn a_checksum_of_the_whole_is_checked_when_the_parts_are_there() {
+    let site = Site::new();
+    let client = site.client(&site.bob);
+    let content = noise(2 * PART);
+    let upload = client.create();
+    let parts = [client.part(&upload, 1, &content[..PART]), client.part(&upload, 2, &content[PART..])];
+    let completion = |name: &str, sum: &str| client.send(client.completion(&upload, &parts).with(name, sum));
+    completion("x-amz-checksum-crc32", &crc32(b"other")).is(400, "BadDigest");
+    completion("x-amz-checksum-sha256", &sha256(b"other")).is(400, "BadDigest");
+    assert_eq!(site.count("SELECT count(*) FROM upload"), 0);
+    completion("x-amz-checksum-sha256", &sha256(&content)).is(200, "");
+    assert_kept(&site, &client, &content);
+    let client = site.client(&site.bob);
+    let upload = client.create();
+    let parts = [client.part(&upload, 1, &content[..PART]), client.part(&upload, 2, &content[PART..])];
+    client.send(client.completion(&upload, &parts).with("x-amz-checksum-crc32", &crc32(&content))).is(200, "");
+    assert_kept(&site, &client, &content);
+}
+
+#[test]
 fn parts_side_by_side_are_the_archive_and_what_is_not_listed_is_not_in_it() {
     let site = Site::new();
     let client = site.client(&site.bob);
@@ -40,6 +72,8 @@ fn parts_side_by_side_are_the_archive_and_what_is_not_listed_is_not_in_it() {
         content.chunks(PART).enumerate().map(|(at, part)| client.part(&upload, at as u16 + 1, part)).collect();
     client.part(&upload, 5, b"not listed");
     assert_eq!(site.files("uploads").len(), 1);
+    // Its tag is of its bytes and its number, wherever it is put.
+    assert_eq!(client.part(&upload, 2, &content[PART..2 * PART]), parts[1]);
     // Of a part sent again, the later counts.
     let again = noise(PART + 1)[1..].to_vec();
     parts[1] = client.part(&upload, 2, &again);

@@ -161,16 +161,26 @@ impl S3 {
         self.send(self.request("POST", "?uploads", b"")).is(200, "").element("UploadId").to_owned()
     }
 
-    /// Sends a part and gives what is listed of it.
+    /// Sends a part, from where it stands, and gives what is listed of it.
     pub fn part(&self, upload_id: &str, number: u16, body: &[u8]) -> String {
-        let answer = self.send(self.request("PUT", &part_query(upload_id, number), body)).is(200, "");
+        let target = format!("{}{}", self.path(), part_query(upload_id, number));
+        let sent = self.hashed("PUT", &target, b"", &hex(&Sha256::digest(body)));
+        let sent = self.sign(sent.with("content-length", &body.len().to_string()));
+        let mut socket = self.connect();
+        socket.write_all(&head(&sent)).unwrap();
+        socket.write_all(body).unwrap();
+        let answer = read(&mut socket).is(200, "");
         let tag = answer.header("etag").unwrap();
         format!("<Part><ETag>{}</ETag><PartNumber>{number}</PartNumber></Part>", tag.replace('"', "&quot;"))
     }
 
     pub fn complete(&self, upload_id: &str, parts: &[String]) -> Answer {
+        self.send(self.completion(upload_id, parts))
+    }
+
+    pub fn completion(&self, upload_id: &str, parts: &[String]) -> Sent {
         let list = format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts.concat());
-        self.send(self.request("POST", &format!("?uploadId={upload_id}"), list.as_bytes()))
+        self.request("POST", &format!("?uploadId={upload_id}"), list.as_bytes())
     }
 }
 
@@ -188,6 +198,10 @@ pub fn part_query(upload_id: &str, number: u16) -> String {
 
 pub fn crc32(bytes: &[u8]) -> String {
     BASE64.encode(crc32fast::hash(bytes).to_be_bytes())
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    BASE64.encode(Sha256::digest(bytes))
 }
 
 pub fn trailer(bytes: &[u8]) -> String {

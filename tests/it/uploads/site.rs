@@ -97,9 +97,18 @@ impl Site {
 
     /// Waits until nothing is under way: files are removed behind the answer.
     pub fn settles(&self) {
+        self.waits_for("uploads", 0);
+    }
+
+    /// Waits until the sweep has left so many archives.
+    pub fn sweeps_to(&self, archives: usize) {
+        self.waits_for("archives", archives);
+    }
+
+    fn waits_for(&self, folder: &str, files: usize) {
         let patience = std::time::Instant::now() + Duration::from_secs(5);
-        while !self.files("uploads").is_empty() {
-            assert!(std::time::Instant::now() < patience, "left behind: {:?}", self.files("uploads"));
+        while self.files(folder).len() != files {
+            assert!(std::time::Instant::now() < patience, "{folder}: {:?}", self.files(folder));
             std::thread::sleep(Duration::from_millis(5));
         }
     }
