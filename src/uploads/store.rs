@@ -20,7 +20,7 @@ use crate::db::uploads::quota_reached;
 use crate::model::{Archive, OrgId};
 
 /// What is hashed and written at a time. With the batch that gathers meanwhile, about twice this is held an upload.
-const BATCH_BYTES: usize = 512 << 10;
+const BATCH_BYTES: usize = 256 << 10;
 /// Beyond it the disk begins to take what was written while more comes.
 const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 /// Up to where parts stand side by side: the longest file that every usual file system takes.

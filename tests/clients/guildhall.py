@@ -46,10 +46,10 @@ CODES = {
 class Guildhall:
     """`guildhall demo` on a free port, with a data directory of its own."""
 
-    def __init__(self, data: Path):
+    def __init__(self, data: Path, *options: str):
         self.data = data
         self.process = subprocess.Popen(
-            [BINARY, "demo", "--listen", "127.0.0.1:0", "--data", data, "-o", "json"],
+            [BINARY, "demo", "--listen", "127.0.0.1:0", "--data", data, "-o", "json", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
