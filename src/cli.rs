@@ -16,9 +16,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::db::directory::{Directory, Refusal};
 use crate::db::{Db, Moment};
 use crate::error::Error;
-use crate::http::App;
 use crate::http::operator::Answered;
-use crate::model::Time;
+use crate::http::{self, App, S3Hosts};
+use crate::model::{Site, Time};
 use crate::wire;
 
 mod demo;
@@ -152,6 +152,24 @@ fn data_home(xdg_data_home: Option<OsString>, home: Option<OsString>) -> Option<
     Some(data_home?.join("guildhall"))
 }
 
+/// What stands before the server, if anything does.
+#[derive(Args)]
+struct Front {
+    /// The URL by which clients reach it, where a front ends TLS: what links begin with
+    #[arg(long, env = "GUILDHALL_PUBLIC_URL", value_name = "URL", value_parser = Site::parse)]
+    public_url: Option<Site>,
+    /// The front also takes S3's host for the bucket guildhall-uploads, where Go clients send archives
+    #[arg(long, requires = "public_url")]
+    s3_hosts: bool,
+}
+
+impl Front {
+    fn front(&self) -> http::Front {
+        let s3_hosts = if self.s3_hosts { S3Hosts::Here } else { S3Hosts::Elsewhere };
+        http::Front { public: self.public_url.clone(), s3_hosts }
+    }
+}
+
 #[derive(Args)]
 struct Listen {
     /// The address to listen on; port 0 takes one that is free
@@ -188,10 +206,10 @@ fn not_taken(path: &Path, refusal: Refusal) -> Failure {
 }
 
 /// Opens what stands in the directory. A new installation gets a master key, which somebody must hear of.
-fn open(path: &Path, directory: Directory) -> Result<Arc<App>, Failure> {
+fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Arc<App>, Failure> {
     let key = Directory::master_key(path);
     let had_key = key.exists();
-    let app = open_silently(directory)?;
+    let app = open_silently(directory, front)?;
     if !had_key {
         talk(format_args!(
             "made the master key {}: back this up, without it no secret can be read again",
@@ -201,8 +219,8 @@ fn open(path: &Path, directory: Directory) -> Result<Arc<App>, Failure> {
     Ok(app)
 }
 
-fn open_silently(directory: Directory) -> Result<Arc<App>, Failure> {
-    Ok(Arc::new(App::new(Db::open(directory, moment())?)))
+fn open_silently(directory: Directory, front: http::Front) -> Result<Arc<App>, Failure> {
+    Ok(Arc::new(App::behind(front, Db::open(directory, moment())?)))
 }
 
 /// This moment, with new randomness.

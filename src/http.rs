@@ -14,7 +14,7 @@ use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
-use crate::model::{Archive, Client, Paging, Team, Time};
+use crate::model::{Archive, Client, Paging, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
 use crate::token::PlainKey;
@@ -70,13 +70,35 @@ const PAGE_ITEMS: usize = 100;
 /// What every request shares.
 pub struct App {
     pub db: Db,
+    pub front: Front,
     guesses: Guesses,
 }
 
 impl App {
     pub fn new(db: Db) -> App {
-        App { db, guesses: Guesses::default() }
+        App::behind(Front::default(), db)
     }
+
+    pub fn behind(front: Front, db: Db) -> App {
+        App { db, front, guesses: Guesses::default() }
+    }
+}
+
+/// What stands before the server and ends TLS for it, if anything does.
+#[derive(Debug, Default)]
+pub struct Front {
+    /// Where clients reach it. Without it links begin with the host by which their request came.
+    pub public: Option<Site>,
+    pub s3_hosts: S3Hosts,
+}
+
+/// Where that goes which is sent to S3's own host for our bucket. Go clients send archives there, whatever they are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum S3Hosts {
+    #[default]
+    Elsewhere,
+    /// The front takes it and passes it on.
+    Here,
 }
 
 /// Where a request came in.
@@ -90,7 +112,9 @@ pub enum Door {
 /// A request as the door hands it over: bounded, its path split and decoded.
 pub struct Request {
     pub method: String,
-    pub host: String,
+    /// Where whoever sent it reaches us.
+    pub site: Site,
+    pub s3_hosts: S3Hosts,
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
     pub authorization: Option<String>,

@@ -14,9 +14,11 @@ use crate::error::Error;
 mod archive;
 pub mod instance_types;
 pub mod serving;
+mod site;
 pub mod training;
 
 pub use archive::Archive;
+pub use site::Site;
 
 // Bounds of the domain, together.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;

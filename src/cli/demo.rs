@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::serve::{self, Signal};
-use crate::cli::{Failure, Format, Listen, Output, fixtures, moment, open, open_silently, operator, print, take, talk};
+use crate::cli::{
+    Failure, Format, Front, Listen, Output, fixtures, moment, open, open_silently, operator, print, take, talk,
+};
 use crate::db::organizations;
 use crate::http::App;
 use crate::wire::fixtures::{Demo, LoadedOrganization};
@@ -25,6 +27,8 @@ Examples:
 pub struct Options {
     #[command(flatten)]
     listen: Listen,
+    #[command(flatten)]
+    front: Front,
     /// A data directory to keep it in
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -53,9 +57,10 @@ enum Keep {
 fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<(), Failure> {
     let directory = take(path)?;
     let listener = serve::bind(&options.listen)?;
+    let front = options.front.front();
     let app = match keep {
-        Keep::Named => open(path, directory)?,
-        Keep::UntilTheEnd => open_silently(directory)?,
+        Keep::Named => open(path, directory, front)?,
+        Keep::UntilTheEnd => open_silently(directory, front)?,
     };
     if app.db.read(moment(), organizations::count)? > 0 {
         return Err(Failure::new(format!(

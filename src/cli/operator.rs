@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Failure, moment, not_taken, open};
 use crate::db::directory::{Directory, Refusal};
-use crate::http::App;
 use crate::http::operator::{self, Answered};
+use crate::http::{App, Front};
 
 /// How long another process may hold the directory without answering: a server that starts or stops, another command.
 const HELD_MAX: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub fn ask(path: &Path, route: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
 
 /// Does it here, in a directory that this process has taken.
 pub fn ask_here(path: &Path, directory: Directory, route: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
-    ask_app(&open(path, directory)?, route, body)
+    ask_app(&open(path, directory, Front::default())?, route, body)
 }
 
 pub fn ask_app(app: &Arc<App>, route: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {

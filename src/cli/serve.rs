@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Listen, moment, open, print, take, talk};
+use crate::cli::{Data, Failure, Front, Listen, moment, open, print, take, talk};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
 use crate::http::App;
@@ -18,10 +18,13 @@ use crate::http::server::{self, Limits};
 #[command(after_help = "\
 Examples:
   guildhall serve
-  guildhall serve --listen 127.0.0.1:0 --data /srv/guildhall")]
+  guildhall serve --listen 127.0.0.1:0 --data /srv/guildhall
+  guildhall serve --public-url https://guildhall.example.com")]
 pub struct Options {
     #[command(flatten)]
     listen: Listen,
+    #[command(flatten)]
+    front: Front,
     #[command(flatten)]
     data: Data,
 }
@@ -31,7 +34,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let app = open(&path, directory)?;
+    let app = open(&path, directory, options.front.front())?;
     if app.db.read(moment(), organizations::count)? == 0 {
         talk(format_args!(
             "{} holds no organization yet. To begin, stop this server and run\n  \

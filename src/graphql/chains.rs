@@ -29,9 +29,9 @@ pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
             found.push((team.team(), chain, deployments));
         }
     }
-    let host = &ask.request.host;
+    let site = &ask.request.site;
     let shapes: Vec<_> =
-        found.iter().map(|(team, chain, deployments)| wire::Chain::new(chain, team, deployments, host)).collect();
+        found.iter().map(|(team, chain, deployments)| wire::Chain::new(chain, team, deployments, site)).collect();
     ask.give(&shapes)
 }
 
@@ -40,7 +40,7 @@ pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let team = team_of(tx, teams, &asked.id)?;
     let chain = chains::find(tx, team, &asked.id)?;
     let deployments = deployments::list(tx, team, &chain.id)?;
-    ask.give(&wire::Chain::new(&chain, team.team(), &deployments, &ask.request.host))
+    ask.give(&wire::Chain::new(&chain, team.team(), &deployments, &ask.request.site))
 }
 
 pub fn show_deployment(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
@@ -50,7 +50,7 @@ pub fn show_deployment(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Er
     let team = team_of(tx, teams, &chain_id).map_err(|_| missing())?;
     let chain = chains::find(tx, team, &chain_id)?;
     let deployment = deployments::find(tx, team, &chain_id, &asked.id)?;
-    ask.give(&ChainDeployment::new(&chain, &deployment, &ask.request.host))
+    ask.give(&ChainDeployment::new(&chain, &deployment, &ask.request.site))
 }
 
 /// A push of all chainlets at once, to a Chain that is there or that is made. The team of one that is there is its own,
@@ -74,7 +74,7 @@ pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
         }
     };
     let deployment = creation::create(tx, team, &chain, &new)?;
-    let chain_deployment = ChainDeployment::new(&chain, &deployment, &ask.request.host);
+    let chain_deployment = ChainDeployment::new(&chain, &deployment, &ask.request.site);
     ask.give(&DeployedChain { chain_deployment })
 }
 

@@ -22,9 +22,9 @@ pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
             found.push((team.team(), model, deployments));
         }
     }
-    let host = &ask.request.host;
+    let site = &ask.request.site;
     let shapes: Vec<_> =
-        found.iter().map(|(team, model, deployments)| wire::Model::new(model, team, deployments, host)).collect();
+        found.iter().map(|(team, model, deployments)| wire::Model::new(model, team, deployments, site)).collect();
     ask.give(&shapes)
 }
 
@@ -45,7 +45,7 @@ pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
         (Some(_), Some(_)) | (None, None) => return Err(Error::field("id", "or `name` must be given, and not both")),
     };
     let deployments = deployments::list(tx, team, &model.id, None)?;
-    ask.give(&wire::Model::new(&model, team.team(), &deployments, &ask.request.host))
+    ask.give(&wire::Model::new(&model, team.team(), &deployments, &ask.request.site))
 }
 
 pub fn show_version(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
@@ -55,7 +55,7 @@ pub fn show_version(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
     let team = team_of(tx, teams, &model_id).map_err(|_| missing())?;
     let model = models::find(tx, team, &model_id)?;
     let deployment = deployments::find(tx, team, &model_id, Which::Id(&asked.id))?;
-    ask.give(&ModelVersion::new(&model, &deployment, &ask.request.host))
+    ask.give(&ModelVersion::new(&model, &deployment, &ask.request.site))
 }
 
 fn team_of<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], model_id: &str) -> Result<&'p InTeam<'c>, Error> {

@@ -77,7 +77,7 @@ fn make(tx: &Tx, team: &InTeam, name: &ResourceName, asked: &Push, new: &New) ->
 
 fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New, ask: &Ask) -> Result<Given, Error> {
     let deployment = deployments::create(tx, team, model, new)?;
-    ask.give(&CreatedVersion { model_version: ModelVersion::new(model, &deployment, &ask.request.host) })
+    ask.give(&CreatedVersion { model_version: ModelVersion::new(model, &deployment, &ask.request.site) })
 }
 
 /// The team that is named; without one, the only one, or the default team.

@@ -5,7 +5,6 @@ use crate::db::uploads::{self, Purpose};
 use crate::error::Error;
 use crate::graphql::Ask;
 use crate::graphql::shape::Given;
-use crate::http::uploads::endpoint_url;
 use crate::policy::InTeam;
 use crate::uploads::{BUCKET, REGION};
 use crate::wire::graphql::UploadCredentials;
@@ -28,5 +27,5 @@ fn credentials(tx: &Tx, teams: &[InTeam], ask: &Ask, purpose: Purpose) -> Result
         aws_secret_access_key: &credentials.secret_access_key,
         aws_session_token: &credentials.session_token,
     })?;
-    Ok(given.with(&[("endpoint_url", &endpoint_url(ask.request)), ("region_name", REGION)]))
+    Ok(given.with(&[("endpoint_url", &ask.request.site.to_string()), ("region_name", REGION)]))
 }

@@ -8,7 +8,7 @@ use crate::db::models;
 use crate::db::models::Model;
 use crate::db::{Tx, downloads};
 use crate::error::Error;
-use crate::http::{self, Ask, Reply, uploads};
+use crate::http::{self, Ask, Reply};
 use crate::model::EnvironmentName;
 use crate::model::serving::{DeploymentName, Settings};
 use crate::policy::InTeam;
@@ -161,7 +161,7 @@ pub fn config(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 pub fn download(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let model = models::find(tx, team, ask.param("model_id"))?;
     let token = downloads::grant(tx, &model, &find(tx, team, ask)?)?;
-    let download_url = format!("{}/downloads/{}", uploads::endpoint_url(ask.request), token.as_str());
+    let download_url = format!("{}/downloads/{}", ask.request.site, token.as_str());
     Ok(Reply::ok(&wire::deployments::Download { download_url: &download_url }))
 }
 

@@ -133,7 +133,7 @@ fn places(tx: &Tx, org: &InOrg, asked: &[CreateInvitationTeam]) -> Result<Vec<Pl
     asked.iter().map(place).collect()
 }
 
-/// Where the invited person accepts: on the host by which this request came.
+/// Where the invited person accepts.
 fn accept_url(ask: &Ask, link: &LinkToken) -> String {
-    format!("http://{}/invite/{}", ask.request.host, link.reveal())
+    format!("{}/invite/{}", ask.request.site, link.reveal())
 }

@@ -26,7 +26,7 @@ pub fn show(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     Ok(Reply::ok(&ModelApi::new(entry, added.get(entry.name), &invoke_url(ask))))
 }
 
-/// The host by which this request came.
+/// Where whoever asks has found us.
 fn invoke_url(ask: &Ask) -> String {
-    format!("http://{}", ask.request.host)
+    ask.request.site.to_string()
 }

@@ -10,7 +10,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 
 use crate::db::Moment;
-use crate::http::{self, App, Door, Reply, Request};
+use crate::http::{self, App, Door, Reply, Request, S3Hosts};
+use crate::model::Site;
 
 /// What was answered.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ pub enum Failure {
 pub fn ask_here(app: &Arc<App>, moment: Moment, path: &str, body: &[u8]) -> std::io::Result<Answered> {
     let request = Request {
         method: "POST".to_owned(),
-        host: "localhost".to_owned(),
+        site: Site::of_host("localhost").expect("it is a host"),
+        s3_hosts: S3Hosts::default(),
         path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
         query: Vec::new(),
         authorization: None,

@@ -11,8 +11,7 @@ use crate::db::uploads::{self, Purpose};
 use crate::db::{Tx, deployments};
 use crate::error::Error;
 use crate::http::models::to_change;
-use crate::http::uploads::endpoint_url;
-use crate::http::{Ask, Reply};
+use crate::http::{Ask, Reply, S3Hosts};
 use crate::model::serving::{DeploymentName, Settings, check_deploy_timeout};
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
@@ -24,9 +23,9 @@ use crate::wire::uploads::AwsCredentials;
 /// Of `config.yaml` as it was written.
 pub const RAW_CONFIG_BYTES_MAX: usize = 100 << 10;
 
-/// Clients that send archives to S3 itself, whatever endpoint they are told: they get no credentials, and commit from the
-/// configuration alone.
-const SEND_ELSEWHERE: &[&str] = &["go-http-client", "baseten-go", "baseten-cli", "terraform"];
+/// Clients that send archives to S3's own host, whatever endpoint they are told. Unless that comes here they get no
+/// credentials, and commit from the configuration alone.
+const SEND_TO_S3: &[&str] = &["go-http-client", "baseten-go", "baseten-cli", "terraform"];
 
 /// A model with its first deployment.
 pub fn create_model(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
@@ -76,7 +75,8 @@ pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
     }
     creation::check(tx, team, &new(&asked.deployment, None)?)?;
     let agent = ask.request.user_agent.as_deref().unwrap_or_default().to_lowercase();
-    let sends_elsewhere = SEND_ELSEWHERE.iter().any(|name| agent.contains(name));
+    let goes_to_s3 = SEND_TO_S3.iter().any(|name| agent.contains(name));
+    let sends_elsewhere = goes_to_s3 && ask.request.s3_hosts == S3Hosts::Elsewhere;
     if asked.dry_run == Some(true) || sends_elsewhere {
         return Ok(Reply::ok(&PreparedUpload::default()));
     }
@@ -86,7 +86,7 @@ pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
             aws_access_key_id: &credentials.access_key_id,
             aws_secret_access_key: &credentials.secret_access_key,
             aws_session_token: &credentials.session_token,
-            endpoint_url: &endpoint_url(ask.request),
+            endpoint_url: &ask.request.site.to_string(),
             region_name: REGION,
         }),
         s3_bucket: Some(BUCKET),

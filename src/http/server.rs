@@ -390,7 +390,7 @@ impl Worker {
     }
 
     async fn upload(&self, head: &Parts, mut body: uploads::Body) -> (Response<Outgoing>, Pace) {
-        let reply = match head::host(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
+        let reply = match head::site(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
             Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body)).await,
             Err(error) => Reply::from(error),
         };
@@ -400,15 +400,17 @@ impl Worker {
     /// The request, bounded and decoded. All of its head is checked before its body is invited.
     async fn read(&self, head: Parts, body: &mut Incoming, from: Door) -> Result<Request, Error> {
         let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
-        let host = head::host(&head.headers, &head.uri)?;
+        let host = head::site(&head.headers, &head.uri)?;
         let path = head::path(&head.uri)?;
         let query = head::query(&head.uri)?;
         let authorization = head::text(&head.headers, header::AUTHORIZATION)?;
         head::framing(&head.headers)?;
         let bytes_max = http::body_bytes_max(from, method, &path);
+        let front = &self.app.front;
         Ok(Request {
             method: method.to_owned(),
-            host,
+            site: front.public.clone().unwrap_or(host),
+            s3_hosts: front.s3_hosts,
             path,
             query,
             authorization,

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::db::training_jobs::{self, Change, Filter, Job, Order, queue};
 use crate::db::{self, Tx, downloads, secrets, teams, training_projects};
 use crate::error::Error;
-use crate::http::{Ask, Reply, logs, uploads};
+use crate::http::{Ask, Reply, logs};
 use crate::model::training::{
     Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
 };
@@ -131,7 +131,7 @@ pub fn checkpoint_files(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Erro
 /// Links that need no key, one an archive.
 pub fn download(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let links = downloads::grant_for_job(tx, team, &find(tx, team, ask)?)?;
-    let url = |link: &Zeroizing<String>| format!("{}/downloads/{}", uploads::endpoint_url(ask.request), link.as_str());
+    let url = |link: &Zeroizing<String>| format!("{}/downloads/{}", ask.request.site, link.as_str());
     Ok(Reply::ok(&Download { artifact_presigned_urls: links.iter().map(url).collect() }))
 }
 

@@ -3,7 +3,7 @@
 use crate::db::Tx;
 use crate::db::uploads::{self, Purpose};
 use crate::error::Error;
-use crate::http::{Ask, Reply, Request};
+use crate::http::{Ask, Reply};
 use crate::policy::InTeam;
 use crate::uploads::{BUCKET, REGION};
 use crate::wire;
@@ -16,11 +16,6 @@ pub fn for_training(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error
     credentials(tx, teams, ask, Purpose::Training)
 }
 
-/// Where the uploads of whoever sent this request go: to where they found us.
-pub fn endpoint_url(request: &Request) -> String {
-    format!("http://{}", request.host)
-}
-
 fn credentials(tx: &Tx, teams: &[InTeam], ask: &Ask, purpose: Purpose) -> Result<Reply, Error> {
     let credentials = uploads::grant(tx, teams, purpose)?;
     Ok(Reply::ok(&wire::uploads::BlobCredentials {
@@ -30,7 +25,7 @@ fn credentials(tx: &Tx, teams: &[InTeam], ask: &Ask, purpose: Purpose) -> Result
             aws_access_key_id: &credentials.access_key_id,
             aws_secret_access_key: &credentials.secret_access_key,
             aws_session_token: &credentials.session_token,
-            endpoint_url: &endpoint_url(ask.request),
+            endpoint_url: &ask.request.site.to_string(),
             region_name: REGION,
         },
     }))

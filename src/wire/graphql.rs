@@ -7,9 +7,9 @@ use crate::db::chains::deployments::ChainDeployment as ChainsDeployment;
 use crate::db::{chains, deployments, models};
 use crate::error::Error;
 use crate::graphql::shape::{Given, object};
-use crate::model;
 use crate::model::instance_types;
 use crate::model::serving::Status;
+use crate::model::{self, Site};
 
 pub mod arguments;
 
@@ -194,15 +194,15 @@ impl<'a> Model<'a> {
         model: &'a models::Model,
         team: &'a model::Team,
         deployments: &'a [deployments::Deployment],
-        host: &str,
+        site: &Site,
     ) -> Model<'a> {
-        let version = |deployment| ModelVersion::new(model, deployment, host);
+        let version = |deployment| ModelVersion::new(model, deployment, site);
         let primary = deployments.iter().find(|deployment| deployment.is_production());
         let primary = primary.or_else(|| deployments.iter().find(|deployment| deployment.is_development()));
         Model {
             id: &model.id,
             name: &model.name,
-            hostname: hostname("model", &model.id, host),
+            hostname: site.of("model", &model.id),
             team: Team::from(team),
             versions: deployments.iter().map(version).collect(),
             primary_version: primary.map(version),
@@ -211,7 +211,7 @@ impl<'a> Model<'a> {
 }
 
 impl<'a> ModelVersion<'a> {
-    pub fn new(model: &'a models::Model, deployment: &'a deployments::Deployment, host: &str) -> ModelVersion<'a> {
+    pub fn new(model: &'a models::Model, deployment: &'a deployments::Deployment, site: &Site) -> ModelVersion<'a> {
         ModelVersion {
             id: &deployment.id,
             semver: format!("0.{}.0", deployment.number),
@@ -220,15 +220,15 @@ impl<'a> ModelVersion<'a> {
             is_draft: deployment.is_development(),
             is_primary: deployment.is_production(),
             current_model_deployment_status: VersionStatus { status: status(deployment.status) },
-            oracle: Oracle::new(model, host),
+            oracle: Oracle::new(model, site),
             instance_type: VersionInstance { name: &deployment.instance_type },
         }
     }
 }
 
 impl<'a> Oracle<'a> {
-    fn new(model: &'a models::Model, host: &str) -> Oracle<'a> {
-        Oracle { id: &model.id, name: &model.name, hostname: hostname("model", &model.id, host) }
+    fn new(model: &'a models::Model, site: &Site) -> Oracle<'a> {
+        Oracle { id: &model.id, name: &model.name, hostname: site.of("model", &model.id) }
     }
 }
 
@@ -237,26 +237,26 @@ impl<'a> Chain<'a> {
         chain: &'a chains::Chain,
         team: &'a model::Team,
         deployments: &'a [ChainsDeployment],
-        host: &str,
+        site: &Site,
     ) -> Chain<'a> {
         Chain {
             id: &chain.id,
             name: &chain.name,
-            hostname: hostname("chain", &chain.id, host),
+            hostname: site.of("chain", &chain.id),
             team: Team::from(team),
-            deployments: deployments.iter().map(|it| ChainDeployment::new(chain, it, host)).collect(),
+            deployments: deployments.iter().map(|it| ChainDeployment::new(chain, it, site)).collect(),
         }
     }
 }
 
 impl<'a> ChainDeployment<'a> {
-    pub fn new(chain: &'a chains::Chain, deployment: &'a ChainsDeployment, host: &str) -> ChainDeployment<'a> {
+    pub fn new(chain: &'a chains::Chain, deployment: &'a ChainsDeployment, site: &Site) -> ChainDeployment<'a> {
         let chainlet = |(place, chainlet): (usize, &'a chains::deployments::Chainlet)| Chainlet {
             id: &chainlet.id,
             name: &chainlet.name,
             is_entrypoint: place == 0,
-            oracle: Oracle::new(&chainlet.model, host),
-            oracle_version: ModelVersion::new(&chainlet.model, &chainlet.deployment, host),
+            oracle: Oracle::new(&chainlet.model, site),
+            oracle_version: ModelVersion::new(&chainlet.model, &chainlet.deployment, site),
         };
         ChainDeployment {
             id: &deployment.id,
@@ -266,19 +266,9 @@ impl<'a> ChainDeployment<'a> {
             environment: deployment.environment.as_deref(),
             status: status(deployment.status()),
             chainlets: deployment.chainlets.iter().enumerate().map(chainlet).collect(),
-            chain: ChainOfDeployment { id: &chain.id, name: &chain.name, hostname: hostname("chain", &chain.id, host) },
+            chain: ChainOfDeployment { id: &chain.id, name: &chain.name, hostname: site.of("chain", &chain.id) },
         }
     }
-}
-
-/// Where a model or a Chain is called, as seen from whoever asked this host. `localhost` and addresses have
-/// `api.localhost` beside them, where truss looks for the rest of the interface too.
-pub fn hostname(kind: &str, id: &str, host: &str) -> String {
-    let (name, port) = host.rsplit_once(':').map_or((host, ""), |(name, port)| (name, port));
-    let colon = if port.is_empty() { "" } else { ":" };
-    let is_here = name == "localhost" || name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
-    let base = if is_here || name == "api.localhost" { "api.localhost" } else { name };
-    format!("http://{kind}-{id}.{base}{colon}{port}")
 }
 
 impl From<&'static instance_types::InstanceType> for InstanceType {

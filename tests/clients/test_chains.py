@@ -227,7 +227,7 @@ class TestWatching:
             with at(member).started("chains", "push", source, "--watch") as until:
                 until(watches)
                 source.write_text(text.replace("Hello, world!", "Good morning!"))
-                until(patched.format("HelloWorld"))
+                until(patched.format("HelloWorld"), written=source)
                 until(watches, times=2)
             with at(member).started("chains", "watch", source) as until:
                 for chainlet in CHAINLETS:
@@ -235,7 +235,7 @@ class TestWatching:
                 until(watches)
                 source.write_text(text.replace("randint(1", "randint(2"))
                 for chainlet in CHAINLETS:
-                    until(patched.format(chainlet))
+                    until(patched.format(chainlet), written=source)
         per_patch = ["MODEL_DEPLOYMENT_PATCH_STAGED", "MODEL_DEPLOYMENT_PATCHES_SYNCED"]
         assert acts[:4] == pushing(member, team)
         assert sorted(acts[4:]) == sorted((what, member.email, team.name) for what in per_patch * 4)

@@ -342,9 +342,10 @@ def test_logs_have_windows_levels_and_pages(busy_acme):
 def test_metrics_tell_what_they_measure(busy_acme):
     api, deployment = busy_acme.member.api, busy_acme.member.make_model("measured", busy_acme.team).deployment
     until_status(api, deployment, "ACTIVE")
-    for mode in ("CURRENT", "SERIES"):
+    exporter = busy_acme.team.keys["WORKSPACE_EXPORT_METRICS"].api
+    for reader, mode in ((api, "CURRENT"), (api, "SERIES"), (exporter, "CURRENT")):
         params = GetModelsDeploymentsMetricsParams(mode=mode)
-        metrics = api.get_models_deployments_metrics(**of(deployment), params=params)
+        metrics = reader.get_models_deployments_metrics(**of(deployment), params=params)
         assert metrics.mode == mode
         names = [descriptor.name for descriptor in metrics.metric_descriptors]
         assert "baseten_replicas_active" in names

@@ -7,8 +7,8 @@ import urllib.request
 
 import pytest
 from baseten.client.managementapi import (
-    PatchTeamTrainingGpuCapacityRequest,
     SearchTrainingJobsRequest,
+    StopTrainingJobRequest,
     UpsertSecretRequest,
 )
 
@@ -44,9 +44,9 @@ def status(caller, job):
     return shown.training_job.current_status
 
 
-def set_ceiling(acme, team, gpus):
-    acme.admin.api.patch_training_capacity(
-        request=PatchTeamTrainingGpuCapacityRequest(team_id=team.id, gpu_type="H100", max_gpus=gpus)
+def stop(caller, job):
+    caller.api.post_training_projects_jobs_stop(
+        training_project_id=job.training_project_id, training_job_id=job.id, request=StopTrainingJobRequest()
     )
 
 
@@ -87,14 +87,14 @@ def test_logs_say_that_nothing_runs(trainer, fresh_acme):
     job = trainer.push("kites", "--team", fresh_acme.team.name)
     said = trainer("train", "logs", "--job-id", job.id)
     assert "No trainer is attached to this installation" in said
-    trainer("train", "stop", "--project-id", job.training_project_id, "--job-id", job.id)
+    stop(fresh_acme.member, job)
     tail = trainer("train", "logs", "--job-id", job.id, "--tail")
     assert "No trainer is attached" in tail and "Stopped." in tail
 
 
 def test_metrics_of_a_job_that_was_stopped(trainer, fresh_acme):
     job = trainer.push("kites", "--team", fresh_acme.team.name)
-    trainer("train", "stop", "--project-id", job.training_project_id, "--job-id", job.id)
+    stop(fresh_acme.member, job)
     assert "metrics" in trainer("train", "metrics", "--job-id", job.id).lower()
     metrics = fresh_acme.member.api.get_training_projects_jobs_metrics(
         training_project_id=job.training_project_id, training_job_id=job.id
@@ -164,7 +164,7 @@ def test_capacity_keeps_jobs_waiting(trainer, fresh_acme, tmp_path):
     assert shown.training_job.priority == 5
     context = fresh_acme.admin.api.get_training_jobs_queue_context(training_job_id=waits.id)
     assert [active.training_job_id for active in context.active_at_submit] == [holds.id]
-    trainer("train", "stop", "--project-id", holds.training_project_id, "--job-id", holds.id)
+    stop(fresh_acme.member, holds)
     assert status(fresh_acme.member, waits) == "TRAINING_JOB_DEPLOYING"
 
 

@@ -28,22 +28,22 @@ def there_already(acme, name, *teams, is_development=True):
 def test_what_is_written_is_patched_in(busy_acme, at, tmp_path):
     """First beside the push, then with `truss watch`, which finds where that left off."""
     member, folder = busy_acme.member, model_dir(tmp_path, "watched")
-    code, config = folder / "model" / "model.py", folder / "config.yaml"
+    code, helper, config = folder / "model" / "model.py", folder / "model" / "helper.py", folder / "config.yaml"
     with busy_acme.acts() as acts:
         with at(member).started("push", folder, "--watch") as until:
             until(WATCHES)
             code.write_text(MODEL + "# one\n")
-            until(PATCHED)
+            until(PATCHED, written=code)
             with config.open("a") as file:
                 file.write("environment_variables:\n  A: b\n")
-            until(PATCHED, times=2)
+            until(PATCHED, times=2, written=config)
         deployment = development(busy_acme, "watched")
         with at(member).started("watch", folder) as until:
             until(WATCHES)
-            (folder / "model" / "helper.py").write_text("# two\n")
-            until(PATCHED)
+            helper.write_text("# two\n")
+            until(PATCHED, written=helper)
             code.write_text(MODEL + "# three\n")
-            until(PATCHED, times=2)
+            until(PATCHED, times=2, written=code)
         assert development(busy_acme, "watched").id == deployment.id
     of_team = ["MODEL_DEPLOYED", *["MODEL_DEPLOYMENT_PATCH_STAGED", "MODEL_DEPLOYMENT_PATCHES_SYNCED"] * 4]
     assert acts == [
@@ -78,9 +78,9 @@ def test_a_patch_that_names_a_secret_of_another_team_is_refused(busy_acme, at, t
     folder = model_dir(tmp_path, "snatcher")
     with at(admin).started("push", folder, "--watch", "--team", team.name) as until:
         until(WATCHES)
-        with (folder / "config.yaml").open("a") as file:
-            file.write(f"secrets:\n  {secret}: null\n")
-        until(f'team "{team.name}" has no secret of that name', never=PATCHED)
+        config = folder / "config.yaml"
+        config.write_text(config.read_text() + f"secrets:\n  {secret}: null\n")
+        until(f'team "{team.name}" has no secret of that name', never=PATCHED, written=config)
     deployment = development(busy_acme, "snatcher")
     ids = ("--model-id", deployment.model_id, "--deployment-id", deployment.id)
     at(admin)("download", *ids, "--out-dir", tmp_path / "back")

@@ -25,6 +25,7 @@ TRUSS = Path(sys.executable).with_name("truss")
 KNOWN_URL = "http://localhost:8000"
 
 SECONDS_MAX = 60
+TOUCH_SECONDS = 3
 COLUMNS = 200
 ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ASKED_FOR_A_TEAM = "Team selection required but running in a non-interactive context. Pass --team <name> (available: "
@@ -129,11 +130,15 @@ class Terminal:
                 start_new_session=True,
             )
 
-        def until(words: str, times: int = 1, never: str = "Traceback") -> None:
+        def until(words: str, times: int = 1, never: str = "Traceback", written: Path | None = None) -> None:
+            """Truss says that it watches shortly before it does, so what was `written` is touched until it is seen."""
+
             def said():
                 assert process.poll() is None, f"it left with {process.returncode}: {log.read_text()}"
                 text = flat(log.read_text())
                 assert never not in text, f"{words!r} was to come, and not {never!r}: {text}"
+                if written is not None and time.time() - written.stat().st_mtime > TOUCH_SECONDS:
+                    written.touch()
                 return text.count(words) >= times
 
             eventually(said, lambda: f"never {words!r}: {log.read_text()}")

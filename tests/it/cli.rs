@@ -10,7 +10,7 @@ use serde_json::Value;
 /// A command of the binary. What the environment knows of data directories is not for these tests.
 fn guildhall(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
-    command.args(arguments).env_remove("GUILDHALL_DATA").stdin(Stdio::null());
+    command.args(arguments).env_remove("GUILDHALL_DATA").env_remove("GUILDHALL_PUBLIC_URL").stdin(Stdio::null());
     command
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use guildhall::db::directory::Directory;
 use guildhall::db::{Db, Moment};
-use guildhall::http::{App, Door, Reply, Request, answer};
-use guildhall::model::Time;
+use guildhall::http::{App, Door, Reply, Request, S3Hosts, answer};
+use guildhall::model::{Site, Time};
 use serde_json::Value;
 
 /// When every house begins: 2026-11-01T00:00:00Z.
@@ -108,7 +108,8 @@ impl House {
         let Moment { now, seed } = self.moment();
         Request {
             method: method.to_owned(),
-            host: "localhost:8000".to_owned(),
+            site: Site::of_host("localhost:8000").unwrap(),
+            s3_hosts: S3Hosts::default(),
             path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
             query: query.split('&').filter_map(pair).collect(),
             authorization: key.map(|key| format!("Bearer {key}")),

@@ -12,6 +12,7 @@ mod door;
 mod environments;
 mod fixtures;
 mod freshness;
+mod front;
 mod graphql;
 mod health;
 mod house;

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn guildhall() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
-    command.env_remove("GUILDHALL_DATA");
+    command.env_remove("GUILDHALL_DATA").env_remove("GUILDHALL_PUBLIC_URL");
     command
 }
 

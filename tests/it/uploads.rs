@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use guildhall::db::uploads::Credentials;
 use guildhall::error::Error;
-use guildhall::http::{Door, Request, answer};
+use guildhall::http::{Door, Request, S3Hosts, answer};
 use guildhall::uploads::BUCKET;
 
 use crate::process::{Client, Serving, init};
@@ -383,7 +383,8 @@ fn credentials_over_http() {
     let ask = |key: &str, path: &str| {
         let request = Request {
             method: "GET".to_owned(),
-            host: "127.0.0.1:8000".to_owned(),
+            site: guildhall::model::Site::of_host("127.0.0.1:8000").unwrap(),
+            s3_hosts: S3Hosts::default(),
             path: path.split('/').map(str::to_owned).collect(),
             query: Vec::new(),
             authorization: Some(format!("Bearer {key}")),

@@ -8,10 +8,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::db::Moment;
 use crate::error::Error;
-use crate::model::Time;
+use crate::model::{Site, Time};
 
 /// Exactly one `Host`; of an absolute-form target its own authority counts (clients use us as their proxy).
-pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> Result<String, Error> {
+pub(super) fn site(headers: &HeaderMap, uri: &Uri) -> Result<Site, Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Error::Invalid("send exactly one `Host` header".to_owned()));
@@ -20,11 +20,7 @@ pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> Result<String, Error> {
         Some(authority) => authority.as_str(),
         None => host.to_str().unwrap_or_default(),
     };
-    let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    if host.is_empty() || !host.bytes().all(of_a_host) {
-        return Err(Error::Invalid("the `Host` header is not a host".to_owned()));
-    }
-    Ok(host.to_ascii_lowercase())
+    Site::of_host(host)
 }
 
 /// Split raw and decoded segment by segment, so that `%2F` stays inside a name.
@@ -100,8 +96,9 @@ mod tests {
     #[test]
     fn the_authority_of_the_target_comes_before_the_host_header() {
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("Header.Example:8000"))]);
-        assert_eq!(host(&headers, &Uri::from_static("/v1/teams")).unwrap(), "header.example:8000");
-        assert_eq!(host(&headers, &Uri::from_static("http://Target.example/v1/teams")).unwrap(), "target.example");
+        let site = |target| site(&headers, &Uri::from_static(target)).unwrap().to_string();
+        assert_eq!(site("/v1/teams"), "http://header.example:8000");
+        assert_eq!(site("http://Target.example/v1/teams"), "http://target.example");
     }
 
     #[test]

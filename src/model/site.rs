@@ -1,0 +1,121 @@
+//! Where clients reach this server, and so what the links that it gives out begin with.
+
+use std::fmt;
+
+use crate::error::Error;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    scheme: &'static str,
+    /// A host, with its port where that is not the scheme's own; lower-case.
+    authority: String,
+}
+
+impl Site {
+    /// The host that a request names. A front that ends TLS says by [`Site::parse`] what it is reached by.
+    pub fn of_host(host: &str) -> Result<Site, Error> {
+        let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if host.is_empty() || !host.bytes().all(of_a_host) {
+            return Err(Error::Invalid("the `Host` header is not a host".to_owned()));
+        }
+        Ok(Site { scheme: "http", authority: host.to_ascii_lowercase() })
+    }
+
+    /// A public URL: a scheme, a host and perhaps a port.
+    pub fn parse(url: &str) -> Result<Site, Error> {
+        let schemes = ["https", "http"].into_iter();
+        let named = schemes.filter_map(|scheme| Some((scheme, url.strip_prefix(scheme)?.strip_prefix("://")?))).next();
+        let refused = || {
+            let example = "https://guildhall.example.com or http://10.0.0.5:8000";
+            Error::Invalid(format!("a public URL is a scheme, a host and perhaps a port, such as {example}"))
+        };
+        let (scheme, rest) = named.ok_or_else(refused)?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let Site { authority, .. } = Site::of_host(authority).map_err(|_| refused())?;
+        let (name, port) = split(&authority);
+        let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+        let is_name =
+            !name.is_empty() && (name.starts_with('[') == name.ends_with(']')) && !bare(name).contains(['[', ']']);
+        if is_port && is_name { Ok(Site { scheme, authority }) } else { Err(refused()) }
+    }
+
+    /// Where a model or a Chain is called. `localhost` and addresses have `api.localhost` beside them, where truss looks for
+    /// the rest of the interface too.
+    pub fn of(&self, kind: &str, id: &str) -> String {
+        let (name, port) = split(&self.authority);
+        let is_here = name == "localhost" || name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok();
+        let base = if is_here || name == "api.localhost" { "api.localhost" } else { name };
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}://{kind}-{id}.{base}{port}", self.scheme)
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+/// The name and the port. The colons of an address in brackets are its own.
+fn split(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        Some(_) | None => (authority, None),
+    }
+}
+
+fn bare(name: &str) -> &str {
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_a_scheme_a_host_and_perhaps_a_port() {
+        for (url, shown) in [
+            ("https://Guildhall.example.com", "https://guildhall.example.com"),
+            ("https://guildhall.example.com/", "https://guildhall.example.com"),
+            ("http://10.0.0.5:8000", "http://10.0.0.5:8000"),
+            ("https://[::1]:8443", "https://[::1]:8443"),
+            ("https://[::1]", "https://[::1]"),
+        ] {
+            assert_eq!(Site::parse(url).unwrap().to_string(), shown);
+        }
+        for url in [
+            "",
+            "guildhall.example.com",
+            "ftp://guildhall.example.com",
+            "https://",
+            "https:///",
+            "https://host/path",
+            "https://host?query",
+            "https://host#part",
+            "https://somebody@host",
+            "https://host:0",
+            "https://host:port",
+            "https://host:65536",
+            "https://:8000",
+            "https://[::1",
+            "https://two words",
+            "https://hôte",
+        ] {
+            assert!(Site::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn models_and_chains_are_called_at_hosts_of_their_own() {
+        for (url, host) in [
+            ("http://localhost:8000", "http://model-m1.api.localhost:8000"),
+            ("http://api.localhost:8000", "http://model-m1.api.localhost:8000"),
+            ("http://127.0.0.1:8000", "http://model-m1.api.localhost:8000"),
+            ("http://[::1]:8000", "http://model-m1.api.localhost:8000"),
+            ("http://[::1]", "http://model-m1.api.localhost"),
+            ("https://guildhall.example.com", "https://model-m1.guildhall.example.com"),
+        ] {
+            assert_eq!(Site::parse(url).unwrap().of("model", "m1"), host);
+        }
+    }
+}
