@@ -46,8 +46,8 @@ pub enum Answer {
     Caller(fn(&Tx, &Caller, &Ask) -> Result<Given, Error>),
     /// The teams in which the caller may do this; they may be none.
     TeamsFor(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
-    /// The teams in which the caller may deploy, if only into some environments; they may be none. The verb asks about the
-    /// environment it touches.
+    /// The teams in which the caller may deploy, if only into some environments; a person's may be none, and a key that may
+    /// deploy nowhere is told so. The verb asks about the environment it touches.
     TeamsToDeploy(fn(&Tx, &[InTeam], &Ask) -> Result<Given, Error>),
     /// Whoever may view the team that owns the model that the argument `id` names.
     Model(fn(&Tx, &InTeam, &Model, &Ask) -> Result<Given, Error>),
@@ -59,7 +59,7 @@ pub enum Answer {
 pub const ROOT_FIELDS: &[RootField] = &[
     query("organization", &[], Answer::Caller(organizations::show)),
     query("user",         &[], Answer::Caller(users::show)),
-    query("teams",        &[], Answer::TeamsToDeploy(teams::list)),
+    query("teams",        &[], Answer::Caller(teams::list)),
 
     query("models",        &["all", "team_id", "chainlets_only"], Answer::TeamsFor(TeamAct::View, models::list)),
     query("model",         &["id", "name"], Answer::TeamsFor(TeamAct::View, models::show)),
@@ -212,8 +212,7 @@ fn answer(tx: &Tx, caller: &Caller, kind: Kind, ask: &Ask, table: &[RootField]) 
         }
         Answer::TeamsToDeploy(resolver) => {
             let teams = db::teams::of_organization(tx, caller)?;
-            let proofs: Vec<InTeam> = teams.iter().filter_map(|team| caller.in_team_to_deploy(team).ok()).collect();
-            resolver(tx, &proofs, ask)
+            resolver(tx, &caller.in_all_to_deploy(&teams)?, ask)
         }
         Answer::Model(resolver) => {
             let team = ask.owner(tx, caller, "id")?;

@@ -250,7 +250,7 @@ impl Caller {
             Some(standing) => self.allowed(team, standing, act.allowed_to(standing), act),
             None => Err(Error::Forbidden(format!(
                 "without a team in its path this is about the default team, \"{}\", and you are not in it: \
-                 name your team in the path",
+                 name your team in the path, or ask a team admin to add you to one",
                 team.name
             ))),
         }

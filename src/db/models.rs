@@ -27,6 +27,16 @@ pub struct Model {
     pub chain_name: Option<String>,
 }
 
+/// What every chainlet names and no team sets: the key by which chainlets call each other.
+pub(super) const PROVIDED_TO_CHAINLETS: &[&str] = &["baseten_chain_api_key"];
+
+impl Model {
+    /// Names of secrets that whoever runs it brings along.
+    pub(super) fn provided_secrets(&self) -> &'static [&'static str] {
+        if self.chain_name.is_some() { PROVIDED_TO_CHAINLETS } else { &[] }
+    }
+}
+
 /// A query for whole models, from its `WHERE` on.
 macro_rules! select {
     ($rest:literal) => {

@@ -127,6 +127,7 @@ impl Pushed {
                     user_env: self.user_env.as_ref(),
                     s3_key: Some(&chainlet.oracle.s3_key),
                     timeout_minutes: None,
+                    instance_type: None,
                 },
             })
         });

@@ -139,6 +139,7 @@ impl Pushed {
             user_env: self.user_env.as_ref(),
             s3_key: Some(&asked.s3_key),
             timeout_minutes: asked.deploy_timeout_minutes.map(check_deploy_timeout).transpose()?,
+            instance_type: None,
         };
         Ok(New { package, settings: Change::default(), slot })
     }

@@ -1,12 +1,15 @@
 //! Teams over GraphQL.
 
-use crate::db::Tx;
+use crate::db::{Tx, teams};
 use crate::error::Error;
 use crate::graphql::Ask;
 use crate::graphql::shape::Given;
-use crate::policy::InTeam;
+use crate::policy::Caller;
 use crate::wire::graphql::Team;
 
-pub fn list(_: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
-    ask.give(&teams.iter().map(|team| Team::from(team.team())).collect::<Vec<_>>())
+/// Those in which the caller may deploy: truss asks in order to choose one. They may be none.
+pub fn list(tx: &Tx, caller: &Caller, ask: &Ask) -> Result<Given, Error> {
+    let teams = teams::of_organization(tx, caller)?;
+    let seen = teams.iter().filter(|team| caller.in_team_to_deploy(team).is_ok());
+    ask.give(&seen.map(Team::from).collect::<Vec<_>>())
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::graphql::Ask;
 use crate::graphql::pushes::decode;
 use crate::graphql::shape::Given;
-use crate::http::patches::changes;
+use crate::http::patches::{changes, next_config};
 use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::graphql::arguments::{PatchRequest, StagePatch};
@@ -40,6 +40,7 @@ pub fn stage(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, 
     let config = deployments::config(tx, &deployment)?.parsed;
     let patch = Patch {
         prev_hash: request.prev_hash,
+        config: next_config(&request.next_signature)?,
         changes: changes(&config, &request.next_signature, &request.patch_ops)?,
         next: Content { hash: request.next_hash, signature: request.next_signature.to_string() },
     };

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::db::deployments::patches::{self, FileChange, Patch, Verdict};
 use crate::db::deployments::progress::Content;
@@ -39,7 +39,7 @@ pub fn stage(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let changes = changes(&config, &signature, &asked.patch_ops)?;
     let next = Content { hash, signature: signature.to_string() };
     let patch_point = point(&next)?;
-    let patch = Patch { prev_hash: asked.prev_patch_hash, next, changes };
+    let patch = Patch { prev_hash: asked.prev_patch_hash, next, config: next_config(&signature)?, changes };
     patches::stage(tx, team, &model, &deployment, &patch)?;
     Ok(Reply::ok(&CreatedPatch { patch_point }))
 }
@@ -61,6 +61,17 @@ fn point(content: &Content) -> Result<PatchPointWithHash, Error> {
         requirements: Some(signature.requirements_file_requirements),
     };
     Ok(PatchPointWithHash { point, hash: content.hash.clone() })
+}
+
+/// The configuration that a patch leads to.
+pub fn next_config(signature: &Value) -> Result<Map<String, Value>, Error> {
+    let text = signature["config"].as_str().unwrap_or_default();
+    match serde_saphyr::from_str(text) {
+        Ok(Value::Object(config)) => Ok(config),
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(_) => Err(Error::field("config", "must be a mapping, in YAML")),
+        Err(cause) => Err(Error::field("config", &format!("cannot be read as YAML: {cause}"))),
+    }
 }
 
 /// What the operations of a patch do to the files of the archive. What they do to a running container besides is in the

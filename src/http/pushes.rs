@@ -12,12 +12,14 @@ use crate::db::{Tx, deployments};
 use crate::error::Error;
 use crate::http::models::to_change;
 use crate::http::{Ask, Reply, S3Hosts};
+use crate::model::instance_types::InstanceType;
 use crate::model::serving::{DeploymentName, Settings, check_deploy_timeout};
 use crate::model::{EnvironmentName, ResourceName};
-use crate::policy::InTeam;
+use crate::policy::{InTeam, Who};
 use crate::uploads::{BUCKET, REGION};
 use crate::wire;
 use crate::wire::deployments::{CreateModel, CreatedModelDeployment, Payload, PrepareUpload, PreparedUpload, Source};
+use crate::wire::environments::refuse_unserved;
 use crate::wire::uploads::AwsCredentials;
 
 /// Of `config.yaml` as it was written.
@@ -109,7 +111,7 @@ fn prepared_team<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], asked: &PrepareUpload
             ResourceName::parse("name", name)?;
             match team_id {
                 Some(team_id) => of(team_id).ok_or(Error::NotFound("team")),
-                None => teams.iter().find(|team| team.team().is_default).or_else(|| only(teams)).ok_or_else(nowhere),
+                None => teams.iter().find(|team| team.team().is_default).or_else(|| own(teams)).ok_or_else(nowhere),
             }
         }
         (_, Some(_), Some(_)) => Err(Error::field("team_id", "goes only with `name`: a model has its team")),
@@ -119,8 +121,12 @@ fn prepared_team<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], asked: &PrepareUpload
     }
 }
 
-fn only<'p, 'c>(teams: &'p [InTeam<'c>]) -> Option<&'p InTeam<'c>> {
-    if let [team] = teams { Some(team) } else { None }
+/// A team key's own team: what names no team is about that.
+fn own<'p, 'c>(teams: &'p [InTeam<'c>]) -> Option<&'p InTeam<'c>> {
+    match teams {
+        [team] if matches!(team.caller().who, Who::TeamKey(_)) => Some(team),
+        _ => None,
+    }
 }
 
 /// What whoever may deploy in no team is told, or does not say in which.
@@ -148,6 +154,9 @@ fn archive_source(mut source: Source) -> Result<(Source, Payload), Error> {
 
 /// What a payload asks for, checked as far as that goes without looking anything up.
 fn new<'p>(payload: &'p Payload, s3_key: Option<&'p str>) -> Result<New<'p>, Error> {
+    refuse_unserved("region", payload.region.as_ref())?;
+    refuse_unserved("autoscaling_schedule_settings", payload.autoscaling_schedule_settings.as_ref())?;
+    refuse_unserved("promotion_settings_override", payload.promotion_settings_override.as_ref())?;
     let package = Package {
         config: &payload.config,
         raw_config: raw_config(payload.raw_config.as_deref())?,
@@ -155,6 +164,7 @@ fn new<'p>(payload: &'p Payload, s3_key: Option<&'p str>) -> Result<New<'p>, Err
         user_env: object("user_env", payload.user_env.as_ref())?,
         s3_key,
         timeout_minutes: payload.deploy_timeout_minutes.map(check_deploy_timeout).transpose()?,
+        instance_type: instance_type(payload)?,
     };
     Ok(New { package, settings: settings(payload)?, slot: slot(payload)? })
 }
@@ -175,6 +185,16 @@ fn object<'p>(field: &str, value: Option<&'p Value>) -> Result<Option<&'p Value>
     }
 }
 
+/// One that is asked for by name comes before both the configuration's and the environment's.
+fn instance_type(payload: &Payload) -> Result<Option<&'static InstanceType>, Error> {
+    let Some(id) = &payload.instance_type_id else { return Ok(None) };
+    if payload.preserve_env_instance_type == Some(true) {
+        return Err(Error::field("instance_type_id", "goes not with `preserve_env_instance_type`"));
+    }
+    let found = InstanceType::find(id);
+    found.map(Some).ok_or_else(|| Error::field("instance_type_id", "must be one of GET /v1/instance_types"))
+}
+
 fn settings(payload: &Payload) -> Result<Change, Error> {
     let autoscaling = payload.autoscaling_settings.as_ref();
     let autoscaling = autoscaling.map(|update| update.onto(&Settings::default().autoscaling)).transpose()?;
@@ -191,7 +211,7 @@ fn slot(payload: &Payload) -> Result<Slot, Error> {
         }
         return Ok(Slot::Development);
     }
-    let keep = payload.preserve_env_instance_type != Some(false);
+    let keep = payload.preserve_env_instance_type != Some(false) && payload.instance_type_id.is_none();
     Ok(Slot::Published(Published {
         name: name.map(|name| DeploymentName::parse("deployment_name", name)).transpose()?,
         environment: environment.map(|name| EnvironmentName::parse("environment_name", name)).transpose()?,

@@ -181,6 +181,11 @@ pub struct Payload {
     pub is_development: Option<bool>,
     pub autoscaling_settings: Option<UpdateAutoscaling>,
     pub request_backpressure_settings: Option<UpdateBackpressure>,
+    pub instance_type_id: Option<String>,
+    // Not served here: told, so that nobody takes them for done.
+    pub region: Option<Value>,
+    pub autoscaling_schedule_settings: Option<Value>,
+    pub promotion_settings_override: Option<Value>,
 }
 
 #[derive(Deserialize)]

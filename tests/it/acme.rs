@@ -112,6 +112,7 @@ impl Acme {
             403 => "FORBIDDEN",
             404 => "NOT_FOUND",
             409 => "CONFLICT",
+            501 => "NOT_IMPLEMENTED",
             other => panic!("{other} is no refusal"),
         };
         assert_eq!(body["code"], code);

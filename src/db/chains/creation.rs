@@ -7,11 +7,11 @@ use crate::db::Tx;
 use crate::db::chains::deployments::{self, ChainDeployment};
 use crate::db::chains::environments::{self, ChainEnvironment};
 use crate::db::chains::{Chain, promotion};
-use crate::db::deployments::creation::{Package, Stage, create_for_chain, instance_type};
+use crate::db::deployments::creation::{Package, Stage, create_for_chain};
 use crate::db::deployments::{DEVELOPMENT, write_json};
 use crate::db::environments::promotion::Previous;
 use crate::db::environments::{PRODUCTION, may_change};
-use crate::db::models::{self, Downloads};
+use crate::db::models::{self, Downloads, PROVIDED_TO_CHAINLETS};
 use crate::db::uploads::{self, Purpose};
 use crate::error::Error;
 use crate::model::serving::DeploymentName;
@@ -20,9 +20,6 @@ use crate::policy::InTeam;
 
 /// Of one deployment.
 pub const CHAINLETS_MAX: usize = 100;
-
-/// What every chainlet names and no team sets: the key by which chainlets call each other.
-const PROVIDED_SECRETS: &[&str] = &["baseten_chain_api_key"];
 
 /// A push to a Chain.
 #[derive(Debug)]
@@ -71,7 +68,7 @@ pub fn check(tx: &Tx, team: &InTeam, new: &New) -> Result<(), Error> {
             let why = format!("names the chainlet `{}` twice", chainlet.name.as_str());
             return Err(Error::field("dependencies", &why));
         }
-        chainlet.package.check(tx, team, PROVIDED_SECRETS)?;
+        chainlet.package.check(tx, team, PROVIDED_TO_CHAINLETS)?;
     }
     Ok(())
 }
@@ -140,7 +137,7 @@ fn destination(tx: &Tx, team: &InTeam, chain: &Chain, slot: &Slot) -> Result<Opt
 }
 
 fn instance_type_of(package: &Package) -> Result<String, Error> {
-    instance_type(package.config).map(|instance_type| instance_type.id.to_owned())
+    package.instance_type().map(|instance_type| instance_type.id.to_owned())
 }
 
 /// The row of a deployment. A push to the development deployment replaces it; its id stays, its chainlets go.

@@ -33,6 +33,8 @@ pub struct Package<'a> {
     /// The key of the upload; `None`: committed from the configuration alone.
     pub s3_key: Option<&'a str>,
     pub timeout_minutes: Option<i64>,
+    /// In place of what the configuration asks for.
+    pub instance_type: Option<&'static InstanceType>,
 }
 
 /// What the deployment becomes.
@@ -241,12 +243,21 @@ impl Package<'_> {
         provided: &[&str],
     ) -> Result<&'static InstanceType, Error> {
         check_secrets(tx, team, self.config, provided)?;
-        instance_type(self.config)
+        self.instance_type()
+    }
+
+    pub(in crate::db) fn instance_type(&self) -> Result<&'static InstanceType, Error> {
+        self.instance_type.map_or_else(|| instance_type(self.config), Ok)
     }
 }
 
 /// A deployment can name secrets of its own team alone.
-fn check_secrets(tx: &Tx, team: &InTeam, config: &Map<String, Value>, provided: &[&str]) -> Result<(), Error> {
+pub(super) fn check_secrets(
+    tx: &Tx,
+    team: &InTeam,
+    config: &Map<String, Value>,
+    provided: &[&str],
+) -> Result<(), Error> {
     let named = config.get("secrets").and_then(Value::as_object);
     for name in named.into_iter().flat_map(Map::keys).filter(|name| !provided.contains(&name.as_str())) {
         let is_there = match SecretName::parse(name) {

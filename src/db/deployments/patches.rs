@@ -3,10 +3,10 @@
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::db::deployments::progress::Content;
-use crate::db::deployments::{Deployment, record, write_json};
+use crate::db::deployments::{Deployment, creation, record, write_json};
 use crate::db::models::Model;
 use crate::db::{Tx, logs, uploads};
 use crate::error::Error;
@@ -58,11 +58,14 @@ pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
 pub struct Patch {
     pub prev_hash: String,
     pub next: Content,
+    /// The configuration that it leads to.
+    pub config: Map<String, Value>,
     pub changes: Vec<FileChange>,
 }
 
-/// Keeps a patch. It must start from where the one before led.
+/// Keeps a patch. It must start from where the one before led, and name no secret that could not have been pushed.
 pub fn stage(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment, patch: &Patch) -> Result<(), Error> {
+    creation::check_secrets(tx, team, &patch.config, model.provided_secrets())?;
     refuse_published(deployment)?;
     let state = state(tx, deployment)?;
     let base = state.pending.or(state.running);
@@ -146,7 +149,11 @@ fn begin(tx: &Tx, deployment: &Deployment) -> Result<(), Error> {
     tx.sql
         .prepare_cached("UPDATE deployment SET status = :status, updated_at = :now WHERE id = :id")?
         .execute(named_params! { ":status": Status::Updating, ":now": tx.now, ":id": deployment.id })?;
-    logs::append(tx, &deployment.id, Level::Info, &format!("brings in {synced} patches"))
+    logs::append(tx, &deployment.id, Level::Info, &told(synced))
+}
+
+fn told(patches: usize) -> String {
+    if patches == 1 { "brings in a patch".to_owned() } else { format!("brings in {patches} patches") }
 }
 
 fn refuse_published(deployment: &Deployment) -> Result<(), Error> {

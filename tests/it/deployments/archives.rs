@@ -77,6 +77,38 @@ fn a_model_made_without_downloads_gives_none() {
 }
 
 #[test]
+fn an_instance_type_that_is_asked_for_comes_before_the_configuration_s_and_the_environment_s() {
+    let acme = Acme::new();
+    let (model, _) = acme.create("max", "research", "llama");
+    let pushed = |more: Value| acme.push("max", &model, more)["instance_type_name"].clone();
+    assert_eq!(pushed(json!({ "environment_name": "production" })), "1x2");
+    acme.run_all();
+    let asked = json!({ "environment_name": "production", "instance_type_id": "4x16" });
+    assert_eq!(pushed(asked), "4x16");
+    let target = format!("/v1/models/{model}/deployments");
+    let refused = |more: Value| acme.refused(400, "max", "POST", &target, push_body(more)).to_string();
+    assert!(refused(json!({ "instance_type_id": "nosuch" })).contains("GET /v1/instance_types"));
+    let both =
+        json!({ "environment_name": "production", "instance_type_id": "4x16", "preserve_env_instance_type": true });
+    assert!(refused(both).contains("preserve_env_instance_type"));
+}
+
+#[test]
+fn what_is_asked_of_a_push_and_not_served_is_told() {
+    let acme = Acme::new();
+    let (model, _) = acme.create("max", "research", "llama");
+    for (field, value) in [
+        ("region", json!("nowhere-1")),
+        ("autoscaling_schedule_settings", json!({})),
+        ("promotion_settings_override", json!({ "rolling_deploy": false })),
+    ] {
+        let body = push_body(json!({ field: value }));
+        let told = acme.refused(501, "max", "POST", &format!("/v1/models/{model}/deployments"), body);
+        assert!(told.to_string().contains(field), "{told}");
+    }
+}
+
+#[test]
 fn an_upload_is_of_no_use_to_anybody_else() {
     let acme = Acme::new();
     let (model, _) = acme.create("max", "research", "llama");

@@ -62,7 +62,13 @@ fn chains_and_their_pushes_are_of_the_callers_teams_alone() {
         let deploys_somewhere = !matches!(who, "lone" | "invoke" | "metrics" | "key-manager");
         let credentials = ask(&house, who, "{chain_s3_upload_credentials{s3_key}}");
         assert_eq!(credentials["errors"].is_null(), deploys_somewhere, "{who}");
-        let nowhere = "there is no team in which you may deploy: ask a team admin to add you to one";
+        let deploy = "does not include \"Deploy models, Chains, and training projects\"";
+        let nowhere = match who {
+            "invoke" => format!("a key of category WORKSPACE_INVOKE {deploy}"),
+            "metrics" => format!("a key of category WORKSPACE_EXPORT_METRICS {deploy}"),
+            "key-manager" => format!("a key of category WORKSPACE_MANAGE_API_KEYS {deploy}"),
+            _ => "there is no team in which you may deploy: ask a team admin to add you to one".to_owned(),
+        };
         for (arguments, missing) in [
             ("chain_id: \"researchchain\"", "no such Chain"),
             ("chain_id: \"researchchain\" team_id: \"inference\" environment: \"preview\"", "no such Chain"),
@@ -73,7 +79,7 @@ fn chains_and_their_pushes_are_of_the_callers_teams_alone() {
             let expected = match (of_research, deploys_somewhere) {
                 (true, _) => Ok(()),
                 (false, true) => Err(missing.to_owned()),
-                (false, false) => Err(nowhere.to_owned()),
+                (false, false) => Err(nowhere.clone()),
             };
             assert_eq!(gets_to_the_upload(&house, who, &pushed(arguments)), expected, "{who} {arguments}");
         }

@@ -75,13 +75,25 @@ impl Chain {
 }
 
 impl History {
-    pub(super) fn act_on_chain(&mut self, caller: &Key, team: usize, what: u32, which: u32) -> Outcome {
+    /// On a team that holds one, while any does; half of the time by somebody who may deploy there.
+    pub(super) fn act_on_chain(&mut self, caller: &Key, team: usize, [what, who, which]: [u32; 3]) -> Outcome {
         let deployment = DEPLOYMENTS[which as usize % DEPLOYMENTS.len()];
-        let Some(chain) = self.model.teams[team].chain.clone().filter(|_| self.model.teams[team].there) else {
-            let target = format!("/v1/chains/{}chain", self.model.teams[team].id);
+        let held = |at: &usize| self.model.teams[*at].there && self.model.teams[*at].chain.is_some();
+        let holders: Vec<usize> = (0..self.model.teams.len()).filter(held).collect();
+        if holders.is_empty() || what.is_multiple_of(10) {
+            let target = format!("/v1/chains/{}nochain", self.model.teams[team].id);
             let gone = self.model.known(caller).and(Err(404));
             return if caller.ours { self.ask(Some(caller), "DELETE", &target, None, gone).map(drop) } else { Ok(()) };
+        }
+        let team = super::pick(&holders, which / 2);
+        let deploys = |key: &&Key| self.model.lives(key) && self.model.in_team(key, team, Act::Deploy).is_ok();
+        let deployers: Vec<Key> = self.model.keys.iter().filter(deploys).cloned().collect();
+        let caller = &if who.is_multiple_of(2) && !deployers.is_empty() {
+            super::pick(&deployers, who / 2)
+        } else {
+            caller.clone()
         };
+        let chain = self.model.teams[team].chain.clone().expect("it holds one");
         match what % 9 {
             0..4 => self.promote_chain(caller, team, &chain, deployment),
             4..6 => self.deactivate_chain(caller, team, &chain, deployment),

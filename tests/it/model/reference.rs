@@ -195,6 +195,9 @@ impl Reference {
                 teams[team_at(team)].members.insert(at, *role);
             }
         }
+        let max = people.iter().position(|person| person.id == "max");
+        let closed = Group { restricted: true, people: max.into_iter().collect(), ..Group::default() };
+        teams[team_at("research")].groups.insert("production", closed);
         for (name, category, team) in KEYS {
             keys.push(Key { team: team.map(team_at), ..Key::of_the_world(name, *category) });
         }
