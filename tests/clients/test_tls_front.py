@@ -124,9 +124,12 @@ def test_a_bucket_in_the_host_comes_in_too(front, acme, monkeypatch):
     names = socket.getaddrinfo
     here = dict.fromkeys(HOSTS, "127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: names(here.get(host, host), *rest))
-    granted, content, hosts = upload_credentials(acme.member), os.urandom(1000), []
+    granted, content, sent = upload_credentials(acme.member), os.urandom(1000), []
     client = s3(front, granted, Config(s3={"addressing_style": "virtual"}))
-    client.meta.events.register("before-send.s3", lambda request, **_: hosts.append(request.url.split("/")[2]))
+    client.meta.events.register("before-send.s3", lambda request, **_: sent.append(request))
     client.put_object(Bucket=granted["s3_bucket"], Key=granted["s3_key"], Body=content)
-    assert hosts == [front.url.replace("https://localhost", "guildhall-uploads.localhost")]
+    assert [request.url for request in sent] == [
+        f"{front.url.replace('localhost', 'guildhall-uploads.localhost')}/{granted['s3_key']}"
+    ]
+    assert sent[0].headers["X-Amz-Content-SHA256"] == b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
     assert stored(acme, content) == content
