@@ -98,8 +98,7 @@ fn control(tx: &Tx, team: &InTeam, ask: &Ask, control: Control) -> Result<(), Er
     promotion::control(tx, team, &model, &environment, control)
 }
 
-/// The environment of the path, for whoever may change it. A name that the model does not have is 404 also where its team
-/// restricts it: that says nothing of the model.
+/// The environment of the path, for whoever may change it. Who may not is told so, whether or not the model has it.
 fn to_change(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<(Model, Environment), Error> {
     let name = ask.param("env_name");
     environments::may_change(tx, team, Some(name))?;

@@ -27,6 +27,7 @@ from baseten.client.managementapi import (
     ModelArchiveSource,
     ResponseError,
 )
+from blake3 import blake3
 
 BINARY = Path(os.environ.get("GUILDHALL_BIN", Path(__file__).parents[2] / "target/release/guildhall")).absolute()
 
@@ -217,6 +218,11 @@ class Organization:
     @property
     def teamless(self) -> Person:
         return first(person for person in self.people if not person.is_org_admin() and not person.teams)
+
+    def stored(self, content: bytes) -> bytes:
+        """What stands on the disk under the name of this content."""
+        name = blake3(content).hexdigest()
+        return (self.guildhall.data / "archives" / name[:2] / name).read_bytes()
 
     def team_key(self, category: str, **fields) -> Caller:
         """A new key of `team`."""

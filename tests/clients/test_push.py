@@ -1,12 +1,12 @@
 """Pushing models with truss and fetching them back. To which team is tried in `test_push_teams.py`."""
 
-import hashlib
 import json
 import os
 import tarfile
 
 import pytest
 from baseten.client.managementapi import GetModelsParams
+from blake3 import blake3
 
 from guildhall import one
 from truss_cli import eventually, model_dir
@@ -145,7 +145,7 @@ def test_what_was_pushed_comes_back(busy_acme, at, member, tmp_path):
 
     archive = tmp_path / "archive.tar"
     at(member)("download", *ids(model), "--out-file", archive)
-    uploaded = one(busy_acme.log(search=hashlib.sha256(archive.read_bytes()).hexdigest()))
+    uploaded = one(busy_acme.log(search=blake3(archive.read_bytes()).hexdigest()))
     assert (uploaded["event_type"], uploaded["event_data"]["bytes"]) == ("ARCHIVE_UPLOADED", archive.stat().st_size)
     with tarfile.open(archive) as tar:
         assert set(tar.getnames()) == set(files(folder))

@@ -1,135 +1,78 @@
-"""Uploads by boto3 through a front that ends TLS. Over https it sends archives in chunks, their checksum behind them."""
+"""Behind a front that ends TLS: links lead to it, and boto3 and what stands for the Go clients upload through it."""
 
-import asyncio
+import json
 import os
-import socket
-import ssl
-import threading
-from datetime import UTC, datetime, timedelta
 
 import boto3
+import httpx
 import pytest
 from botocore.config import Config
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from guildhall import Guildhall
-from test_uploads import MIB, stored, upload_credentials
+from tls_front import TlsFront
 
-HOSTS = ("localhost", "guildhall-uploads.localhost")
-
-
-class Front:
-    """Ends TLS and passes on what comes, as it is, to the server that it is told of."""
-
-    def __init__(self, folder):
-        self.certificate = folder / "front.pem"
-        self.certificate.write_bytes(self_signed())
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"https://localhost:{self.socket.getsockname()[1]}"
-        self.upstream = None
-        self.taken = 0
-        self.loop, self.stopped = asyncio.new_event_loop(), asyncio.Event()
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    def _run(self):
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:  # whose end is that of all that still passes
-            runner.run(self._serve())
-
-    async def _serve(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate)
-        await asyncio.start_server(self._pass_on, sock=self.socket, ssl=context)
-        await self.stopped.wait()
-
-    async def _pass_on(self, reader, writer):
-        self.taken += 1
-        from_server, to_server = await asyncio.open_connection(*self.upstream)
-        await asyncio.gather(pump(reader, to_server), pump(from_server, writer))
-
-    def stop(self):
-        self.loop.call_soon_threadsafe(self.stopped.set)
-        self.thread.join()
-
-
-async def pump(reader, writer):
-    try:
-        while piece := await reader.read(MIB):
-            writer.write(piece)
-            await writer.drain()
-    except ConnectionError:
-        pass  # whoever left has what they wanted
-    finally:
-        writer.close()
-
-
-def self_signed() -> bytes:
-    """A key and its certificate, which also stands for the authority that clients trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "front of the tests")])
-    now = datetime.now(UTC)
-    names = [x509.DNSName(host) for host in HOSTS]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(*kind) + certificate.public_bytes(serialization.Encoding.PEM)
+MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory):
-    front = Front(tmp_path_factory.mktemp("front"))
+    front = TlsFront(tmp_path_factory.mktemp("front"))
     yield front
-    front.stop()
+    front.close()
 
 
 @pytest.fixture(scope="module")
 def acme(front, tmp_path_factory):
-    guildhall = Guildhall(tmp_path_factory.mktemp("fronted") / "data", "--public-url", front.url)
-    host, port = guildhall.url.removeprefix("http://").split(":")
-    front.upstream = host, int(port)
-    try:
-        yield guildhall.organizations["acme"]
-    finally:
-        guildhall.stop()
+    """An organization that is reached by the front."""
+    guildhall = Guildhall(tmp_path_factory.mktemp("behind") / "data", "--public-url", front.url, "--s3-hosts")
+    front.serve(guildhall.url)
+    yield guildhall.organizations["acme"]
+    guildhall.stop()
 
 
-def s3(front, granted, config=None):
-    return boto3.client("s3", **granted["creds"], verify=str(front.certificate), config=config)
+def through(front, caller, user_agent="python"):
+    headers = {"authorization": f"Bearer {caller.api_key}", "user-agent": user_agent}
+    context = httpx.create_ssl_context(verify=str(front.ca))
+    return httpx.Client(base_url=front.url, headers=headers, verify=context)
 
 
-@pytest.mark.parametrize("size", [0, 1 << 10, 8 * MIB - 1, 20 * MIB], ids=["empty", "1 KiB", "one PUT", "in parts"])
-def test_an_archive_comes_in_by_the_endpoint_that_is_given_out(front, acme, tmp_path, size):
+@pytest.mark.parametrize("size", [1 << 10, 20 * MIB], ids=["1 KiB", "20 MiB in parts"])
+def test_boto3_uploads_by_what_it_is_given(acme, front, tmp_path, monkeypatch, size):
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(front.ca))
+    granted = through(front, acme.member).get("/v1/blobs/credentials/model").json()
+    assert granted["creds"]["endpoint_url"] == front.url
     content = os.urandom(size)
     (tmp_path / "archive.tgz").write_bytes(content)
-    granted, taken = upload_credentials(acme.member), front.taken
-    assert granted["creds"]["endpoint_url"] == front.url
-    s3(front, granted).upload_file(str(tmp_path / "archive.tgz"), granted["s3_bucket"], granted["s3_key"])
-    assert stored(acme, content) == content
-    assert front.taken > taken
+    s3 = boto3.resource("s3", **granted["creds"]).meta.client
+    s3.upload_file(str(tmp_path / "archive.tgz"), granted["s3_bucket"], granted["s3_key"])
+    assert acme.stored(content) == content
 
 
-def test_a_bucket_in_the_host_comes_in_too(front, acme, monkeypatch):
-    names = socket.getaddrinfo
-    here = dict.fromkeys(HOSTS, "127.0.0.1")
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: names(here.get(host, host), *rest))
-    granted, content, sent = upload_credentials(acme.member), os.urandom(1000), []
-    client = s3(front, granted, Config(s3={"addressing_style": "virtual"}))
-    client.meta.events.register("before-send.s3", lambda request, **_: sent.append(request))
-    client.put_object(Bucket=granted["s3_bucket"], Key=granted["s3_key"], Body=content)
-    assert [request.url for request in sent] == [
-        f"{front.url.replace('localhost', 'guildhall-uploads.localhost')}/{granted['s3_key']}"
-    ]
-    assert sent[0].headers["X-Amz-Content-SHA256"] == b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-    assert stored(acme, content) == content
+@pytest.mark.parametrize("size", [1 << 10, 20 * MIB], ids=["1 KiB", "20 MiB in parts"])
+def test_who_sends_to_s3s_own_host_arrives_too(acme, front, tmp_path, size):
+    """As the Go clients do: no endpoint, the bucket in the host, and a proxy that takes S3's hosts."""
+    asked = {"name": "gopher", "team_id": acme.team.id, "deployment": {"config": {}}}
+    prepared = through(front, acme.member, "baseten-cli/0.4").post("/v1/prepare_model_upload", json=asked).json()
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    proxied = Config(
+        proxies={"https": f"http://127.0.0.1:{front.port}"},
+        s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+    )
+    s3 = boto3.client(
+        "s3",
+        **{name: prepared["creds"][name] for name in names},
+        region_name=prepared["s3_region"],
+        config=proxied,
+        verify=str(front.ca),
+    )
+    content = os.urandom(size)
+    (tmp_path / "archive.tgz").write_bytes(content)
+    s3.upload_file(str(tmp_path / "archive.tgz"), prepared["s3_bucket"], prepared["s3_key"])
+    assert acme.stored(content) == content
+    source = {"kind": "model_archive", "name": f"gopher-{size}", "deployment": {"config": {}}, "s3_key": prepared["s3_key"]}
+    made = through(front, acme.member).post(f"/v1/teams/{acme.team.id}/models", content=json.dumps({"source": source}))
+    assert made.status_code == 200, made.text
+    model, deployment = made.json()["model"]["id"], made.json()["deployment"]["id"]
+    link = through(front, acme.member).get(f"/v1/models/{model}/deployments/{deployment}/download").json()
+    assert link["download_url"].startswith(f"{front.url}/downloads/")
+    context = httpx.create_ssl_context(verify=str(front.ca))
+    assert httpx.get(link["download_url"], verify=context).content == content

@@ -4,7 +4,6 @@ import os
 
 import boto3
 import pytest
-from blake3 import blake3
 from botocore.exceptions import ClientError
 
 MIB = 1 << 20
@@ -20,11 +19,6 @@ def client(granted):
     return boto3.resource("s3", **granted["creds"]).meta.client
 
 
-def stored(acme, content):
-    name = blake3(content).hexdigest()
-    return (acme.guildhall.data / "archives" / name[:2] / name).read_bytes()
-
-
 @pytest.mark.parametrize("size", [0, 1 << 10, 8 * MIB, 20 * MIB], ids=["empty", "1 KiB", "8 MiB", "20 MiB in parts"])
 @pytest.mark.parametrize("kind", ["model", "train"])
 def test_upload_file(acme, tmp_path, kind, size):
@@ -32,7 +26,7 @@ def test_upload_file(acme, tmp_path, kind, size):
     (tmp_path / "archive.tgz").write_bytes(content)
     granted = upload_credentials(acme.member, kind)
     client(granted).upload_file(str(tmp_path / "archive.tgz"), granted["s3_bucket"], granted["s3_key"])
-    assert stored(acme, content) == content
+    assert acme.stored(content) == content
 
 
 def test_a_team_key_uploads(acme):
@@ -41,7 +35,7 @@ def test_a_team_key_uploads(acme):
     client(granted).put_object(
         Bucket=granted["s3_bucket"], Key=granted["s3_key"], Body=content, ChecksumAlgorithm="SHA256"
     )
-    assert stored(acme, content) == content
+    assert acme.stored(content) == content
 
 
 def test_the_credentials_do_nothing_else(acme):

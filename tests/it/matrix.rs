@@ -47,6 +47,7 @@ const SAME_PATH: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/teams/{}/environment_groups", &["own", "there"]),
     ("POST", "/v1/chains/{}/environments", &["own", "closed", "there"]),
     ("POST", "/v1/chains/{}/environments/{}/promote", &["own", "absent", "stranger"]),
+    ("POST", "/v1/prepare_model_upload", &["it", "own", "nothing"]),
     ("PATCH", "/v1/training/capacity", &["own", "other", "default", "foreign", "nothing"]),
 ];
 

@@ -151,8 +151,7 @@ fn each_once<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Result<()
     }
 }
 
-/// The environment of the path, for whoever may change it. A name that the Chain does not have is 404 also where its team
-/// restricts it: that says nothing of the Chain.
+/// The environment of the path, for whoever may change it. Who may not is told so, whether or not the Chain has it.
 fn to_change(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<(Chain, ChainEnvironment), Error> {
     let name = ask.param("env_name");
     may_change(tx, team, Some(name))?;

@@ -229,7 +229,10 @@ fn body(method: &str, template: &str, place: &str) -> Option<Value> {
         ("POST", "/v1/models" | "/v1/teams/{}/models") => {
             json!({ "source": { "name": "new", "deployment": { "config": {} } } })
         }
-        ("POST", "/v1/prepare_model_upload") => json!({ "name": "new", "deployment": { "config": {} } }),
+        ("POST", "/v1/prepare_model_upload") => {
+            let team_id = (place != "it").then(|| team(place));
+            json!({ "name": "new", "deployment": { "config": {} }, "team_id": team_id })
+        }
         ("POST", "/v1/models/{}/deployments") => json!({ "source": { "deployment": { "config": {} } } }),
         ("POST", "/v1/models/{}/deployments/development/promote" | "/v1/models/{}/deployments/{}/promote") => {
             json!({ "preserve_env_instance_type": true })
