@@ -84,7 +84,8 @@ impl Kind {
 impl Operation {
     fn read(asked: &wire::graphql::Request) -> Result<Operation, Error> {
         if asked.query.len() > DOCUMENT_BYTES_MAX {
-            return Err(Error::field("query", &format!("must be at most {DOCUMENT_BYTES_MAX} bytes")));
+            let why = format!("must be at most {DOCUMENT_BYTES_MAX} bytes: if it carries a patch, push again instead");
+            return Err(Error::field("query", &why));
         }
         // The parser panics at some of them, and no client writes any.
         if asked.query.contains("\"\"\"") {

@@ -9,7 +9,7 @@ use crate::db::environments;
 use crate::db::models::Model;
 use crate::error::Error;
 use crate::graphql::Ask;
-use crate::graphql::pushes::decode;
+use crate::graphql::pushes::{decode, object};
 use crate::graphql::shape::Given;
 use crate::http::patches::{changes, next_config};
 use crate::policy::InTeam;
@@ -36,7 +36,7 @@ fn patch_state(content: &Content) -> PatchState<'_> {
 pub fn stage(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
     let deployment = to_change(tx, team, model)?;
     let asked: StagePatch = ask.arguments()?;
-    let request: PatchRequest = wire::parse(decode("patch", &asked.patch)?.as_bytes())?;
+    let request: PatchRequest = wire::read("`patch`", object("patch", &decode("patch", &asked.patch)?)?)?;
     let config = deployments::config(tx, &deployment)?.parsed;
     let patch = Patch {
         prev_hash: request.prev_hash,

@@ -63,10 +63,10 @@ fn point(content: &Content) -> Result<PatchPointWithHash, Error> {
     Ok(PatchPointWithHash { point, hash: content.hash.clone() })
 }
 
-/// The configuration that a patch leads to.
+/// The configuration that a patch leads to. The signature is kept and given out again, so it must be one.
 pub fn next_config(signature: &Value) -> Result<Map<String, Value>, Error> {
-    let text = signature["config"].as_str().unwrap_or_default();
-    match serde_saphyr::from_str(text) {
+    let signature: Signature = wire::read("`next_signature`", signature.clone())?;
+    match serde_saphyr::from_str(&signature.config) {
         Ok(Value::Object(config)) => Ok(config),
         Ok(Value::Null) => Ok(Map::new()),
         Ok(_) => Err(Error::field("config", "must be a mapping, in YAML")),

@@ -179,6 +179,7 @@ pub fn inspect(from: impl Read, limits: Limits) -> Result<Content, Broken> {
         return broken("it has no config.yaml at its top");
     };
     let parsed = parse(config)?;
+    check_folders(&files)?;
     check_model_file(&parsed, &files)?;
     let requirements = requirements(&parsed, &texts);
     Ok(content(&files, config, &requirements))
@@ -195,6 +196,15 @@ fn parse(config: &str) -> Result<Value, Broken> {
         Value::Object(_) => Ok(parsed),
         Value::Null => Ok(json!({})),
         _ => broken("config.yaml cannot be read: it must be a mapping"),
+    }
+}
+
+/// An archive in which a file is a folder too cannot be unpacked.
+fn check_folders(files: &BTreeMap<Parts, blake3::Hash>) -> Result<(), Broken> {
+    let both = files.keys().flat_map(|parts| (1..parts.len()).map(|end| &parts[..end]));
+    match both.into_iter().find(|folder| files.contains_key(*folder)) {
+        None => Ok(()),
+        Some(parts) => broken(format!("{} in it is a file and a folder", parts.join("/"))),
     }
 }
 

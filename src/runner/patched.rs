@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::archive::{Broken, Limits, Parts, parts, walk};
+use super::archive::{Broken, Limits, Parts, inspect, parts, walk};
 use crate::db::deployments::patches::FileChange;
 use crate::model::Archive;
 
@@ -37,8 +37,10 @@ impl Patched {
 pub fn write(data: &Path, archive: &Archive, changes: &[FileChange]) -> Result<Patched, Broken> {
     let temp = data.join(UNDER_WAY);
     std::fs::create_dir_all(temp.parent().expect("it stands in a folder"))?;
-    let written =
-        assemble(&temp, &archive.path(data), changes).and_then(|archive| Ok(place(data, temp.clone(), archive)?));
+    let written = assemble(&temp, &archive.path(data), changes).and_then(|archive| {
+        inspect(File::open(&temp)?, Limits::default())?; // what a push may not hold, a patch may not make
+        Ok(place(data, temp.clone(), archive)?)
+    });
     if written.is_err() {
         let _ = std::fs::remove_file(&temp); // the next patch writes over it otherwise
     }

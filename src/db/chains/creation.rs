@@ -14,7 +14,7 @@ use crate::db::environments::{PRODUCTION, may_change};
 use crate::db::models::{self, Downloads, PROVIDED_TO_CHAINLETS};
 use crate::db::uploads::{self, Purpose};
 use crate::error::Error;
-use crate::model::serving::DeploymentName;
+use crate::model::serving::{DeploymentName, Phase};
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
 
@@ -122,14 +122,15 @@ impl Slot {
 }
 
 /// The environment that a published deployment goes into. The first of a Chain goes into `production`, unless that is
-/// closed to the caller: then it goes into none.
+/// closed to the caller: then it goes into none. While what is there has failed, the next is the first.
 fn destination(tx: &Tx, team: &InTeam, chain: &Chain, slot: &Slot) -> Result<Option<ChainEnvironment>, Error> {
     match slot {
         Slot::Development => Ok(None),
         Slot::Published { environment: Some(name), .. } => environments::find(tx, team, chain, name.as_str()).map(Some),
         Slot::Published { environment: None, .. } => {
             let production = environments::find(tx, team, chain, PRODUCTION)?;
-            let vacant = production.current.is_none() && production.candidate.is_none();
+            let has_failed = |current: &ChainDeployment| current.status().phase() == Phase::Failed;
+            let vacant = production.current.as_ref().is_none_or(has_failed) && production.candidate.is_none();
             let open = may_change(tx, team, Some(PRODUCTION)).is_ok();
             Ok((vacant && open).then_some(production))
         }

@@ -11,7 +11,7 @@ use crate::db::uploads::Purpose;
 use crate::db::{Tx, logs, secrets, uploads};
 use crate::error::Error;
 use crate::model::instance_types::{InstanceType, Resources};
-use crate::model::serving::{Cleanup, DeploymentName, Level, Settings};
+use crate::model::serving::{Cleanup, DeploymentName, Level, Phase, Settings};
 use crate::model::{EnvironmentName, SecretName};
 use crate::policy::InTeam;
 
@@ -126,14 +126,15 @@ fn publish(
 }
 
 /// The environment that a published deployment goes into. The first of a model goes into `production`, unless that is
-/// closed to the caller: then it goes into none, and its log says so.
+/// closed to the caller: then it goes into none, and its log says so. While what is there has failed, the next is the first.
 fn destination(tx: &Tx, team: &InTeam, model: &Model, asked: &Published) -> Result<Option<String>, Error> {
     if let Some(name) = &asked.environment {
         environments::ensure(tx, team, model, name)?;
         return Ok(Some(name.as_str().to_owned()));
     }
     let production = environments::find(tx, team, model, environments::PRODUCTION)?;
-    let vacant = production.current.is_none() && production.candidate.is_none();
+    let has_failed = |current: &Deployment| current.status.phase() == Phase::Failed;
+    let vacant = production.current.as_ref().is_none_or(has_failed) && production.candidate.is_none();
     let open = environments::may_change(tx, team, Some(environments::PRODUCTION)).is_ok();
     Ok((vacant && open).then(|| environments::PRODUCTION.to_owned()))
 }

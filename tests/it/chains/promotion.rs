@@ -34,6 +34,22 @@ fn a_candidate_takes_over_once_all_its_chainlets_are_active() {
 }
 
 #[test]
+fn a_push_goes_into_production_while_what_is_there_has_failed() {
+    let acme = Acme::new();
+    let mut chainlets = acme.hello("max");
+    chainlets[1].s3_key = acme.uploaded("max", &broken());
+    let failed = acme.push_chainlets("max", "chain_name: \"rag\" team_id: \"research\"", &chainlets);
+    acme.run_all();
+    assert_eq!(acme.serving(&failed.chain, "production"), failed.id.as_str());
+    let good = acme.push_again(&failed.chain, "");
+    acme.run_all();
+    assert_eq!(acme.serving(&failed.chain, "production"), good.as_str());
+    acme.push_again(&failed.chain, "");
+    acme.run_all();
+    assert_eq!(acme.serving(&failed.chain, "production"), good.as_str());
+}
+
+#[test]
 fn a_broken_chainlet_fails_the_deployment_and_the_one_before_still_serves() {
     let acme = Acme::new();
     let rag = acme.rag();

@@ -77,6 +77,23 @@ fn a_model_made_without_downloads_gives_none() {
 }
 
 #[test]
+fn a_push_goes_into_production_while_what_is_there_has_failed() {
+    let acme = Acme::new();
+    let (model, _) = acme.create("max", "research", "llama");
+    acme.delete("max", &format!("/v1/models/{model}/deployments/production"));
+    let failed = acme.push("max", &model, json!({ "s3_key": acme.uploaded("max", b"no tar at all") }));
+    acme.run_all();
+    let production = || acme.get("max", &format!("/v1/models/{model}/environments/production"));
+    assert_eq!(production()["current_deployment"]["id"], failed["id"]);
+    let good = acme.push("max", &model, json!({ "s3_key": acme.uploaded("max", &whole()) }));
+    acme.run_all();
+    assert_eq!(production()["current_deployment"]["id"], good["id"]);
+    let next = acme.push("max", &model, json!({ "s3_key": acme.uploaded("max", &whole()) }));
+    acme.run_all();
+    assert_eq!(production()["current_deployment"]["id"], good["id"], "{next}");
+}
+
+#[test]
 fn an_instance_type_that_is_asked_for_comes_before_the_configuration_s_and_the_environment_s() {
     let acme = Acme::new();
     let (model, _) = acme.create("max", "research", "llama");

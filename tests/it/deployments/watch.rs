@@ -170,3 +170,51 @@ fn a_push_forgets_the_patches() {
     acme.run_all();
     assert_eq!(state(&acme, &model)["pending_patch_point"], Value::Null);
 }
+
+/// What a patch may not make of an archive: nothing of it is brought in, and the log says why.
+#[test]
+fn a_patch_that_breaks_the_archive_is_not_brought_in() {
+    for (operation, hashes, why) in [
+        (json!({ "type": "model_code", "action": "REMOVE", "path": "model.py" }), json!({}), "no model/model.py"),
+        (
+            json!({ "type": "model_code", "action": "ADD", "path": "model.py/x", "content": "x" }),
+            json!({ "model/model.py/x": blake3::hash(b"x").to_hex().as_str() }),
+            "a file and a folder",
+        ),
+    ] {
+        let acme = Acme::new();
+        let (model, _) = developing(&acme);
+        let (before, from) = (files(&acme, &model), state(&acme, &model)["running_patch_point"].clone());
+        let mut next = from.clone();
+        next["content_hashes"] = hashes;
+        let at = format!("/v1/models/{model}/deployments/development");
+        let body = json!({ "prev_patch_hash": from["hash"], "next_patch_point": next, "patch_ops": [operation] });
+        acme.post("max", &format!("{at}/patches"), body);
+        acme.post("max", &format!("{at}/patches/sync"), json!({}));
+        acme.run_all();
+        assert_eq!(acme.get("max", &at)["status"], "FAILED");
+        let log = acme.get("max", &format!("{at}/logs"))["logs"].to_string();
+        assert!(log.contains("cannot be patched") && log.contains(why), "{log}");
+        assert_eq!(files(&acme, &model), before);
+    }
+}
+
+#[test]
+fn what_is_no_signature_is_not_kept_as_one() {
+    let acme = Acme::new();
+    let (model, _) = developing(&acme);
+    let running = text(&state(&acme, &model)["running_patch_point"]["hash"]);
+    for signature in
+        [json!(5), json!("text"), json!({ "a": 1 }), json!({ "content_hashes_by_path": {}, "config": ":" })]
+    {
+        let patch = json!({
+            "prev_hash": running, "prev_signature": "", "next_hash": "next", "next_signature": signature, "patch_ops": [],
+        });
+        let patch = BASE64_STANDARD.encode(patch.to_string());
+        let document =
+            format!("mutation{{stage_patch_for_draft_truss(id:\"{model}\" patch:\"{patch}\"){{succeeded}}}}");
+        let answer = acme.graphql("max", &document);
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_ERROR", "{answer}");
+        assert_eq!(state(&acme, &model)["pending_patch_point"], Value::Null);
+    }
+}
