@@ -162,7 +162,7 @@ pub fn set_autoscaling(
     environment: &ChainEnvironment,
     changes: &[(String, Autoscaling)],
 ) -> Result<(), Error> {
-    let mut waits_for_later = false;
+    let mut for_later = Vec::new();
     for (name, autoscaling) in changes {
         let change =
             ChainletChange { chainlet_name: name.clone(), autoscaling: Some(autoscaling.clone()), instance_type: None };
@@ -179,13 +179,10 @@ pub fn set_autoscaling(
                 more["previous_settings"] = json!(before.autoscaling);
                 record_chainlet(tx, team, "CHAINLET_AUTOSCALING_SETTINGS_CHANGED", chain, current, chainlet, more)?;
             }
-            None => waits_for_later = true,
+            None => for_later.push(json!({ "chainlet_name": name, "autoscaling_settings": autoscaling })),
         }
     }
-    if waits_for_later {
-        record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?;
-    }
-    Ok(())
+    record_for_later(tx, team, chain, environment, &for_later)
 }
 
 /// Changes the instance types of chainlets. Those that serve the environment keep theirs until a deployment takes over.
@@ -196,7 +193,7 @@ pub(super) fn store_instance_types(
     environment: &ChainEnvironment,
     changes: &[(String, &'static InstanceType)],
 ) -> Result<(), Error> {
-    let mut waits_for_later = false;
+    let mut for_later = Vec::new();
     for (name, instance_type) in changes {
         let change = ChainletChange {
             chainlet_name: name.clone(),
@@ -209,13 +206,10 @@ pub(super) fn store_instance_types(
                 let more = json!({ "instance_type_name": instance_type.id });
                 record_chainlet(tx, team, "CHAINLET_INSTANCE_TYPE_CHANGED", chain, current, chainlet, more)?;
             }
-            None => waits_for_later = true,
+            None => for_later.push(json!({ "chainlet_name": name, "instance_type_name": instance_type.id })),
         }
     }
-    if waits_for_later {
-        record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, environment)?;
-    }
-    Ok(())
+    record_for_later(tx, team, chain, environment, &for_later)
 }
 
 /// Whether any deployment of the Chain has a chainlet of this name, or the environment sets one.
@@ -308,13 +302,32 @@ fn record(
     chain: &Chain,
     environment: &ChainEnvironment,
 ) -> Result<(), Error> {
-    let more = json!({
+    chains::record(tx, team, event_type, chain, settings_data(environment))
+}
+
+/// What is set for chainlets that do not serve there: one change of the environment, which says what it sets.
+fn record_for_later(
+    tx: &Tx,
+    team: &InTeam,
+    chain: &Chain,
+    environment: &ChainEnvironment,
+    settings: &[Value],
+) -> Result<(), Error> {
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let mut more = settings_data(environment);
+    more["chainlet_settings"] = json!(settings);
+    chains::record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, more)
+}
+
+fn settings_data(environment: &ChainEnvironment) -> Value {
+    json!({
         "environment_name": environment.name,
         "redeploy_on_promotion": environment.promotion.redeploy_on_promotion,
         "ramp_up_while_promoting": false,
         "ramp_up_duration_seconds": null,
-    });
-    chains::record(tx, team, event_type, chain, more)
+    })
 }
 
 fn record_chainlet(

@@ -114,16 +114,20 @@ fn settings_before_any_deployment_are_one_change_of_the_environment() {
         };
         json!({ "updates": [of("Hello"), of("RandInt")] })
     };
-    entry(&acme, "CHAIN_ENVIRONMENT_UPDATED", || {
+    let data = entry(&acme, "CHAIN_ENVIRONMENT_UPDATED", || {
         acme.patch(
             "max",
             &format!("{staging}/autoscaling_settings"),
             update(json!({ "autoscaling_settings": { "max_replica": 2 } })),
         );
     });
-    entry(&acme, "CHAIN_ENVIRONMENT_UPDATED", || {
+    let set = &data["chainlet_settings"];
+    assert_eq!((&set[0]["chainlet_name"], &set[1]["chainlet_name"]), (&json!("Hello"), &json!("RandInt")));
+    assert_eq!(set[1]["autoscaling_settings"]["max_replica"], 2);
+    let data = entry(&acme, "CHAIN_ENVIRONMENT_UPDATED", || {
         acme.post("max", &format!("{staging}/instance_types/update"), update(json!({ "instance_type_id": "2x8" })));
     });
+    assert_eq!(data["chainlet_settings"][0], json!({ "chainlet_name": "Hello", "instance_type_name": "2x8" }));
 }
 
 #[test]
