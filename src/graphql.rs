@@ -132,10 +132,27 @@ impl Ask<'_> {
         team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound("model"))
     }
 
+    /// Whether this field of what is given is selected.
+    fn wants(&self, field: &str) -> bool {
+        self.selected.fields.iter().any(|selected| selected.name == field)
+    }
+
     /// Gives what is selected of the shape.
     pub fn give(&self, shape: &impl Shape) -> Result<Given, Error> {
         Given::select(shape, self.selected)
     }
+}
+
+/// The one of these teams that owns this id. One that nobody has and one of another team are told in the same words.
+fn owner<'p, 'c>(
+    tx: &Tx,
+    teams: &'p [InTeam<'c>],
+    kind: db::resources::Kind,
+    id: &str,
+) -> Result<&'p InTeam<'c>, Error> {
+    let team = db::resources::team_of(tx, kind, id)?;
+    let team = team.and_then(|team| teams.iter().find(|proof| proof.team().id == team.id));
+    team.ok_or(Error::NotFound(kind.as_str()))
 }
 
 /// Carries out an operation with the root fields of a table, and answers in GraphQL's shape.

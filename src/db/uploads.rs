@@ -12,6 +12,7 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, api_keys, teams};
 use crate::error::Error;
 use crate::model::{Archive, OrgId, Time, UserId};
+use crate::policy::deploying::nowhere;
 use crate::policy::{Caller, InTeam, Who};
 use crate::token;
 
@@ -217,10 +218,6 @@ pub fn quota_reached(organization_bytes_max: u64) -> Error {
     Error::Forbidden(format!(
         "the organization's archives would hold more than {organization_bytes_max} bytes: delete deployments first"
     ))
-}
-
-fn nowhere() -> Error {
-    Error::Forbidden("there is no team in which you may deploy: ask a team admin to add you to one".to_owned())
 }
 
 fn person(caller: &Caller) -> Option<&UserId> {

@@ -7,12 +7,12 @@ use crate::db::chains::creation::{self, New, NewChainlet, Slot};
 use crate::db::chains::{self, Chain, deployments};
 use crate::db::deployments::creation::Package;
 use crate::db::models::Downloads;
-use crate::db::resources::{self, Kind};
+use crate::db::resources::Kind;
 use crate::error::Error;
-use crate::graphql::Ask;
 use crate::graphql::models::of_team;
 use crate::graphql::pushes::{chosen, deploys_somewhere, object, read_config};
 use crate::graphql::shape::Given;
+use crate::graphql::{Ask, owner};
 use crate::model::serving::DeploymentName;
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
@@ -22,10 +22,11 @@ use crate::wire::graphql::{self as wire, ChainDeployment, DeployedChain};
 /// The Chains of one team or of all.
 pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichChains = ask.arguments()?;
+    let wanted = ask.wants("deployments"); // each with all of its chainlets
     let mut found = Vec::new();
     for team in of_team(teams, asked.team_id.as_deref()) {
         for chain in chains::list(tx, std::slice::from_ref(team), None)? {
-            let deployments = deployments::list(tx, team, &chain.id)?;
+            let deployments = if wanted { deployments::list(tx, team, &chain.id)? } else { Vec::new() };
             found.push((team.team(), chain, deployments));
         }
     }
@@ -37,7 +38,7 @@ pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
 
 pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichById = ask.arguments()?;
-    let team = team_of(tx, teams, &asked.id)?;
+    let team = owner(tx, teams, Kind::Chain, &asked.id)?;
     let chain = chains::find(tx, team, &asked.id)?;
     let deployments = deployments::list(tx, team, &chain.id)?;
     ask.give(&wire::Chain::new(&chain, team.team(), &deployments, &ask.request.site))
@@ -47,7 +48,7 @@ pub fn show_deployment(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Er
     let asked: WhichById = ask.arguments()?;
     let missing = || Error::NotFound("Chain deployment");
     let chain_id = deployments::chain_of(tx, &asked.id)?.ok_or_else(missing)?;
-    let team = team_of(tx, teams, &chain_id).map_err(|_| missing())?;
+    let team = owner(tx, teams, Kind::Chain, &chain_id).map_err(|_| missing())?;
     let chain = chains::find(tx, team, &chain_id)?;
     let deployment = deployments::find(tx, team, &chain_id, &asked.id)?;
     ask.give(&ChainDeployment::new(&chain, &deployment, &ask.request.site))
@@ -62,7 +63,7 @@ pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let (team, chain) = match (&asked.chain_id, &asked.chain_name) {
         (Some(id), None) => {
             deploys_somewhere(teams)?;
-            let team = team_of(tx, teams, id)?;
+            let team = owner(tx, teams, Kind::Chain, id)?;
             (team, chains::find(tx, team, id)?)
         }
         (None, Some(name)) => {
@@ -91,12 +92,6 @@ fn named(tx: &Tx, team: &InTeam, name: &ResourceName, new: &New) -> Result<Chain
             chains::create(tx, team, name)
         }
     }
-}
-
-fn team_of<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], chain_id: &str) -> Result<&'p InTeam<'c>, Error> {
-    let team = resources::team_of(tx, Kind::Chain, chain_id)?;
-    let team = team.and_then(|team| teams.iter().find(|proof| proof.team().id == team.id));
-    team.ok_or(Error::NotFound("Chain"))
 }
 
 /// What must be read before a deployment can be made of it.

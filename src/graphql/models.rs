@@ -3,10 +3,10 @@
 use crate::db::Tx;
 use crate::db::deployments::{self, Which};
 use crate::db::models::{self, Model};
-use crate::db::resources::{self, Kind};
+use crate::db::resources::Kind;
 use crate::error::Error;
-use crate::graphql::Ask;
 use crate::graphql::shape::Given;
+use crate::graphql::{Ask, owner};
 use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{WhichById, WhichModel, WhichModels};
 use crate::wire::graphql::{self as wire, ModelVersion};
@@ -15,10 +15,12 @@ use crate::wire::graphql::{self as wire, ModelVersion};
 pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichModels = ask.arguments()?;
     let list = if asked.chainlets_only == Some(true) { models::list_of_chains } else { models::list };
+    // truss asks for the names of all models with every push, and for no versions.
+    let wanted = ask.wants("versions") || ask.wants("primary_version");
     let mut found = Vec::new();
     for team in of_team(teams, asked.team_id.as_deref()) {
         for model in list(tx, std::slice::from_ref(team), None)? {
-            let deployments = deployments::list(tx, team, &model.id, None)?;
+            let deployments = if wanted { deployments::list(tx, team, &model.id, None)? } else { Vec::new() };
             found.push((team.team(), model, deployments));
         }
     }
@@ -38,7 +40,7 @@ pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichModel = ask.arguments()?;
     let (team, model) = match (asked.id, asked.name) {
         (Some(id), None) => {
-            let team = team_of(tx, teams, &id)?;
+            let team = owner(tx, teams, Kind::Model, &id)?;
             (team, models::find(tx, team, &id)?)
         }
         (None, Some(name)) => only_named(tx, teams, &name)?,
@@ -52,16 +54,10 @@ pub fn show_version(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
     let asked: WhichById = ask.arguments()?;
     let missing = || Error::NotFound("model version");
     let model_id = deployments::model_of(tx, &asked.id)?.ok_or_else(missing)?;
-    let team = team_of(tx, teams, &model_id).map_err(|_| missing())?;
+    let team = owner(tx, teams, Kind::Model, &model_id).map_err(|_| missing())?;
     let model = models::find(tx, team, &model_id)?;
     let deployment = deployments::find(tx, team, &model_id, Which::Id(&asked.id))?;
     ask.give(&ModelVersion::new(&model, &deployment, &ask.request.site))
-}
-
-fn team_of<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], model_id: &str) -> Result<&'p InTeam<'c>, Error> {
-    let team = resources::team_of(tx, Kind::Model, model_id)?;
-    let team = team.and_then(|team| teams.iter().find(|proof| proof.team().id == team.id));
-    team.ok_or(Error::NotFound("model"))
 }
 
 fn only_named<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], name: &str) -> Result<(&'p InTeam<'c>, Model), Error> {

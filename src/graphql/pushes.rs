@@ -15,7 +15,7 @@ use crate::graphql::shape::Given;
 use crate::http::pushes::{nowhere, raw_config};
 use crate::model::serving::{DeploymentName, check_deploy_timeout};
 use crate::model::{EnvironmentName, ResourceName};
-use crate::policy::{Caller, InTeam};
+use crate::policy::{Caller, InTeam, deploying};
 use crate::wire::graphql::arguments::{Push, Validate};
 use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
 
@@ -92,11 +92,7 @@ pub(super) fn chosen<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> 
 
 /// Who may deploy nowhere is told so, whatever is named.
 pub(super) fn deploys_somewhere(teams: &[InTeam]) -> Result<(), Error> {
-    if teams.is_empty() {
-        let why = "there is no team in which you may deploy: ask a team admin to add you to one";
-        return Err(Error::Forbidden(why.to_owned()));
-    }
-    Ok(())
+    if teams.is_empty() { Err(deploying::nowhere()) } else { Ok(()) }
 }
 
 fn model_name(asked: &Push) -> Result<ResourceName, Error> {

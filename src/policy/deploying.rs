@@ -4,6 +4,11 @@ use crate::error::Error;
 use crate::model::{EnvironmentName, Team};
 use crate::policy::{Caller, InTeam, Restriction, TeamAct, refusal};
 
+/// What whoever may deploy in no team is told.
+pub fn nowhere() -> Error {
+    Error::Forbidden("there is no team in which you may deploy: ask a team admin to add you to one".to_owned())
+}
+
 impl Caller {
     /// Whoever may deploy in the team, if only into some environments. It is half of a proof: what is done with it asks
     /// [`InTeam::may_deploy`] about the environment that it touches.
