@@ -19,6 +19,7 @@ use tokio::sync::{OwnedMutexGuard, RwLock, watch};
 use crate::db::uploads::{self, Grant};
 use crate::db::{Moment, Tx};
 use crate::error::Error;
+use crate::http::request_log::RequestLog;
 use crate::http::{App, Reply};
 use crate::model::{Archive, Time};
 use crate::token::bytes_of_hex;
@@ -43,6 +44,8 @@ use store::{Part, Room, Shared, Sink, Store, Written};
 /// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
 pub const BUCKET: &str = "guildhall-uploads";
 pub const REGION: &str = "us-east-1";
+/// What the log calls the route of an upload.
+pub const TEMPLATE: &str = "/guildhall-uploads/{s3_key}";
 
 const PARTS_MAX: u16 = 10_000;
 /// S3's: every part but the last has at least so many.
@@ -161,12 +164,13 @@ impl Uploads {
     }
 
     /// Answers, whether or not it has read all of the body.
-    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body) -> Reply {
-        self.act(head, body).await.unwrap_or_else(Reply::from)
+    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Reply {
+        let answered = self.act(head, body, log).await;
+        answered.unwrap_or_else(|refusal| refusal.reply(log))
     }
 
-    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
-        let grant = self.authorize(head)?;
+    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Result<Reply, Refusal> {
+        let grant = self.authorize(head, log)?;
         let operation = Operation::of(head).ok_or_else(Refusal::access_denied)?;
         match operation {
             Operation::Put => self.put(&grant, head, body).await,
@@ -178,7 +182,7 @@ impl Uploads {
     }
 
     /// Who signed, with which credentials, and whether they are for this key and its caller still stands.
-    fn authorize(&self, head: &Head) -> Result<Grant, Refusal> {
+    fn authorize(&self, head: &Head, log: &RequestLog) -> Result<Grant, Refusal> {
         let moment = (self.clock)();
         let signature = Signature::read(head)?;
         let token = header(head, signature::SESSION_TOKEN)?.ok_or_else(invalid_token)?;
@@ -193,7 +197,7 @@ impl Uploads {
                 if key(&head.headers, &head.uri) != Some(grant.s3_key.as_str()) {
                     return Err(Refusal::access_denied());
                 }
-                uploads::uploader(tx, &grant)?;
+                log.note_caller(&uploads::uploader(tx, &grant)?);
                 Ok(grant)
             }))
         })?
@@ -382,7 +386,7 @@ impl Uploads {
         runtime.block_on(async {
             loop {
                 if let Err(cause) = self.sweep().await {
-                    eprintln!("uploads are not swept: {cause:?}");
+                    tracing::error!(?cause, "uploads are not swept");
                 }
                 tokio::select! {
                     () = tokio::time::sleep(SWEPT_EVERY) => {}

@@ -34,6 +34,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::db;
 use crate::error::Error;
+use crate::http::request_log::RequestLog;
 use crate::http::{self, App, Door, Reply, Request};
 use crate::runner;
 use crate::uploads::{self, Uploads};
@@ -367,66 +368,89 @@ impl Worker {
     /// The response, and what may come after it.
     /// Once the server stops, every reply is its connection's last, and says so.
     async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Outgoing>, Pace) {
-        let (mut response, pace) = self.answered(request, from).await;
+        let (head, body) = request.into_parts();
+        let log = Arc::new(RequestLog::begin(head::request_id(&head.headers), head.method.as_str(), None));
+        let (mut response, pace) = self.answered(head, body, from, &log).await;
         if *self.stopped.borrow() {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
+        if let Ok(id) = header::HeaderValue::try_from(log.id()) {
+            response.headers_mut().insert(head::X_REQUEST_ID, id);
+        }
+        log.answered(response.status().as_u16());
         (response, pace)
     }
 
-    async fn answered(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Outgoing>, Pace) {
-        let (head, mut body) = request.into_parts();
+    async fn answered(
+        &self,
+        head: Parts,
+        mut body: Incoming,
+        from: Door,
+        log: &Arc<RequestLog>,
+    ) -> (Response<Outgoing>, Pace) {
         if from == Door::Network && uploads::are_addressed(&head.headers, &head.uri) {
-            return self.upload(&head, uploads::Body::new(body)).await;
+            return self.upload(&head, uploads::Body::new(body), log).await;
         }
-        match self.read(head, &mut body, from).await {
+        match self.read(head, &mut body, from, log).await {
             Ok(request) => {
-                let reply = guarded(http::answer(&self.app, request)).await;
-                (with_archive(&self.app, reply), Pace::idle(&self.limits))
+                let reply = guarded(http::answer(&self.app, request), log).await;
+                (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
             }
-            Err(error) if body.is_end_stream() => (response(Reply::from(error)), Pace::idle(&self.limits)),
-            Err(error) => refused(Reply::from(error)),
+            Err(error) if body.is_end_stream() => (response(log.refuse(&error)), Pace::idle(&self.limits)),
+            Err(error) => refused(log.refuse(&error)),
         }
     }
 
-    async fn upload(&self, head: &Parts, mut body: uploads::Body) -> (Response<Outgoing>, Pace) {
+    async fn upload(&self, head: &Parts, mut body: uploads::Body, log: &Arc<RequestLog>) -> (Response<Outgoing>, Pace) {
+        log.note_template(uploads::TEMPLATE);
         let reply = match head::site(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
-            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body)).await,
-            Err(error) => Reply::from(error),
+            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body, log), log).await,
+            Err(error) => log.refuse(&error),
         };
         if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 
-    /// The request, bounded and decoded. All of its head is checked before its body is invited.
-    async fn read(&self, head: Parts, body: &mut Incoming, from: Door) -> Result<Request, Error> {
+    /// The request, bounded and decoded. All that its head decides is decided before its body is invited.
+    async fn read(
+        &self,
+        head: Parts,
+        body: &mut Incoming,
+        from: Door,
+        log: &Arc<RequestLog>,
+    ) -> Result<Request, Error> {
+        let mut request = self.request(&head, from, log)?;
+        head::framing(&head.headers)?;
+        if !body.is_end_stream() {
+            let bytes_max = http::admit(&self.app, &request)?;
+            request.body = self.read_body(body, bytes_max).await?;
+            request.at = head::now(); // when all of it is here
+        }
+        Ok(request)
+    }
+
+    /// The request without its body.
+    fn request(&self, head: &Parts, from: Door, log: &Arc<RequestLog>) -> Result<Request, Error> {
         let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
         let host = head::site(&head.headers, &head.uri)?;
-        let path = head::path(&head.uri)?;
-        let query = head::query(&head.uri)?;
-        let authorization = head::text(&head.headers, header::AUTHORIZATION)?;
-        head::framing(&head.headers)?;
-        let bytes_max = http::body_bytes_max(from, method, &path);
         let front = &self.app.front;
         Ok(Request {
             method: method.to_owned(),
             site: front.public.clone().unwrap_or(host),
             s3_hosts: front.s3_hosts,
-            path,
-            query,
-            authorization,
+            path: head::path(&head.uri)?,
+            query: head::query(&head.uri)?,
+            authorization: head::text(&head.headers, header::AUTHORIZATION)?,
             user_agent: head::text(&head.headers, header::USER_AGENT).ok().flatten(),
             content_type: head::text(&head.headers, header::CONTENT_TYPE).ok().flatten(),
-            body: self.read_body(body, bytes_max).await?,
+            body: Bytes::new(),
             from,
-            at: head::now(), // when all of it is here
+            at: head::now(),
             seed: rand::random(),
+            log: Arc::clone(log),
         })
     }
 
     async fn read_body(&self, body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Error> {
-        if body.is_end_stream() {
-            return Ok(Bytes::new());
-        }
         if body.size_hint().lower() > bytes_max as u64 {
             return Err(Error::TooLarge { bytes_max });
         }
@@ -464,11 +488,11 @@ async fn see_off<I: Read + Write + Unpin>(io: &mut I) -> std::io::Result<()> {
 }
 
 /// A panic is one request's failure, not the server's.
-async fn guarded(answer: impl Future<Output = Reply>) -> Reply {
+async fn guarded(answer: impl Future<Output = Reply>, log: &RequestLog) -> Reply {
     let mut answer = pin!(answer);
     poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)))
-            .unwrap_or_else(|_| Poll::Ready(Reply::from(Error::Internal("a handler panicked".to_owned()))))
+            .unwrap_or_else(|_| Poll::Ready(log.refuse(&Error::Internal("a handler panicked".to_owned()))))
     })
     .await
 }
@@ -486,8 +510,10 @@ mod tests {
     #[test]
     fn a_panic_is_one_failed_request() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let reply = runtime.block_on(guarded(async { panic!("a handler's bug") }));
+        let log = RequestLog::default();
+        let reply = runtime.block_on(guarded(async { panic!("a handler's bug") }, &log));
         assert_eq!(reply.status, 500);
-        assert!(String::from_utf8(reply.body).unwrap().contains("INTERNAL"));
+        let told = String::from_utf8(reply.body).unwrap();
+        assert!(told.contains("INTERNAL") && told.contains(log.id()) && !told.contains("panicked"), "{told}");
     }
 }
