@@ -64,8 +64,8 @@ enum Action {
 pub fn run() -> ExitCode {
     let action = Command::parse().action;
     let _log = match &action {
-        Action::Serve(options) => log::begin(options.log()),
-        Action::Demo(options) => log::begin(options.log()),
+        Action::Serve(options) => log::begin(options.log(), log::Level::Info),
+        Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
         Action::Init(_) | Action::Organization(_) | Action::Fixtures(_) | Action::Permissions(_) => {
             log::begin_of_command()
         }

@@ -30,7 +30,7 @@ pub struct Options {
     #[command(flatten)]
     front: Front,
     #[command(flatten)]
-    log: log::Options,
+    log: log::LogOptions,
     /// A data directory to keep it in
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn log(&self) -> &log::Options {
+    pub fn log(&self) -> &log::LogOptions {
         &self.log
     }
 }

@@ -13,17 +13,17 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 const LINES_MAX: usize = 4096;
 
 #[derive(clap::Args)]
-pub struct Options {
-    /// What the log on standard error holds: one line per request is `info`
-    #[arg(long = "log", env = "GUILDHALL_LOG", value_enum, default_value_t = Level::Info, value_name = "LEVEL")]
-    level: Level,
+pub struct LogOptions {
+    /// What the log on standard error holds: `info` has one line per request [default: info, of a demo warn]
+    #[arg(long = "log", env = "GUILDHALL_LOG", value_enum, value_name = "LEVEL")]
+    level: Option<Level>,
     /// How the log reads
     #[arg(long = "log-format", env = "GUILDHALL_LOG_FORMAT", value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Level {
+pub enum Level {
     Off,
     Error,
     Warn,
@@ -54,10 +54,10 @@ impl Level {
 /// The running log. Dropped, it writes what waits, or gives up where nobody reads.
 pub struct Log(#[expect(dead_code, reason = "it is held for what its drop does")] WorkerGuard);
 
-/// Begins the log of a server.
-pub fn begin(options: &Options) -> Log {
+/// Begins the log of a server, of this level where none is asked for.
+pub fn begin(options: &LogOptions, default: Level) -> Log {
     let (writer, guard) = writer();
-    let log = tracing_subscriber::fmt().with_max_level(options.level.filter()).with_target(false);
+    let log = tracing_subscriber::fmt().with_max_level(options.level.unwrap_or(default).filter()).with_target(false);
     match options.format {
         Format::Text => log.with_ansi(std::io::stderr().is_terminal()).with_writer(writer).init(),
         Format::Json => log.json().flatten_event(true).with_current_span(false).with_writer(writer).init(),

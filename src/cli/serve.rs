@@ -26,13 +26,13 @@ pub struct Options {
     #[command(flatten)]
     front: Front,
     #[command(flatten)]
-    log: log::Options,
+    log: log::LogOptions,
     #[command(flatten)]
     data: Data,
 }
 
 impl Options {
-    pub fn log(&self) -> &log::Options {
+    pub fn log(&self) -> &log::LogOptions {
         &self.log
     }
 }
