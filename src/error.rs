@@ -22,6 +22,13 @@ pub enum Error {
     RateLimited {
         retry_after_seconds: u32,
     },
+    /// Something that is counted against a team or an organization is used up.
+    QuotaExceeded(QuotaExceeded),
+    /// The caller makes the database grow faster than it may.
+    GrowthLimited {
+        bytes_per_hour_max: u64,
+        retry_after_seconds: u32,
+    },
     /// A route of Baseten's that is not served, named.
     NotImplemented(String),
     Unavailable(&'static str),
@@ -37,6 +44,18 @@ pub struct Conflict {
     pub details: Option<serde_json::Value>,
 }
 
+/// Which quota refuses a write, and how far it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded {
+    /// The team that is charged; `None` where the organization or a person is.
+    pub team_id: Option<String>,
+    pub name: &'static str,
+    /// Without the write that is refused.
+    pub used: u64,
+    pub allowed: u64,
+    pub unit: &'static str,
+}
+
 impl Error {
     /// The HTTP status and the code of decision 19.
     #[rustfmt::skip]
@@ -50,7 +69,8 @@ impl Error {
             Error::RequestTimeout      => (408, "REQUEST_TIMEOUT"),
             Error::Conflict(_)         => (409, "CONFLICT"),
             Error::TooLarge { .. }     => (413, "PAYLOAD_TOO_LARGE"),
-            Error::RateLimited { .. }  => (429, "RATE_LIMITED"),
+            Error::RateLimited { .. } | Error::GrowthLimited { .. } => (429, "RATE_LIMITED"),
+            Error::QuotaExceeded(_)    => (429, "QUOTA_EXCEEDED"),
             Error::Internal(_)         => (500, "INTERNAL"),
             Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
             Error::Unavailable(_)      => (503, "UNAVAILABLE"),
@@ -102,6 +122,15 @@ impl fmt::Display for Error {
             Error::RateLimited { retry_after_seconds } => {
                 write!(f, "too many tries: wait {retry_after_seconds} seconds")
             }
+            Error::QuotaExceeded(QuotaExceeded { name, used, allowed, unit, .. }) => write!(
+                f,
+                "this would exceed the quota `{name}`: {used} of {allowed} {unit} are used; delete what is not needed, or \
+                 ask the operator for a larger quota"
+            ),
+            Error::GrowthLimited { bytes_per_hour_max, retry_after_seconds } => write!(
+                f,
+                "you may make the database grow by {bytes_per_hour_max} bytes an hour: wait {retry_after_seconds} seconds"
+            ),
             Error::NotImplemented(route) => write!(f, "{route} is not served here"),
             Error::Unavailable(why) => f.write_str(why),
             Error::StorageFull => f.write_str("the disk is full: nothing was written; free space and send it again"),
