@@ -26,6 +26,13 @@ pub enum Error {
     Busy {
         retry_after_seconds: u32,
     },
+    /// Something that is counted against a team or an organization is used up.
+    QuotaExceeded(QuotaExceeded),
+    /// The caller makes the database grow faster than it may.
+    GrowthLimited {
+        bytes_per_hour_max: u64,
+        retry_after_seconds: u32,
+    },
     /// A route of Baseten's that is not served, named.
     NotImplemented(String),
     Unavailable(&'static str),
@@ -41,6 +48,18 @@ pub struct Conflict {
     pub details: Option<serde_json::Value>,
 }
 
+/// Which quota refuses a write, and how far it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded {
+    /// The team that is charged; `None` where the organization or a person is.
+    pub team_id: Option<String>,
+    pub name: &'static str,
+    /// Without the write that is refused.
+    pub used: u64,
+    pub allowed: u64,
+    pub unit: &'static str,
+}
+
 impl Error {
     /// The HTTP status and the code of decision 19.
     #[rustfmt::skip]
@@ -54,12 +73,22 @@ impl Error {
             Error::RequestTimeout      => (408, "REQUEST_TIMEOUT"),
             Error::Conflict(_)         => (409, "CONFLICT"),
             Error::TooLarge { .. }     => (413, "PAYLOAD_TOO_LARGE"),
-            Error::RateLimited { .. }  => (429, "RATE_LIMITED"),
-            Error::Busy { .. }         => (429, "RATE_LIMITED"),
+            Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } => (429, "RATE_LIMITED"),
+            Error::QuotaExceeded(_)    => (429, "QUOTA_EXCEEDED"),
             Error::Internal(_)         => (500, "INTERNAL"),
             Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
             Error::Unavailable(_)      => (503, "UNAVAILABLE"),
             Error::StorageFull         => (507, "STORAGE_FULL"),
+        }
+    }
+
+    /// When it may be sent again, where time alone helps.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Error::RateLimited { retry_after_seconds }
+            | Error::Busy { retry_after_seconds }
+            | Error::GrowthLimited { retry_after_seconds, .. } => Some(*retry_after_seconds),
+            _ => None,
         }
     }
 
@@ -110,6 +139,15 @@ impl fmt::Display for Error {
             Error::Busy { retry_after_seconds } => write!(
                 f,
                 "too many large requests of your organization wait: send it again in {retry_after_seconds} seconds"
+            ),
+            Error::QuotaExceeded(QuotaExceeded { name, used, allowed, unit, .. }) => write!(
+                f,
+                "this would exceed the quota `{name}`: {used} of {allowed} {unit} are used; delete what is not needed, or \
+                 ask the operator for a larger quota"
+            ),
+            Error::GrowthLimited { bytes_per_hour_max, retry_after_seconds } => write!(
+                f,
+                "you may make the database grow by {bytes_per_hour_max} bytes an hour: wait {retry_after_seconds} seconds"
             ),
             Error::NotImplemented(route) => write!(f, "{route} is not served here"),
             Error::Unavailable(why) => f.write_str(why),

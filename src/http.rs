@@ -470,8 +470,8 @@ impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         note_failure(&error);
         let mut reply = Reply::refusal(&error);
-        if let Error::RateLimited { retry_after_seconds } | Error::Busy { retry_after_seconds } = error {
-            reply.headers.push(("retry-after", retry_after_seconds.to_string()));
+        if let Some(seconds) = error.retry_after_seconds() {
+            reply.headers.push(("retry-after", seconds.to_string()));
         }
         if let Error::MethodNotAllowed(allowed) = error {
             reply.headers.push(("allow", allowed));
