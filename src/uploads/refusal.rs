@@ -61,7 +61,9 @@ impl From<Error> for Refusal {
             Error::StorageFull => "StorageFull",
             Error::RequestTimeout => "RequestTimeout",
             Error::Invalid(_) | Error::MethodNotAllowed(_) | Error::TooLarge { .. } => "InvalidRequest",
-            Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Unavailable(_) => "SlowDown",
+            Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } | Error::Unavailable(_) => {
+                "SlowDown"
+            }
             Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
             Error::Internal(_) => "InternalError",
