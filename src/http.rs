@@ -16,6 +16,7 @@ use crate::graphql::document::Document;
 use crate::model::{Client, Paging, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
+use crate::pool::{self, Hooks, Pool};
 use crate::token::PlainKey;
 use crate::wire;
 
@@ -74,6 +75,8 @@ const PAGE_ITEMS: usize = 100;
 
 /// What every request shares.
 pub struct App {
+    /// Dropped before the database that its work may read.
+    pub pool: Arc<Pool>,
     pub db: Db,
     pub front: Front,
     guesses: Guesses,
@@ -85,7 +88,8 @@ impl App {
     }
 
     pub fn behind(front: Front, db: Db) -> App {
-        App { db, front, guesses: Guesses::default() }
+        let hooks = Hooks { on_start: db::thread_parks, on_idle: db::park };
+        App { pool: Arc::new(Pool::new(pool::Limits::default(), hooks)), db, front, guesses: Guesses::default() }
     }
 }
 

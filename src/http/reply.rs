@@ -36,6 +36,9 @@ impl Reply {
     /// What a request is told that failed. A failure of ours names the request: its cause is in the log, by that id.
     pub(super) fn refusal(error: &Error, request_id: &str) -> Reply {
         let mut reply = Reply::json(error.status().0, &wire::Refusal::of_request(error, request_id));
+        if let Some(seconds) = error.retry_after_seconds() {
+            reply.headers.push(("retry-after", seconds.to_string()));
+        }
         if let Error::MethodNotAllowed(allowed) = error {
             reply.headers.push(("allow", allowed.clone()));
         }

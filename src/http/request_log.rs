@@ -115,13 +115,17 @@ impl RequestLog {
             Error::RateLimited { retry_after_seconds } => {
                 tracing::warn!(request_id, peer, retry_after_seconds, "refused: too many tries");
             }
+            Error::Busy { retry_after_seconds } => {
+                let (team, key) = (self.team(), self.key());
+                tracing::warn!(request_id, team, key, retry_after_seconds, "refused: too much work waits already");
+            }
             Error::QuotaExceeded(quota) => {
-                let (team, key) = (self.team(), self.actor.get().map(|actor| actor.key.as_str()));
+                let (team, key) = (self.team(), self.key());
                 let (name, used, allowed) = (quota.name, quota.used, quota.allowed);
                 tracing::warn!(request_id, team, key, quota = name, used, allowed, "refused by a quota");
             }
             Error::GrowthLimited { bytes_per_hour_max, .. } => {
-                let (team, key) = (self.team(), self.actor.get().map(|actor| actor.key.as_str()));
+                let (team, key) = (self.team(), self.key());
                 tracing::warn!(request_id, team, key, bytes_per_hour_max, "refused by the quota of growth");
             }
             Error::Invalid(_)
@@ -145,13 +149,17 @@ impl RequestLog {
             method = self.method,
             route = self.route.get(),
             actor = actor.map(|actor| actor.user.as_ref().unwrap_or(&actor.key).as_str()),
-            key = actor.map(|actor| actor.key.as_str()),
+            key = self.key(),
             team = self.team(),
             peer = self.peer,
             status,
             milliseconds = self.milliseconds(),
             "request"
         );
+    }
+
+    fn key(&self) -> Option<&str> {
+        self.actor.get().map(|actor| actor.key.as_str())
     }
 
     fn team(&self) -> Option<&str> {
