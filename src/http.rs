@@ -13,6 +13,7 @@ use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
+use crate::model::network::Network;
 use crate::model::{Client, Paging, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
@@ -96,9 +97,14 @@ impl App {
 /// What stands before the server and ends TLS for it, if anything does.
 #[derive(Debug, Default)]
 pub struct Front {
-    /// Where clients reach it. Without it links begin with the host by which their request came.
+    /// Where clients reach it. Without it links begin with the host by which their request came, if
+    /// that is this one.
     pub public: Option<Site>,
+    /// The address to listen on, as it was given: without a public URL links may begin with it.
+    pub listen: Option<Site>,
     pub s3_hosts: S3Hosts,
+    /// Whose connections are many clients' at once; they say for whom a request is.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Where that goes which is sent to S3's own host for our bucket. Go clients send archives there, whatever they are told.

@@ -377,6 +377,7 @@ impl Uploads {
         if said.bytes > LIST_OF_PARTS_BYTES_MAX || said.framing != Framing::Plain {
             return Err(xml::malformed());
         }
+        body.hold(said.bytes as usize)?;
         let mut list = Vec::new();
         while let Some(bytes) = body.next(self.limits.stalled).await? {
             list.extend_from_slice(&bytes); // no more than the head says: that framed it

@@ -65,6 +65,8 @@ pub fn patient() -> Limits {
     Limits {
         workers: 2,
         connections_max: 64,
+        connections_per_peer: 64,
+        patience: LONG,
         head: LONG,
         body: LONG,
         idle: LONG,
