@@ -302,72 +302,101 @@ impl Ask<'_> {
         match self.row.route.answer {
             Answer::Open(handler) | Answer::Ready(handler) => self.with_all(|| handler(tx, caller, self)),
             Answer::Password { act, .. } => self.with_all(|| act(tx, caller, self, self.outcome)),
-            Answer::Operator(handler) => self.with_all(|| handler(tx, &self.operator()?, self)),
-            Answer::Caller(handler) => self.with_all(|| handler(tx, signed_in()?, self)),
-            Answer::KeyMaker(handler) => self.with_all(|| handler(tx, &signed_in()?.as_key_maker()?, self)),
-            Answer::Member(handler) => self.with_all(|| handler(tx, &signed_in()?.as_member()?.0, self)),
-            Answer::Org(act, handler) => self.with_all(|| handler(tx, &signed_in()?.in_org(act)?, self)),
+            Answer::Operator(handler) => {
+                let proof = self.operator()?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Caller(handler) => {
+                let proof = signed_in()?;
+                self.with_all(|| handler(tx, proof, self))
+            }
+            Answer::KeyMaker(handler) => {
+                let proof = signed_in()?.as_key_maker()?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Member(handler) => {
+                let proof = signed_in()?.as_member()?.0;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Org(act, handler) => {
+                let proof = signed_in()?.in_org(act)?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
             Answer::OrgOrSelf(act, handler) => {
-                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self))
+                let proof = signed_in()?.in_org_or_self(act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgOrSelfAlone(act, handler) => {
-                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self))
+                let proof = signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgTeam(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, &team, self))
+                let proof = caller.in_org_about(&team, act)?;
+                self.with_all(|| handler(tx, &proof, &team, self))
             }
             Answer::Team(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
+                let proof = caller.in_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::TeamByEither(act, other, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team_by_either(&team, act, other)?, self))
+                let proof = caller.in_team_by_either(&team, act, other)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::TeamOrSelf(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self))
+                let proof = caller.in_team_or_self(&team, act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnTeam(act, handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::own(tx, caller).inspect(|team| self.request.log.note_team(team))?;
-                self.with_all(|| handler(tx, &caller.in_default_team(&team, act)?, self))
+                let proof = caller.in_default_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::AllTeams(act, handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                self.with_all(|| handler(tx, &caller.in_all(&teams, act)?, self))
+                let proof = caller.in_all(&teams, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                self.with_all(|| handler(tx, &caller.in_all_to_deploy(&teams)?, self))
+                let proof = caller.in_all_to_deploy(&teams)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::ModelApis(handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::default(tx, &caller.org_id)?;
-                self.with_all(|| handler(tx, &caller.with_model_apis(&team)?, self))
+                let proof = caller.with_model_apis(&team)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnedToDeploy(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team_to_deploy(&team)?, self))
+                let proof = caller.in_team_to_deploy(&team)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
+                let proof = caller.in_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnedMetrics(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self))
+                let proof = caller.in_team_to_read_metrics(&team, self.measured(kind))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgOwned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, self))
+                let proof = caller.in_org_about(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::GraphQl => {
                 let caller = signed_in()?;

@@ -144,8 +144,7 @@ impl Uploads {
 
     /// Answers, whether or not it has read all of the body.
     pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Reply {
-        let answered = self.act(head, body, log).await;
-        answered.unwrap_or_else(|refusal| refusal.reply(log))
+        self.act(head, body, log).await.unwrap_or_else(|refusal| refusal.reply(log))
     }
 
     async fn act(self: &Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Result<Reply, Refusal> {
