@@ -10,7 +10,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -32,6 +32,7 @@ pub mod chains;
 pub mod deployments;
 pub mod directory;
 pub mod downloads;
+pub mod endings;
 pub mod environment_groups;
 pub mod environments;
 pub mod fixtures;
@@ -41,6 +42,7 @@ pub mod members;
 pub mod model_apis;
 pub mod models;
 pub mod organizations;
+pub mod password_resets;
 pub mod resources;
 pub mod secrets;
 pub mod teams;
@@ -65,6 +67,7 @@ pub struct Tx<'c> {
     sealer: &'c Sealer,
     dice: RefCell<StdRng>,
     client: OnceCell<Client>,
+    has_found_ended: &'c AtomicBool,
     pub now: Time,
 }
 
@@ -96,6 +99,11 @@ impl Tx<'_> {
         self.client.get_or_init(|| client);
     }
 
+    /// Says that something was found expired whose row does not say so yet.
+    fn found_ended(&self) {
+        self.has_found_ended.store(true, Ordering::Relaxed);
+    }
+
     fn client(&self) -> Option<&Client> {
         self.client.get()
     }
@@ -121,6 +129,8 @@ struct Readable {
     sealer: Arc<Sealer>,
     /// Counts commits. It rises before their answers are sent.
     commits: Arc<AtomicU64>,
+    /// Whether a transaction found something expired that is not marked yet.
+    has_found_ended: Arc<AtomicBool>,
 }
 
 impl Db {
@@ -140,6 +150,7 @@ impl Db {
             path: directory.database(),
             sealer: Arc::clone(&sealer),
             commits: Arc::new(AtomicU64::new(1)),
+            has_found_ended: Arc::default(),
         };
         let (writer, jobs) = mpsc::channel();
         let commits = Arc::clone(&readable.commits);
@@ -161,6 +172,15 @@ impl Db {
         self.readable.commits.load(Ordering::Acquire)
     }
 
+    /// Marks what transactions have found expired, if they have: whoever answers a request waits for it.
+    pub async fn mark_ended(&self, moment: Moment) -> Result<(), Error> {
+        let found = &self.readable.has_found_ended;
+        if !found.load(Ordering::Relaxed) || !found.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.write(moment, endings::mark).await
+    }
+
     /// Runs `work` in a read transaction, here and now.
     pub fn read<T>(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
         with_reader(&self.readable, |reader| {
@@ -170,6 +190,7 @@ impl Db {
                 sealer: &self.readable.sealer,
                 dice: RefCell::new(StdRng::from_seed(moment.seed)),
                 client: OnceCell::new(),
+                has_found_ended: &self.readable.has_found_ended,
                 now: moment.now,
             };
             let outcome = work(&tx);
@@ -218,7 +239,8 @@ impl Db {
         answer: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         let writer = self.writer.as_ref().expect("the writer is taken only when the database is dropped");
-        writer.send(job(moment, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
+        let found = Arc::clone(&self.readable.has_found_ended);
+        writer.send(job(moment, found, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
     }
 }
 
@@ -292,12 +314,14 @@ enum Verdict {
 
 fn job<T: Send + 'static>(
     moment: Moment,
+    has_found_ended: Arc<AtomicBool>,
     work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
     answer: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Job {
     Box::new(move |sql, sealer| {
         let dice = RefCell::new(StdRng::from_seed(moment.seed));
-        let tx = Tx { sql, sealer, dice, client: OnceCell::new(), now: moment.now };
+        let client = OnceCell::new();
+        let tx = Tx { sql, sealer, dice, client, has_found_ended: &has_found_ended, now: moment.now };
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
             .unwrap_or_else(|_| Err(Error::Internal("a write panicked".to_owned())));
         let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };

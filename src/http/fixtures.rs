@@ -150,7 +150,7 @@ impl Loading<'_> {
     /// A key that reaches as far as its category does.
     fn key(&self, category: Category, owner: Owner<'_>, name: Option<&KeyName>) -> Result<PlainKey, Error> {
         let new =
-            NewKey { category, owner, name, model_ids: None, environments: None, expires_at: None, created_by: None };
+            NewKey { category, owner, name, model_ids: None, environments: None, lifetime: Lifetime::by_operator(self.operator), created_by: None };
         fixtures::api_key(self.tx, self.operator, &new)
     }
 
