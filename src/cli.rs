@@ -28,6 +28,7 @@ mod operator;
 mod organization;
 mod permissions;
 mod serve;
+mod user;
 
 /// Teams for an organization, on a host of its own.
 #[derive(Parser)]
@@ -56,6 +57,8 @@ enum Action {
     Organization(organization::Action),
     #[command(subcommand)]
     Fixtures(fixtures::Action),
+    #[command(subcommand)]
+    User(user::Action),
     Permissions(permissions::Options),
 }
 
@@ -67,6 +70,7 @@ pub fn run() -> ExitCode {
         Action::Init(options) => init::run(&options),
         Action::Organization(action) => organization::run(&action),
         Action::Fixtures(action) => fixtures::run(&action),
+        Action::User(action) => user::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
     match done {

@@ -27,6 +27,7 @@ pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
 pub mod environments;
+pub mod expiry;
 pub mod fixtures;
 pub mod graphql;
 pub mod health;
@@ -152,6 +153,14 @@ pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
+    let reply = carry_out(app, moment, request).await;
+    if let Err(cause) = app.db.mark_ended(moment).await {
+        note_failure(&cause); // what has expired is refused all the same
+    }
+    reply
+}
+
+async fn carry_out(app: &Arc<App>, moment: Moment, request: Request) -> Reply {
     match routes::find(&request) {
         Ok(row) if matches!(row.route.answer, Answer::GraphQl) => {
             speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused)
@@ -297,6 +306,11 @@ impl Ask<'_> {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
                 handler(tx, &caller.in_all(&teams, act)?, self)
+            }
+            Answer::AllTeamsByEither(act, other, handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                handler(tx, &caller.in_all_by_either(&teams, act, other)?, self)
             }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;

@@ -18,8 +18,8 @@ mod made;
 pub(super) use callers::caller_again;
 pub use callers::{Use, bearer, caller, note_use, person};
 pub use listing::{Filter, find, list, list_of_team};
-pub(super) use made::{made_by, settle};
 pub use made::{CreatedKeys, MadeKey};
+pub(super) use made::{made_by, settle};
 
 /// A key that works, without its text.
 #[derive(Debug)]

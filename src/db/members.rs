@@ -4,8 +4,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
-use crate::db::audit::{self, Actor, Event};
 use crate::db::api_keys::{self, CreatedKeys, MadeKey};
+use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, organizations, users};
 use crate::error::Error;
 use crate::model::{Page, Paging, Team, Time, User, UserId};

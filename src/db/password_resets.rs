@@ -20,7 +20,6 @@ use crate::token::{self, LinkToken, PlainKey};
 const VALID_FOR_SECONDS: i64 = 24 * 60 * 60;
 
 /// A new link, which nobody can show again.
-#[derive(Debug)]
 pub struct NewLink {
     pub user: User,
     pub token: LinkToken,
@@ -221,8 +220,7 @@ fn insert(tx: &Tx, user: &User, maker: Option<Maker<'_>>) -> Result<NewLink, Err
 }
 
 fn organizations_of(tx: &Tx, user_id: &UserId) -> Result<Vec<OrgId>, Error> {
-    let mut query =
-        tx.sql.prepare_cached("SELECT org_id FROM org_member WHERE user_id = :user_id ORDER BY org_id")?;
+    let mut query = tx.sql.prepare_cached("SELECT org_id FROM org_member WHERE user_id = :user_id ORDER BY org_id")?;
     Ok(query.query_map(named_params! { ":user_id": user_id }, |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 

@@ -2,14 +2,14 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::db::api_keys::{self, CreatedKeys, MadeKey, NewKey, Owner};
 use crate::db::audit::{self, Actor, Event};
 use crate::db::members::{self, Via};
 use crate::db::{Tx, endings, invitations, organizations, password_resets, teams};
 use crate::error::Error;
-use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamId, User, UserId};
+use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamId, TeamName, User, UserId};
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person, TeamRole};
 use crate::token::PlainKey;
@@ -381,6 +381,38 @@ pub(super) fn insert_key(
         (Err(cause), Some(name)) if Error::is_unique_violation(&cause) => Err(api_keys::name_taken(name)),
         (inserted, _) => Ok(inserted?),
     }
+}
+
+/// Gives a person of an organization a personal key that does not end: for somebody who has lost theirs.
+pub fn issue_key(
+    tx: &Tx,
+    operator: &Operator,
+    organization: &TeamName,
+    email: &Email,
+    name: Option<&KeyName>,
+) -> Result<(OrgId, User, PlainKey), Error> {
+    let organization = organizations::of_name(tx, organization)?.ok_or(Error::NotFound("organization"))?;
+    let user = of_email(tx, email)?.ok_or(Error::NotFound("person with this address in the organization"))?;
+    of_organization(tx, &organization.id, user.id.as_str())
+        .map_err(|_| Error::NotFound("person with this address in the organization"))?;
+    let key = insert_key(tx, &organization.id, &user, name, Lifetime::by_operator(operator))?;
+    note_issued(tx, operator, &organization.id, &user, key_data(key.prefix()))?;
+    Ok((organization.id, user, key))
+}
+
+/// Notes that the operator gave somebody a credential; `credential` says which.
+pub(super) fn note_issued(
+    tx: &Tx,
+    operator: &Operator,
+    org_id: &OrgId,
+    user: &User,
+    credential: Value,
+) -> Result<(), Error> {
+    let mut data = json!({ "user_id": user.id.as_str(), "user_email": user.email });
+    let fields = data.as_object_mut().expect("it was just made as one");
+    fields.extend(credential.as_object().cloned().unwrap_or_default());
+    let event = Event::new("CREDENTIAL_ISSUED_BY_OPERATOR", data);
+    audit::record(tx, Actor::Operator(operator), org_id, None, event)
 }
 
 fn key_data(prefix: &str) -> serde_json::Value {

@@ -348,6 +348,9 @@ fn needs(answer: &Answer) -> String {
         Answer::TeamOrSelf(act, _) => team(act, "the team") + ", or to be that person.",
         Answer::OwnTeam(act, _) => team(act, "a team key's own team, otherwise in the default team") + ".",
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
+        Answer::AllTeamsByEither(act, other, _) => {
+            format!("Joins all teams in which the caller has \"{}\" or \"{}\".", act.wording(), other.wording())
+        }
         Answer::AllTeamsToDeploy(_) => {
             let act = TeamAct::Deploy.wording();
             format!("Joins all teams in which the caller has \"{act}\", if only for some environments.")

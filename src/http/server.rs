@@ -34,7 +34,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::db;
 use crate::error::Error;
-use crate::http::{self, App, Door, Reply, Request};
+use crate::http::{self, App, Door, Reply, Request, expiry};
 use crate::runner;
 use crate::uploads::{self, Uploads};
 use crate::wire::Refusal;
@@ -149,6 +149,8 @@ pub fn serve(
     threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("runner", move || runner::run(&runs.db, head::moment, || *until.borrow()))?);
+    let (expiring, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::moment, || *until.borrow()))?);
     let runtime = runtime()?;
     threads.push(thread("door", move || runtime.block_on(accept(listener, operator, workers, limits, stopped)))?);
     Ok(Server { addr, stop, threads })

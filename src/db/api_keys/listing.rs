@@ -3,8 +3,8 @@
 use rusqlite::{Row, ToSql};
 use serde_json::json;
 
-use crate::db::{Tx, endings};
 use crate::db::api_keys::{Holder, Key};
+use crate::db::{Tx, endings};
 use crate::error::Error;
 use crate::model::{EnvironmentName, Team, TeamId, User};
 use crate::policy::keys::KeysSeen;
@@ -131,7 +131,8 @@ fn narrowing(row: &Row, column: &str) -> Result<Option<Vec<String>>, Error> {
 }
 
 fn environments(names: Vec<String>) -> Vec<EnvironmentName> {
-    let parse = |name: &String| EnvironmentName::parse("environments", name).expect("it was checked when it was stored");
+    let parse =
+        |name: &String| EnvironmentName::parse("environments", name).expect("it was checked when it was stored");
     names.iter().map(parse).collect()
 }
 
