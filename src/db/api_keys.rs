@@ -145,7 +145,9 @@ pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<R
     let mut event = event(tx, "API_KEY_ROTATED", key.prefix())?;
     event.data["replaces"] = json!(old.prefix);
     event.data["old_expires_at"] = json!(old_expires_at);
-    event.data["grants_not_carried_over"] = json!(grants_not_carried_over);
+    if !grants_not_carried_over.is_empty() {
+        event.data["grants_not_carried_over"] = json!(grants_not_carried_over);
+    }
     record(tx, keys, event)?;
     Ok(Rotated { key, old_expires_at, grants_not_carried_over })
 }

@@ -109,7 +109,7 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
 /// What came of a reset.
 #[derive(Debug)]
 pub struct Done {
-    /// The organization that the answer is about, with the person's role in it; `None` where there is not exactly one.
+    /// What the person is in the organization that the answer is about, and its name; `None` where there is not exactly one.
     pub member: Option<(OrgMember, String)>,
     pub user: User,
     pub key: Option<PlainKey>,

@@ -60,15 +60,18 @@ const SHAPES: &[Shapes] = &[
 
     read("/v1/teams/{team_id}/members", "Members", &["include_implicit", "cursor", "limit"]),
     write("POST", "/v1/teams/{team_id}/members", "AddMemberRequest", "Member"),
-    write("PATCH", "/v1/teams/{team_id}/members/{user_id}", "UpdateMemberRequest", "Member"),
-    act("DELETE", "/v1/teams/{team_id}/members/{user_id}", "MemberTombstone", &[]),
+    queried_write("PATCH", "/v1/teams/{team_id}/members/{user_id}", "UpdateMemberRequest", "UpdatedMember",
+                  &["revoke_created_api_keys"]),
+    act("DELETE", "/v1/teams/{team_id}/members/{user_id}", "MemberTombstone", &["revoke_created_api_keys"]),
 
     read("/v1/users", "Users", &["email", "cursor", "limit"]),
     read("/v1/users/me", "UserInfo", &[]),
     write("PATCH", "/v1/users/me", "UpdateMeRequest", "UserInfo"),
     read("/v1/users/{user_id}", "UserInfo", &[]),
-    write("PATCH", "/v1/users/{user_id}", "UpdateUserRequest", "UserInfo"),
-    act("DELETE", "/v1/users/{user_id}", "UserTombstone", &[]),
+    queried_write("PATCH", "/v1/users/{user_id}", "UpdateUserRequest", "UpdatedUser", &["revoke_created_api_keys"]),
+    act("DELETE", "/v1/users/{user_id}", "UserTombstone", &["revoke_created_api_keys"]),
+    act("POST", "/v1/users/{user_id}/reset", "PasswordReset", &[]),
+    write("POST", "/v1/users/reset", "SetPasswordRequest", "PasswordSet"),
     read("/v1/users/{user_id}/teams", "UserTeams", &["cursor", "limit"]),
 
     read("/v1/invitations", "Invitations", &["status", "cursor", "limit"]),
@@ -249,6 +252,17 @@ const fn read(template: &'static str, answers: &'static str, query: &'static [&'
 
 const fn write(method: &'static str, template: &'static str, takes: &'static str, answers: &'static str) -> Shapes {
     Shapes { method, template, takes: Some(takes), answers, query: &[] }
+}
+
+/// A write with parameters in its query.
+const fn queried_write(
+    method: &'static str,
+    template: &'static str,
+    takes: &'static str,
+    answers: &'static str,
+    query: &'static [&'static str],
+) -> Shapes {
+    Shapes { method, template, takes: Some(takes), answers, query }
 }
 
 /// A write without a body.
