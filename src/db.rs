@@ -10,7 +10,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -67,7 +67,7 @@ pub struct Tx<'c> {
     sealer: &'c Sealer,
     dice: RefCell<StdRng>,
     client: OnceCell<Client>,
-    has_found_ended: &'c AtomicBool,
+    found_ended_at: &'c AtomicI64,
     pub now: Time,
 }
 
@@ -101,7 +101,7 @@ impl Tx<'_> {
 
     /// Says that something was found expired whose row does not say so yet.
     fn found_ended(&self) {
-        self.has_found_ended.store(true, Ordering::Relaxed);
+        self.found_ended_at.fetch_max(self.now.0, Ordering::Relaxed);
     }
 
     fn client(&self) -> Option<&Client> {
@@ -129,8 +129,8 @@ struct Readable {
     sealer: Arc<Sealer>,
     /// Counts commits. It rises before their answers are sent.
     commits: Arc<AtomicU64>,
-    /// Whether a transaction found something expired that is not marked yet.
-    has_found_ended: Arc<AtomicBool>,
+    /// By which time, in milliseconds, a transaction found something expired that is not marked yet; 0 if none did.
+    found_ended_at: Arc<AtomicI64>,
 }
 
 impl Db {
@@ -150,7 +150,7 @@ impl Db {
             path: directory.database(),
             sealer: Arc::clone(&sealer),
             commits: Arc::new(AtomicU64::new(1)),
-            has_found_ended: Arc::default(),
+            found_ended_at: Arc::default(),
         };
         let (writer, jobs) = mpsc::channel();
         let commits = Arc::clone(&readable.commits);
@@ -172,13 +172,17 @@ impl Db {
         self.readable.commits.load(Ordering::Acquire)
     }
 
-    /// Marks what transactions have found expired, if they have: whoever answers a request waits for it.
-    pub async fn mark_ended(&self, moment: Moment) -> Result<(), Error> {
-        let found = &self.readable.has_found_ended;
-        if !found.load(Ordering::Relaxed) || !found.swap(false, Ordering::Relaxed) {
+    /// Marks what transactions have found expired, if they have: whoever answers a request waits for it. What counts is
+    /// the time by which it was found, whatever the clock says now.
+    pub async fn mark_ended(&self, seed: [u8; 32]) -> Result<(), Error> {
+        let found = &self.readable.found_ended_at;
+        if found.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        self.write(moment, endings::mark).await
+        match found.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            at => self.write(Moment { now: Time(at), seed }, endings::mark).await,
+        }
     }
 
     /// Runs `work` in a read transaction, here and now.
@@ -190,7 +194,7 @@ impl Db {
                 sealer: &self.readable.sealer,
                 dice: RefCell::new(StdRng::from_seed(moment.seed)),
                 client: OnceCell::new(),
-                has_found_ended: &self.readable.has_found_ended,
+                found_ended_at: &self.readable.found_ended_at,
                 now: moment.now,
             };
             let outcome = work(&tx);
@@ -239,7 +243,7 @@ impl Db {
         answer: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         let writer = self.writer.as_ref().expect("the writer is taken only when the database is dropped");
-        let found = Arc::clone(&self.readable.has_found_ended);
+        let found = Arc::clone(&self.readable.found_ended_at);
         writer.send(job(moment, found, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
     }
 }
@@ -314,14 +318,14 @@ enum Verdict {
 
 fn job<T: Send + 'static>(
     moment: Moment,
-    has_found_ended: Arc<AtomicBool>,
+    found_ended_at: Arc<AtomicI64>,
     work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
     answer: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Job {
     Box::new(move |sql, sealer| {
         let dice = RefCell::new(StdRng::from_seed(moment.seed));
         let client = OnceCell::new();
-        let tx = Tx { sql, sealer, dice, client, has_found_ended: &has_found_ended, now: moment.now };
+        let tx = Tx { sql, sealer, dice, client, found_ended_at: &found_ended_at, now: moment.now };
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
             .unwrap_or_else(|_| Err(Error::Internal("a write panicked".to_owned())));
         let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };

@@ -35,7 +35,7 @@ pub fn run(db: &Db, moment: impl Fn() -> Moment, stopped: impl Fn() -> bool) {
         }
         seen = Some(now);
         if let Err(cause) = work(db, &moment, &stopped) {
-            eprintln!("deployments do not move: {cause:?}");
+            tracing::error!(?cause, "deployments do not move");
             seen = None;
             wait(PAUSES_AFTER_FAILURE, &stopped);
         }

@@ -79,7 +79,7 @@ pub fn accept(tx: &Tx, caller: Option<&Caller>, ask: &Ask, outcome: &Outcome) ->
             if asked.password.is_some() {
                 invitations::note_wrong_password(tx, &offer)?;
             }
-            return Ok(Reply::from(invitations::unproven()));
+            return Ok(ask.request.log.refuse(&invitations::unproven()));
         }
     };
     let accepted = invitations::accept(tx, &offer, joiner, asked.api_key_name.as_ref())?;

@@ -3,17 +3,20 @@
 use super::xml;
 use crate::error::Error;
 use crate::http::Reply;
+use crate::http::request_log::RequestLog;
 
 #[derive(Debug)]
 pub struct Refusal {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
+    /// Of a failure that the log should hear of.
+    failure: Option<Error>,
 }
 
 impl Refusal {
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, code, message: message.into() }
+        Refusal { status, code, message: message.into(), failure: None }
     }
 
     pub fn access_denied() -> Refusal {
@@ -36,23 +39,42 @@ impl Refusal {
         Refusal::new(400, "EntityTooLarge", format!("an archive must be at most {bytes_max} bytes"))
     }
 
+    pub fn precondition_failed() -> Refusal {
+        Refusal::new(412, "PreconditionFailed", "there is an archive under this key already")
+    }
+
+    pub fn already_complete() -> Refusal {
+        let message = "there is another archive under this key already, and none is replaced: ask for new credentials";
+        Refusal::new(409, "OperationAborted", message)
+    }
+
     pub fn no_such_upload() -> Refusal {
         Refusal::new(404, "NoSuchUpload", "there is no such multipart upload: it was completed, aborted or is too old")
     }
 }
 
+impl Refusal {
+    /// What the client is told. The cause of a failure of ours is for the log alone.
+    pub fn reply(&self, log: &RequestLog) -> Reply {
+        if let Some(failure) = &self.failure {
+            log.note_failure(failure);
+        }
+        xml::refused(self, log.id())
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        if let Error::Internal(cause) = &error {
-            eprintln!("internal error: {cause}");
-        }
         let code = match &error {
             Error::Unauthenticated | Error::Forbidden(_) | Error::NotFound(_) => "AccessDenied",
             Error::Conflict(_) => "OperationAborted",
             Error::StorageFull => "StorageFull",
             Error::RequestTimeout => "RequestTimeout",
             Error::Invalid(_) | Error::MethodNotAllowed(_) | Error::TooLarge { .. } => "InvalidRequest",
-            Error::RateLimited { .. } | Error::Unavailable(_) => "SlowDown",
+            Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } | Error::Unavailable(_) => {
+                "SlowDown"
+            }
+            Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
             Error::Internal(_) => "InternalError",
         };
@@ -64,7 +86,7 @@ impl From<Error> for Refusal {
             Error::Unauthenticated => 403,
             other => other.status().0,
         };
-        Refusal { status, code, message }
+        Refusal { status, code, message, failure: Some(error) }
     }
 }
 
@@ -75,11 +97,5 @@ impl From<std::io::Error> for Refusal {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::StorageFull,
             _ => Error::Internal(format!("an upload failed: {cause}")),
         })
-    }
-}
-
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Reply {
-        xml::refused(&refusal)
     }
 }

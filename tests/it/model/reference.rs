@@ -303,7 +303,7 @@ impl Reference {
     /// Whether the admins, without this one and without this key, have a key that works, and one that does not end.
     fn ways_in(&self, but: Option<usize>, but_key: Option<&str>) -> (bool, bool) {
         let is_way_in = |key: &&Key| {
-            let of_admin = |owner| self.people[owner].role == Some(Role::Admin) && Some(owner) != but;
+            let of_admin = |owner: usize| self.people[owner].role == Some(Role::Admin) && Some(owner) != but;
             key.ours && self.lives(key) && key.owner.is_some_and(of_admin) && Some(&*key.prefix) != but_key
         };
         let mut ways = self.keys.iter().filter(is_way_in);
