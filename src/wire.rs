@@ -36,6 +36,7 @@ pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;
+pub mod yaml;
 
 use strict::Strict;
 
@@ -84,12 +85,7 @@ impl Refusal {
             })),
             _ => None,
         };
-        let retry_after = match error {
-            Error::RateLimited { retry_after_seconds } | Error::GrowthLimited { retry_after_seconds, .. } => {
-                Some(*retry_after_seconds)
-            }
-            _ => None,
-        };
+        let retry_after = error.retry_after_seconds();
         Refusal { code: error.status().1, message: error.to_string(), details, retry_after }
     }
 }

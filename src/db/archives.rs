@@ -80,7 +80,6 @@ impl Archives {
         }
         std::fs::set_permissions(temp, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(temp, &path)?;
-        File::open(&path)?.set_modified(SystemTime::now())?;
         File::open(folder)?.sync_all()?;
         Ok(placed)
     }

@@ -9,6 +9,8 @@ use std::io::{self, Read};
 
 use tar::EntryType;
 
+use crate::error::quoted;
+
 /// What is read of an archive at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -77,16 +79,6 @@ pub fn broken<T>(why: impl Into<String>) -> Result<T, Broken> {
     Err(Broken::Content(why.into()))
 }
 
-/// A name as it is shown in messages.
-pub fn shown(name: &str) -> String {
-    const CHARACTERS_MAX: usize = 60;
-    let mut start: String = name.chars().take(CHARACTERS_MAX).collect();
-    if start.len() < name.len() {
-        start.push('…');
-    }
-    format!("{start:?}")
-}
-
 /// The folders of a path and its name.
 pub type Parts = Vec<String>;
 
@@ -148,10 +140,10 @@ fn classify(kind: EntryType, name: &str, link: Option<Vec<u8>>, limits: Limits) 
             let target = text(link.unwrap_or_default(), limits)?;
             match parts(&target) {
                 Ok(parts) => Ok(Kind::HardLink(parts)),
-                Err(_) => broken(format!("{} in it is a link to {}, outside of it", shown(name), shown(&target))),
+                Err(_) => broken(format!("{} in it is a link to {}, outside of it", quoted(name), quoted(&target))),
             }
         }
-        other => broken(format!("{} in it is neither a file, a folder nor a link ({other:?}): leave it out", shown(name))),
+        other => broken(format!("{} in it is neither a file, a folder nor a link ({other:?}): leave it out", quoted(name))),
     }
 }
 
@@ -208,7 +200,7 @@ fn text(bytes: Vec<u8>, limits: Limits) -> Result<String, Broken> {
 fn checked_parts(name: &str, limits: Limits) -> Result<Parts, Broken> {
     let parts = parts(name)?;
     if parts.len() > limits.depth_max {
-        return broken(format!("{} in it is more than {} levels deep", shown(name), limits.depth_max));
+        return broken(format!("{} in it is more than {} levels deep", quoted(name), limits.depth_max));
     }
     Ok(parts)
 }
@@ -216,10 +208,10 @@ fn checked_parts(name: &str, limits: Limits) -> Result<Parts, Broken> {
 /// The folders and the name of a path that stays inside.
 pub fn parts(path: &str) -> Result<Parts, Broken> {
     if path.contains('\0') {
-        return broken(format!("the name {} in it holds a NUL", shown(path)));
+        return broken(format!("the name {} in it holds a NUL", quoted(path)));
     }
     if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-        return broken(format!("the name {} in it leads outside", shown(path)));
+        return broken(format!("the name {} in it leads outside", quoted(path)));
     }
     Ok(path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect())
 }

@@ -6,10 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value};
 
-use super::archive::{Broken, Kind, Limits, Parts, bounded, broken, parts, shown, walk};
+use super::archive::{Broken, Kind, Limits, Parts, bounded, broken, parts, walk};
 use super::source::{Packing, Source};
 use super::tree::{Tree, escaped_bytes, write_json};
 use crate::db::deployments::progress::Content;
+use crate::error::quoted;
+use crate::wire::yaml;
 
 /// The version of the rules below: what another version said of an archive is not believed.
 pub const RULES: i64 = 1;
@@ -94,14 +96,14 @@ impl Found {
             None => self.read_again(archive, file, name)?,
         };
         let text = String::from_utf8(bytes);
-        text.map(Some).map_err(|_| Broken::Content(format!("{} is not UTF-8", shown(name))))
+        text.map(Some).map_err(|_| Broken::Content(format!("{} is not UTF-8", quoted(name))))
     }
 
     fn read_again(&self, archive: Archive, file: u32, name: &str) -> Result<Vec<u8>, Broken> {
         let mut read = Vec::new();
         walk(Source::open(archive.path, self.limits, archive.stop)?, self.limits, |entry, content| {
             if entry.kind == Kind::File && self.tree.is_at(&entry.parts, file) {
-                read = bounded(content, &shown(name), self.limits.text_bytes_max)?;
+                read = bounded(content, &quoted(name), self.limits.text_bytes_max)?;
             }
             Ok(())
         })?;
@@ -121,7 +123,7 @@ impl Found {
         if self.tree.file(&parts(&path)?).is_some() {
             return Ok(());
         }
-        broken(format!("it has no {}, which config.yaml names as the model's code", path_shown(&path)))
+        broken(format!("it has no {}, which config.yaml names as the model's code", quoted(&path)))
     }
 
     fn requirements(&self, archive: Archive, config: &Map<String, Value>) -> Result<String, Broken> {
@@ -160,16 +162,6 @@ fn bounded_start(content: &mut dyn std::io::Read, bytes_max: u64) -> Result<Vec<
     Ok(start)
 }
 
-fn path_shown(path: &str) -> String {
-    shown(path).trim_matches('"').to_owned()
-}
-
-pub fn parse(config: &str) -> Result<Map<String, Value>, Broken> {
-    let parsed: Value = serde_saphyr::from_str(config)
-        .map_err(|cause| Broken::Content(format!("config.yaml cannot be read: {cause}")))?;
-    match parsed {
-        Value::Object(config) => Ok(config),
-        Value::Null => Ok(Map::new()),
-        _ => broken("config.yaml cannot be read: it must be a mapping"),
-    }
+fn parse(config: &str) -> Result<Map<String, Value>, Broken> {
+    yaml::read_config(config).map_err(|why| Broken::Content(format!("config.yaml {why}")))
 }

@@ -12,11 +12,12 @@ use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::archive::{Broken, Entry, Kind, Limits, Parts, broken, parts, shown, walk};
+use super::archive::{Broken, Entry, Kind, Limits, Parts, broken, parts, walk};
 use super::inspect::{Inspected, inspect};
 use super::source::{Packing, Source};
 use crate::db::archives::{Archives, Placed};
 use crate::db::deployments::patches::FileChange;
+use crate::error::quoted;
 use crate::model::Archive;
 
 /// How often an archive is read again for files that a link has been to and a patch changes.
@@ -132,7 +133,7 @@ impl Assembly<'_> {
             match kind {
                 Kind::File => Ok(self.builder.append_data(&mut header, parts.join("/"), content)?),
                 Kind::Folder | Kind::Symlink(_) | Kind::HardLink(_) => {
-                    broken(format!("{} in it is linked to and changed: push it again", shown(&target.join("/"))))
+                    broken(format!("{} in it is linked to and changed: push it again", quoted(&target.join("/"))))
                 }
             }
         })?;
@@ -154,7 +155,7 @@ impl Assembly<'_> {
             let path = parts.join("/");
             let content = BASE64_STANDARD.decode(content);
             let content =
-                content.map_err(|_| Broken::Content(format!("the content of {} is not base 64", shown(&path))))?;
+                content.map_err(|_| Broken::Content(format!("the content of {} is not base 64", quoted(&path))))?;
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
