@@ -482,7 +482,7 @@ impl From<Error> for Reply {
 
 /// The cause of a failure of ours is for the log alone.
 fn note_failure(error: &Error) {
-    if let Error::Internal(cause) = error {
+    if let Error::Internal(cause) | Error::Defect(cause) = error {
         eprintln!("internal error: {cause}");
     }
 }

@@ -22,6 +22,8 @@ type Hash = [u8; 32];
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time of a file that is named is renewed when it is older than this.
 const RENEWED_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
+/// Where files are written before they have their names. A start empties it.
+pub const UNFINISHED: &str = "uploads";
 /// Its time says when there was a sweep last.
 const SWEPT: &str = "swept";
 
@@ -57,7 +59,7 @@ impl Archives {
         &self.0.data
     }
 
-    /// Makes the folder of unfinished uploads durable, so that what is in it can be.
+    /// Makes a folder of the data directory, and makes it durable before anything in it is.
     pub fn make_folder(&self, path: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(path) {
             Err(cause) if cause.kind() != ErrorKind::AlreadyExists => return Err(cause),
@@ -92,6 +94,9 @@ impl Archives {
     /// Removes files that no row names. One that cannot be removed stops nothing: it is told to `failed`.
     pub fn sweep(&self, is_named: impl Fn(&Hash) -> Result<bool, Error>, failed: impl Fn(&Path, String)) {
         let archives = self.data().join("archives");
+        if let Err(cause) = self.make_folder(&archives) {
+            return failed(&archives, cause.to_string());
+        }
         let clock = match self.clock() {
             Ok(clock) => clock,
             Err(cause) => return failed(&archives, cause.to_string()),

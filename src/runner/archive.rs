@@ -140,10 +140,15 @@ fn classify(kind: EntryType, name: &str, link: Option<Vec<u8>>, limits: Limits) 
             let target = text(link.unwrap_or_default(), limits)?;
             match parts(&target) {
                 Ok(parts) => Ok(Kind::HardLink(parts)),
-                Err(_) => broken(format!("{} in it is a link to {}, outside of it", quoted(name), quoted(&target))),
+                Err(_) => {
+                    broken(format!("\"{}\" in it is a link to \"{}\", outside of it", quoted(name), quoted(&target)))
+                }
             }
         }
-        other => broken(format!("{} in it is neither a file, a folder nor a link ({other:?}): leave it out", quoted(name))),
+        other => broken(format!(
+            "\"{}\" in it is neither a file, a folder nor a link ({other:?}): leave it out",
+            quoted(name)
+        )),
     }
 }
 
@@ -200,7 +205,7 @@ fn text(bytes: Vec<u8>, limits: Limits) -> Result<String, Broken> {
 fn checked_parts(name: &str, limits: Limits) -> Result<Parts, Broken> {
     let parts = parts(name)?;
     if parts.len() > limits.depth_max {
-        return broken(format!("{} in it is more than {} levels deep", quoted(name), limits.depth_max));
+        return broken(format!("\"{}\" in it is more than {} levels deep", quoted(name), limits.depth_max));
     }
     Ok(parts)
 }
@@ -208,10 +213,10 @@ fn checked_parts(name: &str, limits: Limits) -> Result<Parts, Broken> {
 /// The folders and the name of a path that stays inside.
 pub fn parts(path: &str) -> Result<Parts, Broken> {
     if path.contains('\0') {
-        return broken(format!("the name {} in it holds a NUL", quoted(path)));
+        return broken(format!("the name \"{}\" in it holds a NUL", quoted(path)));
     }
     if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-        return broken(format!("the name {} in it leads outside", quoted(path)));
+        return broken(format!("the name \"{}\" in it leads outside", quoted(path)));
     }
     Ok(path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect())
 }

@@ -1,13 +1,14 @@
 //! Reads an archive once: whether it can be deployed, and what it holds, as `truss watch` compares it.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value};
 
 use super::archive::{Broken, Kind, Limits, Parts, bounded, broken, parts, walk};
-use super::source::{Packing, Source};
+use super::source::Source;
 use super::tree::{Tree, escaped_bytes, write_json};
 use crate::db::deployments::progress::Content;
 use crate::error::quoted;
@@ -25,13 +26,11 @@ pub struct Inspected {
     pub config: Map<String, Value>,
     /// `config.yaml`, byte for byte.
     pub raw_config: String,
-    pub packing: Packing,
 }
 
 pub fn inspect(path: &Path, limits: Limits, stop: &AtomicBool) -> Result<Inspected, Broken> {
     let mut found = Found { limits, tree: Tree::new(limits), texts: BTreeMap::new(), texts_bytes: 0 };
     let mut source = Source::open(path, limits, stop)?;
-    let packing = source.packing();
     walk(&mut source, limits, |entry, content| match entry.kind {
         Kind::File => found.add(&entry.parts, content),
         kind => found.tree.add(&entry.parts, &kind),
@@ -48,7 +47,7 @@ pub fn inspect(path: &Path, limits: Limits, stop: &AtomicBool) -> Result<Inspect
     let requirements = found.requirements(archive, &config)?;
     let signature = found.finish(signature, &raw_config, &requirements)?;
     let content = Content { hash, signature };
-    Ok(Inspected { content, config, raw_config, packing })
+    Ok(Inspected { content, config, raw_config })
 }
 
 /// An archive that may be read again.
@@ -67,7 +66,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, parts: &Parts, content: &mut dyn std::io::Read) -> Result<(), Broken> {
+    fn add(&mut self, parts: &Parts, content: &mut dyn Read) -> Result<(), Broken> {
         let mut hasher = blake3::Hasher::new();
         let mut start = Vec::new();
         if let [name] = parts.as_slice()
@@ -103,7 +102,7 @@ impl Found {
         let mut read = Vec::new();
         walk(Source::open(archive.path, self.limits, archive.stop)?, self.limits, |entry, content| {
             if entry.kind == Kind::File && self.tree.is_at(&entry.parts, file) {
-                read = bounded(content, &quoted(name), self.limits.text_bytes_max)?;
+                read = bounded(content, &quoted(name).to_string(), self.limits.text_bytes_max)?;
             }
             Ok(())
         })?;
@@ -156,9 +155,9 @@ fn may_be_asked_for(name: &str) -> bool {
 }
 
 /// Up to one byte more than is of use.
-fn bounded_start(content: &mut dyn std::io::Read, bytes_max: u64) -> Result<Vec<u8>, Broken> {
+fn bounded_start(content: &mut dyn Read, bytes_max: u64) -> Result<Vec<u8>, Broken> {
     let mut start = Vec::new();
-    std::io::Read::take(content, bytes_max + 1).read_to_end(&mut start)?;
+    content.take(bytes_max + 1).read_to_end(&mut start)?;
     Ok(start)
 }
 

@@ -133,7 +133,7 @@ impl Assembly<'_> {
             match kind {
                 Kind::File => Ok(self.builder.append_data(&mut header, parts.join("/"), content)?),
                 Kind::Folder | Kind::Symlink(_) | Kind::HardLink(_) => {
-                    broken(format!("{} in it is linked to and changed: push it again", quoted(&target.join("/"))))
+                    broken(format!("\"{}\" in it is linked to and changed: push it again", quoted(&target.join("/"))))
                 }
             }
         })?;

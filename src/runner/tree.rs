@@ -79,7 +79,7 @@ impl Tree {
             Some(&there) => {
                 let node = &mut self.nodes[there as usize];
                 if matches!(node.is, Is::Folder { .. }) {
-                    return broken(format!("{} in it is a file and a folder", quoted(&parts.join("/"))));
+                    return broken(format!("\"{}\" in it is a file and a folder", quoted(&parts.join("/"))));
                 }
                 node.is = is;
                 Ok(there)
@@ -95,7 +95,7 @@ impl Tree {
                 None => self.insert(at, name, Is::Folder { is_used: false }, FOLDER_BYTES)?,
                 Some(&there) if matches!(self.nodes[there as usize].is, Is::Folder { .. }) => there,
                 Some(_) => {
-                    return broken(format!("{} in it is a file and a folder", quoted(&whole[..=depth].join("/"))));
+                    return broken(format!("\"{}\" in it is a file and a folder", quoted(&whole[..=depth].join("/"))));
                 }
             };
         }
@@ -147,7 +147,7 @@ impl Tree {
     }
 
     fn refuse_link<T>(&self, parts: &Parts, target: &str, why: &str) -> Result<T, Broken> {
-        broken(format!("{} in it is a link to {}, {why}", quoted(&parts.join("/")), quoted(target)))
+        broken(format!("\"{}\" in it is a link to \"{}\", {why}", quoted(&parts.join("/")), quoted(target)))
     }
 
     // ---- following links ----
@@ -258,7 +258,8 @@ impl Writer<'_> {
             Is::Symlink(target) => target,
             Is::Folder { .. } | Is::File(_) | Is::HardLink(_) => "itself",
         };
-        let refuse = |why: &str| broken(format!("{} in it is a link to {}, {why}", quoted(&self.path), quoted(target)));
+        let refuse =
+            |why: &str| broken(format!("\"{}\" in it is a link to \"{}\", {why}", quoted(&self.path), quoted(target)));
         match self.tree.follow(folder, VecDeque::from([name]), steps) {
             Err(why) => refuse(why),
             Ok(found) => match self.tree.nodes[found as usize].is {

@@ -52,7 +52,7 @@ impl Refusal {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        if let Error::Internal(cause) = &error {
+        if let Error::Internal(cause) | Error::Defect(cause) = &error {
             eprintln!("internal error: {cause}");
         }
         let code = match &error {
@@ -66,7 +66,7 @@ impl From<Error> for Refusal {
             }
             Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
-            Error::Internal(_) => "InternalError",
+            Error::Internal(_) | Error::Defect(_) => "InternalError",
         };
         let message = match &error {
             Error::Unauthenticated => "the API key that asked for these credentials works no more".to_owned(),
