@@ -66,7 +66,7 @@ pub fn run(db: &Db, moment: impl Fn() -> Moment, stopped: impl Fn() -> bool) {
                         }
                     }
                     Err(cause) => {
-                        eprintln!("deployments do not move: {cause:?}");
+                        tracing::error!(?cause, "deployments do not move");
                         seen = None;
                         std::thread::sleep(PAUSE_MIN);
                     }
@@ -263,7 +263,7 @@ impl<'a, M: Fn() -> Moment> Runner<'a, M> {
             }
             (_, Subject::Archive(_)) => self.pause(subject, &format!("{cause:?}")),
             (_, Subject::Deployment(id)) => {
-                eprintln!("deployment {id} is given up: {cause:?}");
+                tracing::error!(deployment = id, ?cause, "a deployment is given up");
                 let given_up = id.clone();
                 let why = "failed by a fault of this installation, which its log explains: push it again";
                 if let Err(cause) = self.write(move |tx| progress::give_up(tx, &given_up, why)) {
@@ -275,7 +275,7 @@ impl<'a, M: Fn() -> Moment> Runner<'a, M> {
 
     fn pause(&mut self, subject: &Subject, why: &str) {
         let length = self.pauses.get(subject).map_or(PAUSE_MIN, |before| PAUSE_MAX.min(before.length * 2));
-        eprintln!("{subject} waits for {} seconds: {why}", length.as_secs());
+        tracing::warn!(%subject, why, seconds = length.as_secs(), "waits to be tried again");
         self.pauses.insert(subject.clone(), Pause { until: Instant::now() + length, length });
     }
 

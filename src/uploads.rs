@@ -18,6 +18,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use crate::db::uploads::{self, Grant, Recorded};
 use crate::db::{Moment, Tx};
 use crate::error::Error;
+use crate::http::request_log::RequestLog;
 use crate::http::{App, Reply};
 use crate::model::{Archive, Time};
 
@@ -44,6 +45,8 @@ use xml::ListedPart;
 /// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
 pub const BUCKET: &str = "guildhall-uploads";
 pub const REGION: &str = "us-east-1";
+/// What the log calls the route of an upload.
+pub const TEMPLATE: &str = "/guildhall-uploads/{s3_key}";
 
 const PARTS_MAX: u16 = 10_000;
 /// S3's: every part but the last has at least so many.
@@ -135,12 +138,13 @@ impl Uploads {
     }
 
     /// Answers, whether or not it has read all of the body.
-    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body) -> Reply {
-        self.act(head, body).await.unwrap_or_else(Reply::from)
+    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Reply {
+        let answered = self.act(head, body, log).await;
+        answered.unwrap_or_else(|refusal| refusal.reply(log))
     }
 
-    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
-        let grant = self.authorize(head)?;
+    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Result<Reply, Refusal> {
+        let grant = self.authorize(head, log)?;
         let operation = Operation::of(head)?;
         refuse_unserved(head)?;
         match operation {
@@ -153,7 +157,7 @@ impl Uploads {
     }
 
     /// Who signed, with which credentials, and whether they are for this key and its caller still stands.
-    fn authorize(&self, head: &Head) -> Result<Grant, Refusal> {
+    fn authorize(&self, head: &Head, log: &RequestLog) -> Result<Grant, Refusal> {
         let moment = (self.clock)();
         let signature = Signature::read(head)?;
         let token = header(head, signature::SESSION_TOKEN)?.ok_or_else(invalid_token)?;
@@ -168,7 +172,7 @@ impl Uploads {
                 if key(&head.headers, &head.uri) != Some(grant.s3_key.as_str()) {
                     return Err(Refusal::access_denied());
                 }
-                uploads::uploader(tx, &grant)?;
+                log.note_caller(&uploads::uploader(tx, &grant)?);
                 Ok(grant)
             }))
         })?
@@ -415,7 +419,7 @@ impl Uploads {
 
 /// The rest is swept all the same.
 fn not_swept(what: impl std::fmt::Display, cause: &dyn std::fmt::Debug) {
-    eprintln!("not swept: {what}: {cause:?}");
+    tracing::error!(%what, ?cause, "not swept");
 }
 
 impl Completed {

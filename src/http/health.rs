@@ -23,7 +23,7 @@ pub fn ready(tx: &Tx, _: Option<&Caller>, _: &Ask) -> Result<Reply, Error> {
 pub fn unready(error: Error) -> Error {
     match error {
         Error::Internal(cause) | Error::Defect(cause) => {
-            eprintln!("not ready: {cause}");
+            tracing::error!(cause, "not ready");
             Error::Unavailable("the database cannot be read or written: the server's log has the cause")
         }
         Error::StorageFull => Error::Unavailable("the disk is full: free space"),

@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::unserved::UNSERVED;
 use crate::http::{
-    Ask, Door, Reply, Request, api_keys, audit_logs, billing, chains, deployments, environment_groups, environments,
-    fixtures, health, installation, instance_types, invitations, logs, members, model_apis, models, openapi,
-    organizations, patches, permissions, pushes, secrets, teams, training_capacity, training_jobs, training_projects,
-    uploads, users,
+    Ask, BODY_BYTES_MAX, Door, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX, Reply, Request, api_keys, audit_logs, billing,
+    chains, deployments, environment_groups, environments, fixtures, health, installation, instance_types, invitations,
+    logs, members, model_apis, models, openapi, organizations, patches, permissions, pushes, secrets, teams,
+    training_capacity, training_jobs, training_projects, uploads, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -456,5 +456,15 @@ impl Route {
 
     pub fn writes(&self) -> bool {
         self.effect == Effect::Writes
+    }
+
+    pub fn body_bytes_max(&self) -> usize {
+        if matches!(self.answer, Open(_) | Ready(_) | Password { .. }) {
+            OPEN_BODY_BYTES_MAX
+        } else if matches!(self.answer, Operator(_)) {
+            FIXTURES_BYTES_MAX
+        } else {
+            BODY_BYTES_MAX
+        }
     }
 }

@@ -428,6 +428,7 @@ fn credentials_over_http() {
             from: Door::Network,
             at: moment().now,
             seed: rand::random(),
+            log: Arc::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let reply = runtime.block_on(answer(&Arc::clone(&site.app), request));

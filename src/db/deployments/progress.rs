@@ -132,7 +132,7 @@ pub fn give_up(tx: &Tx, id: &str, why: &str) -> Result<(), Error> {
     })?;
     for failed in [told, followed] {
         if let Err(cause) = failed {
-            eprintln!("deployment {id} was given up, and its end was not told everywhere: {cause:?}");
+            tracing::error!(deployment = id, ?cause, "a deployment was given up, and not everything was told of it");
         }
     }
     Ok(())
