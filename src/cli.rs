@@ -126,7 +126,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
-            Error::Internal(cause) => Failure::new(cause),
+            Error::Internal(cause) | Error::Defect(cause) => Failure::new(cause),
             other => Failure { exit: exit(other.status().0), message: other.to_string() },
         }
     }
