@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
 use crate::db::resources::Kind;
@@ -14,12 +13,11 @@ use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
 use crate::model::network::Network;
-use crate::model::{Client, Paging, Site, Team, Time};
+use crate::model::{Client, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
 use crate::pool::{self, Hooks, Pool};
 use crate::token::PlainKey;
-use crate::wire;
 
 pub mod api_keys;
 pub mod audit_logs;
@@ -28,6 +26,7 @@ pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
 pub mod environments;
+pub mod expiry;
 pub mod fixtures;
 pub mod graphql;
 pub mod health;
@@ -41,6 +40,7 @@ pub mod models;
 pub mod openapi;
 pub mod operator;
 pub mod organizations;
+mod parameters;
 pub mod passwords;
 pub mod patches;
 pub mod permissions;
@@ -69,10 +69,6 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const OPEN_BODY_BYTES_MAX: usize = 64 << 10;
 /// Of a file of fixtures, which only the operator sends.
 pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
-
-/// The limits of a page: how many items it may ask for, and how many it gets where it does not ask.
-const PAGE_ITEMS_MAX: usize = 1000;
-const PAGE_ITEMS: usize = 100;
 
 /// What every request shares.
 pub struct App {
@@ -165,20 +161,28 @@ enum Came {
 /// # Errors
 ///
 /// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
-pub fn admit(app: &App, request: &Request) -> Result<usize, Error> {
+pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     let row = routes::find(request).inspect(|row| request.log.note_route(row));
     let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
     let moment = Moment { now: request.at, seed: request.seed };
-    app.db.read(moment, |tx| {
+    let admitted = app.db.read(moment, |tx| {
         let caller = caller(tx, request)?.map(|(caller, _)| caller);
         let ask = Ask { request, row: row?, outcome: &Outcome::Nothing, document: None, came: Came::Head };
         ask.answer(tx, caller.as_ref())
-    })?;
-    Ok(bytes_max)
+    });
+    expiry::mark(&app.db, moment, &request.log).await;
+    admitted.map(|_| bytes_max)
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
+    let log = Arc::clone(&request.log);
+    let reply = carry_out(app, moment, request).await;
+    expiry::mark(&app.db, moment, &log).await;
+    reply
+}
+
+async fn carry_out(app: &Arc<App>, moment: Moment, request: Request) -> Reply {
     let log = Arc::clone(&request.log);
     let row = routes::find(&request).inspect(|row| log.note_route(row));
     let answered = match row {
@@ -362,6 +366,12 @@ impl Ask<'_> {
                 let proof = caller.in_all(&teams, act)?;
                 self.with_all(|| handler(tx, &proof, self))
             }
+            Answer::AllTeamsByEither(act, other, handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                let proof = caller.in_all_by_either(&teams, act, other)?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
@@ -449,69 +459,4 @@ impl Ask<'_> {
             Door::Network => Err(Error::NotFound("route")),
         }
     }
-
-    /// What stands in the request at the place `{name}` of its route.
-    pub fn param(&self, name: &str) -> &str {
-        let at = self.row.place(name).expect("the route has the place that its answer asks for");
-        &self.request.path[at]
-    }
-
-    /// A parameter of the query, if it was given; given twice, the first counts.
-    pub fn query(&self, name: &str) -> Option<&str> {
-        self.request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// All values of a parameter that may be repeated.
-    pub fn queries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.request.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// A parameter that is `true` or `false`, and `false` if absent.
-    pub fn flag(&self, name: &str) -> Result<bool, Error> {
-        if self.queries(name).count() > 1 {
-            return Err(Error::field(name, "must be given once"));
-        }
-        match self.query(name) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(Error::field(name, "must be true or false")),
-        }
-    }
-
-    /// The page of the list `list` that `cursor` and `limit` ask for.
-    pub fn paging(&self, list: &str) -> Result<Paging, Error> {
-        self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
-    }
-
-    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
-    pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
-        let items_max = match self.query("limit") {
-            None => items,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=limit_max).contains(limit))
-                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {limit_max}")))?,
-        };
-        let after = match self.query("cursor") {
-            None => String::new(),
-            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(bad_cursor)?,
-        };
-        Ok(Paging { after, items_max })
-    }
-
-    /// The body; without one, a shape of which nothing is said.
-    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
-        if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
-    }
-
-    /// The body. What cannot be read as the shape is refused with the field's name.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        wire::parse(&self.request.body)
-    }
-}
-
-/// For what no page ever gave out.
-fn bad_cursor() -> Error {
-    Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }

@@ -22,7 +22,7 @@ pub fn ready(tx: &Tx, _: Option<&Caller>, _: &Ask) -> Result<Reply, Error> {
 /// A failure of ours means here that requests should go elsewhere. Its cause is for the log.
 pub fn unready(error: Error) -> Error {
     match error {
-        Error::Internal(cause) => {
+        Error::Internal(cause) | Error::Defect(cause) => {
             tracing::error!(cause, "not ready");
             Error::Unavailable("the database cannot be read or written: the server's log has the cause")
         }

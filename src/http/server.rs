@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 use crate::db;
-use crate::http::App;
+use crate::http::{App, expiry};
 use crate::runner;
 use crate::uploads::{self, Uploads};
 
@@ -154,6 +154,8 @@ pub fn serve(
     threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("runner", move || runner::run(&runs.db, head::moment, || *until.borrow()))?);
+    let (expiring, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::moment, || *until.borrow()))?);
     let runtime = runtime()?;
     let accepting = Accepting::new(limits, app.front.trusted_proxies.clone());
     threads.push(thread("door", move || runtime.block_on(accepting.run(listener, operator, workers, stopped)))?);

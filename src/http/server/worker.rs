@@ -228,7 +228,7 @@ impl Worker {
         if body.is_end_stream() {
             return Ok((request, None));
         }
-        let bytes_max = http::admit(&self.app, &request)?;
+        let bytes_max = http::admit(&self.app, &request).await?;
         account.receives();
         let (bytes, held) = self.read_body(body, bytes_max, account).await?;
         account.works();
