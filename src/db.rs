@@ -45,6 +45,7 @@ pub mod model_apis;
 pub mod models;
 pub mod organizations;
 pub mod password_resets;
+pub mod readiness;
 pub mod resources;
 pub mod secrets;
 pub mod teams;
@@ -270,7 +271,7 @@ impl Drop for Db {
 }
 
 /// Whether the database that is read has the schema of this binary.
-pub fn check_schema(tx: &Tx) -> Result<(), Error> {
+fn check_schema(tx: &Tx) -> Result<(), Error> {
     let known = migrations::migrations::runner().get_migrations().iter().map(|known| known.version()).max();
     let mut query = tx.sql.prepare_cached("SELECT max(version) FROM refinery_schema_history")?;
     let applied: Option<i32> = query.query_row([], |row| row.get(0))?;
