@@ -16,6 +16,7 @@ pub mod instance_types;
 pub mod serving;
 mod site;
 pub mod training;
+pub mod truss_config;
 
 pub use archive::Archive;
 pub use site::Site;
