@@ -57,7 +57,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("runtime.transport", r#"{"kind": "http"}"#),
     (
         "training_checkpoints",
-        r#"{"download_folder": "/tmp/training_checkpoints", "artifact_references": [], "loops_checkpoint_ids": []}"#,
+        r#"{"download_folder": "\/tmp\/training_checkpoints", "artifact_references": [], "loops_checkpoint_ids": []}"#,
     ),
     ("training_checkpoints.artifact_references", r#"{"paths": []}"#),
     ("weights", r#"{"auth": null, "auth_secret_name": null, "allow_patterns": null, "ignore_patterns": null}"#),

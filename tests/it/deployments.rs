@@ -3,9 +3,9 @@
 mod archives;
 mod attempts;
 mod configurations;
+mod environments;
 mod failures;
 mod links;
-mod environments;
 mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};

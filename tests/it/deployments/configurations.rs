@@ -22,10 +22,7 @@ fn the_parsed_configuration_has_the_defaults_of_truss() {
         let parsed = config(&acme, &model, &id, format)["config"].clone();
         assert_eq!(parsed.as_object().unwrap().len(), 37, "every field of TrussConfig: {parsed}");
         assert_eq!((&parsed["model_name"], &parsed["python_version"]), (&json!("llama"), &json!("py313")));
-        assert_eq!(
-            parsed["resources"],
-            json!({ "cpu": "1", "memory": "2Gi", "accelerator": null, "use_gpu": false })
-        );
+        assert_eq!(parsed["resources"], json!({ "cpu": "1", "memory": "2Gi", "accelerator": null, "use_gpu": false }));
         assert_eq!(parsed["runtime"]["transport"], json!({ "kind": "http" }));
         assert_eq!(parsed["runtime"]["health_checks"]["restart_threshold_seconds"], Value::Null);
         assert_eq!(parsed["bdn"], json!({ "mounts": [], "access": [], "hotload": { "enabled": false } }));
@@ -50,10 +47,7 @@ fn what_is_set_stays_and_is_completed() {
     let pushed = acme.push("max", &model, json!({ "config": set, "deployment_name": "set" }));
     let parsed = config(&acme, &model, &text(&pushed["id"]), "parsed")["config"].clone();
     assert_eq!((&parsed["python_version"], &parsed["model_name"]), (&json!("py311"), &Value::Null));
-    assert_eq!(
-        parsed["resources"],
-        json!({ "cpu": "1", "memory": "16Gi", "accelerator": "L4:2", "use_gpu": true })
-    );
+    assert_eq!(parsed["resources"], json!({ "cpu": "1", "memory": "16Gi", "accelerator": "L4:2", "use_gpu": true }));
     let runtime = &parsed["runtime"];
     assert_eq!((&runtime["predict_concurrency"], &runtime["is_websocket_endpoint"]), (&json!(4), &json!(true)));
     assert_eq!(
@@ -65,7 +59,10 @@ fn what_is_set_stays_and_is_completed() {
         json!({ "image": "vllm/vllm-openai", "python_executable_path": "", "docker_auth": null })
     );
     let cache = &parsed["model_cache"][0];
-    assert_eq!((&cache["revision"], &cache["kind"], &cache["use_volume"]), (&json!("main"), &json!("hf"), &json!(true)));
+    assert_eq!(
+        (&cache["revision"], &cache["kind"], &cache["use_volume"]),
+        (&json!("main"), &json!("hf"), &json!(true))
+    );
     assert_eq!(parsed["external_data"][0]["backend"], "http_public");
     assert_eq!(parsed["something_newer"], json!({ "than": ["this"] }));
 }

@@ -87,7 +87,9 @@ fn links_whose_target_is_inside_are_as_on_the_disk_of_the_author() {
     let (status, log) = deploy(&acme, &model, &archive(&entries));
     assert_eq!(status, "ACTIVE", "{log}");
     let found = hashes(&acme, &model);
-    for path in ["model/model.py", "model/again.py", "src/code.py", "src/same.py", "chain/one", "chain/two", "chain/three"] {
+    for path in
+        ["model/model.py", "model/again.py", "src/code.py", "src/same.py", "chain/one", "chain/two", "chain/three"]
+    {
         assert_eq!(found[path], hash(CODE), "{path}");
     }
     assert_eq!((&found["config.yaml"], &found["up/down/here"]), (&hash(CONFIG), &hash(CONFIG)));
@@ -264,8 +266,10 @@ fn what_an_archive_becomes_is_bounded() {
     let nested: Vec<String> = (0..40).map(|file| format!("{file}/{}", "n/".repeat(2040))).collect();
     let wide: Vec<String> =
         (0..2000).map(|file| format!("{file:04}/{}/{}x", "w".repeat(100), "long folder name/".repeat(90))).collect();
-    let control: Vec<String> =
-        (0..4000).map(|file| format!("{}{file}", "\u{1}".repeat(3000).as_str())).map(|name| format!("f/{name}")).collect();
+    let control: Vec<String> = (0..4000)
+        .map(|file| format!("{}{file}", "\u{1}".repeat(3000).as_str()))
+        .map(|name| format!("f/{name}"))
+        .collect();
     let cases: [(Vec<String>, &str); 4] = [
         (vec![deep(100)], "levels deep"),
         (nested.into_iter().map(|folder| folder + "x").collect(), "levels deep"),
@@ -279,7 +283,8 @@ fn what_an_archive_becomes_is_bounded() {
         assert!(status == "BUILD_FAILED" && log.contains(why), "{why}: {status} {log}");
         assert!(started.elapsed().as_secs() < 60);
     }
-    let names: Vec<String> = (0..10_000).map(|file| format!("package/module_{:03}/file_{file}.py", file % 100)).collect();
+    let names: Vec<String> =
+        (0..10_000).map(|file| format!("package/module_{:03}/file_{file}.py", file % 100)).collect();
     let mut files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
     files.extend([("config.yaml", CONFIG), ("model/model.py", CODE)]);
     let at_the_limit = deep(99);
@@ -303,7 +308,11 @@ fn a_large_text_at_the_top_is_a_file_like_others_unless_it_is_the_configuration(
     let files: Vec<(String, &str)> = (0..4).map(|number| (format!("vocab{number}.txt"), vocabulary.as_str())).collect();
     let mut files: Vec<(&str, &str)> = files.iter().map(|(name, content)| (name.as_str(), *content)).collect();
     let config = format!("{CONFIG}requirements_file: deps/requirements.txt\n");
-    files.extend([("deps/requirements.txt", "numpy\n# no\n torch \n"), ("config.yaml", &config), ("model/model.py", CODE)]);
+    files.extend([
+        ("deps/requirements.txt", "numpy\n# no\n torch \n"),
+        ("config.yaml", &config),
+        ("model/model.py", CODE),
+    ]);
     let (status, log) = deploy(&acme, &model, &tar(&files));
     assert_eq!(status, "ACTIVE", "{log}");
     assert_eq!(state(&acme, &model)["running_patch_point"]["requirements"], json!(["numpy", "torch"]));
