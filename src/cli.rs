@@ -29,6 +29,7 @@ mod operator;
 mod organization;
 mod permissions;
 mod serve;
+mod user;
 
 /// Teams for an organization, on a host of its own.
 #[derive(Parser)]
@@ -57,6 +58,8 @@ enum Action {
     Organization(organization::Action),
     #[command(subcommand)]
     Fixtures(fixtures::Action),
+    #[command(subcommand)]
+    User(user::Action),
     Permissions(permissions::Options),
 }
 
@@ -66,7 +69,7 @@ pub fn run() -> ExitCode {
     let _log = match &action {
         Action::Serve(options) => log::begin(options.log(), log::Level::Info),
         Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
-        Action::Init(_) | Action::Organization(_) | Action::Fixtures(_) | Action::Permissions(_) => {
+        Action::Init(_) | Action::Organization(_) | Action::Fixtures(_) | Action::User(_) | Action::Permissions(_) => {
             log::begin_of_command()
         }
     };
@@ -76,6 +79,7 @@ pub fn run() -> ExitCode {
         Action::Init(options) => init::run(&options),
         Action::Organization(action) => organization::run(&action),
         Action::Fixtures(action) => fixtures::run(&action),
+        Action::User(action) => user::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
     match done {

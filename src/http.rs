@@ -27,6 +27,7 @@ pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
 pub mod environments;
+pub mod expiry;
 pub mod fixtures;
 pub mod graphql;
 pub mod health;
@@ -159,20 +160,28 @@ enum Came {
 /// # Errors
 ///
 /// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
-pub fn admit(app: &App, request: &Request) -> Result<usize, Error> {
+pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     let row = routes::find(request).inspect(|row| request.log.note_route(row));
     let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
     let moment = Moment { now: request.at, seed: request.seed };
-    app.db.read(moment, |tx| {
+    let admitted = app.db.read(moment, |tx| {
         let caller = caller(tx, request)?.map(|(caller, _)| caller);
         let ask = Ask { request, row: row?, outcome: &Outcome::Nothing, document: None, came: Came::Head };
         ask.answer(tx, caller.as_ref())
-    })?;
-    Ok(bytes_max)
+    });
+    expiry::mark(&app.db, moment, &request.log).await;
+    admitted.map(|_| bytes_max)
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
+    let log = Arc::clone(&request.log);
+    let reply = carry_out(app, moment, request).await;
+    expiry::mark(&app.db, moment, &log).await;
+    reply
+}
+
+async fn carry_out(app: &Arc<App>, moment: Moment, request: Request) -> Reply {
     let log = Arc::clone(&request.log);
     let row = routes::find(&request).inspect(|row| log.note_route(row));
     let answered = match row {
@@ -332,6 +341,11 @@ impl Ask<'_> {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
                 self.with_all(|| handler(tx, &caller.in_all(&teams, act)?, self))
+            }
+            Answer::AllTeamsByEither(act, other, handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                self.with_all(|| handler(tx, &caller.in_all_by_either(&teams, act, other)?, self))
             }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;

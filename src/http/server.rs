@@ -34,7 +34,7 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::db;
 use crate::error::Error;
 use crate::http::request_log::RequestLog;
-use crate::http::{self, App, Door, Reply, Request};
+use crate::http::{self, App, Door, Reply, Request, expiry};
 use crate::runner;
 use crate::uploads::{self, Uploads};
 
@@ -150,6 +150,8 @@ pub fn serve(
     threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("runner", move || runner::run(&runs.db, head::moment, || *until.borrow()))?);
+    let (expiring, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::moment, || *until.borrow()))?);
     let runtime = runtime()?;
     threads.push(thread("door", move || runtime.block_on(accept(listener, operator, workers, limits, stopped)))?);
     Ok(Server { addr, stop, threads })
@@ -332,7 +334,7 @@ impl Worker {
         let mut request = self.request(&head, from, log)?;
         head::framing(&head.headers)?;
         if !body.is_end_stream() {
-            let bytes_max = http::admit(&self.app, &request)?;
+            let bytes_max = http::admit(&self.app, &request).await?;
             request.body = self.read_body(body, bytes_max).await?;
             request.at = head::now(); // when all of it is here
         }
