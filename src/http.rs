@@ -24,6 +24,7 @@ use crate::wire;
 pub mod api_keys;
 pub mod audit_logs;
 pub mod billing;
+mod body;
 pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
@@ -56,8 +57,9 @@ pub mod unserved;
 pub mod uploads;
 pub mod users;
 
+use body::{Body, Cost};
 use passwords::{Guesses, Outcome};
-use routes::{Answer, Split};
+use routes::{Answer, Effect, Split};
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -144,8 +146,15 @@ pub struct Reply {
 pub struct Ask<'r> {
     pub request: &'r Request,
     row: &'static Split,
-    outcome: &'r Outcome,
-    document: Option<&'r Document>,
+    ahead: &'r Ahead,
+}
+
+/// What was done for a request ahead of its transaction.
+#[derive(Default)]
+struct Ahead {
+    outcome: Outcome,
+    document: Option<Document>,
+    body: Body,
 }
 
 /// How much of a body the route of this request takes, in bytes.
@@ -156,16 +165,20 @@ pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
-    match routes::find(&request) {
-        Ok(row) if matches!(row.route.answer, Answer::GraphQl) => {
-            speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused)
-        }
-        Ok(row) if matches!(row.route.answer, Answer::Ready(_)) => {
-            ready(app, moment, row, request).await.unwrap_or_else(Reply::from)
-        }
-        Ok(row) if row.route.writes() => write(app, moment, row, request).await.unwrap_or_else(Reply::from),
-        row => read(app, moment, row, &request, None).unwrap_or_else(Reply::from),
+    let row = match routes::find(&request) {
+        Ok(row) => row,
+        Err(error) => return read(app, moment, Err(error), &request, &Ahead::default()).unwrap_or_else(Reply::from),
+    };
+    if matches!(row.route.answer, Answer::GraphQl) {
+        return speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused);
     }
+    let reply = match row.route.effect {
+        Effect::Reads if matches!(row.route.answer, Answer::Ready(_)) => ready(app, moment, row, request).await,
+        Effect::Reads => read(app, moment, Ok(row), &request, &Ahead::default()),
+        Effect::Searches => search(app, moment, row, request).await,
+        Effect::Writes => write(app, moment, row, request).await,
+    };
+    reply.unwrap_or_else(Reply::from)
 }
 
 /// A key that was used and should be seen to have been.
@@ -176,59 +189,93 @@ fn read(
     moment: Moment,
     row: Result<&'static Split, Error>,
     request: &Request,
-    document: Option<&Document>,
+    ahead: &Ahead,
 ) -> Result<Reply, Error> {
-    let (reply, used) = app.db.read(moment, |tx| act(tx, row, request, &Outcome::Nothing, document))?;
+    let (reply, used) = app.db.read(moment, |tx| act(tx, row, request, ahead))?;
     note_use(&app.db, moment, used);
     Ok(reply)
 }
 
-/// Passwords are worked on before the writer is asked: it must never wait for a hash.
+/// Read on the pool: what is looked through may be large. Whoever has no key is refused here.
+async fn search(app: &Arc<App>, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    let caller = app.db.read(moment, |tx| caller(tx, &request))?;
+    let Some((caller, _)) = caller else { return read(app, moment, Ok(row), &request, &Ahead::default()) };
+    let (bytes, searched) = (request.body.len(), Arc::clone(app));
+    let search = move || read(&searched, moment, Ok(row), &request, &Ahead::default());
+    app.pool.run(caller.org_id.as_str(), bytes, search).await
+}
+
+/// Large bodies and passwords are worked on before the writer is asked: it must never wait for them.
 async fn write(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let mut outcome = Outcome::Nothing;
+    let mut ahead = Ahead::default();
     if let Answer::Password { look, .. } = row.route.answer {
         let work = app.db.read(moment, |tx| {
             let caller = caller(tx, &request)?;
-            let ask = Ask { request: &request, row, outcome: &outcome, document: None };
+            let ask = Ask { request: &request, row, ahead: &ahead };
             look(tx, caller.as_ref().map(|(caller, _)| caller), &ask)
         })?;
         if let Some(work) = work {
-            outcome = passwords::work(&app.guesses, work, moment).await?;
+            ahead.outcome = passwords::work(&app.guesses, work, moment).await?;
         }
+    } else {
+        ahead.body = read_ahead(app, moment, row, &request).await?;
     }
-    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome, None).map(|(reply, _)| reply)).await
+    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply)).await
 }
 
-/// What a document asks for says whether anything is written, so it is read before the transaction; for nobody who has no
-/// key, because reading one can take milliseconds.
-async fn speak_graphql(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    app.db.read(moment, |tx| caller(tx, &request)?.ok_or(Error::Unauthenticated))?;
-    let document = Document::read(&request.body);
-    if !document.writes() {
-        return read(app, moment, Ok(row), &request, Some(&document));
+async fn read_ahead(app: &App, moment: Moment, row: &'static Split, request: &Request) -> Result<Body, Error> {
+    let attempt = |tx: &Tx, body: Body| {
+        let caller = caller(tx, request)?;
+        let owner = caller.as_ref().map(|(caller, _)| caller.org_id.as_str().to_owned()).unwrap_or_default();
+        let ahead = Ahead { body, ..Ahead::default() };
+        let tried = Ask { request, row, ahead: &ahead }.answer(tx, caller.as_ref().map(|(caller, _)| caller));
+        Ok((owner, tried.map(drop), ahead.body))
+    };
+    body::read_ahead(app, moment, &request.body, attempt).await
+}
+
+/// A document is read, and a query answered, on the pool. Nobody without a key gets there.
+async fn speak_graphql(app: &Arc<App>, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    let (owner, bytes_max) = app.db.read(moment, |tx| {
+        let (caller, _) = caller(tx, &request)?.ok_or(Error::Unauthenticated)?;
+        Ok((caller.org_id.clone(), graphql::document_bytes_max(tx, &caller)?))
+    })?;
+    let (bytes, on_pool) = (request.body.len(), Arc::clone(app));
+    let next = app.pool.run(owner.as_str(), bytes, move || {
+        let document = graphql::read(&on_pool, moment, &request, bytes_max)?;
+        let writes = document.writes();
+        let ahead = Ahead { document: Some(document), ..Ahead::default() };
+        if writes {
+            return Ok(Next::Write(request, ahead));
+        }
+        read(&on_pool, moment, Ok(row), &request, &ahead).map(Next::Answered)
+    });
+    match next.await? {
+        Next::Answered(reply) => Ok(reply),
+        Next::Write(request, ahead) => {
+            app.db.write(moment, move |tx| act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply)).await
+        }
     }
-    let work = move |tx: &Tx| act(tx, Ok(row), &request, &Outcome::Nothing, Some(&document)).map(|(reply, _)| reply);
-    app.db.write(moment, work).await
+}
+
+/// What comes after the pool.
+enum Next {
+    Answered(Reply),
+    Write(Request, Ahead),
 }
 
 /// Answered by the writer, so that an answer shows that it lives.
 async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Outcome::Nothing, None)).await;
+    let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Ahead::default())).await;
     let (reply, used) = done.map_err(health::unready)?;
     note_use(&app.db, moment, used);
     Ok(reply)
 }
 
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
-fn act(
-    tx: &Tx,
-    row: Result<&'static Split, Error>,
-    request: &Request,
-    outcome: &Outcome,
-    document: Option<&Document>,
-) -> Result<(Reply, Used), Error> {
+fn act(tx: &Tx, row: Result<&'static Split, Error>, request: &Request, ahead: &Ahead) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
-    let ask = Ask { request, row: row?, outcome, document };
+    let ask = Ask { request, row: row?, ahead };
     if ask.writes()
         && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
     {
@@ -264,7 +311,7 @@ impl Ask<'_> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
             Answer::Open(handler) | Answer::Ready(handler) => handler(tx, caller, self),
-            Answer::Password { act, .. } => act(tx, caller, self, self.outcome),
+            Answer::Password { act, .. } => act(tx, caller, self, &self.ahead.outcome),
             Answer::Operator(handler) => handler(tx, &self.operator()?, self),
             Answer::Caller(handler) => handler(tx, signed_in()?, self),
             Answer::KeyMaker(handler) => handler(tx, &signed_in()?.as_key_maker()?, self),
@@ -333,7 +380,7 @@ impl Ask<'_> {
                 handler(tx, &caller.in_org_about(&team, act)?, self)
             }
             Answer::GraphQl => {
-                let document = self.document.expect("a document is read before its transaction");
+                let document = self.ahead.document.as_ref().expect("a document is read before its transaction");
                 graphql::answer(tx, signed_in()?, document, self.request)
             }
             Answer::Unserved => {
@@ -345,7 +392,7 @@ impl Ask<'_> {
     }
 
     fn writes(&self) -> bool {
-        self.document.map_or(self.row.route.writes(), Document::writes)
+        self.ahead.document.as_ref().map_or(self.row.route.writes(), Document::writes)
     }
 
     fn team(&self, tx: &Tx) -> Result<Team, Error> {
@@ -424,13 +471,19 @@ impl Ask<'_> {
     }
 
     /// The body; without one, a shape of which nothing is said.
-    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
+    pub fn json_or_default<T: DeserializeOwned + Default + Send + 'static>(&self) -> Result<T, Error> {
         if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body. What cannot be read as the shape is refused with the field's name.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        wire::parse(&self.request.body)
+    pub fn json<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Error> {
+        self.ahead.body.read(&self.request.body, Cost::Json, wire::parse)
+    }
+
+    /// The body, where reading it is more work than its JSON: large ones are read on the pool. Ask for a body once, after
+    /// the checks that need none of it and before anything is written.
+    pub fn read<T: Send + 'static>(&self, read: fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+        self.ahead.body.read(&self.request.body, Cost::High, read)
     }
 }
 

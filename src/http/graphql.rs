@@ -1,11 +1,11 @@
 //! GraphQL over HTTP. A document that is refused is told so inside GraphQL, with the status 200: truss shows a sentence
 //! from there and hides one that comes with another status.
 
-use crate::db::Tx;
+use crate::db::{self, Moment, Tx};
 use crate::error::Error;
-use crate::graphql::document::Document;
+use crate::graphql::document::{DOCUMENT_BYTES_MAX, Document, SMALL_DOCUMENT_BYTES_MAX};
 use crate::graphql::{self, ROOT_FIELDS};
-use crate::http::{Reply, Request, note_failure};
+use crate::http::{App, Reply, Request, caller, note_failure};
 use crate::policy::Caller;
 use crate::wire;
 
@@ -15,6 +15,26 @@ pub fn answer(tx: &Tx, caller: &Caller, document: &Document, request: &Request) 
         Document::Refused(error) => Ok(told(error)),
         Document::Unreadable(error) => Ok(Reply::refusal(error)),
     }
+}
+
+/// How long a document of this caller may be: long ones push, so they are for whoever may deploy somewhere.
+pub fn document_bytes_max(tx: &Tx, caller: &Caller) -> Result<usize, Error> {
+    let teams = db::teams::of_organization(tx, caller)?;
+    let deploys = caller.in_all_to_deploy(&teams).is_ok_and(|proofs| !proofs.is_empty());
+    Ok(if deploys { DOCUMENT_BYTES_MAX } else { SMALL_DOCUMENT_BYTES_MAX })
+}
+
+/// Reads a document, and of its arguments what is more work than that. It is work for the pool.
+pub fn read(app: &App, moment: Moment, request: &Request, bytes_max: usize) -> Result<Document, Error> {
+    let document = Document::read(&request.body, bytes_max);
+    if let Document::Operation(operation) = &document {
+        let to_prepare = app.db.read(moment, |tx| {
+            let (caller, _) = caller(tx, request)?.ok_or(Error::Unauthenticated)?;
+            Ok(graphql::to_prepare(tx, &caller, operation, request, ROOT_FIELDS))
+        })?;
+        to_prepare.into_iter().for_each(|(selected, prepare)| selected.prepared.set(prepare(selected)));
+    }
+    Ok(document)
 }
 
 pub fn refused(error: Error) -> Reply {

@@ -57,7 +57,7 @@ impl From<Error> for Refusal {
             }
             Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
-            Error::Internal(_) => "InternalError",
+            Error::Internal(_) | Error::Unread => "InternalError",
         };
         let message = match &error {
             Error::Unauthenticated => "the API key that asked for these credentials works no more".to_owned(),
