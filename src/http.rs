@@ -6,15 +6,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
 use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
-use crate::graphql::document::Document;
-use crate::model::{Archive, Client, Paging, Site, Team, Time};
+use crate::graphql::document::{DOCUMENT_BYTES_MAX, Document, EXPANSION_MAX};
+use crate::model::{Client, Paging, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
 use crate::pool::{self, Hooks, Pool};
@@ -46,6 +45,7 @@ pub mod passwords;
 pub mod patches;
 pub mod permissions;
 pub mod pushes;
+mod reply;
 pub mod routes;
 pub mod secrets;
 pub mod server;
@@ -57,12 +57,17 @@ pub mod unserved;
 pub mod uploads;
 pub mod users;
 
+pub use reply::Reply;
+
 use body::{Body, Cost};
 use passwords::{Guesses, Outcome};
+use reply::note_failure;
 use routes::{Answer, Effect, Split};
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Of a body with a password in it.
+const PASSWORD_BODY_BYTES_MAX: usize = 16 << 10;
 /// Of a file of fixtures, which only the operator sends.
 pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
 
@@ -132,16 +137,6 @@ pub struct Request {
     pub seed: [u8; 32],
 }
 
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
-    /// Sent in place of a body: it may be too large to be held.
-    pub archive: Option<Archive>,
-}
-
 /// A request on its route: what handlers ask for what was sent.
 pub struct Ask<'r> {
     pub request: &'r Request,
@@ -159,13 +154,18 @@ struct Ahead {
 
 /// How much of a body the route of this request takes, in bytes.
 pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
-    let is_fixtures = from == Door::Operator && method == "POST" && path == ["v1", "operator", "fixtures"];
-    if is_fixtures { FIXTURES_BYTES_MAX } else { BODY_BYTES_MAX }
+    match routes::find(from, method, path).map(|row| &row.route.answer) {
+        Ok(Answer::GraphQl) => EXPANSION_MAX * DOCUMENT_BYTES_MAX,
+        // Anyone may send it, and it is read where requests are answered.
+        Ok(Answer::Password { .. }) => PASSWORD_BODY_BYTES_MAX,
+        Ok(Answer::Operator(_)) => FIXTURES_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    }
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
-    let row = match routes::find(&request) {
+    let row = match routes::find(request.from, &request.method, &request.path) {
         Ok(row) => row,
         Err(error) => return read(app, moment, Err(error), &request, &Ahead::default()).unwrap_or_else(Reply::from),
     };
@@ -490,52 +490,4 @@ impl Ask<'_> {
 /// For what no page ever gave out.
 fn bad_cursor() -> Error {
     Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
-}
-
-impl Reply {
-    pub fn ok(body: &impl Serialize) -> Reply {
-        Reply::json(200, body)
-    }
-
-    pub fn list(list: wire::List) -> Reply {
-        Reply::bytes("application/json", list.end())
-    }
-
-    pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None }
-    }
-
-    pub fn archive(archive: Archive) -> Reply {
-        Reply { archive: Some(archive), ..Reply::bytes("application/x-tar", Vec::new()) }
-    }
-
-    fn refusal(error: &Error) -> Reply {
-        Reply::json(error.status().0, &wire::Refusal::new(error))
-    }
-
-    fn json(status: u16, body: &impl Serialize) -> Reply {
-        let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
-        Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None }
-    }
-}
-
-impl From<Error> for Reply {
-    fn from(error: Error) -> Reply {
-        note_failure(&error);
-        let mut reply = Reply::refusal(&error);
-        if let Some(seconds) = error.retry_after_seconds() {
-            reply.headers.push(("retry-after", seconds.to_string()));
-        }
-        if let Error::MethodNotAllowed(allowed) = error {
-            reply.headers.push(("allow", allowed));
-        }
-        reply
-    }
-}
-
-/// The cause of a failure of ours is for the log alone.
-fn note_failure(error: &Error) {
-    if let Error::Internal(cause) = error {
-        eprintln!("internal error: {cause}");
-    }
 }

@@ -11,7 +11,8 @@ const FIELD_NAME_BYTES_MAX: usize = 60;
 
 /// The refusal of what serde could not read at this path. `whole` is what all of it is called.
 pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
-    let path = shown(path);
+    let segments: Vec<&Segment> = path.iter().collect();
+    let path = shown(&segments);
     let subject = if path.is_empty() { whole.to_owned() } else { format!("`{path}`") };
     let words = cause.to_string();
     let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
@@ -19,8 +20,10 @@ pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
     if let Some(field) = words.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return Error::Invalid(format!("`{}` must be given", joined(&path, field)));
     }
-    if let Some(rest) = words.strip_prefix("unknown field `") {
-        return Error::Invalid(unknown_field(&path, rest, expected));
+    if words.starts_with("unknown field")
+        && let Some((Segment::Map { key }, before)) = segments.split_last()
+    {
+        return Error::Invalid(unknown_field(&shown(before), key, expected));
     }
     Error::Invalid(match expected {
         Some(expected) if words.starts_with("invalid value: integer") => {
@@ -38,8 +41,7 @@ pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
 }
 
 /// `a.b[0].c`, of which the names may come from whoever sent it.
-fn shown(path: &Path) -> String {
-    let segments: Vec<&Segment> = path.iter().collect();
+fn shown(segments: &[&Segment]) -> String {
     let mut shown = String::new();
     for segment in &segments[segments.len().saturating_sub(SEGMENTS_MAX)..] {
         match segment {
@@ -58,10 +60,7 @@ fn joined(path: &str, field: &str) -> String {
 }
 
 /// The name is shown if it is one: whoever mistypes a field wants to see which.
-fn unknown_field(path: &str, rest: &str, expected: Option<&str>) -> String {
-    // The parser wraps the name in backticks; it may hold some itself.
-    let name = rest.rsplit_once("`, ").map_or(rest, |(name, _)| name);
-    let name = name.rsplit_once("`, expected ").map_or(name, |(name, _)| name);
+fn unknown_field(path: &str, name: &str, expected: Option<&str>) -> String {
     let is_name = name.len() <= FIELD_NAME_BYTES_MAX
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
     let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
