@@ -24,6 +24,7 @@ use crate::wire;
 mod demo;
 mod fixtures;
 mod init;
+mod log;
 mod operator;
 mod organization;
 mod permissions;
@@ -61,7 +62,15 @@ enum Action {
 
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
-    let done = match Command::parse().action {
+    let action = Command::parse().action;
+    let _log = match &action {
+        Action::Serve(options) => log::begin(options.log(), log::Level::Info),
+        Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
+        Action::Init(_) | Action::Organization(_) | Action::Fixtures(_) | Action::Permissions(_) => {
+            log::begin_of_command()
+        }
+    };
+    let done = match action {
         Action::Serve(options) => serve::run(&options),
         Action::Demo(options) => demo::run(&options),
         Action::Init(options) => init::run(&options),
@@ -113,7 +122,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
-            Error::Internal(cause) => Failure::new(cause),
+            Error::Internal(cause) | Error::Defect(cause) => Failure::new(cause),
             other => Failure { exit: exit(other.status().0), message: other.to_string() },
         }
     }
@@ -211,10 +220,8 @@ fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Arc<App
     let had_key = key.exists();
     let app = open_silently(directory, front)?;
     if !had_key {
-        talk(format_args!(
-            "made the master key {}: back this up, without it no secret can be read again",
-            key.display()
-        ));
+        let key = key.display();
+        tracing::warn!("made the master key {key}: back this up, without it no secret can be read again");
     }
     Ok(app)
 }

@@ -26,6 +26,8 @@ use crate::seal::Sealer;
 use crate::token;
 
 pub mod api_keys;
+pub mod archive_readings;
+pub mod archives;
 pub mod audit;
 pub mod billing;
 pub mod chains;
@@ -108,6 +110,7 @@ impl Tx<'_> {
 /// The database of one data directory: readers on every thread, one writer.
 pub struct Db {
     readable: Readable,
+    archives: archives::Archives,
     writer: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -148,12 +151,18 @@ impl Db {
             .name("writer".to_owned())
             .spawn(move || Writer { sql, sealer, commits, _lock: lock }.run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
-        Ok(Db { readable, writer: Some(writer), thread: Some(thread) })
+        let archives = archives::Archives::new(readable.path.parent().expect("the database is in a directory"));
+        Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread) })
     }
 
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.readable.path.parent().expect("the database stands in a directory")
+    }
+
+    /// The files of archives in the data directory.
+    pub fn archives(&self) -> &archives::Archives {
+        &self.archives
     }
 
     /// Counts commits: as long as it stays the same, there is nothing new to see.
@@ -173,7 +182,7 @@ impl Db {
                 now: moment.now,
             };
             let outcome = work(&tx);
-            if matches!(outcome, Err(Error::Internal(_))) {
+            if matches!(outcome, Err(Error::Internal(_) | Error::Defect(_))) {
                 reader.end();
             }
             outcome
@@ -211,7 +220,8 @@ impl Db {
         let _ = self.queue(moment, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
     }
 
-    fn queue<T: Send + 'static>(
+    /// Queues a write, and hands `answer` what came of it once its group is on the disk.
+    pub fn queue<T: Send + 'static>(
         &self,
         moment: Moment,
         work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
@@ -299,7 +309,7 @@ fn job<T: Send + 'static>(
         let dice = RefCell::new(StdRng::from_seed(moment.seed));
         let tx = Tx { sql, sealer, dice, client: OnceCell::new(), now: moment.now };
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
-            .unwrap_or_else(|_| Err(Error::Internal("a write panicked".to_owned())));
+            .unwrap_or_else(|_| Err(Error::Defect("a write panicked".to_owned())));
         let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };
         let answer: Answer = Box::new(move |committed| answer(outcome.and_then(|done| committed.map(|()| done))));
         (verdict, answer)

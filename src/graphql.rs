@@ -188,6 +188,14 @@ impl Ask<'_> {
         self.selected.fields.iter().any(|selected| selected.name == field)
     }
 
+    /// Whether this field is selected, however deep.
+    fn wants_anywhere(&self, field: &str) -> bool {
+        fn has(selected: &document::Selected, field: &str) -> bool {
+            selected.fields.iter().any(|inner| inner.name == field || has(inner, field))
+        }
+        has(self.selected, field)
+    }
+
     /// Gives what is selected of the shape.
     pub fn give(&self, shape: &impl Shape) -> Result<Given, Error> {
         let bytes_left = self.left.bytes.get();
@@ -281,7 +289,7 @@ fn all_or_nothing<'o>(
 /// What the client is told about; the rest is ours.
 fn told(error: Error) -> Result<Error, Error> {
     match error {
-        Error::Internal(_) | Error::StorageFull => Err(error),
+        Error::Internal(_) | Error::Defect(_) | Error::StorageFull => Err(error),
         // It was refused when it was to be read, and is not any more.
         Error::Unread => Ok(Error::Unavailable("what this is about has just changed: send it again")),
         told => Ok(told),

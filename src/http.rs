@@ -6,21 +6,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
 use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
-use crate::graphql::document::{DOCUMENT_BYTES_MAX, Document, EXPANSION_MAX};
-use crate::model::{Client, Paging, Site, Team, Time};
+use crate::graphql::document::{Document, EXPANSION_MAX};
+use crate::model::{Client, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
 use crate::pool::{self, Hooks, Pool};
 use crate::token::PlainKey;
-use crate::wire;
 
 pub mod api_keys;
+mod asked;
 pub mod audit_logs;
 pub mod billing;
 mod body;
@@ -45,7 +44,8 @@ pub mod passwords;
 pub mod patches;
 pub mod permissions;
 pub mod pushes;
-mod reply;
+pub mod reply;
+pub mod request_log;
 pub mod routes;
 pub mod secrets;
 pub mod server;
@@ -57,23 +57,19 @@ pub mod unserved;
 pub mod uploads;
 pub mod users;
 
-pub use reply::Reply;
-
-use body::{Body, Cost};
+use asked::bad_cursor;
+use body::Body;
 use passwords::{Guesses, Outcome};
-use reply::note_failure;
+pub use reply::Reply;
+use request_log::RequestLog;
 use routes::{Answer, Effect, Split};
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Of a body with a password in it.
-const PASSWORD_BODY_BYTES_MAX: usize = 16 << 10;
+/// Of a body that anyone may send, also without a key.
+pub const OPEN_BODY_BYTES_MAX: usize = 64 << 10;
 /// Of a file of fixtures, which only the operator sends.
 pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
-
-/// The limits of a page: how many items it may ask for, and how many it gets where it does not ask.
-const PAGE_ITEMS_MAX: usize = 1000;
-const PAGE_ITEMS: usize = 100;
 
 /// What every request shares.
 pub struct App {
@@ -135,6 +131,8 @@ pub struct Request {
     pub from: Door,
     pub at: Time,
     pub seed: [u8; 32],
+    /// What the log will say about it.
+    pub log: Arc<RequestLog>,
 }
 
 /// A request on its route: what handlers ask for what was sent.
@@ -142,6 +140,7 @@ pub struct Ask<'r> {
     pub request: &'r Request,
     row: &'static Split,
     ahead: &'r Ahead,
+    came: Came,
 }
 
 /// What was done for a request ahead of its transaction.
@@ -152,33 +151,55 @@ struct Ahead {
     body: Body,
 }
 
-/// How much of a body the route of this request takes, in bytes.
-pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
-    match routes::find(from, method, path).map(|row| &row.route.answer) {
-        Ok(Answer::GraphQl) => EXPANSION_MAX * DOCUMENT_BYTES_MAX,
-        // Anyone may send it, and it is read where requests are answered.
-        Ok(Answer::Password { .. }) => PASSWORD_BODY_BYTES_MAX,
-        Ok(Answer::Operator(_)) => FIXTURES_BYTES_MAX,
-        _ => BODY_BYTES_MAX,
-    }
+/// How much of a request is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// Its head: whoever may not do what it asks is told before a body is read.
+    Head,
+    All,
+}
+
+/// Refuses from its head alone what need not be read, and says how many bytes of a body may come.
+///
+/// # Errors
+///
+/// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
+pub fn admit(app: &App, request: &Request) -> Result<usize, Error> {
+    let row = routes::find(request).inspect(|row| request.log.note_route(row));
+    let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
+    let moment = Moment { now: request.at, seed: request.seed };
+    app.db.read(moment, |tx| {
+        let caller = caller(tx, request)?.map(|(caller, _)| caller);
+        let ask = Ask { request, row: row?, ahead: &Ahead::default(), came: Came::Head };
+        ask.answer(tx, caller.as_ref())?;
+        match (&ask.row.route.answer, &caller) {
+            (Answer::GraphQl, Some(caller)) => Ok(EXPANSION_MAX * graphql::document_bytes_max(tx, caller)?),
+            _ => Ok(bytes_max),
+        }
+    })
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
-    let row = match routes::find(request.from, &request.method, &request.path) {
+    let log = Arc::clone(&request.log);
+    let row = match routes::find(&request).inspect(|row| log.note_route(row)) {
         Ok(row) => row,
-        Err(error) => return read(app, moment, Err(error), &request, &Ahead::default()).unwrap_or_else(Reply::from),
+        Err(error) => {
+            let answered = read(app, moment, Err(error), &request, &Ahead::default());
+            return answered.unwrap_or_else(|error| log.refuse(&error));
+        }
     };
     if matches!(row.route.answer, Answer::GraphQl) {
-        return speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused);
+        let answered = speak_graphql(app, moment, row, request).await;
+        return answered.unwrap_or_else(|error| graphql::refused(&error, &log));
     }
-    let reply = match row.route.effect {
+    let answered = match row.route.effect {
         Effect::Reads if matches!(row.route.answer, Answer::Ready(_)) => ready(app, moment, row, request).await,
         Effect::Reads => read(app, moment, Ok(row), &request, &Ahead::default()),
         Effect::Searches => search(app, moment, row, request).await,
         Effect::Writes => write(app, moment, row, request).await,
     };
-    reply.unwrap_or_else(Reply::from)
+    answered.unwrap_or_else(|error| log.refuse(&error))
 }
 
 /// A key that was used and should be seen to have been.
@@ -211,11 +232,14 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
     if let Answer::Password { look, .. } = row.route.answer {
         let work = app.db.read(moment, |tx| {
             let caller = caller(tx, &request)?;
-            let ask = Ask { request: &request, row, ahead: &ahead };
+            let ask = Ask { request: &request, row, ahead: &ahead, came: Came::All };
             look(tx, caller.as_ref().map(|(caller, _)| caller), &ask)
         })?;
         if let Some(work) = work {
             ahead.outcome = passwords::work(&app.guesses, work, moment).await?;
+            if matches!(ahead.outcome, Outcome::Wrong) {
+                request.log.note_wrong_password();
+            }
         }
     } else {
         ahead.body = read_ahead(app, moment, row, &request).await?;
@@ -228,7 +252,8 @@ async fn read_ahead(app: &App, moment: Moment, row: &'static Split, request: &Re
         let caller = caller(tx, request)?;
         let owner = caller.as_ref().map(|(caller, _)| caller.org_id.as_str().to_owned()).unwrap_or_default();
         let ahead = Ahead { body, ..Ahead::default() };
-        let tried = Ask { request, row, ahead: &ahead }.answer(tx, caller.as_ref().map(|(caller, _)| caller));
+        let tried =
+            Ask { request, row, ahead: &ahead, came: Came::All }.answer(tx, caller.as_ref().map(|(caller, _)| caller));
         Ok((owner, tried.map(drop), ahead.body))
     };
     body::read_ahead(app, moment, &request.body, attempt).await
@@ -275,7 +300,7 @@ async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request)
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
 fn act(tx: &Tx, row: Result<&'static Split, Error>, request: &Request, ahead: &Ahead) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
-    let ask = Ask { request, row: row?, ahead };
+    let ask = Ask { request, row: row?, ahead, came: Came::All };
     if ask.writes()
         && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
     {
@@ -291,12 +316,20 @@ fn act(tx: &Tx, row: Result<&'static Split, Error>, request: &Request, ahead: &A
 
 fn caller(tx: &Tx, request: &Request) -> Result<Option<(Caller, Use)>, Error> {
     let Some(header) = &request.authorization else { return Ok(None) };
-    let (scheme, key) = header.split_once(' ').ok_or(Error::Unauthenticated)?;
-    if !scheme.eq_ignore_ascii_case("bearer") && !scheme.eq_ignore_ascii_case("api-key") {
-        return Err(Error::Unauthenticated);
+    let key = key(header);
+    let known = key.as_ref().ok_or(Error::Unauthenticated).and_then(|key| db::api_keys::caller(tx, key));
+    match &known {
+        Ok((caller, _)) => request.log.note_caller(caller),
+        Err(Error::Unauthenticated) => request.log.note_failed_sign_in(key.as_ref()),
+        Err(_) => {}
     }
-    let key = PlainKey::parse(key.trim()).ok_or(Error::Unauthenticated)?;
-    db::api_keys::caller(tx, &key).map(Some)
+    known.map(Some)
+}
+
+fn key(authorization: &str) -> Option<PlainKey> {
+    let (scheme, key) = authorization.split_once(' ')?;
+    let is_known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("api-key");
+    PlainKey::parse(key.trim()).filter(|_| is_known)
 }
 
 fn note_use(db: &Db, moment: Moment, used: Used) {
@@ -306,82 +339,85 @@ fn note_use(db: &Db, moment: Moment, used: Used) {
 }
 
 impl Ask<'_> {
-    /// Gets the proof that the route asks for, and hands it to the handler.
+    /// Gets the proof that the route asks for, and hands it to the handler once all of the request is here.
     fn answer(&self, tx: &Tx, caller: Option<&Caller>) -> Result<Reply, Error> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
-            Answer::Open(handler) | Answer::Ready(handler) => handler(tx, caller, self),
-            Answer::Password { act, .. } => act(tx, caller, self, &self.ahead.outcome),
-            Answer::Operator(handler) => handler(tx, &self.operator()?, self),
-            Answer::Caller(handler) => handler(tx, signed_in()?, self),
-            Answer::KeyMaker(handler) => handler(tx, &signed_in()?.as_key_maker()?, self),
-            Answer::Member(handler) => handler(tx, &signed_in()?.as_member()?.0, self),
-            Answer::Org(act, handler) => handler(tx, &signed_in()?.in_org(act)?, self),
+            Answer::Open(handler) | Answer::Ready(handler) => self.with_all(|| handler(tx, caller, self)),
+            Answer::Password { act, .. } => self.with_all(|| act(tx, caller, self, &self.ahead.outcome)),
+            Answer::Operator(handler) => self.with_all(|| handler(tx, &self.operator()?, self)),
+            Answer::Caller(handler) => self.with_all(|| handler(tx, signed_in()?, self)),
+            Answer::KeyMaker(handler) => self.with_all(|| handler(tx, &signed_in()?.as_key_maker()?, self)),
+            Answer::Member(handler) => self.with_all(|| handler(tx, &signed_in()?.as_member()?.0, self)),
+            Answer::Org(act, handler) => self.with_all(|| handler(tx, &signed_in()?.in_org(act)?, self)),
             Answer::OrgOrSelf(act, handler) => {
-                handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self)
+                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self))
             }
             Answer::OrgOrSelfAlone(act, handler) => {
-                handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self)
+                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self))
             }
             Answer::OrgTeam(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_org_about(&team, act)?, &team, self)
+                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, &team, self))
             }
             Answer::Team(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_team(&team, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
             }
             Answer::TeamByEither(act, other, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_team_by_either(&team, act, other)?, self)
+                self.with_all(|| handler(tx, &caller.in_team_by_either(&team, act, other)?, self))
             }
             Answer::TeamOrSelf(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self)
+                self.with_all(|| handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self))
             }
             Answer::OwnTeam(act, handler) => {
                 let caller = signed_in()?;
-                let team = db::teams::own(tx, caller)?;
-                handler(tx, &caller.in_default_team(&team, act)?, self)
+                let team = db::teams::own(tx, caller).inspect(|team| self.request.log.note_team(team))?;
+                self.with_all(|| handler(tx, &caller.in_default_team(&team, act)?, self))
             }
             Answer::AllTeams(act, handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                handler(tx, &caller.in_all(&teams, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_all(&teams, act)?, self))
             }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                handler(tx, &caller.in_all_to_deploy(&teams)?, self)
+                self.with_all(|| handler(tx, &caller.in_all_to_deploy(&teams)?, self))
             }
             Answer::ModelApis(handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::default(tx, &caller.org_id)?;
-                handler(tx, &caller.with_model_apis(&team)?, self)
+                self.with_all(|| handler(tx, &caller.with_model_apis(&team)?, self))
             }
             Answer::OwnedToDeploy(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_team_to_deploy(&team)?, self)
+                self.with_all(|| handler(tx, &caller.in_team_to_deploy(&team)?, self))
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_team(&team, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
             }
             Answer::OwnedMetrics(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self)
+                self.with_all(|| handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self))
             }
             Answer::OrgOwned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_org_about(&team, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, self))
             }
             Answer::GraphQl => {
-                let document = self.ahead.document.as_ref().expect("a document is read before its transaction");
-                graphql::answer(tx, signed_in()?, document, self.request)
+                let caller = signed_in()?;
+                self.with_all(|| {
+                    let document = self.ahead.document.as_ref().expect("a document is read before its transaction");
+                    graphql::answer(tx, caller, document, self.request)
+                })
             }
             Answer::Unserved => {
                 signed_in()?;
@@ -391,19 +427,27 @@ impl Ask<'_> {
         }
     }
 
+    fn with_all(&self, handler: impl FnOnce() -> Result<Reply, Error>) -> Result<Reply, Error> {
+        match self.came {
+            Came::Head => Ok(Reply::bytes("application/json", Vec::new())),
+            Came::All => handler(),
+        }
+    }
+
     fn writes(&self) -> bool {
         self.ahead.document.as_ref().map_or(self.row.route.writes(), Document::writes)
     }
 
     fn team(&self, tx: &Tx) -> Result<Team, Error> {
-        db::teams::find(tx, self.param("team_id"))
+        db::teams::find(tx, self.param("team_id")).inspect(|team| self.request.log.note_team(team))
     }
 
     /// The team that owns what the path names. The same words for an id that nobody has and for one that the caller does
     /// not see.
     fn owner(&self, tx: &Tx, caller: &Caller, kind: Kind) -> Result<Team, Error> {
         let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
-        team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()))
+        let team = team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()));
+        team.inspect(|team| self.request.log.note_team(team))
     }
 
     fn measured(&self, kind: Kind) -> Measured<'_> {
@@ -419,75 +463,4 @@ impl Ask<'_> {
             Door::Network => Err(Error::NotFound("route")),
         }
     }
-
-    /// What stands in the request at the place `{name}` of its route.
-    pub fn param(&self, name: &str) -> &str {
-        let at = self.row.place(name).expect("the route has the place that its answer asks for");
-        &self.request.path[at]
-    }
-
-    /// A parameter of the query, if it was given; given twice, the first counts.
-    pub fn query(&self, name: &str) -> Option<&str> {
-        self.request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// All values of a parameter that may be repeated.
-    pub fn queries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.request.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// A parameter that is `true` or `false`, and `false` if absent.
-    pub fn flag(&self, name: &str) -> Result<bool, Error> {
-        if self.queries(name).count() > 1 {
-            return Err(Error::field(name, "must be given once"));
-        }
-        match self.query(name) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(Error::field(name, "must be true or false")),
-        }
-    }
-
-    /// The page of the list `list` that `cursor` and `limit` ask for.
-    pub fn paging(&self, list: &str) -> Result<Paging, Error> {
-        self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
-    }
-
-    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
-    pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
-        let items_max = match self.query("limit") {
-            None => items,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=limit_max).contains(limit))
-                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {limit_max}")))?,
-        };
-        let after = match self.query("cursor") {
-            None => String::new(),
-            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(bad_cursor)?,
-        };
-        Ok(Paging { after, items_max })
-    }
-
-    /// The body; without one, a shape of which nothing is said.
-    pub fn json_or_default<T: DeserializeOwned + Default + Send + 'static>(&self) -> Result<T, Error> {
-        if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
-    }
-
-    /// The body. What cannot be read as the shape is refused with the field's name.
-    pub fn json<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Error> {
-        self.ahead.body.read(&self.request.body, Cost::Json, wire::parse)
-    }
-
-    /// The body, where reading it is more work than its JSON: large ones are read on the pool. Ask for a body once, after
-    /// the checks that need none of it and before anything is written.
-    pub fn read<T: Send + 'static>(&self, read: fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
-        self.ahead.body.read(&self.request.body, Cost::High, read)
-    }
-}
-
-/// For what no page ever gave out.
-fn bad_cursor() -> Error {
-    Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }

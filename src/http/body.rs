@@ -86,8 +86,10 @@ pub async fn read_ahead(
             Ok(Body::Read(Cell::new(Some(prepared))))
         }
         // It takes the body in place, or none: a handler that writes fails in a read transaction, and not in its own.
-        (None, Ok(()) | Err(Error::Internal(_))) if bytes.len() <= READ_IN_PLACE_BYTES_MAX => Ok(Body::InPlace),
-        (None, Ok(()) | Err(Error::Internal(_))) => Ok(Body::Read(Cell::new(None))),
+        (None, Ok(()) | Err(Error::Internal(_) | Error::Defect(_))) if bytes.len() <= READ_IN_PLACE_BYTES_MAX => {
+            Ok(Body::InPlace)
+        }
+        (None, Ok(()) | Err(Error::Internal(_) | Error::Defect(_))) => Ok(Body::Read(Cell::new(None))),
         (None, Err(refused)) => Err(refused),
     }
 }

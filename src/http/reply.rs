@@ -1,4 +1,4 @@
-//! What a handler answers.
+//! What a request is answered with, before it is HTTP.
 
 use serde::Serialize;
 
@@ -33,33 +33,20 @@ impl Reply {
         Reply { archive: Some(archive), ..Reply::bytes("application/x-tar", Vec::new()) }
     }
 
-    pub(super) fn refusal(error: &Error) -> Reply {
-        Reply::json(error.status().0, &wire::Refusal::new(error))
+    /// What a request is told that failed. A failure of ours names the request: its cause is in the log, by that id.
+    pub(super) fn refusal(error: &Error, request_id: &str) -> Reply {
+        let mut reply = Reply::json(error.status().0, &wire::Refusal::of_request(error, request_id));
+        if let Some(seconds) = error.retry_after_seconds() {
+            reply.headers.push(("retry-after", seconds.to_string()));
+        }
+        if let Error::MethodNotAllowed(allowed) = error {
+            reply.headers.push(("allow", allowed.clone()));
+        }
+        reply
     }
 
     fn json(status: u16, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
         Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None }
-    }
-}
-
-impl From<Error> for Reply {
-    fn from(error: Error) -> Reply {
-        note_failure(&error);
-        let mut reply = Reply::refusal(&error);
-        if let Some(seconds) = error.retry_after_seconds() {
-            reply.headers.push(("retry-after", seconds.to_string()));
-        }
-        if let Error::MethodNotAllowed(allowed) = error {
-            reply.headers.push(("allow", allowed));
-        }
-        reply
-    }
-}
-
-/// The cause of a failure of ours is for the log alone.
-pub(super) fn note_failure(error: &Error) {
-    if let Error::Internal(cause) = error {
-        eprintln!("internal error: {cause}");
     }
 }

@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::unserved::UNSERVED;
 use crate::http::{
-    Ask, Door, Reply, api_keys, audit_logs, billing, chains, deployments, environment_groups, environments, fixtures,
-    health, installation, instance_types, invitations, logs, members, model_apis, models, openapi, organizations,
-    patches, permissions, pushes, secrets, teams, training_capacity, training_jobs, training_projects, uploads, users,
+    Ask, BODY_BYTES_MAX, Door, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX, Reply, Request, api_keys, audit_logs, billing,
+    chains, deployments, environment_groups, environments, fixtures, health, installation, instance_types, invitations,
+    logs, members, model_apis, models, openapi, organizations, patches, permissions, pushes, secrets, teams,
+    training_capacity, training_jobs, training_projects, uploads, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -251,7 +252,7 @@ pub const ROUTES: &[Route] = &[
                                                           OwnedMetrics(Kind::Model, logs::metrics_of_deployment)),
     on("POST",   "/v1/models/{model_id}/deployments/{deployment_id}/patches",
                                                           OwnedToDeploy(Kind::Model, patches::stage)),
-    on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/patches/state",
+    asks("GET",  "/v1/models/{model_id}/deployments/{deployment_id}/patches/state",
                                                           Owned(Kind::Model, TeamAct::View, patches::state)),
     on("POST",   "/v1/models/{model_id}/deployments/{deployment_id}/patches/sync",
                                                           OwnedToDeploy(Kind::Model, patches::sync)),
@@ -425,9 +426,9 @@ static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().chain(UNSERV
 
 /// The route of a request: the first row that fits, and what is not served after all that is. A path that is there, asked
 /// by another method, says which ones it takes.
-pub fn find(from: Door, method: &str, path: &[String]) -> Result<&'static Split, Error> {
-    let there = || TABLE.iter().filter(|row| row.route.is_behind(from) && row.fits(path));
-    there().find(|row| row.route.method == method).ok_or_else(|| {
+pub fn find(request: &Request) -> Result<&'static Split, Error> {
+    let there = || TABLE.iter().filter(|row| row.route.is_behind(request.from) && row.fits(&request.path));
+    there().find(|row| row.route.method == request.method).ok_or_else(|| {
         let methods: Vec<&str> = there().map(|row| row.route.method).collect();
         if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }
     })
@@ -457,5 +458,15 @@ impl Route {
 
     pub fn writes(&self) -> bool {
         self.effect == Effect::Writes
+    }
+
+    pub fn body_bytes_max(&self) -> usize {
+        if matches!(self.answer, Open(_) | Ready(_) | Password { .. }) {
+            OPEN_BODY_BYTES_MAX
+        } else if matches!(self.answer, Operator(_)) {
+            FIXTURES_BYTES_MAX
+        } else {
+            BODY_BYTES_MAX
+        }
     }
 }

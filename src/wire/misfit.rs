@@ -134,7 +134,7 @@ mod tests {
                 r#"{"value": "", "list": [{"value": "", "list": [{"count": 1}]}]}"#,
                 "`list[0].list[0].value` must be given",
             ),
-            (r#"{"value": "", "kind": "hush"}"#, "`kind` must be one of `A`, `B`"),
+            (r#"{"value": "", "kind": "hush"}"#, "`kind` must be `A` or `B`"),
             (r#"{"value": "", "kind": "a`, expected b"}"#, "`kind` must be `A` or `B`"),
             (
                 r#"{"value": "", "more": 1}"#,
@@ -149,10 +149,7 @@ mod tests {
             (r#"{"value": hush}"#, "`value` cannot be read: expected value at line 1 column 11"),
         ] {
             let said = refused(body);
-            assert!(
-                said == told || said.replace(" or ", ", ") == told.replace("one of ", "") || told.contains(" or "),
-                "{body}: {said}"
-            );
+            assert_eq!(said, told, "{body}");
             assert!(!said.contains("hush") && !said.contains("123456"), "{said}");
         }
     }

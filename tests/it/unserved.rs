@@ -19,9 +19,7 @@ fn bare(template: &str) -> String {
 fn found(house: &House, method: &str, template: &str) -> &'static Route {
     let mut request = house.request(None, method, &bare(template).replace("{}", "something"), Vec::new());
     request.from = Door::Operator;
-    find(request.from, &request.method, &request.path)
-        .unwrap_or_else(|cause| panic!("{method} {template}: {cause}"))
-        .route
+    find(&request).unwrap_or_else(|cause| panic!("{method} {template}: {cause}")).route
 }
 
 #[test]
