@@ -63,9 +63,13 @@ fn joined(path: &str, field: &str) -> String {
 fn unknown_field(path: &str, name: &str, expected: Option<&str>) -> String {
     let is_name = name.len() <= FIELD_NAME_BYTES_MAX
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-    let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
     let known = expected.map(|expected| format!(": it must be {}", one_of(expected))).unwrap_or_default();
-    if is_name { format!("unknown field `{name}`{place}{known}") } else { format!("unknown field{place}{known}") }
+    match (is_name, path.is_empty()) {
+        (true, true) => format!("unknown field `{name}`{known}"),
+        (true, false) => format!("unknown field `{name}`, at `{path}.{name}`{known}"),
+        (false, true) => format!("unknown field{known}"),
+        (false, false) => format!("unknown field in `{path}`{known}"),
+    }
 }
 
 /// serde's list of names, of which there may be one.
