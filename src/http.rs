@@ -12,6 +12,7 @@ use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::{Document, EXPANSION_MAX};
+use crate::model::network::Network;
 use crate::model::{Client, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
@@ -19,7 +20,6 @@ use crate::pool::{self, Hooks, Pool};
 use crate::token::PlainKey;
 
 pub mod api_keys;
-mod asked;
 pub mod audit_logs;
 pub mod billing;
 mod body;
@@ -27,6 +27,7 @@ pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
 pub mod environments;
+pub mod expiry;
 pub mod fixtures;
 pub mod graphql;
 pub mod health;
@@ -40,6 +41,7 @@ pub mod models;
 pub mod openapi;
 pub mod operator;
 pub mod organizations;
+mod parameters;
 pub mod passwords;
 pub mod patches;
 pub mod permissions;
@@ -57,7 +59,6 @@ pub mod unserved;
 pub mod uploads;
 pub mod users;
 
-use asked::bad_cursor;
 use body::Body;
 use passwords::{Guesses, Outcome};
 pub use reply::Reply;
@@ -94,9 +95,14 @@ impl App {
 /// What stands before the server and ends TLS for it, if anything does.
 #[derive(Debug, Default)]
 pub struct Front {
-    /// Where clients reach it. Without it links begin with the host by which their request came.
+    /// Where clients reach it. Without it links begin with the host by which their request came, if
+    /// that is this one.
     pub public: Option<Site>,
+    /// The address to listen on, as it was given: without a public URL links may begin with it.
+    pub listen: Option<Site>,
     pub s3_hosts: S3Hosts,
+    /// Whose connections are many clients' at once; they say for whom a request is.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Where that goes which is sent to S3's own host for our bucket. Go clients send archives there, whatever they are told.
@@ -164,11 +170,11 @@ enum Came {
 /// # Errors
 ///
 /// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
-pub fn admit(app: &App, request: &Request) -> Result<usize, Error> {
+pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     let row = routes::find(request).inspect(|row| request.log.note_route(row));
     let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
     let moment = Moment { now: request.at, seed: request.seed };
-    app.db.read(moment, |tx| {
+    let admitted = app.db.read(moment, |tx| {
         let caller = caller(tx, request)?.map(|(caller, _)| caller);
         let ask = Ask { request, row: row?, ahead: &Ahead::default(), came: Came::Head };
         ask.answer(tx, caller.as_ref())?;
@@ -176,11 +182,20 @@ pub fn admit(app: &App, request: &Request) -> Result<usize, Error> {
             (Answer::GraphQl, Some(caller)) => Ok(EXPANSION_MAX * graphql::document_bytes_max(tx, caller)?),
             _ => Ok(bytes_max),
         }
-    })
+    });
+    expiry::mark(&app.db, moment, &request.log).await;
+    admitted
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
+    let log = Arc::clone(&request.log);
+    let reply = carry_out(app, moment, request).await;
+    expiry::mark(&app.db, moment, &log).await;
+    reply
+}
+
+async fn carry_out(app: &Arc<App>, moment: Moment, request: Request) -> Reply {
     let log = Arc::clone(&request.log);
     let row = match routes::find(&request).inspect(|row| log.note_route(row)) {
         Ok(row) => row,
@@ -190,7 +205,7 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
         }
     };
     if matches!(row.route.answer, Answer::GraphQl) {
-        let answered = speak_graphql(app, moment, row, request).await;
+        let answered = graphql::speak(app, moment, row, request).await;
         return answered.unwrap_or_else(|error| graphql::refused(&error, &log));
     }
     let answered = match row.route.effect {
@@ -259,36 +274,6 @@ async fn read_ahead(app: &App, moment: Moment, row: &'static Split, request: &Re
     body::read_ahead(app, moment, &request.body, attempt).await
 }
 
-/// A document is read, and a query answered, on the pool. Nobody without a key gets there.
-async fn speak_graphql(app: &Arc<App>, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let (owner, bytes_max) = app.db.read(moment, |tx| {
-        let (caller, _) = caller(tx, &request)?.ok_or(Error::Unauthenticated)?;
-        Ok((caller.org_id.clone(), graphql::document_bytes_max(tx, &caller)?))
-    })?;
-    let (bytes, on_pool) = (request.body.len(), Arc::clone(app));
-    let next = app.pool.run(owner.as_str(), bytes, move || {
-        let document = graphql::read(&on_pool, moment, &request, bytes_max)?;
-        let writes = document.writes();
-        let ahead = Ahead { document: Some(document), ..Ahead::default() };
-        if writes {
-            return Ok(Next::Write(request, ahead));
-        }
-        read(&on_pool, moment, Ok(row), &request, &ahead).map(Next::Answered)
-    });
-    match next.await? {
-        Next::Answered(reply) => Ok(reply),
-        Next::Write(request, ahead) => {
-            app.db.write(moment, move |tx| act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply)).await
-        }
-    }
-}
-
-/// What comes after the pool.
-enum Next {
-    Answered(Reply),
-    Write(Request, Ahead),
-}
-
 /// Answered by the writer, so that an answer shows that it lives.
 async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
     let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Ahead::default())).await;
@@ -345,72 +330,107 @@ impl Ask<'_> {
         match self.row.route.answer {
             Answer::Open(handler) | Answer::Ready(handler) => self.with_all(|| handler(tx, caller, self)),
             Answer::Password { act, .. } => self.with_all(|| act(tx, caller, self, &self.ahead.outcome)),
-            Answer::Operator(handler) => self.with_all(|| handler(tx, &self.operator()?, self)),
-            Answer::Caller(handler) => self.with_all(|| handler(tx, signed_in()?, self)),
-            Answer::KeyMaker(handler) => self.with_all(|| handler(tx, &signed_in()?.as_key_maker()?, self)),
-            Answer::Member(handler) => self.with_all(|| handler(tx, &signed_in()?.as_member()?.0, self)),
-            Answer::Org(act, handler) => self.with_all(|| handler(tx, &signed_in()?.in_org(act)?, self)),
+            Answer::Operator(handler) => {
+                let proof = self.operator()?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Caller(handler) => {
+                let proof = signed_in()?;
+                self.with_all(|| handler(tx, proof, self))
+            }
+            Answer::KeyMaker(handler) => {
+                let proof = signed_in()?.as_key_maker()?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Member(handler) => {
+                let proof = signed_in()?.as_member()?.0;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Org(act, handler) => {
+                let proof = signed_in()?.in_org(act)?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
             Answer::OrgOrSelf(act, handler) => {
-                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self))
+                let proof = signed_in()?.in_org_or_self(act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgOrSelfAlone(act, handler) => {
-                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self))
+                let proof = signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgTeam(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, &team, self))
+                let proof = caller.in_org_about(&team, act)?;
+                self.with_all(|| handler(tx, &proof, &team, self))
             }
             Answer::Team(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
+                let proof = caller.in_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::TeamByEither(act, other, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team_by_either(&team, act, other)?, self))
+                let proof = caller.in_team_by_either(&team, act, other)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::TeamOrSelf(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self))
+                let proof = caller.in_team_or_self(&team, act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnTeam(act, handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::own(tx, caller).inspect(|team| self.request.log.note_team(team))?;
-                self.with_all(|| handler(tx, &caller.in_default_team(&team, act)?, self))
+                let proof = caller.in_default_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::AllTeams(act, handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                self.with_all(|| handler(tx, &caller.in_all(&teams, act)?, self))
+                let proof = caller.in_all(&teams, act)?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::AllTeamsByEither(act, other, handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                let proof = caller.in_all_by_either(&teams, act, other)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                self.with_all(|| handler(tx, &caller.in_all_to_deploy(&teams)?, self))
+                let proof = caller.in_all_to_deploy(&teams)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::ModelApis(handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::default(tx, &caller.org_id)?;
-                self.with_all(|| handler(tx, &caller.with_model_apis(&team)?, self))
+                let proof = caller.with_model_apis(&team)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnedToDeploy(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team_to_deploy(&team)?, self))
+                let proof = caller.in_team_to_deploy(&team)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
+                let proof = caller.in_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnedMetrics(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self))
+                let proof = caller.in_team_to_read_metrics(&team, self.measured(kind))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgOwned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, self))
+                let proof = caller.in_org_about(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::GraphQl => {
                 let caller = signed_in()?;

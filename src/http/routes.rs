@@ -85,6 +85,8 @@ pub enum Answer {
     OwnTeam(TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// A list that joins all teams in which the caller may do this.
     AllTeams(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
+    /// The same where either act is enough.
+    AllTeamsByEither(TeamAct, TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
     /// A list that joins all teams in which the caller may deploy, if only into some environments: what comes of it asks
     /// about the one it touches.
     AllTeamsToDeploy(fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
@@ -116,8 +118,10 @@ pub const ROUTES: &[Route] = &[
     ours("PATCH",  "/v1/organizations/me",                Org(OrgAct::ManageTeams, organizations::update)),
 
     // teams
-    on("GET",    "/v1/teams",                             AllTeams(TeamAct::View, teams::list)),
-    on("GET",    "/v1/teams/{team_id}",                   Team(TeamAct::View, teams::show)),
+    on("GET",    "/v1/teams",                             AllTeamsByEither(TeamAct::View, TeamAct::CreateApiKeys,
+                                                                           teams::list)),
+    on("GET",    "/v1/teams/{team_id}",                   TeamByEither(TeamAct::View, TeamAct::CreateApiKeys,
+                                                                       teams::show)),
     ours("POST",   "/v1/teams",                           Org(OrgAct::ManageTeams, teams::create)),
     ours("PATCH",  "/v1/teams/{team_id}",                 OrgTeam(OrgAct::ManageTeams, teams::update)),
     ours("DELETE", "/v1/teams/{team_id}",                 OrgTeam(OrgAct::ManageTeams, teams::delete)),
@@ -146,6 +150,8 @@ pub const ROUTES: &[Route] = &[
     ours("PATCH",  "/v1/users/me",                        Member(users::update_me)),
     ours("PATCH",  "/v1/users/{user_id}",                 Org(OrgAct::ManageMembers, users::update)),
     ours("DELETE", "/v1/users/{user_id}",                 OrgOrSelf(OrgAct::ManageMembers, users::remove)),
+    ours("POST",   "/v1/users/{user_id}/reset",           Org(OrgAct::ManageMembers, users::make_reset)),
+    ours("POST",   "/v1/users/reset",                     Password { look: users::look_at_reset, act: users::reset }),
     ours("GET",    "/v1/users/{user_id}/teams",           OrgOrSelfAlone(OrgAct::ManageMembers, users::teams)),
 
     // invitations
@@ -401,6 +407,8 @@ pub const ROUTES: &[Route] = &[
     ours("POST",   "/v1/operator/installation",           Operator(installation::begin)),
     ours("POST",   "/v1/operator/organizations",          Operator(organizations::found)),
     ours("POST",   "/v1/operator/fixtures",               Operator(fixtures::load)),
+    ours("POST",   "/v1/operator/users/api_keys",         Operator(users::issue_key)),
+    ours("POST",   "/v1/operator/users/password_resets",  Operator(users::make_reset_by_operator)),
 ];
 
 const fn on(method: &'static str, template: &'static str, answer: Answer) -> Route {

@@ -6,7 +6,7 @@ use serde_path_to_error::{Path, Segment};
 use crate::error::{Error, quoted};
 
 /// Of a path, from its end: the rest is known from the shape.
-const SEGMENTS_MAX: usize = 6;
+const SEGMENTS_MAX: usize = 12;
 const FIELD_NAME_BYTES_MAX: usize = 60;
 
 /// The refusal of what serde could not read at this path. `whole` is what all of it is called.

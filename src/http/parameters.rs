@@ -1,4 +1,4 @@
-//! What handlers ask for what was sent: places of the path, parameters of the query, the body.
+//! What handlers ask for what was sent: parts of the path, the query, the body.
 
 use serde::de::DeserializeOwned;
 
