@@ -14,14 +14,16 @@ use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::deployments::{
     CreatePatch, CreatedPatch, PatchOp, PatchPoint, PatchPointWithHash, PatchesState, PatchesSynced, Signature,
+    StoredSignature,
 };
 
 /// Of one patch.
 const OPERATIONS_MAX: usize = 5000;
 
 pub fn state(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let state = patches::state(tx, &find(tx, team, ask)?)?;
-    let running = state.running.ok_or(Error::Unavailable("the deployment is not built yet: try again"))?;
+    let deployment = find(tx, team, ask)?;
+    let state = patches::state(tx, &deployment)?;
+    let running = state.running.ok_or_else(|| patches::why_unknown(&deployment))?;
     Ok(Reply::ok(&PatchesState {
         running_patch_point: point(&running)?,
         pending_patch_point: state.pending.as_ref().map(point).transpose()?,
@@ -30,13 +32,12 @@ pub fn state(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 
 pub fn stage(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let (model, deployment) = to_patch(tx, team, ask)?;
-    let (patch_point, read) = ask.read(read_body)?;
-    let patch = read.of(&deployments::config(tx, &deployment)?.parsed);
+    let patch = ask.read(read_body)?.of(&deployments::config(tx, &deployment)?.parsed);
     patches::stage(tx, team, &model, &deployment, &patch)?;
-    Ok(Reply::ok(&CreatedPatch { patch_point }))
+    Ok(Reply::ok(&CreatedPatch { patch_point: point(&patch.next)? }))
 }
 
-fn read_body(body: &[u8]) -> Result<(PatchPointWithHash, ReadPatch), Error> {
+fn read_body(body: &[u8]) -> Result<ReadPatch, Error> {
     let asked: CreatePatch = wire::parse(body)?;
     let PatchPoint { content_hashes, config, requirements } = asked.next_patch_point;
     let signature = json!({
@@ -45,8 +46,7 @@ fn read_body(body: &[u8]) -> Result<(PatchPointWithHash, ReadPatch), Error> {
         "requirements_file_requirements": requirements.unwrap_or_default(),
     });
     let hash = patches::hash_of(&signature);
-    let read = ReadPatch::read(asked.prev_patch_hash, hash, &signature, asked.patch_ops)?;
-    Ok((point(&read.next)?, read))
+    ReadPatch::read(asked.prev_patch_hash, hash, &signature, asked.patch_ops)
 }
 
 pub fn sync(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
@@ -58,14 +58,15 @@ pub fn sync(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     Ok(Reply::ok(&PatchesSynced { needs_full_deploy_reason }))
 }
 
-fn point(content: &Content) -> Result<PatchPointWithHash, Error> {
-    let signature: Signature = wire::parse(content.signature.as_bytes())?;
-    let point = PatchPoint {
+fn point(content: &Content) -> Result<PatchPointWithHash<'_>, Error> {
+    let signature: StoredSignature = serde_json::from_str(&content.signature)
+        .map_err(|cause| Error::Defect(format!("a stored signature cannot be read: {cause}")))?;
+    Ok(PatchPointWithHash {
         content_hashes: signature.content_hashes_by_path,
         config: signature.config,
-        requirements: Some(signature.requirements_file_requirements),
-    };
-    Ok(PatchPointWithHash { point, hash: content.hash.clone() })
+        requirements: signature.requirements_file_requirements,
+        hash: &content.hash,
+    })
 }
 
 /// A patch, read as far as that goes without what it changes.
@@ -129,7 +130,7 @@ impl ReadPatch {
     }
 
     /// The patch of what has this configuration: that names the folders and the file of requirements.
-    pub fn of(self, config: &Value) -> Patch {
+    pub fn of(self, config: &Map<String, Value>) -> Patch {
         let name = |field: &str| config.get(field).and_then(Value::as_str);
         let requirements = name("requirements_file").zip(self.requirements);
         let path = |change: &Change| match change.folder {
@@ -173,10 +174,7 @@ fn file_change(folder: Folder, operation: PatchOp) -> Result<Change, Error> {
         None => (None, None, None, None),
     };
     let path = operation.path.or(path).ok_or_else(|| Error::field("patch_ops.path", "must be given"))?;
-    if path.starts_with('/')
-        || path.split('/').any(|part| matches!(part, "" | "." | ".."))
-        || path.contains(['\\', '\0'])
-    {
+    if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Error::field("patch_ops.path", "must stay inside its folder"));
     }
     let action = operation.action.or(in_body);
