@@ -9,6 +9,7 @@ use crate::rules::{DAY, HOUR};
 
 mod accounts;
 mod clock;
+mod commands;
 mod made_keys;
 mod minting;
 mod parents;

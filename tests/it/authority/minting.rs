@@ -22,7 +22,8 @@ fn a_rotation_carries_over_only_the_grants_that_the_rotator_could_give() {
     assert_eq!((&*entry.0, &entry.1["grants_not_carried_over"]), ("API_KEY_ROTATED", &json!(["canary", "production"])));
     assert_eq!(granted(&acme, "production"), json!([robot.id]), "the old key keeps its until it ends");
     let deploy = |key: &Someone| {
-        let body = json!({ "source": { "name": "m", "deployment": { "config": {}, "environment": "production" } } });
+        let body =
+            json!({ "source": { "name": "m", "deployment": { "config": {}, "environment_name": "production" } } });
         acme.post(key, "/v1/models", body).status
     };
     assert_eq!(deploy(&with_key(&rotated)), 403);
