@@ -13,6 +13,7 @@ use crate::error::Error;
 
 mod archive;
 pub mod instance_types;
+pub mod network;
 pub mod serving;
 mod site;
 pub mod training;
