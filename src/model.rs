@@ -17,6 +17,7 @@ pub mod network;
 pub mod serving;
 mod site;
 pub mod training;
+pub mod truss_config;
 
 pub use archive::Archive;
 pub use site::Site;
