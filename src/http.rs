@@ -26,6 +26,7 @@ pub mod audit_logs;
 pub mod billing;
 pub mod chains;
 pub mod deployments;
+pub mod elsewhere;
 pub mod environment_groups;
 pub mod environments;
 pub mod fixtures;
@@ -56,6 +57,7 @@ pub mod unserved;
 pub mod uploads;
 pub mod users;
 
+use elsewhere::Api;
 use passwords::{Guesses, Outcome};
 use routes::{Answer, Split};
 
@@ -119,6 +121,8 @@ pub struct Request {
     /// Where whoever sent it reaches us.
     pub site: Site,
     pub s3_hosts: S3Hosts,
+    /// Whether it came for the host at which a model or a Chain is called.
+    pub is_for_model: bool,
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
     pub authorization: Option<String>,
@@ -164,7 +168,10 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
             ready(app, moment, row, request).await.unwrap_or_else(Reply::from)
         }
         Ok(row) if row.route.writes() => write(app, moment, row, request).await.unwrap_or_else(Reply::from),
-        row => read(app, moment, row, &request, None).unwrap_or_else(Reply::from),
+        row => {
+            let api = Api::of(row.as_ref().ok().map(|row| row.route), &request);
+            read(app, moment, row, &request, None).unwrap_or_else(|error| api.refused(error))
+        }
     }
 }
 
@@ -336,12 +343,16 @@ impl Ask<'_> {
                 let document = self.document.expect("a document is read before its transaction");
                 graphql::answer(tx, signed_in()?, document, self.request)
             }
-            Answer::Unserved => {
+            Answer::Unserved | Answer::UnservedInference => {
                 signed_in()?;
-                let route = self.row.route;
-                Err(Error::NotImplemented(format!("{} {}", route.method, route.template)))
+                Err(self.not_implemented())
             }
+            Answer::UnservedOAuth => Err(self.not_implemented()),
         }
+    }
+
+    fn not_implemented(&self) -> Error {
+        Error::NotImplemented(format!("{} {}", self.row.route.method, self.row.route.template))
     }
 
     fn writes(&self) -> bool {

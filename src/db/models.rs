@@ -65,6 +65,11 @@ pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>,
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The team's model of this name. Clients compare names exactly, and spell one so that it folds to this.
+pub fn named(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Option<Model>, Error> {
+    Ok(list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop())
+}
+
 /// The same of the models that the teams' Chains made of their chainlets.
 pub fn list_of_chains(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
@@ -96,6 +101,9 @@ pub fn refuse_chainlet(model: &Model) -> Result<(), Error> {
 
 /// Renames a model. Its id, and all that goes by it, stays.
 pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Result<Model, Error> {
+    if name.as_str() == model.name {
+        return Ok(model.clone());
+    }
     let renamed = tx
         .sql
         .prepare_cached("UPDATE model SET name = :name WHERE team_id = :team_id AND id = :id")?

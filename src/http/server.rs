@@ -409,6 +409,7 @@ impl Worker {
         let front = &self.app.front;
         Ok(Request {
             method: method.to_owned(),
+            is_for_model: host.is_of_model() && !front.public.as_ref().is_some_and(|public| public.has_host_of(&host)),
             site: front.public.clone().unwrap_or(host),
             s3_hosts: front.s3_hosts,
             path,

@@ -44,6 +44,17 @@ impl Site {
         self.scheme == "https"
     }
 
+    /// Whether both have the same host and port, by whatever scheme.
+    pub fn has_host_of(&self, other: &Site) -> bool {
+        self.authority == other.authority
+    }
+
+    /// Whether a model or a Chain is called here: the counterpart of [`Site::of`], under whatever domain.
+    pub fn is_of_model(&self) -> bool {
+        let label = self.authority.split('.').next().unwrap_or_default();
+        ["model-", "chain-"].iter().any(|kind| label.strip_prefix(kind).is_some_and(|id| !id.is_empty()))
+    }
+
     /// Where a model or a Chain is called. `localhost` and addresses have `api.localhost` beside them, where truss looks for
     /// the rest of the interface too.
     pub fn of(&self, kind: &str, id: &str) -> String {
