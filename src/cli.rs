@@ -24,10 +24,12 @@ use crate::wire;
 mod demo;
 mod fixtures;
 mod init;
+mod log;
 mod operator;
 mod organization;
 mod permissions;
 mod serve;
+mod user;
 
 /// Teams for an organization, on a host of its own.
 #[derive(Parser)]
@@ -56,17 +58,28 @@ enum Action {
     Organization(organization::Action),
     #[command(subcommand)]
     Fixtures(fixtures::Action),
+    #[command(subcommand)]
+    User(user::Action),
     Permissions(permissions::Options),
 }
 
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
-    let done = match Command::parse().action {
+    let action = Command::parse().action;
+    let _log = match &action {
+        Action::Serve(options) => log::begin(options.log(), log::Level::Info),
+        Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
+        Action::Init(_) | Action::Organization(_) | Action::Fixtures(_) | Action::User(_) | Action::Permissions(_) => {
+            log::begin_of_command()
+        }
+    };
+    let done = match action {
         Action::Serve(options) => serve::run(&options),
         Action::Demo(options) => demo::run(&options),
         Action::Init(options) => init::run(&options),
         Action::Organization(action) => organization::run(&action),
         Action::Fixtures(action) => fixtures::run(&action),
+        Action::User(action) => user::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
     match done {
@@ -113,7 +126,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
-            Error::Internal(cause) => Failure::new(cause),
+            Error::Internal(cause) | Error::Defect(cause) => Failure::new(cause),
             other => Failure { exit: exit(other.status().0), message: other.to_string() },
         }
     }
@@ -211,10 +224,8 @@ fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Arc<App
     let had_key = key.exists();
     let app = open_silently(directory, front)?;
     if !had_key {
-        talk(format_args!(
-            "made the master key {}: back this up, without it no secret can be read again",
-            key.display()
-        ));
+        let key = key.display();
+        tracing::warn!("made the master key {key}: back this up, without it no secret can be read again");
     }
     Ok(app)
 }

@@ -10,7 +10,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -26,12 +26,15 @@ use crate::seal::Sealer;
 use crate::token;
 
 pub mod api_keys;
+pub mod archive_readings;
+pub mod archives;
 pub mod audit;
 pub mod billing;
 pub mod chains;
 pub mod deployments;
 pub mod directory;
 pub mod downloads;
+pub mod endings;
 pub mod environment_groups;
 pub mod environments;
 pub mod fixtures;
@@ -41,6 +44,7 @@ pub mod members;
 pub mod model_apis;
 pub mod models;
 pub mod organizations;
+pub mod password_resets;
 pub mod resources;
 pub mod secrets;
 pub mod teams;
@@ -65,6 +69,7 @@ pub struct Tx<'c> {
     sealer: &'c Sealer,
     dice: RefCell<StdRng>,
     client: OnceCell<Client>,
+    found_ended_at: &'c AtomicI64,
     pub now: Time,
 }
 
@@ -96,6 +101,11 @@ impl Tx<'_> {
         self.client.get_or_init(|| client);
     }
 
+    /// Says that something was found expired whose row does not say so yet.
+    fn found_ended(&self) {
+        self.found_ended_at.fetch_max(self.now.0, Ordering::Relaxed);
+    }
+
     fn client(&self) -> Option<&Client> {
         self.client.get()
     }
@@ -108,6 +118,7 @@ impl Tx<'_> {
 /// The database of one data directory: readers on every thread, one writer.
 pub struct Db {
     readable: Readable,
+    archives: archives::Archives,
     writer: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -121,6 +132,8 @@ struct Readable {
     sealer: Arc<Sealer>,
     /// Counts commits. It rises before their answers are sent.
     commits: Arc<AtomicU64>,
+    /// By which time, in milliseconds, a transaction found something expired that is not marked yet; 0 if none did.
+    found_ended_at: Arc<AtomicI64>,
 }
 
 impl Db {
@@ -140,6 +153,7 @@ impl Db {
             path: directory.database(),
             sealer: Arc::clone(&sealer),
             commits: Arc::new(AtomicU64::new(1)),
+            found_ended_at: Arc::default(),
         };
         let (writer, jobs) = mpsc::channel();
         let commits = Arc::clone(&readable.commits);
@@ -148,7 +162,8 @@ impl Db {
             .name("writer".to_owned())
             .spawn(move || Writer { sql, sealer, commits, _lock: lock }.run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
-        Ok(Db { readable, writer: Some(writer), thread: Some(thread) })
+        let archives = archives::Archives::new(readable.path.parent().expect("the database is in a directory"));
+        Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread) })
     }
 
     /// The data directory.
@@ -156,9 +171,27 @@ impl Db {
         self.readable.path.parent().expect("the database stands in a directory")
     }
 
+    /// The files of archives in the data directory.
+    pub fn archives(&self) -> &archives::Archives {
+        &self.archives
+    }
+
     /// Counts commits: as long as it stays the same, there is nothing new to see.
     pub fn commits(&self) -> u64 {
         self.readable.commits.load(Ordering::Acquire)
+    }
+
+    /// Marks what transactions have found expired, if they have: whoever answers a request waits for it. What counts is
+    /// the time by which it was found, whatever the clock says now.
+    pub async fn mark_ended(&self, seed: [u8; 32]) -> Result<(), Error> {
+        let found = &self.readable.found_ended_at;
+        if found.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        match found.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            at => self.write(Moment { now: Time(at), seed }, endings::mark).await,
+        }
     }
 
     /// Runs `work` in a read transaction, here and now.
@@ -170,10 +203,11 @@ impl Db {
                 sealer: &self.readable.sealer,
                 dice: RefCell::new(StdRng::from_seed(moment.seed)),
                 client: OnceCell::new(),
+                found_ended_at: &self.readable.found_ended_at,
                 now: moment.now,
             };
             let outcome = work(&tx);
-            if matches!(outcome, Err(Error::Internal(_))) {
+            if matches!(outcome, Err(Error::Internal(_) | Error::Defect(_))) {
                 reader.end();
             }
             outcome
@@ -211,14 +245,16 @@ impl Db {
         let _ = self.queue(moment, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
     }
 
-    fn queue<T: Send + 'static>(
+    /// Queues a write, and hands `answer` what came of it once its group is on the disk.
+    pub fn queue<T: Send + 'static>(
         &self,
         moment: Moment,
         work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
         answer: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         let writer = self.writer.as_ref().expect("the writer is taken only when the database is dropped");
-        writer.send(job(moment, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
+        let found = Arc::clone(&self.readable.found_ended_at);
+        writer.send(job(moment, found, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
     }
 }
 
@@ -292,14 +328,16 @@ enum Verdict {
 
 fn job<T: Send + 'static>(
     moment: Moment,
+    found_ended_at: Arc<AtomicI64>,
     work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
     answer: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Job {
     Box::new(move |sql, sealer| {
         let dice = RefCell::new(StdRng::from_seed(moment.seed));
-        let tx = Tx { sql, sealer, dice, client: OnceCell::new(), now: moment.now };
+        let client = OnceCell::new();
+        let tx = Tx { sql, sealer, dice, client, found_ended_at: &found_ended_at, now: moment.now };
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
-            .unwrap_or_else(|_| Err(Error::Internal("a write panicked".to_owned())));
+            .unwrap_or_else(|_| Err(Error::Defect("a write panicked".to_owned())));
         let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };
         let answer: Answer = Box::new(move |committed| answer(outcome.and_then(|done| committed.map(|()| done))));
         (verdict, answer)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::cli::serve::{self, Signal};
 use crate::cli::{
-    Failure, Format, Front, Listen, Output, fixtures, moment, open, open_silently, operator, print, take, talk,
+    Failure, Format, Front, Listen, Output, fixtures, log, moment, open, open_silently, operator, print, take, talk,
 };
 use crate::db::organizations;
 use crate::http::App;
@@ -29,11 +29,19 @@ pub struct Options {
     listen: Listen,
     #[command(flatten)]
     front: Front,
+    #[command(flatten)]
+    log: log::LogOptions,
     /// A data directory to keep it in
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
+}
+
+impl Options {
+    pub fn log(&self) -> &log::LogOptions {
+        &self.log
+    }
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {

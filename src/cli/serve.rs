@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Front, Listen, moment, open, print, take, talk};
+use crate::cli::{Data, Failure, Front, Listen, log, moment, open, print, take};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
 use crate::http::App;
@@ -26,7 +26,15 @@ pub struct Options {
     #[command(flatten)]
     front: Front,
     #[command(flatten)]
+    log: log::LogOptions,
+    #[command(flatten)]
     data: Data,
+}
+
+impl Options {
+    pub fn log(&self) -> &log::LogOptions {
+        &self.log
+    }
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
@@ -36,11 +44,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let listener = bind(&options.listen)?;
     let app = open(&path, directory, options.front.front())?;
     if app.db.read(moment(), organizations::count)? == 0 {
-        talk(format_args!(
-            "{} holds no organization yet. To begin, stop this server and run\n  \
-             guildhall init --organization NAME --email E --name N --data {0}",
-            path.display()
-        ));
+        let data = path.display();
+        tracing::warn!(
+            "{data} holds no organization yet. To begin, stop this server and run \
+             `guildhall init --organization NAME --email E --name N --data {data}`"
+        );
     }
     until_signal(app, &path, listener, signal, |url| print(url))
 }
@@ -69,10 +77,14 @@ pub fn until_signal(
         .map_err(|cause| cannot(&format!("make the operator's socket {}", socket.display()), cause))?;
     let server = server::serve(&app, listener, Some(operator), Limits::default())
         .map_err(|cause| cannot("start the server", cause))?;
-    let ended = ready(&format!("http://{}", server.addr())).and_then(|()| signal.wait());
+    let url = format!("http://{}", server.addr());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), url, data = %path.display(), "started");
+    let ended = ready(&url).and_then(|()| signal.wait());
+    tracing::info!("stopping: requests in flight end first");
     server.stop();
     server.join();
     let _ = std::fs::remove_file(socket); // the next server makes way for its own
+    tracing::info!("stopped");
     ended
 }
 

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::http::routes::{Answer, Effect, Origin, Route};
-use crate::http::{Reply, Request, note_failure};
+use crate::http::{Reply, Request};
 use crate::wire;
 
 /// An API that has a shape of its own for what it refuses.
@@ -68,6 +68,12 @@ const fn oauth(method: &'static str, template: &'static str) -> Route {
     Route { method, template, answer: Answer::UnservedOAuth, origin: Origin::Baseten, effect: Effect::Reads }
 }
 
+impl Route {
+    pub fn not_served(&self) -> Error {
+        Error::NotImplemented(format!("{} {}", self.method, self.template))
+    }
+}
+
 impl Api {
     /// Whose shape a request is answered in. At the host of a model or a Chain, what no route has is inference's too.
     pub fn of(route: Option<&Route>, request: &Request) -> Api {
@@ -79,16 +85,14 @@ impl Api {
         }
     }
 
-    pub fn refused(self, error: Error) -> Reply {
-        if self == Api::Management {
-            return Reply::from(error);
-        }
-        note_failure(&error);
-        let (status, code) = error.status();
-        let (code, message) = (code.to_ascii_lowercase(), error.to_string());
-        match self {
-            Api::OAuth => Reply::json(status, &wire::OAuthRefusal { error: &code, error_description: &message }),
-            Api::Inference | Api::Management => Reply::json(status, &wire::InferenceRefusal { error: &message }),
-        }
+    pub fn refusal(self, error: &Error, request_id: &str) -> Reply {
+        let reply = Reply::refusal(error, request_id);
+        let (message, code) = (error.to_string(), error.status().1.to_ascii_lowercase());
+        let body = match self {
+            Api::Management => return reply,
+            Api::Inference => serde_json::to_vec(&wire::InferenceRefusal { error: &message }),
+            Api::OAuth => serde_json::to_vec(&wire::OAuthRefusal { error: &code, error_description: &message }),
+        };
+        Reply { body: body.expect("shapes of ours always serialize"), ..reply }
     }
 }

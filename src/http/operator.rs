@@ -45,6 +45,7 @@ pub fn ask_here(app: &Arc<App>, moment: Moment, path: &str, body: &[u8]) -> std:
         from: Door::Operator,
         at: moment.now,
         seed: moment.seed,
+        log: Arc::default(),
     };
     let Reply { status, body, .. } = runtime()?.block_on(http::answer(app, request));
     Ok(Answered { status, body })

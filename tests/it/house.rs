@@ -120,6 +120,7 @@ impl House {
             from: Door::Network,
             at: now,
             seed,
+            log: Arc::default(),
         }
     }
 
