@@ -389,10 +389,7 @@ impl Ask<'_> {
                     graphql::answer(tx, caller, document, self.request)
                 })
             }
-            Answer::Unserved | Answer::UnservedInference => {
-                signed_in()?;
-                Err(self.row.route.not_served())
-            }
+            Answer::Unserved | Answer::UnservedInference => signed_in().and(Err(self.row.route.not_served())),
             Answer::UnservedOAuth => Err(self.row.route.not_served()),
         }
     }
