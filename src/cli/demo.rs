@@ -10,6 +10,7 @@ use crate::cli::{
 };
 use crate::db::organizations;
 use crate::http::App;
+use crate::http::server::{Hangup, Limits};
 use crate::wire::fixtures::{Demo, LoadedOrganization};
 
 const FIXTURES: [&str; 2] = [include_str!("../../fixtures/acme.json"), include_str!("../../fixtures/solo.json")];
@@ -45,7 +46,7 @@ impl Options {
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let signal = Signal::watch()?;
+    let signal = Signal::watch(Hangup::Ends)?;
     match &options.data {
         Some(path) => show(options, path, Keep::Named, signal),
         None => {
@@ -65,7 +66,7 @@ enum Keep {
 fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<(), Failure> {
     let directory = take(path)?;
     let listener = serve::bind(&options.listen)?;
-    let front = options.front.front();
+    let front = options.front.front(&options.listen);
     let app = match keep {
         Keep::Named => open(path, directory, front)?,
         Keep::UntilTheEnd => open_silently(directory, front)?,
@@ -78,7 +79,7 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
         )));
     }
     let loaded = load(&app)?;
-    serve::until_signal(app, path, listener, signal, |url| match options.format.output {
+    serve::until_signal(app, path, listener, Limits::default(), signal, |url| match options.format.output {
         Output::Json => {
             let demo = Demo { url, organizations: &loaded };
             print(serde_json::to_string(&demo).expect("shapes of ours always serialize"))

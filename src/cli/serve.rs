@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Front, Listen, log, moment, open, print, take};
+use crate::cli::{Data, Failure, Front, Listen, descriptors, log, moment, open, print, take};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
 use crate::http::App;
-use crate::http::server::{self, Limits};
+use crate::http::server::{self, Hangup, Limits};
 
 /// Serve an installation
 ///
@@ -25,6 +25,15 @@ pub struct Options {
     listen: Listen,
     #[command(flatten)]
     front: Front,
+    /// How many connections one address may have at a time; a new one then closes its oldest idle one
+    #[arg(
+        long,
+        env = "GUILDHALL_CONNECTIONS_PER_PEER",
+        value_name = "N",
+        default_value_t = Limits::default().connections_per_peer,
+        value_parser = parse_count,
+    )]
+    connections_per_peer: usize,
     #[command(flatten)]
     log: log::LogOptions,
     #[command(flatten)]
@@ -35,14 +44,18 @@ impl Options {
     pub fn log(&self) -> &log::LogOptions {
         &self.log
     }
+
+    fn limits(&self) -> Limits {
+        Limits { connections_per_peer: self.connections_per_peer, ..Limits::default() }
+    }
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let signal = Signal::watch()?;
+    let signal = Signal::watch(Hangup::IsNoted)?;
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let app = open(&path, directory, options.front.front())?;
+    let app = open(&path, directory, options.front.front(&options.listen))?;
     if app.db.read(moment(), organizations::count)? == 0 {
         let data = path.display();
         tracing::warn!(
@@ -50,7 +63,15 @@ pub fn run(options: &Options) -> Result<(), Failure> {
              `guildhall init --organization NAME --email E --name N --data {data}`"
         );
     }
-    until_signal(app, &path, listener, signal, |url| print(url))
+    until_signal(app, &path, listener, options.limits(), signal, |url| {
+        // The log names it too: whoever has closed standard output does not need it there.
+        print(url).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
+        Ok(())
+    })
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be a number from 1".to_owned())
 }
 
 pub fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
@@ -68,6 +89,7 @@ pub fn until_signal(
     app: Arc<App>,
     path: &Path,
     listener: TcpListener,
+    limits: Limits,
     signal: Signal,
     ready: impl FnOnce(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -75,7 +97,7 @@ pub fn until_signal(
     let cannot = |what: &str, cause: std::io::Error| Failure::new(format!("cannot {what}: {cause}"));
     let operator = directory::bind_operator_socket(path)
         .map_err(|cause| cannot(&format!("make the operator's socket {}", socket.display()), cause))?;
-    let server = server::serve(&app, listener, Some(operator), Limits::default())
+    let server = server::serve(&app, listener, Some(operator), descriptors::fit(limits))
         .map_err(|cause| cannot("start the server", cause))?;
     let url = format!("http://{}", server.addr());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), url, data = %path.display(), "started");
@@ -88,12 +110,13 @@ pub fn until_signal(
     ended
 }
 
-/// SIGTERM or SIGINT, watched for from before the directory is taken: a house that was opened is closed in order.
+/// The signals that end a server, watched for from before the directory is taken: a house that was opened is closed in order.
 pub struct Signal(JoinHandle<std::io::Result<()>>);
 
 impl Signal {
-    pub fn watch() -> Result<Signal, Failure> {
-        let watch = std::thread::Builder::new().name("signals".to_owned()).spawn(server::wait_for_signal);
+    pub fn watch(hangup: Hangup) -> Result<Signal, Failure> {
+        let watch =
+            std::thread::Builder::new().name("signals".to_owned()).spawn(move || server::wait_for_signal(hangup));
         Ok(Signal(watch.map_err(|cause| Failure::new(format!("cannot watch for signals: {cause}")))?))
     }
 

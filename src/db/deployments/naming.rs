@@ -4,7 +4,7 @@ use rusqlite::named_params;
 
 use crate::db::Tx;
 use crate::db::deployments::DEVELOPMENT;
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::serving::{DEPLOYMENT_NAME_CHARS_MAX, DeploymentName};
 
 /// How a new published deployment is called.
@@ -63,7 +63,7 @@ impl Owner<'_> {
             Owner::Model(_) => "model",
             Owner::Chain(_) => "Chain",
         };
-        let name: String = name.as_str().chars().take(NAME_CHARS_QUOTED).collect();
+        let name = quoted(name.as_str());
         Err(Error::conflict(format!("the {owner} has a deployment named \"{name}\": choose another name")))
     }
 
@@ -129,9 +129,6 @@ impl Owner<'_> {
         Ok(tx.sql.prepare_cached(count)?.query_row(named_params! { ":id": id }, |row| row.get("published"))?)
     }
 }
-
-/// How much of a name is quoted.
-const NAME_CHARS_QUOTED: usize = 60;
 
 /// A name is ASCII, so it can be cut anywhere.
 fn with_suffix(name: &str, second: i64) -> String {
