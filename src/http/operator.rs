@@ -35,6 +35,7 @@ pub fn ask_here(app: &Arc<App>, moment: Moment, path: &str, body: &[u8]) -> std:
         method: "POST".to_owned(),
         site: Site::of_host("localhost").expect("it is a host"),
         s3_hosts: S3Hosts::default(),
+        is_for_model: false,
         path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
         query: Vec::new(),
         authorization: None,
