@@ -4,8 +4,6 @@
 //! without one.
 
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::db::directory::{Directory, Refusal};
-use crate::db::{Db, Moment};
+use crate::db::{self, Db, Moment};
 use crate::error::Error;
 use crate::http::operator::Answered;
 use crate::http::{self, App, S3Hosts};
@@ -26,8 +24,12 @@ mod fixtures;
 mod init;
 mod operator;
 mod organization;
+mod output;
 mod permissions;
+mod secrets;
 mod serve;
+
+use output::{print, talk};
 
 /// Teams for an organization, on a host of its own.
 #[derive(Parser)]
@@ -56,6 +58,8 @@ enum Action {
     Organization(organization::Action),
     #[command(subcommand)]
     Fixtures(fixtures::Action),
+    #[command(subcommand)]
+    Secrets(secrets::Action),
     Permissions(permissions::Options),
 }
 
@@ -67,6 +71,7 @@ pub fn run() -> ExitCode {
         Action::Init(options) => init::run(&options),
         Action::Organization(action) => organization::run(&action),
         Action::Fixtures(action) => fixtures::run(&action),
+        Action::Secrets(action) => secrets::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
     match done {
@@ -201,44 +206,45 @@ fn not_taken(path: &Path, refusal: Refusal) -> Failure {
     Failure::new(match refusal {
         Refusal::Held(Some(pid)) => format!("{} is in use by another guildhall, process {pid}", path.display()),
         Refusal::Held(None) => format!("{} is in use by another guildhall", path.display()),
-        Refusal::Failed(place, cause) => format!("cannot use {}: {cause}", place.display()),
+        Refusal::Failed(why) => why,
     })
 }
 
-/// Opens what stands in the directory. A new installation gets a master key, which somebody must hear of.
-fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Arc<App>, Failure> {
-    let key = Directory::master_key(path);
-    let had_key = key.exists();
-    let app = open_silently(directory, front)?;
-    if !had_key {
-        talk(format_args!(
-            "made the master key {}: back this up, without it no secret can be read again",
-            key.display()
-        ));
-    }
-    Ok(app)
+/// An app on what stands in the directory.
+struct Opened {
+    app: Arc<App>,
+    /// Whether this installation has just got its master key.
+    has_new_key: bool,
 }
 
-fn open_silently(directory: Directory, front: http::Front) -> Result<Arc<App>, Failure> {
-    Ok(Arc::new(App::behind(front, Db::open(directory, moment())?)))
+/// Opens what stands in the directory, and says what the operator must hear of it.
+fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Opened, Failure> {
+    let had_key = Directory::master_key(path).exists();
+    let app = Arc::new(App::behind(front, Db::open(directory, moment())?));
+    app.db.notes().iter().for_each(talk);
+    if let Some(db::Migrated { from, to, copy }) = app.db.migrated() {
+        talk(format_args!(
+            "migrated the database from schema {from} to {to}; a copy from before is {}",
+            copy.display()
+        ));
+    }
+    Ok(Opened { app, has_new_key: !had_key })
+}
+
+/// A new master key, which somebody must hear of once it is there to stay.
+fn tell_of_key(path: &Path, has_new_key: bool) {
+    if has_new_key {
+        talk(format_args!(
+            "made the master key {}: back this up, without it no secret can be read again",
+            Directory::master_key(path).display()
+        ));
+    }
 }
 
 /// This moment, with new randomness.
 fn moment() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 is no clock
     Moment { now: Time(since.as_millis() as i64), seed: rand::random() }
-}
-
-/// Standard output: data, one piece at a time.
-fn print(data: impl Display) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{data}").and_then(|()| out.flush());
-    written.map_err(|cause| Failure::new(format!("cannot write to standard output: {cause}")))
-}
-
-/// Standard error: talk. Whoever closed it does not want to hear.
-fn talk(words: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{words}");
 }
 
 #[cfg(test)]

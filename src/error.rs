@@ -22,6 +22,17 @@ pub enum Error {
     RateLimited {
         retry_after_seconds: u32,
     },
+    /// Too much work of the caller's organization waits already.
+    Busy {
+        retry_after_seconds: u32,
+    },
+    /// Something that is counted against a team or an organization is used up.
+    QuotaExceeded(QuotaExceeded),
+    /// The caller makes the database grow faster than it may.
+    GrowthLimited {
+        bytes_per_hour_max: u64,
+        retry_after_seconds: u32,
+    },
     /// A route of Baseten's that is not served, named.
     NotImplemented(String),
     Unavailable(&'static str),
@@ -37,6 +48,18 @@ pub struct Conflict {
     pub details: Option<serde_json::Value>,
 }
 
+/// Which quota refuses a write, and how far it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded {
+    /// The team that is charged; `None` where the organization or a person is.
+    pub team_id: Option<String>,
+    pub name: &'static str,
+    /// Without the write that is refused.
+    pub used: u64,
+    pub allowed: u64,
+    pub unit: &'static str,
+}
+
 impl Error {
     /// The HTTP status and the code of decision 19.
     #[rustfmt::skip]
@@ -50,11 +73,22 @@ impl Error {
             Error::RequestTimeout      => (408, "REQUEST_TIMEOUT"),
             Error::Conflict(_)         => (409, "CONFLICT"),
             Error::TooLarge { .. }     => (413, "PAYLOAD_TOO_LARGE"),
-            Error::RateLimited { .. }  => (429, "RATE_LIMITED"),
+            Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } => (429, "RATE_LIMITED"),
+            Error::QuotaExceeded(_)    => (429, "QUOTA_EXCEEDED"),
             Error::Internal(_)         => (500, "INTERNAL"),
             Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
             Error::Unavailable(_)      => (503, "UNAVAILABLE"),
             Error::StorageFull         => (507, "STORAGE_FULL"),
+        }
+    }
+
+    /// When it may be sent again, where time alone helps.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Error::RateLimited { retry_after_seconds }
+            | Error::Busy { retry_after_seconds }
+            | Error::GrowthLimited { retry_after_seconds, .. } => Some(*retry_after_seconds),
+            _ => None,
         }
     }
 
@@ -102,11 +136,58 @@ impl fmt::Display for Error {
             Error::RateLimited { retry_after_seconds } => {
                 write!(f, "too many tries: wait {retry_after_seconds} seconds")
             }
+            Error::Busy { retry_after_seconds } => write!(
+                f,
+                "too many large requests of your organization wait: send it again in {retry_after_seconds} seconds"
+            ),
+            Error::QuotaExceeded(QuotaExceeded { name, used, allowed, unit, .. }) => write!(
+                f,
+                "this would exceed the quota `{name}`: {used} of {allowed} {unit} are used; delete what is not needed, or \
+                 ask the operator for a larger quota"
+            ),
+            Error::GrowthLimited { bytes_per_hour_max, retry_after_seconds } => write!(
+                f,
+                "you may make the database grow by {bytes_per_hour_max} bytes an hour: wait {retry_after_seconds} seconds"
+            ),
             Error::NotImplemented(route) => write!(f, "{route} is not served here"),
             Error::Unavailable(why) => f.write_str(why),
             Error::StorageFull => f.write_str("the disk is full: nothing was written; free space and send it again"),
             Error::Internal(_) => f.write_str("internal error: the server's log has the cause"),
         }
+    }
+}
+
+/// What was sent, as a message may show it: at most 60 characters of it, control characters escaped. Never for a secret.
+pub fn quoted(text: &str) -> Quoted<'_> {
+    Quoted(text)
+}
+
+/// See [`quoted`].
+pub struct Quoted<'t>(&'t str);
+
+const QUOTED_CHARS_MAX: usize = 60;
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |c: &char| {
+            !c.is_control() && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        let mut shown = String::new();
+        let mut chars_left = QUOTED_CHARS_MAX;
+        for c in self.0.chars() {
+            let escaped = if is_plain(&c) { c.to_string() } else { c.escape_unicode().to_string() };
+            let chars = escaped.chars().count();
+            if chars > chars_left {
+                // The last one gives way to what says that there is more.
+                while shown.chars().count() >= QUOTED_CHARS_MAX {
+                    shown.pop();
+                }
+                return write!(f, "{shown}…");
+            }
+            shown.push_str(&escaped);
+            chars_left -= chars;
+        }
+        f.write_str(&shown)
     }
 }
 
@@ -123,3 +204,19 @@ impl From<rusqlite::Error> for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_sixty_characters_are_quoted() {
+        assert_eq!(quoted("plain `name` é").to_string(), "plain `name` é");
+        assert_eq!(quoted("a\nb\u{1b}[31m").to_string(), "a\\u{a}b\\u{1b}[31m");
+        assert_eq!(quoted(&"x".repeat(60)).to_string(), "x".repeat(60));
+        assert_eq!(quoted(&"x".repeat(61)).to_string(), format!("{}…", "x".repeat(59)));
+        for long in ["\u{0}".repeat(1000), "é\u{202e}".repeat(1000), format!("{}\u{1}", "x".repeat(58))] {
+            assert!(quoted(&long).to_string().chars().count() <= QUOTED_CHARS_MAX);
+        }
+    }
+}

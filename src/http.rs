@@ -17,6 +17,7 @@ use crate::graphql::document::Document;
 use crate::model::{Archive, Client, Paging, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
+use crate::pool::{self, Hooks, Pool};
 use crate::token::PlainKey;
 use crate::wire;
 
@@ -69,6 +70,8 @@ const PAGE_ITEMS: usize = 100;
 
 /// What every request shares.
 pub struct App {
+    /// Dropped before the database that its work may read.
+    pub pool: Arc<Pool>,
     pub db: Db,
     pub front: Front,
     guesses: Guesses,
@@ -80,7 +83,8 @@ impl App {
     }
 
     pub fn behind(front: Front, db: Db) -> App {
-        App { db, front, guesses: Guesses::default() }
+        let hooks = Hooks { on_start: db::thread_parks, on_idle: db::park };
+        App { pool: Arc::new(Pool::new(pool::Limits::default(), hooks)), db, front, guesses: Guesses::default() }
     }
 }
 
@@ -192,7 +196,9 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
             outcome = passwords::work(&app.guesses, work, moment).await?;
         }
     }
-    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome, None).map(|(reply, _)| reply)).await
+    let (moment, step) = (operator::moment(&request)?, operator::Step::of(&request)?);
+    let work = move |tx: &Tx| step.take(tx, || act(tx, Ok(row), &request, &outcome, None).map(|(reply, _)| reply));
+    app.db.write(moment, work).await
 }
 
 /// What a document asks for says whether anything is written, so it is read before the transaction; for nobody who has no
@@ -466,6 +472,9 @@ impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         note_failure(&error);
         let mut reply = Reply::refusal(&error);
+        if let Some(seconds) = error.retry_after_seconds() {
+            reply.headers.push(("retry-after", seconds.to_string()));
+        }
         if let Error::MethodNotAllowed(allowed) = error {
             reply.headers.push(("allow", allowed));
         }

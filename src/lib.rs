@@ -10,7 +10,7 @@
 //!    uploads                archives in, by the part of S3 that the clients use
 //! 2  db                     one noun a file: verbs with their rules, SQL below
 //! 1  policy, token, seal    the tables and proofs; keys and links; secrets at rest
-//! 0  model, error           checked values; every failure
+//! 0  model, error, pool     checked values; every failure; threads for what a tenant makes large
 //! ```
 //!
 //! Imports go down or stay on their floor. All SQL is in `db`, all JSON shapes are in `wire`, all status codes in `error`
@@ -23,6 +23,7 @@ pub mod graphql;
 pub mod http;
 pub mod model;
 pub mod policy;
+pub mod pool;
 pub mod runner;
 pub mod seal;
 pub mod token;

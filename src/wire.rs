@@ -36,6 +36,7 @@ pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;
+pub mod yaml;
 
 use strict::Strict;
 
@@ -75,12 +76,16 @@ impl Refusal {
     pub fn new(error: &Error) -> Refusal {
         let details = match error {
             Error::Conflict(conflict) => conflict.details.clone(),
+            Error::QuotaExceeded(quota) => Some(serde_json::json!({
+                "team_id": quota.team_id,
+                "name": quota.name,
+                "used": quota.used,
+                "allowed": quota.allowed,
+                "unit": quota.unit,
+            })),
             _ => None,
         };
-        let retry_after = match error {
-            Error::RateLimited { retry_after_seconds } => Some(*retry_after_seconds),
-            _ => None,
-        };
+        let retry_after = error.retry_after_seconds();
         Refusal { code: error.status().1, message: error.to_string(), details, retry_after }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Front, Listen, moment, open, print, take, talk};
+use crate::cli::{Data, Failure, Front, Listen, Opened, moment, open, print, take, talk, tell_of_key};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
 use crate::http::App;
@@ -34,7 +34,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let app = open(&path, directory, options.front.front())?;
+    let Opened { app, has_new_key } = open(&path, directory, options.front.front())?;
+    tell_of_key(&path, has_new_key);
     if app.db.read(moment(), organizations::count)? == 0 {
         talk(format_args!(
             "{} holds no organization yet. To begin, stop this server and run\n  \

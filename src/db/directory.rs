@@ -24,7 +24,7 @@ mod access;
 mod master_key;
 
 pub(super) use access::{failed, is_full, make_private, sync_folder, tighten_contents};
-pub(super) use master_key::{check, unlock, replace as replace_master_key};
+pub(super) use master_key::{check, replace as replace_master_key, unlock};
 
 /// How long whoever has just taken the lock may take to write its process id.
 const PID_WRITTEN_WITHIN: Duration = Duration::from_secs(1);

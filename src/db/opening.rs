@@ -11,6 +11,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
@@ -18,7 +20,7 @@ use crate::db::directory::{self, Directory, failed, make_private, sync_folder, t
 use crate::db::{Moment, Tx, connect, migrations, secrets};
 use crate::error::Error;
 use crate::policy::Operator;
-use crate::seal::Sealer;
+use crate::seal::{MasterKey, Sealer};
 
 /// In the database's header: `GldH`.
 const APPLICATION_ID: i32 = 0x476c_6448;
@@ -81,6 +83,16 @@ pub fn discard_secrets(mut directory: Directory, operator: &Operator, moment: Mo
     sql.execute_batch("COMMIT").map_err(|cause| about(&database, cause.into()))?;
     directory.keep();
     Ok(discarded)
+}
+
+/// Runs `work` on a new, empty database that nobody else sees and nothing is left of.
+pub fn in_memory<T>(moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
+    let mut sql = connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    run_migrations(&mut sql)?;
+    let mut rng = StdRng::from_seed(moment.seed);
+    let master = MasterKey::generate(&mut rng);
+    let sealer = master.unwrap(&master.wrap_new_data_key(&mut rng)).expect("it was wrapped with this key");
+    work(&Tx::new(&sql, &sealer, moment))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -167,9 +179,9 @@ fn create(directory: &mut Directory) -> Result<(), Error> {
     }
     let unfinished = directory.path().join("guildhall.db.new");
     let built = build(&unfinished).and_then(|()| {
-        std::fs::rename(&unfinished, &database).and_then(|()| sync_folder(directory.path())).map_err(|cause| {
-            Error::Internal(failed("make", &database, &cause))
-        })
+        std::fs::rename(&unfinished, &database)
+            .and_then(|()| sync_folder(directory.path()))
+            .map_err(|cause| Error::Internal(failed("make", &database, &cause)))
     });
     if built.is_err() {
         remove_with_side_files(&unfinished);
@@ -303,10 +315,9 @@ fn unrecognized(database: &Path, is_empty: bool) -> Error {
 fn unreadable(database: &Path, cause: rusqlite::Error) -> Error {
     match cause.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => unrecognized(database, false),
-        Some(ErrorCode::DatabaseCorrupt) => Error::Internal(format!(
-            "{} is damaged: {cause}; put it back from a backup",
-            database.display()
-        )),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            Error::Internal(format!("{} is damaged: {cause}; put it back from a backup", database.display()))
+        }
         _ => about(database, cause.into()),
     }
 }
@@ -332,9 +343,7 @@ fn migrate(data: &Path, sql: &mut Connection, from: i32) -> Result<Option<Migrat
 fn run_migrations(sql: &mut Connection) -> Result<(), Error> {
     let migrations = migrations::migrations::runner();
     let run = migrations.set_grouped(true).set_abort_divergent(true).set_abort_missing(true).run(sql);
-    run.map(drop).map_err(|cause| {
-        Error::Internal(format!("the database's schema does not fit this binary: {cause}"))
-    })
+    run.map(drop).map_err(|cause| Error::Internal(format!("the database's schema does not fit this binary: {cause}")))
 }
 
 /// A consistent, durable copy beside the database, named by its schema.

@@ -66,12 +66,7 @@ fn point(content: &Content) -> Result<PatchPointWithHash, Error> {
 /// The configuration that a patch leads to. The signature is kept and given out again, so it must be one.
 pub fn next_config(signature: &Value) -> Result<Map<String, Value>, Error> {
     let signature: Signature = wire::read("`next_signature`", signature.clone())?;
-    match serde_saphyr::from_str(&signature.config) {
-        Ok(Value::Object(config)) => Ok(config),
-        Ok(Value::Null) => Ok(Map::new()),
-        Ok(_) => Err(Error::field("config", "must be a mapping, in YAML")),
-        Err(cause) => Err(Error::field("config", &format!("cannot be read as YAML: {cause}"))),
-    }
+    wire::yaml::read_config(&signature.config).map_err(|why| Error::field("config", &why))
 }
 
 /// What the operations of a patch do to the files of the archive. What they do to a running container besides is in the

@@ -13,6 +13,7 @@ use tar::EntryType;
 
 use crate::db::deployments::patches::hash_of;
 use crate::db::deployments::progress::Content;
+use crate::wire::yaml;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -190,13 +191,7 @@ fn is_requirements(name: &str) -> bool {
 }
 
 fn parse(config: &str) -> Result<Value, Broken> {
-    let parsed: Value = serde_saphyr::from_str(config)
-        .map_err(|cause| Broken::Content(format!("config.yaml cannot be read: {cause}")))?;
-    match parsed {
-        Value::Object(_) => Ok(parsed),
-        Value::Null => Ok(json!({})),
-        _ => broken("config.yaml cannot be read: it must be a mapping"),
-    }
+    yaml::read_config(config).map(Value::Object).map_err(|why| Broken::Content(format!("config.yaml {why}")))
 }
 
 /// An archive in which a file is a folder too cannot be unpacked.

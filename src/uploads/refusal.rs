@@ -52,7 +52,10 @@ impl From<Error> for Refusal {
             Error::StorageFull => "StorageFull",
             Error::RequestTimeout => "RequestTimeout",
             Error::Invalid(_) | Error::MethodNotAllowed(_) | Error::TooLarge { .. } => "InvalidRequest",
-            Error::RateLimited { .. } | Error::Unavailable(_) => "SlowDown",
+            Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } | Error::Unavailable(_) => {
+                "SlowDown"
+            }
+            Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
             Error::Internal(_) => "InternalError",
         };

@@ -11,8 +11,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
-use super::access::{failed, make_private, sync_folder};
 use super::Directory;
+use super::access::{failed, make_private, sync_folder};
 use crate::db::Moment;
 use crate::error::Error;
 use crate::seal::{MasterKey, Sealer};
