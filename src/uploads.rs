@@ -13,10 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hyper::http::request::Parts as Head;
-use hyper::{HeaderMap, Method, Uri};
+use hyper::{HeaderMap, Uri};
 use tokio::sync::{OwnedMutexGuard, RwLock, watch};
 
-use crate::db::uploads::{self, Grant};
+use crate::db::uploads::{self, Grant, Recorded};
 use crate::db::{Moment, Tx};
 use crate::error::Error;
 use crate::http::{App, Reply};
@@ -27,6 +27,7 @@ mod body;
 mod chunked;
 mod content;
 mod refusal;
+mod requested;
 mod said;
 mod signature;
 mod store;
@@ -36,9 +37,11 @@ pub use body::Body;
 use chunked::{Chunked, Malformed};
 use content::Content;
 use refusal::Refusal;
-use said::{Framing, Said};
+use requested::{Operation, Precondition, refuse_unserved};
+use said::{Framing, Said, UnsignedPayloads};
 use signature::{Signature, header};
 use store::{Part, Room, Shared, Sink, Store, Written};
+use xml::ListedPart;
 
 /// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
 pub const BUCKET: &str = "guildhall-uploads";
@@ -88,8 +91,15 @@ struct InParts {
 
 enum State {
     Open(Parts),
-    /// With its tag: a client that did not hear of it asks again.
-    Completed(String),
+    /// A client that did not hear of it asks again.
+    Completed(Completed),
+}
+
+/// What an upload in parts has become.
+struct Completed {
+    tag: String,
+    bytes: u64,
+    list: Vec<ListedPart>,
 }
 
 #[derive(Default)]
@@ -117,37 +127,6 @@ fn key<'r>(headers: &HeaderMap, uri: &'r Uri) -> Option<&'r str> {
     }
 }
 
-/// What is asked. Everything else is S3's and not granted.
-enum Operation {
-    Put,
-    CreateInParts,
-    PutPart { upload_id: String, number: u16 },
-    Complete { upload_id: String },
-    Abort { upload_id: String },
-}
-
-impl Operation {
-    fn of(head: &Head) -> Option<Operation> {
-        let mut asked: BTreeMap<String, String> = signature::query(head.uri.query().unwrap_or_default()).collect();
-        asked.remove("x-id"); // names the operation once more
-        if head.headers.contains_key("x-amz-copy-source") {
-            return None;
-        }
-        let asked: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        match (&head.method, &asked[..]) {
-            (&Method::PUT, []) => Some(Operation::Put),
-            (&Method::PUT, [("partNumber", number), ("uploadId", id)]) => {
-                let number = number.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number))?;
-                Some(Operation::PutPart { upload_id: (*id).to_owned(), number })
-            }
-            (&Method::POST, [("uploads", _)]) => Some(Operation::CreateInParts),
-            (&Method::POST, [("uploadId", id)]) => Some(Operation::Complete { upload_id: (*id).to_owned() }),
-            (&Method::DELETE, [("uploadId", id)]) => Some(Operation::Abort { upload_id: (*id).to_owned() }),
-            _ => None,
-        }
-    }
-}
-
 impl Uploads {
     pub fn open(app: &Arc<App>, limits: Limits, clock: fn() -> Moment) -> std::io::Result<Uploads> {
         Ok(Uploads {
@@ -167,7 +146,8 @@ impl Uploads {
 
     async fn act(self: &Arc<Self>, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
         let grant = self.authorize(head)?;
-        let operation = Operation::of(head).ok_or_else(Refusal::access_denied)?;
+        let operation = Operation::of(head)?;
+        refuse_unserved(head)?;
         match operation {
             Operation::Put => self.put(&grant, head, body).await,
             Operation::CreateInParts => self.create_in_parts(grant),
@@ -200,16 +180,32 @@ impl Uploads {
     }
 
     async fn put(&self, grant: &Grant, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
+        let precondition = Precondition::of(head)?;
+        self.check_precondition(grant, precondition)?;
         let said = self.said(head)?;
         let sink = self.store.begin(&grant.org_id, said.bytes, self.room(grant)?, said.tally())?;
         let written = self.receive(said, sink, body).await?;
         let reply = stored(&written.content);
-        self.keep(grant, written).await?;
+        self.keep(grant, written, precondition).await?;
         Ok(reply)
     }
 
+    /// Refused before the body is read: nothing is there that must not be.
+    fn check_precondition(&self, grant: &Grant, precondition: Precondition) -> Result<(), Refusal> {
+        let is_there = || self.app.db.read((self.clock)(), |tx| uploads::is_recorded(tx, &grant.s3_key));
+        if precondition == Precondition::IsAbsent && is_there()? { Err(Refusal::precondition_failed()) } else { Ok(()) }
+    }
+
+    /// Over plain HTTP anyone on the way can replace a body that is not signed.
+    fn unsigned_payloads(&self) -> UnsignedPayloads {
+        match &self.app.front.public {
+            Some(site) if site.is_https() => UnsignedPayloads::Accepted,
+            Some(_) | None => UnsignedPayloads::Refused,
+        }
+    }
+
     fn said(&self, head: &Head) -> Result<Said, Refusal> {
-        let said = Said::by(head)?;
+        let said = Said::by(head, self.unsigned_payloads())?;
         if said.bytes > self.limits.archive_bytes_max {
             return Err(Refusal::too_large(self.limits.archive_bytes_max));
         }
@@ -245,11 +241,19 @@ impl Uploads {
     }
 
     /// Makes an upload count: its archive durable, its row written.
-    async fn keep(&self, grant: &Grant, written: Written) -> Result<Archive, Refusal> {
-        let _placing = self.placing.read().await;
-        let archive = self.store.place(written).await?;
-        let (grant, kept, quota) = (grant.clone(), archive.clone(), self.limits.organization_bytes_max);
-        self.app.db.write((self.clock)(), move |tx| uploads::record(tx, &grant, &kept, quota)).await?;
+    async fn keep(&self, grant: &Grant, written: Written, precondition: Precondition) -> Result<Archive, Refusal> {
+        let archive = Archive { hash: written.content.hash, bytes: written.content.bytes };
+        // What is refused or there already is not placed: it would stay until it is swept.
+        let foreseen = |tx: &Tx| uploads::foreseen(tx, &grant.s3_key, &archive.hash);
+        let foreseen = self.app.db.read((self.clock)(), foreseen)?;
+        precondition.check(foreseen)?;
+        if foreseen == Recorded::New {
+            let _placing = self.placing.read().await;
+            let archive = self.store.place(written).await?;
+            let (grant, quota) = (grant.clone(), self.limits.organization_bytes_max);
+            let record = move |tx: &Tx| uploads::record(tx, &grant, &archive, quota);
+            precondition.check(self.app.db.write((self.clock)(), record).await?)?;
+        }
         Ok(archive)
     }
 
@@ -306,12 +310,13 @@ impl Uploads {
         upload_id: &str,
     ) -> Result<Reply, Refusal> {
         let state = self.state(grant, upload_id)?;
-        let mut said = Said::by(head)?;
+        let precondition = Precondition::of(head)?;
+        let mut said = Said::by(head, self.unsigned_payloads())?;
         let list = xml::parts(&self.list_of_parts(body, &mut said).await?)?;
         let state = state.lock_owned().await;
         // It goes on if the client hangs up: when it asks again, the upload is complete.
         let (this, whose) = (Arc::clone(self), grant.clone());
-        let joined = tokio::task::spawn_local(async move { this.join(state, &whose, &said, &list).await });
+        let joined = tokio::task::spawn_local(async move { this.join(state, &whose, said, list, precondition).await });
         let tag = joined.await.map_err(|cause| Error::Internal(format!("an upload was not completed: {cause}")))??;
         Ok(xml::completed(&grant.s3_key, &tag))
     }
@@ -320,14 +325,17 @@ impl Uploads {
         &self,
         mut state: OwnedMutexGuard<State>,
         grant: &Grant,
-        said: &Said,
-        list: &[(u16, String)],
+        mut said: Said,
+        list: Vec<ListedPart>,
+        precondition: Precondition,
     ) -> Result<String, Refusal> {
         let open = match &mut *state {
             State::Open(open) => open,
-            State::Completed(tag) => return Ok(tag.clone()),
+            State::Completed(completed) => return completed.again(&said, &list, precondition),
         };
-        let parts = in_order(&open.came, list)?;
+        self.check_precondition(grant, precondition)?;
+        let parts = in_order(&open.came, &list)?;
+        said.check_parts(&parts.iter().map(|part| &part.content).collect::<Vec<_>>())?;
         if parts.iter().map(|part| part.content.bytes).sum::<u64>() > self.limits.archive_bytes_max {
             return Err(Refusal::too_large(self.limits.archive_bytes_max));
         }
@@ -341,11 +349,11 @@ impl Uploads {
             None => self.store.begin(&grant.org_id, 0, self.room(grant)?, said.tally())?.join(&parts).await?,
         };
         said.check(&written.content)?;
-        let kept = self.keep(grant, written).await;
+        let kept = self.keep(grant, written, precondition).await;
         open.came.retain(|_, part| part.is_under_way());
         let archive = kept?;
         let tag = format!("{}-{}", tag(&archive.hash), list.len());
-        *state = State::Completed(tag.clone());
+        *state = State::Completed(Completed { tag: tag.clone(), bytes: archive.bytes, list });
         Ok(tag)
     }
 
@@ -426,16 +434,32 @@ fn not_swept(cause: std::io::Error) -> Error {
     Error::Internal(format!("archives cannot be swept: {cause}"))
 }
 
+impl Completed {
+    /// Answers as before, if the same is asked.
+    fn again(&self, said: &Said, list: &[ListedPart], precondition: Precondition) -> Result<String, Refusal> {
+        if precondition == Precondition::IsAbsent {
+            return Err(Refusal::precondition_failed());
+        }
+        said.check_archive_bytes(self.bytes)?;
+        if list == self.list { Ok(self.tag.clone()) } else { Err(Refusal::already_complete()) }
+    }
+}
+
 /// The parts of a list: each there, as it was sent, in ascending order, and none but the last too short.
-fn in_order<'p>(parts: &'p BTreeMap<u16, Part>, list: &[(u16, String)]) -> Result<Vec<&'p Part>, Refusal> {
-    if !list.is_sorted_by(|(number, _), (next, _)| number < next) {
+fn in_order<'p>(parts: &'p BTreeMap<u16, Part>, list: &[ListedPart]) -> Result<Vec<&'p Part>, Refusal> {
+    if !list.is_sorted_by(|part, next| part.number < next.number) {
         return Err(Refusal::new(400, "InvalidPartOrder", "list the parts in ascending order, each once"));
     }
     let mut found = Vec::new();
-    for (number, said) in list {
-        let part = parts.get(number).filter(|part| tag(&part.content.hash) == *said);
+    for listed in list {
+        let is_as_listed = |part: &&Part| {
+            let content = &part.content;
+            tag(&content.hash) == listed.tag && listed.checksums.iter().all(|checksum| checksum.is_of(content))
+        };
+        let part = parts.get(&listed.number).filter(is_as_listed);
         found.push(part.ok_or_else(|| {
-            Refusal::new(400, "InvalidPart", format!("part {number} did not come, or its ETag is another"))
+            let message = format!("part {} did not come, or with another ETag or checksum", listed.number);
+            Refusal::new(400, "InvalidPart", message)
         })?);
     }
     if found.iter().rev().skip(1).any(|part| part.content.bytes < PART_BYTES_MIN) {

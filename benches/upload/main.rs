@@ -41,7 +41,9 @@ fn main() -> ExitCode {
     let (data, source) = (folder.path().join("data"), folder.path().join("source"));
     std::fs::write(&source, noise(bytes)).expect("there is room for the file");
     let key = init(&data);
-    let server = Serving::start(&data);
+    let mut command = process::guildhall();
+    command.env("GUILDHALL_PUBLIC_URL", "https://guildhall.example.com"); // bodies come unsigned, as by HTTPS
+    let server = Serving::by(command, &data);
     put(&S3::new(server.addr, credentials(server.addr, &key)), &source, 0); // what is made once is made now
     let process = Process::of(&data);
     let before = process.resident_mib();

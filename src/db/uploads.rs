@@ -112,20 +112,44 @@ pub fn bytes_held(tx: &Tx, grant: &Grant) -> Result<u64, Error> {
     Ok(query.query_row(params, |row| row.get::<_, i64>(0))? as u64)
 }
 
-/// Notes an archive that stands on the disk. Sent again, it replaces what was sent, until a deployment uses that.
-pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max: u64) -> Result<(), Error> {
+/// What came of noting an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    New,
+    /// It was noted before.
+    SameAgain,
+    /// Another archive stands under its key, and none is replaced.
+    OtherIsThere,
+}
+
+/// Whether there is an archive under this key.
+pub fn is_recorded(tx: &Tx, s3_key: &str) -> Result<bool, Error> {
+    Ok(find(tx, s3_key)?.is_some())
+}
+
+/// What would come of noting an archive of this hash.
+pub fn foreseen(tx: &Tx, s3_key: &str, hash: &[u8; 32]) -> Result<Recorded, Error> {
+    Ok(match find(tx, s3_key)? {
+        None => Recorded::New,
+        Some(there) if there.hash == *hash => Recorded::SameAgain,
+        Some(_) => Recorded::OtherIsThere,
+    })
+}
+
+/// Notes an archive that stands on the disk.
+pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max: u64) -> Result<Recorded, Error> {
     let caller = uploader(tx, grant)?;
+    match foreseen(tx, &grant.s3_key, &archive.hash)? {
+        Recorded::New => {}
+        there => return Ok(there),
+    }
     if bytes_held(tx, grant)?.saturating_add(archive.bytes) > organization_bytes_max {
         return Err(quota_reached(organization_bytes_max));
     }
-    let written = tx
-        .sql
+    tx.sql
         .prepare_cached(
             "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
-             VALUES (:s3_key, :org_id, :user_id, :api_key_prefix, :hash, :bytes, :now)
-             ON CONFLICT (s3_key) DO UPDATE SET hash = :hash, bytes = :bytes, uploaded_at = :now
-             WHERE (taken_at IS NULL OR hash = :hash)
-               AND org_id = :org_id AND user_id IS :user_id AND api_key_prefix = :api_key_prefix",
+             VALUES (:s3_key, :org_id, :user_id, :api_key_prefix, :hash, :bytes, :now)",
         )?
         .execute(named_params! {
             ":s3_key": grant.s3_key,
@@ -136,11 +160,9 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max:
             ":bytes": archive.bytes as i64,
             ":now": tx.now,
         })?;
-    if written == 0 {
-        return Err(Error::conflict("a deployment uses what was uploaded here: ask for new credentials"));
-    }
     let data = json!({ "s3_key": grant.s3_key, "blake3": archive.hex(), "bytes": archive.bytes });
-    audit::record(tx, Actor::Caller(&caller), &grant.org_id, None, Event::new("ARCHIVE_UPLOADED", data))
+    audit::record(tx, Actor::Caller(&caller), &grant.org_id, None, Event::new("ARCHIVE_UPLOADED", data))?;
+    Ok(Recorded::New)
 }
 
 /// The archive of an upload, for what it was made for and for whoever got its credentials; to everybody else it is not

@@ -39,6 +39,11 @@ impl Site {
         if is_port && is_name { Ok(Site { scheme, authority }) } else { Err(refused()) }
     }
 
+    /// Whether what clients send is encrypted on its way.
+    pub fn is_https(&self) -> bool {
+        self.scheme == "https"
+    }
+
     /// Where a model or a Chain is called. `localhost` and addresses have `api.localhost` beside them, where truss looks for
     /// the rest of the interface too.
     pub fn of(&self, kind: &str, id: &str) -> String {

@@ -36,6 +36,15 @@ impl Refusal {
         Refusal::new(400, "EntityTooLarge", format!("an archive must be at most {bytes_max} bytes"))
     }
 
+    pub fn precondition_failed() -> Refusal {
+        Refusal::new(412, "PreconditionFailed", "there is an archive under this key already")
+    }
+
+    pub fn already_complete() -> Refusal {
+        let message = "there is another archive under this key already, and none is replaced: ask for new credentials";
+        Refusal::new(409, "OperationAborted", message)
+    }
+
     pub fn no_such_upload() -> Refusal {
         Refusal::new(404, "NoSuchUpload", "there is no such multipart upload: it was completed, aborted or is too old")
     }

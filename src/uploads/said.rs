@@ -12,9 +12,10 @@ use super::refusal::Refusal;
 use super::signature::{CONTENT_SHA256, header};
 use crate::token::bytes_of_hex;
 
-const CHECKSUM: &str = "x-amz-checksum-";
+pub const CHECKSUM: &str = "x-amz-checksum-";
 const CRC32: &str = "x-amz-checksum-crc32";
 const SHA256: &str = "x-amz-checksum-sha256";
+const ARCHIVE_BYTES: &str = "x-amz-mp-object-size";
 /// Of these names only they say what a checksum is of.
 const NO_CHECKSUMS: [&str; 2] = ["x-amz-checksum-algorithm", "x-amz-checksum-type"];
 
@@ -27,6 +28,15 @@ pub struct Said {
     checksums: Vec<Checksum>,
     /// The trailer that is announced.
     trailer: Option<String>,
+    /// How long the archive is whose parts are listed.
+    archive_bytes: Option<u64>,
+}
+
+/// Whether a body may come without a signature over it: only where nobody on its way can replace it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsignedPayloads {
+    Accepted,
+    Refused,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,13 +46,16 @@ pub enum Framing {
     Chunked,
 }
 
-enum Checksum {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checksum {
     Crc32(u32),
     Sha256([u8; 32]),
+    /// Of the checksums of so many parts.
+    OfParts(Box<Checksum>, usize),
 }
 
 impl Said {
-    pub fn by(head: &Head) -> Result<Said, Refusal> {
+    pub fn by(head: &Head, unsigned: UnsignedPayloads) -> Result<Said, Refusal> {
         if head.headers.contains_key("content-md5") {
             return Err(Refusal::not_implemented("`content-md5`"));
         }
@@ -54,6 +67,14 @@ impl Said {
                 None => return Err(Refusal::not_implemented("this way to sign a body")),
             },
         };
+        if payload_sha256.is_none() && unsigned == UnsignedPayloads::Refused {
+            return Err(Refusal::new(
+                403,
+                "AccessDenied",
+                "the body must be signed, because this server is not reached by https: send its SHA-256 in \
+                 `x-amz-content-sha256`",
+            ));
+        }
         let length = match framing {
             Framing::Plain => header(head, "content-length")?,
             Framing::Chunked => header(head, "x-amz-decoded-content-length")?,
@@ -76,7 +97,11 @@ impl Said {
         if trailer.is_some() != (framing == Framing::Chunked) {
             return Err(Refusal::invalid("a chunked body, and no other, announces its checksum in `x-amz-trailer`"));
         }
-        Ok(Said { bytes, framing, payload_sha256, checksums, trailer })
+        let archive_bytes = header(head, ARCHIVE_BYTES)?.map(|text| {
+            let bytes = text.parse().ok();
+            bytes.ok_or_else(|| Refusal::invalid(format!("`{ARCHIVE_BYTES}` must be a number of bytes")))
+        });
+        Ok(Said { bytes, framing, payload_sha256, checksums, trailer, archive_bytes: archive_bytes.transpose()? })
     }
 
     /// Takes in the trailers: the one that was announced must be there.
@@ -108,16 +133,29 @@ impl Said {
         if self.payload_sha256.is_some() && self.payload_sha256 != content.sha256 {
             return Err(other_payload());
         }
-        let holds = self.checksums.iter().all(|checksum| match checksum {
-            Checksum::Crc32(said) => *said == content.crc32(),
-            Checksum::Sha256(said) => Some(*said) == content.sha256,
-        });
-        if holds {
-            Ok(())
-        } else {
-            Err(Refusal::new(400, "BadDigest", "what came does not have the checksum that was sent"))
+        if self.checksums.iter().all(|checksum| checksum.is_of(content)) { Ok(()) } else { Err(bad_digest()) }
+    }
+
+    /// What is said of the parts together, which is known before they are joined. All else is said of the archive.
+    pub fn check_parts(&mut self, parts: &[&Content]) -> Result<(), Refusal> {
+        self.check_archive_bytes(parts.iter().map(|part| part.bytes).sum())?;
+        let of_parts: Vec<Checksum> =
+            self.checksums.extract_if(.., |checksum| matches!(checksum, Checksum::OfParts(..))).collect();
+        if of_parts.iter().all(|checksum| checksum.is_of_parts(parts)) { Ok(()) } else { Err(bad_digest()) }
+    }
+
+    pub fn check_archive_bytes(&self, bytes: u64) -> Result<(), Refusal> {
+        match self.archive_bytes {
+            Some(said) if said != bytes => {
+                Err(Refusal::invalid(format!("`{ARCHIVE_BYTES}` says {said}, and the parts hold {bytes} bytes")))
+            }
+            Some(_) | None => Ok(()),
         }
     }
+}
+
+fn bad_digest() -> Refusal {
+    Refusal::new(400, "BadDigest", "what came does not have the checksum that was sent")
 }
 
 fn other_payload() -> Refusal {
@@ -125,7 +163,12 @@ fn other_payload() -> Refusal {
 }
 
 impl Checksum {
-    fn read(name: &str, value: &str) -> Result<Checksum, Refusal> {
+    /// Reads what stands in the header or trailer of this name.
+    pub fn read(name: &str, value: &str) -> Result<Checksum, Refusal> {
+        if let Some((sum, count)) = value.split_once('-') {
+            let count = count.parse().map_err(|_| Refusal::invalid(format!("`{name}` is no checksum of parts")))?;
+            return Ok(Checksum::OfParts(Box::new(Checksum::read(name, sum)?), count));
+        }
         let bytes = || BASE64.decode(value).unwrap_or_default();
         let checksum = match name {
             CRC32 => bytes().try_into().ok().map(|bytes| Checksum::Crc32(u32::from_be_bytes(bytes))),
@@ -133,5 +176,29 @@ impl Checksum {
             _ => return Err(Refusal::not_implemented(&format!("`{name}`"))),
         };
         checksum.ok_or_else(|| Refusal::invalid(format!("`{name}` is not the checksum of a whole object, in Base64")))
+    }
+
+    pub fn is_of(&self, content: &Content) -> bool {
+        match self {
+            Checksum::Crc32(said) => *said == content.crc32(),
+            Checksum::Sha256(said) => Some(*said) == content.sha256,
+            Checksum::OfParts(..) => false, // what comes at once has no parts
+        }
+    }
+
+    fn is_of_parts(&self, parts: &[&Content]) -> bool {
+        let Checksum::OfParts(said, count) = self else { return false };
+        *count == parts.len()
+            && match **said {
+                Checksum::Crc32(said) => {
+                    let sums: Vec<u8> = parts.iter().flat_map(|part| part.crc32().to_be_bytes()).collect();
+                    said == crc32fast::hash(&sums)
+                }
+                Checksum::Sha256(said) => {
+                    let sums: Option<Vec<[u8; 32]>> = parts.iter().map(|part| part.sha256).collect();
+                    sums.is_some_and(|sums| Sha256::digest(sums.concat())[..] == said[..])
+                }
+                Checksum::OfParts(..) => false,
+            }
     }
 }

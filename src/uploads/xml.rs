@@ -5,6 +5,7 @@ use quick_xml::escape::escape;
 use quick_xml::events::Event;
 
 use super::refusal::Refusal;
+use super::said::{CHECKSUM, Checksum};
 use super::{BUCKET, PARTS_MAX};
 use crate::http::Reply;
 
@@ -24,20 +25,64 @@ pub fn completed(s3_key: &str, tag: &str) -> Reply {
     reply(200, &format!("<CompleteMultipartUploadResult>{result}</CompleteMultipartUploadResult>"))
 }
 
-/// The parts that a client lists to complete an upload: their numbers, and their tags without quotes.
-pub fn parts(document: &[u8]) -> Result<Vec<(u16, String)>, Refusal> {
+/// A part as a client lists it to complete an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPart {
+    pub number: u16,
+    /// Without quotes.
+    pub tag: String,
+    pub checksums: Vec<Checksum>,
+}
+
+/// A part whose fields are being read.
+#[derive(Default)]
+struct Fields {
+    number: Option<u16>,
+    tag: Option<String>,
+    checksums: Vec<Checksum>,
+}
+
+impl Fields {
+    fn take(&mut self, name: &str, text: &str) -> Result<(), Refusal> {
+        let is_repeated = match name {
+            "PartNumber" => self.number.replace(part_number(text)?).is_some(),
+            "ETag" => self.tag.replace(text.trim_matches('"').to_owned()).is_some(),
+            _ => {
+                let algorithm = name.strip_prefix("Checksum").map(str::to_ascii_lowercase);
+                let checksum = algorithm.map(|algorithm| Checksum::read(&format!("{CHECKSUM}{algorithm}"), text));
+                self.checksums.extend(checksum.transpose()?);
+                false
+            }
+        };
+        if is_repeated { Err(malformed()) } else { Ok(()) }
+    }
+
+    fn end(self) -> Result<ListedPart, Refusal> {
+        let (number, tag) = self.number.zip(self.tag).ok_or_else(malformed)?;
+        Ok(ListedPart { number, tag, checksums: self.checksums })
+    }
+}
+
+pub fn part_number(text: &str) -> Result<u16, Refusal> {
+    let number = text.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number) && !text.starts_with('+'));
+    number.ok_or_else(|| {
+        let message = format!("the number of a part must be a number from 1 to {PARTS_MAX}");
+        Refusal::new(400, "InvalidArgument", message)
+    })
+}
+
+/// The parts that a client lists to complete an upload.
+pub fn parts(document: &[u8]) -> Result<Vec<ListedPart>, Refusal> {
     let text = std::str::from_utf8(document).map_err(|_| malformed())?;
     let mut reader = Reader::from_str(text);
-    let (mut parts, mut number, mut tag, mut field) = (Vec::new(), None, None, String::new());
+    let (mut parts, mut fields, mut field) = (Vec::new(), Fields::default(), String::new());
     loop {
         match reader.read_event().map_err(|_| malformed())? {
             Event::Start(_) => field.clear(),
             Event::Text(piece) => field += &piece.decode().map_err(|_| malformed())?,
             Event::End(end) => match end.local_name().as_ref() {
-                b"PartNumber" => number = field.trim().parse().ok(),
-                b"ETag" => tag = Some(field.trim().trim_matches('"').to_owned()),
-                b"Part" => parts.push(number.take().zip(tag.take()).ok_or_else(malformed)?),
-                _ => {}
+                b"Part" => parts.push(std::mem::take(&mut fields).end()?),
+                name => fields.take(&String::from_utf8_lossy(name), field.trim())?,
             },
             Event::Eof => break,
             _ => {} // references too: the quotes around a tag are often written so

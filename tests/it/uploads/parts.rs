@@ -76,11 +76,12 @@ fn parts_side_by_side_are_the_archive_and_what_is_not_listed_is_not_in_it() {
     let again = noise(PART + 1)[1..].to_vec();
     parts[1] = client.part(&upload, 2, &again);
     assert_eq!(site.files("uploads").len(), 2);
-    let upload_of_first = client.create();
+    let other = site.client(&site.bob);
+    let upload_of_first = other.create();
     let first: Vec<String> =
-        content.chunks(PART).enumerate().map(|(at, part)| client.part(&upload_of_first, at as u16 + 1, part)).collect();
-    client.part(&upload_of_first, 9, b"not listed");
-    client.complete(&upload_of_first, &first).is(200, "");
+        content.chunks(PART).enumerate().map(|(at, part)| other.part(&upload_of_first, at as u16 + 1, part)).collect();
+    other.part(&upload_of_first, 9, b"not listed");
+    other.complete(&upload_of_first, &first).is(200, "");
     client.complete(&upload, &parts).is(200, "");
     let expected = [&content[..PART], &again, &content[2 * PART..]].concat();
     assert_kept(&site, &client, &expected);

@@ -9,8 +9,8 @@ use guildhall::db::directory::Directory;
 use guildhall::db::uploads::{Credentials, Purpose};
 use guildhall::db::{Db, Moment, api_keys, teams, uploads};
 use guildhall::error::Error;
-use guildhall::http::App;
 use guildhall::http::server::{Limits, Server, serve};
+use guildhall::http::{App, Front};
 use guildhall::model::{Archive, Time};
 use guildhall::policy::TeamAct;
 use guildhall::token::PlainKey;
@@ -37,12 +37,22 @@ impl Site {
     }
 
     pub fn with(change: impl FnOnce(&mut Limits)) -> Site {
+        Site::behind(Front::default(), change)
+    }
+
+    /// Clients reach it by HTTPS: a front ends TLS for it.
+    pub fn behind_tls() -> Site {
+        let public = guildhall::model::Site::parse("https://guildhall.example.com").unwrap();
+        Site::behind(Front { public: Some(public), ..Front::default() }, |_| ())
+    }
+
+    fn behind(front: Front, change: impl FnOnce(&mut Limits)) -> Site {
         let data = tempfile::tempdir().unwrap();
         let db = open(data.path());
         let [ada, bob, team, invoke] = organization(data.path());
         let mut limits = Limits { workers: 2, ..Limits::default() };
         change(&mut limits);
-        let app = Arc::new(App::new(db));
+        let app = Arc::new(App::behind(front, db));
         let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, limits).unwrap();
         Site { app, ada, bob, team, invoke, server: Some(server), data }
     }
