@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::fs::Mode;
 
 use crate::db::directory::{Directory, Refusal};
 use crate::db::{self, Db, Moment};
@@ -65,6 +66,7 @@ enum Action {
 
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO); // whatever is made is for this user alone
     let done = match Command::parse().action {
         Action::Serve(options) => serve::run(&options),
         Action::Demo(options) => demo::run(&options),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cli::{Failure, Opened, moment, not_taken, open, tell_of_key};
+use crate::cli::{Exit, Failure, Opened, moment, not_taken, open, tell_of_key};
 use crate::db::Moment;
 use crate::db::directory::{Directory, Refusal};
 use crate::http::operator::{self, AnswerHash, Answered, Step};
@@ -84,9 +84,15 @@ fn show_and_perform(
     show(rehearsed)
         .map_err(|Failure { exit, message }| Failure { exit, message: format!("{message}: nothing was made") })?;
     let performed = perform(Step::Perform(AnswerHash::of(rehearsed)))?;
-    done(performed).map(drop).map_err(|Failure { exit, message }| Failure {
-        exit,
-        message: format!("{message}\nNothing was made: what was printed is void."),
+    done(performed).map(drop).map_err(|Failure { exit, message }| {
+        // A disk that fails while it is written may have taken it.
+        let what_is = match exit {
+            Exit::Server => "try whether what was printed works",
+            Exit::Failed | Exit::NotAllowed | Exit::NotFound | Exit::Refused => {
+                "nothing was made, what was printed is void"
+            }
+        };
+        Failure { exit, message: format!("{message}: {what_is}") }
     })
 }
 

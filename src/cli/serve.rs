@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use crate::cli::{Data, Failure, Front, Listen, Opened, moment, open, print, take, talk, tell_of_key};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
+use crate::db::uploads::{self, Pushed};
+use crate::error::quoted;
 use crate::http::App;
 use crate::http::server::{self, Limits};
 
@@ -36,6 +38,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let listener = bind(&options.listen)?;
     let Opened { app, has_new_key } = open(&path, directory, options.front.front())?;
     tell_of_key(&path, has_new_key);
+    tell_of_missing_archives(&app, &path)?;
     if app.db.read(moment(), organizations::count)? == 0 {
         talk(format_args!(
             "{} holds no organization yet. To begin, stop this server and run\n  \
@@ -44,6 +47,34 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         ));
     }
     until_signal(app, &path, listener, signal, |url| print(url))
+}
+
+/// Archives that are named and not there: the database was put back without them. It hinders nothing else.
+fn tell_of_missing_archives(app: &App, data: &Path) -> Result<(), Failure> {
+    const NAMED_MAX: usize = 10;
+    let (missing, pushed) = app.db.read(moment(), |tx| {
+        let mut missing = uploads::named(tx)?;
+        missing.retain(|archive| !archive.path(data).exists());
+        let first = missing.iter().take(NAMED_MAX);
+        let pushed = first.map(|archive| uploads::pushed_with(tx, archive)).collect::<Result<Vec<_>, _>>()?;
+        Ok((missing.len(), pushed))
+    })?;
+    if missing == 0 {
+        return Ok(());
+    }
+    talk(format_args!(
+        "archives that the database names are missing from {}: {missing}; put them back from a backup",
+        data.join("archives").display()
+    ));
+    for pushed in &pushed {
+        let Some(Pushed { kind, id, parent, organization }) = pushed.first() else { continue };
+        let more = if pushed.len() > 1 { format!(", and {} more", pushed.len() - 1) } else { String::new() };
+        talk(format_args!("  of {kind} {id} of \"{}\" in \"{}\"{more}", quoted(parent), quoted(organization)));
+    }
+    if missing > NAMED_MAX {
+        talk(format_args!("  and {} more", missing - NAMED_MAX));
+    }
+    Ok(())
 }
 
 pub fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
@@ -65,11 +96,10 @@ pub fn until_signal(
     ready: impl FnOnce(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let socket = Directory::operator_socket(path);
-    let cannot = |what: &str, cause: std::io::Error| Failure::new(format!("cannot {what}: {cause}"));
     let operator = directory::bind_operator_socket(path)
-        .map_err(|cause| cannot(&format!("make the operator's socket {}", socket.display()), cause))?;
+        .map_err(|cause| Failure::new(directory::failed("make the operator's socket", &socket, &cause)))?;
     let server = server::serve(&app, listener, Some(operator), Limits::default())
-        .map_err(|cause| cannot("start the server", cause))?;
+        .map_err(|cause| Failure::new(directory::failed("serve", path, &cause)))?;
     let ended = ready(&format!("http://{}", server.addr())).and_then(|()| signal.wait());
     server.stop();
     server.join();

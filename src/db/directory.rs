@@ -23,7 +23,8 @@ use rustix::process::{Pid, test_kill_process};
 mod access;
 mod master_key;
 
-pub(super) use access::{failed, is_full, make_private, sync_folder, tighten_contents};
+pub use access::failed;
+pub(super) use access::{is_full, make_private, sync_folder, tighten_contents};
 pub(super) use master_key::{check, replace as replace_master_key, unlock};
 
 /// How long whoever has just taken the lock may take to write its process id.

@@ -17,7 +17,7 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_contents};
-use crate::db::{Moment, Tx, connect, migrations, secrets};
+use crate::db::{Moment, Tx, connect, migrations, of_storage, secrets};
 use crate::error::Error;
 use crate::policy::Operator;
 use crate::seal::{MasterKey, Sealer};
@@ -50,7 +50,8 @@ pub struct Migrated {
 pub(super) fn open(directory: &mut Directory, moment: Moment) -> Result<Opened, Error> {
     let database = directory.database();
     let Prepared { sql, migrated, notes } = prepare(directory, MasterKeyIs::Required)?;
-    let sealer = directory::unlock(directory, &sql, moment).map_err(|cause| about(&database, cause))?;
+    let unlocked = directory::unlock(directory, &sql, moment);
+    let sealer = unlocked.map_err(|cause| about(&database, of_storage(&sql, cause)))?;
     Ok(Opened { sql, sealer, migrated, notes })
 }
 
@@ -116,21 +117,23 @@ fn prepare(directory: &mut Directory, master_key: MasterKeyIs) -> Result<Prepare
     let schema = recognize(directory, master_key)?;
     let mut notes = directory.take_notes();
     notes.extend(tighten_contents(directory.path()).map_err(Error::Internal)?);
-    let opened = || -> Result<(Connection, Option<Migrated>), Error> {
-        let mut sql = connect(&database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        sql.execute_batch(&format!(
-            "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = FULL;
-             PRAGMA journal_size_limit = {LOG_BYTES_MAX};"
-        ))?;
-        let migrated = migrate(directory.path(), &mut sql, schema)?;
-        if application_id(&sql)? != APPLICATION_ID {
-            sql.pragma_update(None, "application_id", APPLICATION_ID)?; // of a release that did not set it
-        }
-        Ok((sql, migrated))
-    };
-    let (sql, migrated) = opened().map_err(|cause| about(&database, cause))?;
+    let mut sql = connect(&database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|cause| about(&database, cause))?;
+    let migrated = bring_up_to_date(directory.path(), &mut sql, schema);
+    let migrated = migrated.map_err(|cause| about(&database, of_storage(&sql, cause)))?;
     Ok(Prepared { sql, migrated, notes })
+}
+
+fn bring_up_to_date(data: &Path, sql: &mut Connection, schema: i32) -> Result<Option<Migrated>, Error> {
+    sql.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA journal_size_limit = {LOG_BYTES_MAX};"
+    ))?;
+    let migrated = migrate(data, sql, schema)?;
+    if application_id(sql)? != APPLICATION_ID {
+        sql.pragma_update(None, "application_id", APPLICATION_ID)?; // of a release that did not set it
+    }
+    Ok(migrated)
 }
 
 /// Which file could not be opened, and why. A failure that SQLite takes for the disk's is a full disk's where that is full.
@@ -201,8 +204,8 @@ fn build(path: &Path) -> Result<(), Error> {
          PRAGMA synchronous = OFF;
          PRAGMA application_id = {APPLICATION_ID};"
     ))?;
-    run_migrations(&mut sql)?;
-    sql.execute_batch("PRAGMA journal_mode = WAL")?;
+    run_migrations(&mut sql).map_err(|cause| of_storage(&sql, cause))?;
+    sql.execute_batch("PRAGMA journal_mode = WAL").map_err(|cause| of_storage(&sql, cause.into()))?;
     sql.close().map_err(|(_, cause)| cause)?;
     sync(path)
 }
@@ -251,7 +254,7 @@ fn recognize(directory: &Directory, master_key: MasterKeyIs) -> Result<i32, Erro
     let schema = match schema_of(&sql) {
         Ok(Some(schema)) => schema,
         Ok(None) => return Err(unrecognized(&database, false)),
-        Err(cause) => return Err(unreadable(&database, cause)),
+        Err(cause) => return Err(unreadable(&database, &sql, cause)),
     };
     if schema > newest_schema() {
         return Err(Error::Internal(format!(
@@ -312,13 +315,13 @@ fn unrecognized(database: &Path, is_empty: bool) -> Error {
     ))
 }
 
-fn unreadable(database: &Path, cause: rusqlite::Error) -> Error {
+fn unreadable(database: &Path, sql: &Connection, cause: rusqlite::Error) -> Error {
     match cause.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => unrecognized(database, false),
         Some(ErrorCode::DatabaseCorrupt) => {
             Error::Internal(format!("{} is damaged: {cause}; put it back from a backup", database.display()))
         }
-        _ => about(database, cause.into()),
+        _ => about(database, of_storage(sql, cause.into())),
     }
 }
 
@@ -374,7 +377,8 @@ fn copy_to(path: &Path, sql: &Connection) -> Result<(), Error> {
     const PAGES_AT_ONCE: i32 = 1000;
     make_file(path)?;
     let mut target = Connection::open(path)?;
-    Backup::new(sql, &mut target)?.run_to_completion(PAGES_AT_ONCE, Duration::ZERO, None)?;
+    let copied = Backup::new(sql, &mut target)?.run_to_completion(PAGES_AT_ONCE, Duration::ZERO, None);
+    copied.map_err(|cause| of_storage(&target, cause.into()))?;
     target.close().map_err(|(_, cause)| cause)?;
     sync(path)
 }

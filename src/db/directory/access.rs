@@ -1,5 +1,6 @@
 //! Who may touch what stands in the data directory, and sentences about what cannot be touched.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -15,7 +16,7 @@ const OURS: &[&str] = &["archives", "lock", "master.key", "operator.sock", "uplo
 const NOTES_MAX: usize = 10;
 
 /// Says what failed with which file, whose the file is and who we are.
-pub(in crate::db) fn failed(what: &str, path: &Path, cause: &std::io::Error) -> String {
+pub fn failed(what: &str, path: &Path, cause: &std::io::Error) -> String {
     if is_full(cause) {
         return format!("cannot {what} {}: the disk is full; free space and try again", path.display());
     }
@@ -79,13 +80,13 @@ pub(in crate::db) fn make_private(file: &File) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-/// Closes the data directory to others. One that is shared by design is refused: others would lose it.
+/// Closes the data directory to others. One that all users share and use is refused: they would lose it.
 pub(super) fn tighten_folder(path: &Path) -> Result<Option<String>, Refusal> {
     let metadata = path.metadata().map_err(|cause| Refusal::Failed(failed("use", path, &cause)))?;
     if !metadata.is_dir() {
         return Err(Refusal::Failed(format!("cannot use {}: it is not a directory", path.display())));
     }
-    if metadata.mode() & STICKY != 0 && metadata.mode() & 0o002 != 0 {
+    if metadata.mode() & STICKY != 0 && metadata.mode() & 0o002 != 0 && holds_what_is_not_ours(path) {
         return Err(Refusal::Failed(format!(
             "cannot use {}: it is shared with every user of this host; name a directory of its own",
             path.display()
@@ -94,14 +95,21 @@ pub(super) fn tighten_folder(path: &Path) -> Result<Option<String>, Refusal> {
     tighten(path, &metadata).map_err(Refusal::Failed)
 }
 
+fn holds_what_is_not_ours(data: &Path) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(data) else { return true };
+    entries.any(|entry| entry.map_or(true, |entry| !is_ours(&entry.file_name())))
+}
+
+fn is_ours(name: &OsStr) -> bool {
+    OURS.iter().any(|ours| name == *ours) || name.to_string_lossy().starts_with("guildhall.")
+}
+
 /// Closes to others what guildhall keeps in the data directory. Answers what was open.
 pub(in crate::db) fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
     let mut notes = Vec::new();
     for entry in std::fs::read_dir(data).map_err(|cause| failed("read", data, &cause))? {
         let entry = entry.map_err(|cause| failed("read", data, &cause))?;
-        let name = entry.file_name();
-        let is_ours = OURS.iter().any(|ours| name == *ours) || name.to_string_lossy().starts_with("guildhall.");
-        if is_ours {
+        if is_ours(&entry.file_name()) {
             tighten_below(&entry.path(), &mut notes)?;
         }
     }
