@@ -23,12 +23,14 @@ use crate::wire;
 mod demo;
 mod fixtures;
 mod init;
+mod log;
 mod operator;
 mod organization;
 mod output;
 mod permissions;
 mod secrets;
 mod serve;
+mod user;
 
 use output::{print, talk};
 
@@ -61,19 +63,33 @@ enum Action {
     Fixtures(fixtures::Action),
     #[command(subcommand)]
     Secrets(secrets::Action),
+    #[command(subcommand)]
+    User(user::Action),
     Permissions(permissions::Options),
 }
 
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO); // whatever is made is for this user alone
-    let done = match Command::parse().action {
+    let action = Command::parse().action;
+    let _log = match &action {
+        Action::Serve(options) => log::begin(options.log(), log::Level::Info),
+        Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
+        Action::Init(_)
+        | Action::Organization(_)
+        | Action::Fixtures(_)
+        | Action::Secrets(_)
+        | Action::User(_)
+        | Action::Permissions(_) => log::begin_of_command(),
+    };
+    let done = match action {
         Action::Serve(options) => serve::run(&options),
         Action::Demo(options) => demo::run(&options),
         Action::Init(options) => init::run(&options),
         Action::Organization(action) => organization::run(&action),
         Action::Fixtures(action) => fixtures::run(&action),
         Action::Secrets(action) => secrets::run(&action),
+        Action::User(action) => user::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
     match done {
@@ -120,7 +136,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
-            Error::Internal(cause) => Failure::new(cause),
+            Error::Internal(cause) | Error::Defect(cause) => Failure::new(cause),
             other => Failure { exit: exit(other.status().0), message: other.to_string() },
         }
     }
@@ -223,12 +239,10 @@ struct Opened {
 fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Opened, Failure> {
     let had_key = Directory::master_key(path).exists();
     let app = Arc::new(App::behind(front, Db::open(directory, moment())?));
-    app.db.notes().iter().for_each(talk);
+    app.db.notes().iter().for_each(|note| tracing::warn!("{note}"));
     if let Some(db::Migrated { from, to, copy }) = app.db.migrated() {
-        talk(format_args!(
-            "migrated the database from schema {from} to {to}; a copy from before is {}",
-            copy.display()
-        ));
+        let copy = copy.display();
+        tracing::warn!("migrated the database from schema {from} to {to}; a copy from before is {copy}");
     }
     Ok(Opened { app, has_new_key: !had_key })
 }
@@ -236,10 +250,9 @@ fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Opened,
 /// A new master key, which somebody must hear of once it is there to stay.
 fn tell_of_key(path: &Path, has_new_key: bool) {
     if has_new_key {
-        talk(format_args!(
-            "made the master key {}: back this up, without it no secret can be read again",
-            Directory::master_key(path).display()
-        ));
+        let key = Directory::master_key(path);
+        let key = key.display();
+        tracing::warn!("made the master key {key}: back this up, without it no secret can be read again");
     }
 }
 

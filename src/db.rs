@@ -9,7 +9,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -26,12 +26,15 @@ use crate::seal::Sealer;
 use crate::token;
 
 pub mod api_keys;
+pub mod archive_readings;
+pub mod archives;
 pub mod audit;
 pub mod billing;
 pub mod chains;
 pub mod deployments;
 pub mod directory;
 pub mod downloads;
+pub mod endings;
 pub mod environment_groups;
 pub mod environments;
 pub mod fixtures;
@@ -42,8 +45,10 @@ pub mod model_apis;
 pub mod models;
 pub mod opening;
 pub mod organizations;
+pub mod password_resets;
 pub mod resources;
 pub mod secrets;
+mod storage;
 pub mod teams;
 pub mod training_capacity;
 pub mod training_jobs;
@@ -59,6 +64,7 @@ const GROUP_MAX: usize = 512;
 const IDLE: Duration = Duration::from_secs(1);
 
 pub use opening::Migrated;
+use storage::{lacks_space, of_storage};
 
 mod migrations {
     refinery::embed_migrations!("migrations");
@@ -70,6 +76,7 @@ pub struct Tx<'c> {
     sealer: &'c Sealer,
     dice: RefCell<StdRng>,
     client: OnceCell<Client>,
+    found_ended_at: &'c AtomicI64,
     pub now: Time,
 }
 
@@ -81,9 +88,9 @@ pub struct Moment {
 }
 
 impl<'c> Tx<'c> {
-    fn new(sql: &'c Connection, sealer: &'c Sealer, moment: Moment) -> Tx<'c> {
+    fn new(sql: &'c Connection, sealer: &'c Sealer, found_ended_at: &'c AtomicI64, moment: Moment) -> Tx<'c> {
         let dice = RefCell::new(StdRng::from_seed(moment.seed));
-        Tx { sql, sealer, dice, client: OnceCell::new(), now: moment.now }
+        Tx { sql, sealer, dice, client: OnceCell::new(), found_ended_at, now: moment.now }
     }
 }
 
@@ -108,6 +115,11 @@ impl Tx<'_> {
         self.client.get_or_init(|| client);
     }
 
+    /// Says that something was found expired whose row does not say so yet.
+    fn found_ended(&self) {
+        self.found_ended_at.fetch_max(self.now.0, Ordering::Relaxed);
+    }
+
     fn client(&self) -> Option<&Client> {
         self.client.get()
     }
@@ -120,6 +132,7 @@ impl Tx<'_> {
 /// The database of one data directory: readers on every thread, one writer.
 pub struct Db {
     readable: Readable,
+    archives: archives::Archives,
     writer: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     migrated: Option<Migrated>,
@@ -137,6 +150,8 @@ struct Readable {
     sealer: Arc<Sealer>,
     /// Counts commits. It rises before their answers are sent.
     commits: Arc<AtomicU64>,
+    /// By which time, in milliseconds, a transaction found something expired that is not marked yet; 0 if none did.
+    found_ended_at: Arc<AtomicI64>,
 }
 
 impl Db {
@@ -149,6 +164,7 @@ impl Db {
             path: directory.database(),
             sealer: Arc::clone(&sealer),
             commits: Arc::new(AtomicU64::new(1)),
+            found_ended_at: Arc::default(),
         };
         let (writer, jobs) = mpsc::channel();
         let path = directory.database();
@@ -158,7 +174,8 @@ impl Db {
             .name("writer".to_owned())
             .spawn(move || Writer { sql, sealer, commits, path, _directory: directory }.run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
-        Ok(Db { readable, writer: Some(writer), thread: Some(thread), migrated, notes, keeps })
+        let archives = archives::Archives::new(readable.path.parent().expect("the database is in a directory"));
+        Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread), migrated, notes, keeps })
     }
 
     /// The data directory.
@@ -181,17 +198,36 @@ impl Db {
         self.keeps.store(false, Ordering::Release);
     }
 
+    /// The files of archives in the data directory.
+    pub fn archives(&self) -> &archives::Archives {
+        &self.archives
+    }
+
     /// Counts commits: as long as it stays the same, there is nothing new to see.
     pub fn commits(&self) -> u64 {
         self.readable.commits.load(Ordering::Acquire)
+    }
+
+    /// Marks what transactions have found expired, if they have: whoever answers a request waits for it. What counts is
+    /// the time by which it was found, whatever the clock says now.
+    pub async fn mark_ended(&self, seed: [u8; 32]) -> Result<(), Error> {
+        let found = &self.readable.found_ended_at;
+        if found.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        match found.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            at => self.write(Moment { now: Time(at), seed }, endings::mark).await,
+        }
     }
 
     /// Runs `work` in a read transaction, here and now.
     pub fn read<T>(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
         with_reader(&self.readable, |reader| {
             reader.begin(&self.readable.commits)?;
-            let outcome = work(&Tx::new(&reader.sql, &self.readable.sealer, moment));
-            if matches!(outcome, Err(Error::Internal(_))) {
+            let readable = &self.readable;
+            let outcome = work(&Tx::new(&reader.sql, &readable.sealer, &readable.found_ended_at, moment));
+            if matches!(outcome, Err(Error::Internal(_) | Error::Defect(_))) {
                 reader.end();
             }
             outcome
@@ -229,14 +265,16 @@ impl Db {
         let _ = self.queue(moment, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
     }
 
-    fn queue<T: Send + 'static>(
+    /// Queues a write, and hands `answer` what came of it once its group is on the disk.
+    pub fn queue<T: Send + 'static>(
         &self,
         moment: Moment,
         work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
         answer: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         let writer = self.writer.as_ref().expect("the writer is taken only when the database is dropped");
-        writer.send(job(moment, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
+        let found = Arc::clone(&self.readable.found_ended_at);
+        writer.send(job(moment, found, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
     }
 }
 
@@ -299,13 +337,14 @@ enum Verdict {
 
 fn job<T: Send + 'static>(
     moment: Moment,
+    found_ended_at: Arc<AtomicI64>,
     work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
     answer: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Job {
     Box::new(move |sql, sealer| {
-        let tx = Tx::new(sql, sealer, moment);
+        let tx = Tx::new(sql, sealer, &found_ended_at, moment);
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
-            .unwrap_or_else(|_| Err(Error::Internal("a write panicked".to_owned())))
+            .unwrap_or_else(|_| Err(Error::Defect("a write panicked".to_owned())))
             .map_err(|cause| of_storage(sql, cause));
         let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };
         let answer: Answer = Box::new(move |committed| answer(outcome.and_then(|done| committed.map(|()| done))));
@@ -339,7 +378,7 @@ impl Writer {
 
     /// Waits for a job. A log that somebody else's reader has kept from beginning anew is cut while there is none.
     fn next(&self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
-        while opening::log_bytes(&self.path) > opening::LOG_BYTES_MAX {
+        while storage::log_bytes(&self.path) > storage::LOG_BYTES_MAX {
             match jobs.recv_timeout(IDLE) {
                 Ok(job) => return Some(job),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
@@ -377,7 +416,7 @@ impl Writer {
             answers.push(answer);
             if self.sql.is_autocommit() {
                 // SQLite itself rolled all of it back: the disk is full or failing.
-                let is_full = lacks_space(&self.sql) || opening::is_disk_full(&self.path);
+                let is_full = lacks_space(&self.sql) || storage::is_disk_full(&self.path);
                 let failed = || Error::Internal("the disk failed, and SQLite rolled back".to_owned());
                 return Err(if is_full { Error::StorageFull } else { failed() });
             }
@@ -387,26 +426,6 @@ impl Writer {
             self.sql.prepare_cached("RELEASE job")?.execute([])?;
         }
         Ok(())
-    }
-}
-
-/// A failure of the disk, told from a disk that is full.
-fn of_storage(sql: &Connection, cause: Error) -> Error {
-    match cause {
-        Error::Internal(_) if lacks_space(sql) => Error::StorageFull,
-        other => other,
-    }
-}
-
-/// Whether the last call on this connection failed for want of space. SQLite says so only of some writes; of a user's share
-/// of the disk, of an fsync and of the files beside the database it says that the disk failed.
-fn lacks_space(sql: &Connection) -> bool {
-    // SAFETY: the handle is that of a connection that is open, and both only read what it keeps of its last failure.
-    let (code, errno) = unsafe { (ffi::sqlite3_errcode(sql.handle()), ffi::sqlite3_system_errno(sql.handle())) };
-    match code & 0xff {
-        ffi::SQLITE_FULL => true,
-        ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => directory::is_full(&std::io::Error::from_raw_os_error(errno)),
-        _ => false,
     }
 }
 

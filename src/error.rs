@@ -39,6 +39,8 @@ pub enum Error {
     StorageFull,
     /// The cause goes to the log, never to the client.
     Internal(String),
+    /// The same, where trying again fails again: what is stored or written does not fit. A worker ends the row that it is about.
+    Defect(String),
 }
 
 /// Why what was asked does not fit what is there, with counts where they help to decide.
@@ -75,7 +77,7 @@ impl Error {
             Error::TooLarge { .. }     => (413, "PAYLOAD_TOO_LARGE"),
             Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } => (429, "RATE_LIMITED"),
             Error::QuotaExceeded(_)    => (429, "QUOTA_EXCEEDED"),
-            Error::Internal(_)         => (500, "INTERNAL"),
+            Error::Internal(_) | Error::Defect(_) => (500, "INTERNAL"),
             Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
             Error::Unavailable(_)      => (503, "UNAVAILABLE"),
             Error::StorageFull         => (507, "STORAGE_FULL"),
@@ -152,7 +154,7 @@ impl fmt::Display for Error {
             Error::NotImplemented(route) => write!(f, "{route} is not served here"),
             Error::Unavailable(why) => f.write_str(why),
             Error::StorageFull => f.write_str("the disk is full: nothing was written; free space and send it again"),
-            Error::Internal(_) => f.write_str("internal error: the server's log has the cause"),
+            Error::Internal(_) | Error::Defect(_) => f.write_str("internal error: the server's log has the cause"),
         }
     }
 }
@@ -198,9 +200,25 @@ impl From<rusqlite::Error> for Error {
         }
         match cause.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Error::StorageFull,
+            _ if would_recur(&cause) => Error::Defect(cause.to_string()),
             _ => Error::Internal(cause.to_string()),
         }
     }
+}
+
+/// Whether a statement fails because of what is stored or written, not because of the system.
+fn would_recur(cause: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
+    matches!(cause.sqlite_error_code(), Some(ConstraintViolation | ParameterOutOfRange | TooBig | TypeMismatch))
+        || matches!(
+            cause,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
+                | rusqlite::Error::NulError(..)
+                | rusqlite::Error::ToSqlConversionFailure(..)
+        )
 }
 
 impl std::error::Error for Error {}

@@ -137,6 +137,14 @@ impl Ask<'_> {
         self.selected.fields.iter().any(|selected| selected.name == field)
     }
 
+    /// Whether this field is selected, however deep.
+    fn wants_anywhere(&self, field: &str) -> bool {
+        fn has(selected: &document::Selected, field: &str) -> bool {
+            selected.fields.iter().any(|inner| inner.name == field || has(inner, field))
+        }
+        has(self.selected, field)
+    }
+
     /// Gives what is selected of the shape.
     pub fn give(&self, shape: &impl Shape) -> Result<Given, Error> {
         Given::select(shape, self.selected)
@@ -207,7 +215,7 @@ fn all_or_nothing<'o>(
 
 /// What the client is told about; the rest is ours.
 fn told(error: Error) -> Result<Error, Error> {
-    if matches!(error, Error::Internal(_) | Error::StorageFull) { Err(error) } else { Ok(error) }
+    if matches!(error, Error::Internal(_) | Error::Defect(_) | Error::StorageFull) { Err(error) } else { Ok(error) }
 }
 
 fn answer(tx: &Tx, caller: &Caller, kind: Kind, ask: &Ask, table: &[RootField]) -> Result<Given, Error> {

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
@@ -14,7 +13,7 @@ use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
-use crate::model::{Archive, Client, Paging, Site, Team, Time};
+use crate::model::{Client, Paging, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
 use crate::pool::{self, Hooks, Pool};
@@ -28,6 +27,7 @@ pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
 pub mod environments;
+pub mod expiry;
 pub mod fixtures;
 pub mod graphql;
 pub mod health;
@@ -45,6 +45,8 @@ pub mod passwords;
 pub mod patches;
 pub mod permissions;
 pub mod pushes;
+pub mod reply;
+pub mod request_log;
 pub mod routes;
 pub mod secrets;
 pub mod server;
@@ -57,10 +59,14 @@ pub mod uploads;
 pub mod users;
 
 use passwords::{Guesses, Outcome};
+pub use reply::Reply;
+use request_log::RequestLog;
 use routes::{Answer, Split};
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Of a body that anyone may send, also without a key.
+pub const OPEN_BODY_BYTES_MAX: usize = 64 << 10;
 /// Of a file of fixtures, which only the operator sends.
 pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
 
@@ -128,16 +134,8 @@ pub struct Request {
     pub from: Door,
     pub at: Time,
     pub seed: [u8; 32],
-}
-
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
-    /// Sent in place of a body: it may be too large to be held.
-    pub archive: Option<Archive>,
+    /// What the log will say about it.
+    pub log: Arc<RequestLog>,
 }
 
 /// A request on its route: what handlers ask for what was sent.
@@ -146,26 +144,57 @@ pub struct Ask<'r> {
     row: &'static Split,
     outcome: &'r Outcome,
     document: Option<&'r Document>,
+    came: Came,
 }
 
-/// How much of a body the route of this request takes, in bytes.
-pub fn body_bytes_max(from: Door, method: &str, path: &[String]) -> usize {
-    let is_fixtures = from == Door::Operator && method == "POST" && path == ["v1", "operator", "fixtures"];
-    if is_fixtures { FIXTURES_BYTES_MAX } else { BODY_BYTES_MAX }
+/// How much of a request is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// Its head: whoever may not do what it asks is told before a body is read.
+    Head,
+    All,
+}
+
+/// Refuses from its head alone what need not be read, and says how many bytes of a body may come.
+///
+/// # Errors
+///
+/// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
+pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
+    let row = routes::find(request).inspect(|row| request.log.note_route(row));
+    let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
+    let moment = Moment { now: request.at, seed: request.seed };
+    let admitted = app.db.read(moment, |tx| {
+        let caller = caller(tx, request)?.map(|(caller, _)| caller);
+        let ask = Ask { request, row: row?, outcome: &Outcome::Nothing, document: None, came: Came::Head };
+        ask.answer(tx, caller.as_ref())
+    });
+    expiry::mark(&app.db, moment, &request.log).await;
+    admitted.map(|_| bytes_max)
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let moment = Moment { now: request.at, seed: request.seed };
-    match routes::find(&request) {
+    let log = Arc::clone(&request.log);
+    let reply = carry_out(app, moment, request).await;
+    expiry::mark(&app.db, moment, &log).await;
+    reply
+}
+
+async fn carry_out(app: &Arc<App>, moment: Moment, request: Request) -> Reply {
+    let log = Arc::clone(&request.log);
+    let row = routes::find(&request).inspect(|row| log.note_route(row));
+    let answered = match row {
         Ok(row) if matches!(row.route.answer, Answer::GraphQl) => {
-            speak_graphql(app, moment, row, request).await.unwrap_or_else(graphql::refused)
+            return speak_graphql(app, moment, row, request)
+                .await
+                .unwrap_or_else(|error| graphql::refused(&error, &log));
         }
-        Ok(row) if matches!(row.route.answer, Answer::Ready(_)) => {
-            ready(app, moment, row, request).await.unwrap_or_else(Reply::from)
-        }
-        Ok(row) if row.route.writes() => write(app, moment, row, request).await.unwrap_or_else(Reply::from),
-        row => read(app, moment, row, &request, None).unwrap_or_else(Reply::from),
-    }
+        Ok(row) if matches!(row.route.answer, Answer::Ready(_)) => ready(app, moment, row, request).await,
+        Ok(row) if row.route.writes() => write(app, moment, row, request).await,
+        row => read(app, moment, row, &request, None),
+    };
+    answered.unwrap_or_else(|error| log.refuse(&error))
 }
 
 /// A key that was used and should be seen to have been.
@@ -189,11 +218,14 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
     if let Answer::Password { look, .. } = row.route.answer {
         let work = app.db.read(moment, |tx| {
             let caller = caller(tx, &request)?;
-            let ask = Ask { request: &request, row, outcome: &outcome, document: None };
+            let ask = Ask { request: &request, row, outcome: &outcome, document: None, came: Came::All };
             look(tx, caller.as_ref().map(|(caller, _)| caller), &ask)
         })?;
         if let Some(work) = work {
             outcome = passwords::work(&app.guesses, work, moment).await?;
+            if matches!(outcome, Outcome::Wrong) {
+                request.log.note_wrong_password();
+            }
         }
     }
     let (moment, step) = (operator::moment(&request)?, operator::Step::of(&request)?);
@@ -230,7 +262,7 @@ fn act(
     document: Option<&Document>,
 ) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
-    let ask = Ask { request, row: row?, outcome, document };
+    let ask = Ask { request, row: row?, outcome, document, came: Came::All };
     if ask.writes()
         && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
     {
@@ -246,12 +278,20 @@ fn act(
 
 fn caller(tx: &Tx, request: &Request) -> Result<Option<(Caller, Use)>, Error> {
     let Some(header) = &request.authorization else { return Ok(None) };
-    let (scheme, key) = header.split_once(' ').ok_or(Error::Unauthenticated)?;
-    if !scheme.eq_ignore_ascii_case("bearer") && !scheme.eq_ignore_ascii_case("api-key") {
-        return Err(Error::Unauthenticated);
+    let key = key(header);
+    let known = key.as_ref().ok_or(Error::Unauthenticated).and_then(|key| db::api_keys::caller(tx, key));
+    match &known {
+        Ok((caller, _)) => request.log.note_caller(caller),
+        Err(Error::Unauthenticated) => request.log.note_failed_sign_in(key.as_ref()),
+        Err(_) => {}
     }
-    let key = PlainKey::parse(key.trim()).ok_or(Error::Unauthenticated)?;
-    db::api_keys::caller(tx, &key).map(Some)
+    known.map(Some)
+}
+
+fn key(authorization: &str) -> Option<PlainKey> {
+    let (scheme, key) = authorization.split_once(' ')?;
+    let is_known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("api-key");
+    PlainKey::parse(key.trim()).filter(|_| is_known)
 }
 
 fn note_use(db: &Db, moment: Moment, used: Used) {
@@ -261,82 +301,90 @@ fn note_use(db: &Db, moment: Moment, used: Used) {
 }
 
 impl Ask<'_> {
-    /// Gets the proof that the route asks for, and hands it to the handler.
+    /// Gets the proof that the route asks for, and hands it to the handler once all of the request is here.
     fn answer(&self, tx: &Tx, caller: Option<&Caller>) -> Result<Reply, Error> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
-            Answer::Open(handler) | Answer::Ready(handler) => handler(tx, caller, self),
-            Answer::Password { act, .. } => act(tx, caller, self, self.outcome),
-            Answer::Operator(handler) => handler(tx, &self.operator()?, self),
-            Answer::Caller(handler) => handler(tx, signed_in()?, self),
-            Answer::KeyMaker(handler) => handler(tx, &signed_in()?.as_key_maker()?, self),
-            Answer::Member(handler) => handler(tx, &signed_in()?.as_member()?.0, self),
-            Answer::Org(act, handler) => handler(tx, &signed_in()?.in_org(act)?, self),
+            Answer::Open(handler) | Answer::Ready(handler) => self.with_all(|| handler(tx, caller, self)),
+            Answer::Password { act, .. } => self.with_all(|| act(tx, caller, self, self.outcome)),
+            Answer::Operator(handler) => self.with_all(|| handler(tx, &self.operator()?, self)),
+            Answer::Caller(handler) => self.with_all(|| handler(tx, signed_in()?, self)),
+            Answer::KeyMaker(handler) => self.with_all(|| handler(tx, &signed_in()?.as_key_maker()?, self)),
+            Answer::Member(handler) => self.with_all(|| handler(tx, &signed_in()?.as_member()?.0, self)),
+            Answer::Org(act, handler) => self.with_all(|| handler(tx, &signed_in()?.in_org(act)?, self)),
             Answer::OrgOrSelf(act, handler) => {
-                handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self)
+                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self))
             }
             Answer::OrgOrSelfAlone(act, handler) => {
-                handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self)
+                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self))
             }
             Answer::OrgTeam(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_org_about(&team, act)?, &team, self)
+                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, &team, self))
             }
             Answer::Team(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_team(&team, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
             }
             Answer::TeamByEither(act, other, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_team_by_either(&team, act, other)?, self)
+                self.with_all(|| handler(tx, &caller.in_team_by_either(&team, act, other)?, self))
             }
             Answer::TeamOrSelf(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self)
+                self.with_all(|| handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self))
             }
             Answer::OwnTeam(act, handler) => {
                 let caller = signed_in()?;
-                let team = db::teams::own(tx, caller)?;
-                handler(tx, &caller.in_default_team(&team, act)?, self)
+                let team = db::teams::own(tx, caller).inspect(|team| self.request.log.note_team(team))?;
+                self.with_all(|| handler(tx, &caller.in_default_team(&team, act)?, self))
             }
             Answer::AllTeams(act, handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                handler(tx, &caller.in_all(&teams, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_all(&teams, act)?, self))
+            }
+            Answer::AllTeamsByEither(act, other, handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                self.with_all(|| handler(tx, &caller.in_all_by_either(&teams, act, other)?, self))
             }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                handler(tx, &caller.in_all_to_deploy(&teams)?, self)
+                self.with_all(|| handler(tx, &caller.in_all_to_deploy(&teams)?, self))
             }
             Answer::ModelApis(handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::default(tx, &caller.org_id)?;
-                handler(tx, &caller.with_model_apis(&team)?, self)
+                self.with_all(|| handler(tx, &caller.with_model_apis(&team)?, self))
             }
             Answer::OwnedToDeploy(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_team_to_deploy(&team)?, self)
+                self.with_all(|| handler(tx, &caller.in_team_to_deploy(&team)?, self))
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_team(&team, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
             }
             Answer::OwnedMetrics(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self)
+                self.with_all(|| handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self))
             }
             Answer::OrgOwned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                handler(tx, &caller.in_org_about(&team, act)?, self)
+                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, self))
             }
             Answer::GraphQl => {
-                let document = self.document.expect("a document is read before its transaction");
-                graphql::answer(tx, signed_in()?, document, self.request)
+                let caller = signed_in()?;
+                self.with_all(|| {
+                    let document = self.document.expect("a document is read before its transaction");
+                    graphql::answer(tx, caller, document, self.request)
+                })
             }
             Answer::Unserved => {
                 signed_in()?;
@@ -346,19 +394,27 @@ impl Ask<'_> {
         }
     }
 
+    fn with_all(&self, handler: impl FnOnce() -> Result<Reply, Error>) -> Result<Reply, Error> {
+        match self.came {
+            Came::Head => Ok(Reply::bytes("application/json", Vec::new())),
+            Came::All => handler(),
+        }
+    }
+
     fn writes(&self) -> bool {
         self.document.map_or(self.row.route.writes(), Document::writes)
     }
 
     fn team(&self, tx: &Tx) -> Result<Team, Error> {
-        db::teams::find(tx, self.param("team_id"))
+        db::teams::find(tx, self.param("team_id")).inspect(|team| self.request.log.note_team(team))
     }
 
     /// The team that owns what the path names. The same words for an id that nobody has and for one that the caller does
     /// not see.
     fn owner(&self, tx: &Tx, caller: &Caller, kind: Kind) -> Result<Team, Error> {
         let team = db::resources::team_of(tx, kind, self.param(kind.param()))?;
-        team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()))
+        let team = team.filter(|team| caller.standing_in(team).is_some()).ok_or(Error::NotFound(kind.as_str()));
+        team.inspect(|team| self.request.log.note_team(team))
     }
 
     fn measured(&self, kind: Kind) -> Measured<'_> {
@@ -439,52 +495,4 @@ impl Ask<'_> {
 /// For what no page ever gave out.
 fn bad_cursor() -> Error {
     Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
-}
-
-impl Reply {
-    pub fn ok(body: &impl Serialize) -> Reply {
-        Reply::json(200, body)
-    }
-
-    pub fn list(list: wire::List) -> Reply {
-        Reply::bytes("application/json", list.end())
-    }
-
-    pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None }
-    }
-
-    pub fn archive(archive: Archive) -> Reply {
-        Reply { archive: Some(archive), ..Reply::bytes("application/x-tar", Vec::new()) }
-    }
-
-    fn refusal(error: &Error) -> Reply {
-        Reply::json(error.status().0, &wire::Refusal::new(error))
-    }
-
-    fn json(status: u16, body: &impl Serialize) -> Reply {
-        let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
-        Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None }
-    }
-}
-
-impl From<Error> for Reply {
-    fn from(error: Error) -> Reply {
-        note_failure(&error);
-        let mut reply = Reply::refusal(&error);
-        if let Some(seconds) = error.retry_after_seconds() {
-            reply.headers.push(("retry-after", seconds.to_string()));
-        }
-        if let Error::MethodNotAllowed(allowed) = error {
-            reply.headers.push(("allow", allowed));
-        }
-        reply
-    }
-}
-
-/// The cause of a failure of ours is for the log alone.
-fn note_failure(error: &Error) {
-    if let Error::Internal(cause) = error {
-        eprintln!("internal error: {cause}");
-    }
 }

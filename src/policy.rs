@@ -270,6 +270,16 @@ impl Caller {
         self.in_each(teams, |team| self.in_team(team, act))
     }
 
+    /// Like [`Caller::in_all`], where either act is enough.
+    pub fn in_all_by_either<'a>(
+        &'a self,
+        teams: &'a [Team],
+        act: TeamAct,
+        other: TeamAct,
+    ) -> Result<Vec<InTeam<'a>>, Error> {
+        self.in_each(teams, |team| self.in_team_by_either(team, act, other))
+    }
+
     fn in_each<'a>(
         &'a self,
         teams: &'a [Team],

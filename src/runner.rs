@@ -1,137 +1,323 @@
 //! Carries out what was committed: takes deployments from their push to being active, one step at a time.
 //!
-//! What is to be done stands in the database as a status, so a stop or a crash loses nothing: the next start picks up
-//! what is under way. Until models are really run, a deployment is built by reading its archive: one that cannot be read
-//! ends in `BUILD_FAILED`, and its log says why. Archives are read outside of any transaction.
+//! What is to be done is in the database as a status, so a stop or a crash loses nothing: the next start picks up what is
+//! under way. Until models are really run, a deployment is built by reading its archive: one that cannot be read ends in
+//! `BUILD_FAILED`, and its log says why. Archives are read outside of any transaction, on threads of their own, in turns of
+//! the organizations, and once for each content.
+//!
+//! A failure belongs to the deployment that it is about. What is wrong with that ends it. A fault of ours (a full disk, a
+//! missing descriptor) is tried again after a while, and is never written into a status. Neither keeps others waiting.
 
-use std::fs::File;
-use std::path::Path;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::db::deployments::Deployment;
 use crate::db::deployments::patches::{self, Synced};
-use crate::db::deployments::progress::{self, Content, Step};
-use crate::db::{Db, Moment};
+use crate::db::deployments::progress::{self, Step, Waiting};
+use crate::db::{Db, Moment, Tx, archive_readings};
 use crate::error::Error;
 use crate::model::serving::{Level, Status};
+use crate::model::{Archive, OrgId};
 
 mod archive;
+mod inspect;
 mod patched;
+mod plan;
+mod source;
+mod task;
+mod tree;
 
-pub use archive::{Broken, Limits};
+use plan::{Plan, plan};
+use task::{Done, Outcome, Subject, Task};
 
-/// How often it looks for commits, and how long it waits after a failure of ours.
+/// How often it looks for commits.
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
-const PAUSES_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long it waits after a fault of ours: twice as long each time.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How many archives are read or written at once; no organization has more than one of them.
+const TASKS_MAX: usize = 4;
+/// How many steps of one organization are taken before the others have their turn again.
+const STEPS_IN_TURN_MAX: usize = 32;
 
 /// Works until told to stop. `moment` is the clock.
 pub fn run(db: &Db, moment: impl Fn() -> Moment, stopped: impl Fn() -> bool) {
-    let mut seen = None;
-    while !stopped() {
-        let now = db.commits();
-        if seen == Some(now) {
-            std::thread::sleep(LOOKS_EVERY);
-            continue;
+    let mut runner = Runner::new(db, &moment);
+    let stop = AtomicBool::new(false);
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let mut seen = None;
+        while !stopped() {
+            let now = db.commits();
+            if seen != Some(now) || runner.is_due() {
+                seen = Some(now);
+                let round = catch_unwind(AssertUnwindSafe(|| runner.round(&stopped)));
+                match round.unwrap_or_else(|_| Err(Error::Internal("a round of the runner panicked".to_owned()))) {
+                    Ok(round) => {
+                        for task in round.begun {
+                            start(scope, db, task, &stop, &tell);
+                        }
+                        if round.has_advanced {
+                            seen = None;
+                            continue;
+                        }
+                    }
+                    Err(cause) => {
+                        tracing::error!(?cause, "deployments do not move");
+                        seen = None;
+                        std::thread::sleep(PAUSE_MIN);
+                    }
+                }
+            }
+            if let Ok(done) = told.recv_timeout(LOOKS_EVERY) {
+                runner.end(done);
+                seen = None;
+            }
         }
-        seen = Some(now);
-        if let Err(cause) = work(db, &moment, &stopped) {
-            eprintln!("deployments do not move: {cause:?}");
-            seen = None;
-            wait(PAUSES_AFTER_FAILURE, &stopped);
+        stop.store(true, Ordering::Relaxed);
+        while runner.is_busy() {
+            let Ok(done) = told.recv() else { return };
+            runner.end(done);
         }
+    });
+}
+
+fn start<'scope, 'env>(
+    scope: &'scope std::thread::Scope<'scope, 'env>,
+    db: &'env Db,
+    task: Task,
+    stop: &'env AtomicBool,
+    tell: &mpsc::Sender<Done>,
+) {
+    let (subject, answer) = (task.subject(), tell.clone());
+    let started = std::thread::Builder::new().name("archive".to_owned()).spawn_scoped(scope, move || {
+        let _ = answer.send(task.run(db, stop));
+    });
+    if let Err(cause) = started {
+        let _ = tell.send(Done { subject, outcome: Outcome::Ours(cause.to_string()) });
     }
 }
 
-fn wait(long: Duration, stopped: &impl Fn() -> bool) {
-    let looks = long.as_millis() / LOOKS_EVERY.as_millis();
-    for _ in 0..looks {
-        if stopped() {
-            return;
-        }
-        std::thread::sleep(LOOKS_EVERY);
-    }
-}
-
-/// Takes everything that is under way to where it comes to rest.
+/// Takes everything that is under way to where it comes to rest, on this thread. What a fault of ours holds up is left for
+/// the next time.
 pub fn work(db: &Db, moment: &impl Fn() -> Moment, stopped: &impl Fn() -> bool) -> Result<(), Error> {
+    let mut runner = Runner::new(db, moment);
     loop {
-        let under_way = db.read(moment(), progress::under_way)?;
-        if under_way.is_empty() {
+        let round = runner.round(stopped)?;
+        if !round.has_advanced && round.begun.is_empty() {
             return Ok(());
         }
-        for deployment in under_way {
-            if stopped() {
-                return Ok(());
+        for task in round.begun {
+            let done = task.run(db, &AtomicBool::new(false));
+            runner.end(done);
+        }
+    }
+}
+
+struct Runner<'a, M> {
+    db: &'a Db,
+    moment: &'a M,
+    /// Tasks that run, and for which organization.
+    busy: HashMap<Subject, (OrgId, Task)>,
+    /// Attempts that this process recorded and could not end in the database. They are not recorded again: it lives.
+    recorded: HashSet<Subject>,
+    pauses: HashMap<Subject, Pause>,
+}
+
+/// Until when something is left alone after a fault of ours.
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
+
+#[derive(Default)]
+struct Round {
+    has_advanced: bool,
+    begun: Vec<Task>,
+}
+
+impl<'a, M: Fn() -> Moment> Runner<'a, M> {
+    fn new(db: &'a Db, moment: &'a M) -> Runner<'a, M> {
+        Runner { db, moment, busy: HashMap::new(), recorded: HashSet::new(), pauses: HashMap::new() }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    /// Whether something may be tried again.
+    fn is_due(&self) -> bool {
+        let now = Instant::now();
+        self.pauses.iter().any(|(subject, pause)| pause.until <= now && !self.busy.contains_key(subject))
+    }
+
+    /// Takes each deployment one step on, where that is quick, and begins what takes longer.
+    fn round(&mut self, stopped: &impl Fn() -> bool) -> Result<Round, Error> {
+        let now = Instant::now();
+        let mut steps = Steps::new();
+        let mut tasks = Vec::new();
+        for waiting in self.db.read((self.moment)(), progress::waiting)? {
+            let row = Subject::Deployment(waiting.id.clone());
+            if self.is_paused(&row, now) || self.busy.contains_key(&row) || steps.are_enough(&waiting.org_id) {
+                continue;
             }
-            take_on(db, moment, deployment)?;
+            match self.db.read((self.moment)(), |tx| plan(tx, &waiting.id)) {
+                Ok(Plan::Rest) => {}
+                Ok(Plan::Step(..)) if stopped() => break,
+                Ok(Plan::Step(deployment, step)) => {
+                    steps.take(self.db, (self.moment)(), waiting, move |tx| progress::advance(tx, &deployment, &step))
+                }
+                Ok(Plan::GiveUpPatches { deployment, synced, why }) => {
+                    steps.take(self.db, (self.moment)(), waiting, move |tx| {
+                        patches::failed(tx, &deployment, &synced, &why)
+                    });
+                }
+                Ok(Plan::Task { task, attempts }) => tasks.push((waiting.org_id, task, attempts)),
+                Err(cause) => self.settle(&row, cause),
+            }
         }
+        let mut round = Round { has_advanced: false, begun: self.begin(tasks, now) };
+        for (id, done) in steps.wait() {
+            match done {
+                Ok(()) => round.has_advanced = true,
+                Err(cause) => self.settle(&Subject::Deployment(id), cause),
+            }
+        }
+        self.pauses.retain(|subject, pause| pause.until > now || self.busy.contains_key(subject));
+        Ok(round)
+    }
+
+    fn is_paused(&self, subject: &Subject, now: Instant) -> bool {
+        self.pauses.get(subject).is_some_and(|pause| pause.until > now)
+    }
+
+    /// Begins tasks in turns of the organizations. One that was begun before and never ended runs alone: if it takes the
+    /// process with it again, no other is suspected.
+    fn begin(&mut self, tasks: Vec<(OrgId, Task, i64)>, now: Instant) -> Vec<Task> {
+        let mut begun = Vec::new();
+        let is_suspected = |(_, task, attempts): &(OrgId, Task, i64), runner: &Self| {
+            *attempts > 0 && !runner.recorded.contains(&task.subject())
+        };
+        let free = |(_, task, _): &(OrgId, Task, i64), runner: &Self| {
+            !runner.is_paused(&task.subject(), now) && !runner.busy.contains_key(&task.subject())
+        };
+        let suspect_runs = self.busy.values().any(|(_, task)| task.is_alone());
+        if let Some(at) = tasks.iter().position(|task| is_suspected(task, self) && free(task, self)) {
+            let (org_id, task, _) = tasks.into_iter().nth(at).expect("it was just found");
+            if self.busy.is_empty() {
+                begun.extend(self.record(org_id, task.alone()));
+            }
+            return begun;
+        }
+        for entry in tasks {
+            let is_full = suspect_runs || self.busy.len() >= TASKS_MAX;
+            if is_full || !free(&entry, self) || self.busy.values().any(|(org_id, _)| *org_id == entry.0) {
+                continue;
+            }
+            begun.extend(self.record(entry.0, entry.1));
+        }
+        begun
+    }
+
+    /// Records an attempt before it begins.
+    fn record(&mut self, org_id: OrgId, task: Task) -> Option<Task> {
+        let subject = task.subject();
+        if !self.recorded.contains(&subject) {
+            let begins = task.clone();
+            if let Err(cause) = self.write(move |tx| begins.record(tx)) {
+                self.settle(&subject, cause);
+                return None;
+            }
+            self.recorded.insert(subject.clone());
+        }
+        self.busy.insert(subject, (org_id, task.clone()));
+        Some(task)
+    }
+
+    /// Takes down what came of a task.
+    fn end(&mut self, Done { subject, outcome }: Done) {
+        let Some((_, task)) = self.busy.remove(&subject) else { return };
+        let fault = match &outcome {
+            Outcome::Ours(why) => Some(why.clone()),
+            Outcome::Stopped | Outcome::Read(_) | Outcome::Patched(_) => None,
+        };
+        match self.write(move |tx| task.end(tx, outcome)) {
+            Ok(()) => {
+                self.recorded.remove(&subject);
+                if let Some(why) = fault {
+                    self.pause(&subject, &why);
+                }
+            }
+            Err(cause) => self.settle(&subject, cause),
+        }
+    }
+
+    /// Decides whose a failure is: what would happen again ends the row, a fault of ours is tried again.
+    fn settle(&mut self, subject: &Subject, cause: Error) {
+        match (&cause, subject) {
+            (Error::Internal(_) | Error::StorageFull | Error::Unavailable(_), _) => {
+                self.pause(subject, &format!("{cause:?}"));
+            }
+            (_, Subject::Archive(_)) => self.pause(subject, &format!("{cause:?}")),
+            (_, Subject::Deployment(id)) => {
+                tracing::error!(deployment = id, ?cause, "a deployment is given up");
+                let given_up = id.clone();
+                let why = "failed by a fault of this installation, which its log explains: push it again";
+                if let Err(cause) = self.write(move |tx| progress::give_up(tx, &given_up, why)) {
+                    self.pause(subject, &format!("{cause:?}"));
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, subject: &Subject, why: &str) {
+        let length = self.pauses.get(subject).map_or(PAUSE_MIN, |before| PAUSE_MAX.min(before.length * 2));
+        tracing::warn!(%subject, why, seconds = length.as_secs(), "waits to be tried again");
+        self.pauses.insert(subject.clone(), Pause { until: Instant::now() + length, length });
+    }
+
+    fn write(&self, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+        self.db.write_blocking((self.moment)(), work)
     }
 }
 
-fn take_on(db: &Db, moment: &impl Fn() -> Moment, deployment: Deployment) -> Result<(), Error> {
-    let step = match deployment.status {
-        Status::Building => build(db, moment, &deployment)?,
-        Status::Deploying => on(Status::LoadingModel, "deployed; loading the model"),
-        Status::LoadingModel => on(Status::Active, "active"),
-        Status::WakingUp => on(Status::Active, "awake"),
-        Status::Deactivating => on(Status::Inactive, "inactive"),
-        Status::Updating => match db.read(moment(), |tx| patches::synced(tx, &deployment))? {
-            Some(synced) => return patch(db, moment, deployment, synced),
-            None => on(Status::Active, "up to date"),
-        },
-        Status::DeployFailed
-        | Status::Active
-        | Status::Unhealthy
-        | Status::BuildFailed
-        | Status::BuildStopped
-        | Status::Inactive
-        | Status::Failed
-        | Status::ScaledToZero => return Ok(()), // at rest
-    };
-    db.write_blocking(moment(), move |tx| progress::advance(tx, &deployment, &step))
+/// Quick steps, each a write of its own, committed in groups.
+struct Steps {
+    tell: mpsc::Sender<(String, Result<(), Error>)>,
+    told: mpsc::Receiver<(String, Result<(), Error>)>,
+    taken: HashMap<OrgId, usize>,
 }
 
-fn on(status: Status, told: &str) -> Step {
-    Step { status, level: Level::Info, told: told.to_owned(), content: None }
-}
-
-fn failed(told: String) -> Step {
-    Step { status: Status::BuildFailed, level: Level::Error, told, content: None }
-}
-
-fn build(db: &Db, moment: &impl Fn() -> Moment, deployment: &Deployment) -> Result<Step, Error> {
-    if deployment.s3_key.is_none() {
-        let told = "built from its configuration alone: no archive was uploaded";
-        return Ok(on(Status::Deploying, told));
+impl Steps {
+    fn new() -> Steps {
+        let (tell, told) = mpsc::channel();
+        Steps { tell, told, taken: HashMap::new() }
     }
-    let Some(archive) = db.read(moment(), |tx| progress::archive(tx, deployment))? else {
-        return Ok(failed("the archive is gone".to_owned()));
-    };
-    Ok(match inspect(&archive.path(db.directory())) {
-        Ok(content) => Step { content: Some(content), ..on(Status::Deploying, "built: the archive is whole") },
-        Err(Broken::Content(why)) => failed(format!("cannot be built: {why}")),
-        Err(Broken::Disk(cause)) => failed(format!("cannot be built: the archive cannot be read: {}", cause.kind())),
-    })
-}
 
-fn inspect(path: &Path) -> Result<Content, Broken> {
-    archive::inspect(File::open(path)?, Limits::default())
-}
+    fn are_enough(&self, org_id: &OrgId) -> bool {
+        self.taken.get(org_id).is_some_and(|taken| *taken >= STEPS_IN_TURN_MAX)
+    }
 
-/// Brings synced patches into the archive. The deployment stays under way until none is left.
-fn patch(db: &Db, moment: &impl Fn() -> Moment, deployment: Deployment, synced: Synced) -> Result<(), Error> {
-    let archive = db.read(moment(), |tx| progress::archive(tx, &deployment))?;
-    let archive = archive.ok_or_else(|| Broken::Content("the archive is gone".to_owned()));
-    match archive.and_then(|archive| patched::write(db.directory(), &archive, &synced.changes)) {
-        Ok(patched) => {
-            let archive = patched.archive.clone();
-            let applied = db.write_blocking(moment(), move |tx| patches::applied(tx, &deployment, &synced, &archive));
-            let settled = patched.settle().map_err(|cause| Error::Internal(format!("a patched archive: {cause}")));
-            applied.and(settled)
+    fn take(
+        &mut self,
+        db: &Db,
+        moment: Moment,
+        Waiting { id, org_id }: Waiting,
+        step: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static,
+    ) {
+        *self.taken.entry(org_id).or_default() += 1;
+        let answer = self.tell.clone();
+        let failed = (id.clone(), answer.clone());
+        if let Err(cause) = db.queue(moment, step, move |done| drop(answer.send((id, done)))) {
+            let _ = failed.1.send((failed.0, Err(cause)));
         }
-        Err(broken) => {
-            let step = Step { status: Status::Failed, ..failed(format!("cannot be patched: {broken}")) };
-            db.write_blocking(moment(), move |tx| progress::advance(tx, &deployment, &step))
-        }
+    }
+
+    fn wait(self) -> Vec<(String, Result<(), Error>)> {
+        drop(self.tell);
+        self.told.iter().collect()
     }
 }

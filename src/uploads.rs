@@ -5,7 +5,6 @@
 //! is refused as access denied, and so is every key but the one that was granted: keys are compared, never opened.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,14 +13,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Uri};
-use tokio::sync::{OwnedMutexGuard, RwLock, watch};
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::db::uploads::{self, Grant, Recorded};
 use crate::db::{Moment, Tx};
 use crate::error::Error;
+use crate::http::request_log::RequestLog;
 use crate::http::{App, Reply};
 use crate::model::{Archive, Time};
-use crate::token::bytes_of_hex;
 
 mod body;
 mod chunked;
@@ -46,6 +45,8 @@ use xml::ListedPart;
 /// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
 pub const BUCKET: &str = "guildhall-uploads";
 pub const REGION: &str = "us-east-1";
+/// What the log calls the route of an upload.
+pub const TEMPLATE: &str = "/guildhall-uploads/{s3_key}";
 
 const PARTS_MAX: u16 = 10_000;
 /// S3's: every part but the last has at least so many.
@@ -78,8 +79,6 @@ pub struct Uploads {
     /// Reads the clock.
     clock: fn() -> Moment,
     in_parts: Mutex<HashMap<String, InParts>>,
-    /// Held shared from an archive's placing until its row is there, alone while the sweep looks for archives without.
-    placing: RwLock<()>,
 }
 
 /// An upload that comes in parts.
@@ -131,21 +130,21 @@ impl Uploads {
     pub fn open(app: &Arc<App>, limits: Limits, clock: fn() -> Moment) -> std::io::Result<Uploads> {
         Ok(Uploads {
             app: Arc::clone(app),
-            store: Store::open(app.db.directory())?,
+            store: Store::open(app.db.archives().clone())?,
             limits,
             clock,
             in_parts: Mutex::default(),
-            placing: RwLock::default(),
         })
     }
 
     /// Answers, whether or not it has read all of the body.
-    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body) -> Reply {
-        self.act(head, body).await.unwrap_or_else(Reply::from)
+    pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Reply {
+        let answered = self.act(head, body, log).await;
+        answered.unwrap_or_else(|refusal| refusal.reply(log))
     }
 
-    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body) -> Result<Reply, Refusal> {
-        let grant = self.authorize(head)?;
+    async fn act(self: &Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Result<Reply, Refusal> {
+        let grant = self.authorize(head, log)?;
         let operation = Operation::of(head)?;
         refuse_unserved(head)?;
         match operation {
@@ -158,7 +157,7 @@ impl Uploads {
     }
 
     /// Who signed, with which credentials, and whether they are for this key and its caller still stands.
-    fn authorize(&self, head: &Head) -> Result<Grant, Refusal> {
+    fn authorize(&self, head: &Head, log: &RequestLog) -> Result<Grant, Refusal> {
         let moment = (self.clock)();
         let signature = Signature::read(head)?;
         let token = header(head, signature::SESSION_TOKEN)?.ok_or_else(invalid_token)?;
@@ -173,7 +172,7 @@ impl Uploads {
                 if key(&head.headers, &head.uri) != Some(grant.s3_key.as_str()) {
                     return Err(Refusal::access_denied());
                 }
-                uploads::uploader(tx, &grant)?;
+                log.note_caller(&uploads::uploader(tx, &grant)?);
                 Ok(grant)
             }))
         })?
@@ -248,9 +247,8 @@ impl Uploads {
         let foreseen = self.app.db.read((self.clock)(), foreseen)?;
         precondition.check(foreseen)?;
         if foreseen == Recorded::New {
-            let _placing = self.placing.read().await;
-            let archive = self.store.place(written).await?;
-            let (grant, quota) = (grant.clone(), self.limits.organization_bytes_max);
+            let placed = self.store.place(written).await?;
+            let (grant, archive, quota) = (grant.clone(), placed.archive.clone(), self.limits.organization_bytes_max);
             let record = move |tx: &Tx| uploads::record(tx, &grant, &archive, quota);
             precondition.check(self.app.db.write((self.clock)(), record).await?)?;
         }
@@ -389,9 +387,7 @@ impl Uploads {
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
         runtime.block_on(async {
             loop {
-                if let Err(cause) = self.sweep().await {
-                    eprintln!("uploads are not swept: {cause:?}");
-                }
+                self.sweep().await;
                 tokio::select! {
                     () = tokio::time::sleep(SWEPT_EVERY) => {}
                     _ = stopped.wait_for(|stopped| *stopped) => return,
@@ -401,37 +397,29 @@ impl Uploads {
     }
 
     /// Removes what is of no use: parts that nobody completed, uploads that nobody used, archives that no upload names.
-    async fn sweep(&self) -> Result<(), Error> {
+    async fn sweep(&self) {
         let moment = (self.clock)();
         self.in_parts
             .lock()
             .expect("nobody panics holding it")
             .retain(|_, upload| upload.since.plus_seconds(OPEN_UPLOAD_SECONDS) > moment.now);
-        self.app.db.write(moment, uploads::forget_untaken).await?;
-        for folder in self.store.folders().map_err(not_swept)? {
-            let _alone = self.placing.write().await;
-            self.app.db.read(moment, |tx| sweep_folder(tx, &folder))?;
+        let forgotten = [
+            self.app.db.write(moment, uploads::forget_untaken).await,
+            self.app.db.write(moment, uploads::forget_readings).await,
+        ];
+        for cause in forgotten.into_iter().filter_map(Result::err) {
+            not_swept("rows of uploads", &cause);
         }
-        Ok(())
+        self.app.db.archives().sweep(
+            |hash| self.app.db.read(moment, |tx| uploads::is_named(tx, hash)),
+            |path, cause| not_swept(path.display(), &cause),
+        );
     }
 }
 
-fn sweep_folder(tx: &Tx, folder: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(folder).map_err(not_swept)? {
-        let path = entry.map_err(not_swept)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(bytes_of_hex);
-        let hash: Option<[u8; 32]> = name.and_then(|name| name.try_into().ok());
-        if let Some(hash) = hash
-            && !uploads::is_named(tx, &hash)?
-        {
-            std::fs::remove_file(&path).map_err(not_swept)?;
-        }
-    }
-    Ok(())
-}
-
-fn not_swept(cause: std::io::Error) -> Error {
-    Error::Internal(format!("archives cannot be swept: {cause}"))
+/// The rest is swept all the same.
+fn not_swept(what: impl std::fmt::Display, cause: &dyn std::fmt::Debug) {
+    tracing::error!(%what, ?cause, "not swept");
 }
 
 impl Completed {

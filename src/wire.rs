@@ -70,9 +70,17 @@ pub struct Refusal {
     details: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
+    /// Of a request that met a failure of ours: by this id the log has the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 impl Refusal {
+    pub fn of_request(error: &Error, request_id: &str) -> Refusal {
+        let is_ours = matches!(error, Error::Internal(_));
+        Refusal { request_id: is_ours.then(|| request_id.to_owned()), ..Refusal::new(error) }
+    }
+
     pub fn new(error: &Error) -> Refusal {
         let details = match error {
             Error::Conflict(conflict) => conflict.details.clone(),
@@ -86,7 +94,7 @@ impl Refusal {
             _ => None,
         };
         let retry_after = error.retry_after_seconds();
-        Refusal { code: error.status().1, message: error.to_string(), details, retry_after }
+        Refusal { code: error.status().1, message: error.to_string(), details, retry_after, request_id: None }
     }
 }
 

@@ -8,7 +8,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::cli::serve::{self, Signal};
 use crate::cli::{
-    Failure, Format, Front, Listen, Opened, Output, fixtures, moment, open, operator, print, take, talk, tell_of_key,
+    Failure, Format, Front, Listen, Opened, Output, fixtures, log, moment, open, operator, print, take, talk,
+    tell_of_key,
 };
 use crate::db::organizations;
 use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
@@ -30,11 +31,19 @@ pub struct Options {
     listen: Listen,
     #[command(flatten)]
     front: Front,
+    #[command(flatten)]
+    log: log::LogOptions,
     /// A data directory to keep it in
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
+}
+
+impl Options {
+    pub fn log(&self) -> &log::LogOptions {
+        &self.log
+    }
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Front, Listen, Opened, moment, open, print, take, talk, tell_of_key};
+use crate::cli::{Data, Failure, Front, Listen, Opened, log, moment, open, print, take, tell_of_key};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
 use crate::db::uploads::{self, Pushed};
@@ -28,7 +28,15 @@ pub struct Options {
     #[command(flatten)]
     front: Front,
     #[command(flatten)]
+    log: log::LogOptions,
+    #[command(flatten)]
     data: Data,
+}
+
+impl Options {
+    pub fn log(&self) -> &log::LogOptions {
+        &self.log
+    }
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
@@ -40,11 +48,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     tell_of_key(&path, has_new_key);
     tell_of_missing_archives(&app, &path)?;
     if app.db.read(moment(), organizations::count)? == 0 {
-        talk(format_args!(
-            "{} holds no organization yet. To begin, stop this server and run\n  \
-             guildhall init --organization NAME --email E --name N --data {0}",
-            path.display()
-        ));
+        let data = path.display();
+        tracing::warn!(
+            "{data} holds no organization yet. To begin, stop this server and run \
+             `guildhall init --organization NAME --email E --name N --data {data}`"
+        );
     }
     until_signal(app, &path, listener, signal, |url| print(url))
 }
@@ -62,17 +70,16 @@ fn tell_of_missing_archives(app: &App, data: &Path) -> Result<(), Failure> {
     if missing == 0 {
         return Ok(());
     }
-    talk(format_args!(
-        "archives that the database names are missing from {}: {missing}; put them back from a backup",
-        data.join("archives").display()
-    ));
+    let archives = data.join("archives");
+    let archives = archives.display();
+    tracing::warn!(
+        "archives that the database names are missing from {archives}: {missing}; put them back from a backup"
+    );
     for pushed in &pushed {
         let Some(Pushed { kind, id, parent, organization }) = pushed.first() else { continue };
         let more = if pushed.len() > 1 { format!(", and {} more", pushed.len() - 1) } else { String::new() };
-        talk(format_args!("  of {kind} {id} of \"{}\" in \"{}\"{more}", quoted(parent), quoted(organization)));
-    }
-    if missing > NAMED_MAX {
-        talk(format_args!("  and {} more", missing - NAMED_MAX));
+        let (parent, organization) = (quoted(parent), quoted(organization));
+        tracing::warn!("an archive is missing of {kind} {id} of \"{parent}\" in \"{organization}\"{more}");
     }
     Ok(())
 }
@@ -100,10 +107,14 @@ pub fn until_signal(
         .map_err(|cause| Failure::new(directory::failed("make the operator's socket", &socket, &cause)))?;
     let server = server::serve(&app, listener, Some(operator), Limits::default())
         .map_err(|cause| Failure::new(directory::failed("serve", path, &cause)))?;
-    let ended = ready(&format!("http://{}", server.addr())).and_then(|()| signal.wait());
+    let url = format!("http://{}", server.addr());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), url, data = %path.display(), "started");
+    let ended = ready(&url).and_then(|()| signal.wait());
+    tracing::info!("stopping: requests in flight end first");
     server.stop();
     server.join();
     let _ = std::fs::remove_file(socket); // the next server makes way for its own
+    tracing::info!("stopped");
     ended
 }
 

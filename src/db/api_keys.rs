@@ -4,19 +4,22 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, environment_groups};
+use crate::db::{Tx, endings, environment_groups, users};
 use crate::error::Error;
 use crate::model::{EnvironmentName, KeyName, OrgId, Team, Time, User, UserId};
-use crate::policy::keys::{KeyKind, OverKeys};
+use crate::policy::keys::{KeyKind, Lifetime, OverKeys};
 use crate::policy::{Category, InOrg, TeamCategory};
 use crate::token::PlainKey;
 
 mod callers;
 mod listing;
+mod made;
 
 pub(super) use callers::caller_again;
 pub use callers::{Use, bearer, caller, note_use, person};
 pub use listing::{Filter, find, list, list_of_team};
+pub use made::{CreatedKeys, MadeKey};
+pub(super) use made::{made_by, settle};
 
 /// A key that works, without its text.
 #[derive(Debug)]
@@ -27,7 +30,8 @@ pub struct Key {
     pub name: Option<KeyName>,
     /// `None`: every model of the team. Empty once the models it was narrowed to are deleted.
     pub model_ids: Option<Vec<String>>,
-    narrowed_to_environments: bool,
+    /// `None`: every environment.
+    pub environments: Option<Vec<EnvironmentName>>,
     pub created_at: Time,
     pub last_used_at: Option<Time>,
     pub expires_at: Option<Time>,
@@ -50,10 +54,6 @@ impl Key {
             Holder::Team(category, team) => KeyKind::Team(*category, team),
             Holder::Organization => KeyKind::ManageApiKeys,
         }
-    }
-
-    fn environments(&self, tx: &Tx) -> Result<Option<Vec<EnvironmentName>>, Error> {
-        if self.narrowed_to_environments { environments(tx, &self.prefix).map(Some) } else { Ok(None) }
     }
 }
 
@@ -90,14 +90,13 @@ pub struct Terms {
 ///
 /// A model of another team is not there; a name that a living key of the same scope has is a conflict (decision 12).
 pub fn create(tx: &Tx, keys: &OverKeys, terms: &Terms) -> Result<PlainKey, Error> {
+    let lifetime = keys.caller().lifetime(terms.expires_at)?;
     if let (Some(team), Some(model_ids)) = (keys.kind().team(), &terms.model_ids) {
         check_models(tx, team, model_ids)?;
     }
-    if let Some(name) = &terms.name {
-        free_expired(tx, keys, name)?;
-    }
+    endings::mark(tx)?; // a name is free once its key has expired
     let key = PlainKey::generate(&mut tx.dice());
-    keep(tx, keys, &key, terms)?;
+    keep(tx, keys, &key, terms, lifetime)?;
     record(tx, keys, event(tx, "API_KEY_CREATED", key.prefix())?)?;
     Ok(key)
 }
@@ -108,12 +107,17 @@ pub struct Rotated {
     pub key: PlainKey,
     /// When the old key ends or has ended.
     pub old_expires_at: Time,
+    /// Restricted environments that the old key was granted and the new one is not, by name.
+    pub grants_not_carried_over: Vec<String>,
 }
 
-/// Puts a new key in the place of an old one: it takes its name, what it is narrowed to, its grants and its expiry.
+/// Puts a new key in the place of an old one: it takes its name, what it is narrowed to and its expiry, and its grants
+/// if whoever rotates could grant them.
 ///
-/// The old one ends with the overlap, or earlier if it was to expire earlier. A key is replaced once.
+/// The old one ends with the overlap, or earlier if it was to expire earlier, and keeps its grants until then. A key is
+/// replaced once.
 pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<Rotated, Error> {
+    let lifetime = keys.caller().lifetime(old.expires_at)?;
     if let Some(successor) = &old.replaced_by {
         return Err(Error::conflict(format!("this API key has been replaced by {successor}: rotate that one")));
     }
@@ -124,12 +128,16 @@ pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<R
     let terms = Terms {
         name: old.name.clone(),
         model_ids: old.model_ids.clone(),
-        environments: old.environments(tx)?,
+        environments: old.environments.clone(),
         expires_at: old.expires_at,
     };
-    keep(tx, keys, &key, &terms)?;
+    keep(tx, keys, &key, &terms, lifetime)?;
+    let mut grants_not_carried_over = Vec::new();
     if let Some(team) = keys.kind().team() {
-        environment_groups::copy_grants(tx, team, &old.prefix, key.prefix())?;
+        match keys.may_grant() {
+            true => environment_groups::copy_grants(tx, team, &old.prefix, key.prefix())?,
+            false => grants_not_carried_over = environment_groups::grants_of(tx, team, &old.prefix)?,
+        }
         if old_expires_at == tx.now {
             environment_groups::end_grants(tx, team, &old.prefix)?;
         }
@@ -137,12 +145,22 @@ pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<R
     let mut event = event(tx, "API_KEY_ROTATED", key.prefix())?;
     event.data["replaces"] = json!(old.prefix);
     event.data["old_expires_at"] = json!(old_expires_at);
+    if !grants_not_carried_over.is_empty() {
+        event.data["grants_not_carried_over"] = json!(grants_not_carried_over);
+    }
     record(tx, keys, event)?;
-    Ok(Rotated { key, old_expires_at })
+    Ok(Rotated { key, old_expires_at, grants_not_carried_over })
 }
 
-/// Ends a key and its grants at once. It cannot be undone.
+/// Ends a key and its grants at once. It cannot be undone. The last key by which an organization's admins get in stays.
 pub fn revoke(tx: &Tx, keys: &OverKeys, prefix: &str) -> Result<(), Error> {
+    match keys.kind() {
+        KeyKind::Personal(_) => users::keeping_a_way_in(tx, &keys.caller().org_id, || end(tx, keys, prefix)),
+        KeyKind::Team(..) | KeyKind::ManageApiKeys => end(tx, keys, prefix),
+    }
+}
+
+fn end(tx: &Tx, keys: &OverKeys, prefix: &str) -> Result<(), Error> {
     let revoked = tx
         .sql
         .prepare_cached(
@@ -199,7 +217,7 @@ pub struct NewKey<'a> {
     pub model_ids: Option<&'a [String]>,
     /// `None`: every environment.
     pub environments: Option<&'a [EnvironmentName]>,
-    pub expires_at: Option<Time>,
+    pub lifetime: Lifetime,
     /// A person's id or a key's prefix; `None` for the operator.
     pub created_by: Option<&'a str>,
 }
@@ -246,7 +264,7 @@ fn insert_as(tx: &Tx, key: &PlainKey, new: &NewKey<'_>) -> Result<(), rusqlite::
             ":narrowed_to_environments": new.environments.is_some(),
             ":created_by": new.created_by,
             ":now": tx.now,
-            ":expires_at": new.expires_at,
+            ":expires_at": new.lifetime.ends_at(),
         })?;
     let mut narrow = tx.sql.prepare_cached(
         "INSERT INTO api_key_model (prefix, model_id, org_id, team_id)
@@ -307,29 +325,8 @@ fn check_models(tx: &Tx, team: &Team, model_ids: &[String]) -> Result<(), Error>
     Ok(())
 }
 
-/// A name is free once its key has expired: that key is revoked, as of when it expired.
-fn free_expired(tx: &Tx, keys: &OverKeys, name: &KeyName) -> Result<(), Error> {
-    // Each as the index of its names has it.
-    let scope = match keys.kind() {
-        KeyKind::Personal(_) => "org_id = :org_id AND user_id = :holder",
-        KeyKind::Team(..) => "org_id = :org_id AND team_id = :holder",
-        KeyKind::ManageApiKeys => "org_id = :org_id AND category = 'WORKSPACE_MANAGE_API_KEYS' AND :holder IS NULL",
-    };
-    let holder = keys.kind().user_id().map(UserId::as_str).or(keys.kind().team().map(|team| team.id.as_str()));
-    tx.sql
-        .prepare_cached(&format!(
-            "UPDATE api_key
-             SET revoked_at = expires_at
-             WHERE {scope} AND name = :name AND replaced_by IS NULL AND revoked_at IS NULL AND expires_at <= :now"
-        ))?
-        .execute(named_params! {
-            ":org_id": keys.caller().org_id, ":holder": holder, ":name": name.as_str(), ":now": tx.now,
-        })?;
-    Ok(())
-}
-
 /// Keeps a key as the proof and the terms say; a name that is taken is told as such.
-fn keep(tx: &Tx, keys: &OverKeys, key: &PlainKey, terms: &Terms) -> Result<(), Error> {
+fn keep(tx: &Tx, keys: &OverKeys, key: &PlainKey, terms: &Terms, lifetime: Lifetime) -> Result<(), Error> {
     let owner = match keys.kind() {
         KeyKind::Personal(user_id) => Owner::Person(&keys.caller().org_id, user_id),
         KeyKind::Team(_, team) => Owner::Team(team),
@@ -341,20 +338,24 @@ fn keep(tx: &Tx, keys: &OverKeys, key: &PlainKey, terms: &Terms) -> Result<(), E
         name: terms.name.as_ref(),
         model_ids: terms.model_ids.as_deref(),
         environments: terms.environments.as_deref(),
-        expires_at: terms.expires_at,
+        lifetime,
         created_by: Some(keys.caller().author()),
     };
     match (insert_as(tx, key, &new), &terms.name) {
-        (Err(cause), Some(name)) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(
-            "an API key named \"{}\" exists: choose another name or revoke that key first",
-            name.as_str()
-        ))),
+        (Err(cause), Some(name)) if Error::is_unique_violation(&cause) => Err(name_taken(name)),
         (kept, _) => Ok(kept?),
     }
 }
 
+pub(super) fn name_taken(name: &KeyName) -> Error {
+    Error::conflict(format!(
+        "an API key named \"{}\" exists: choose another name or revoke that key first",
+        name.as_str()
+    ))
+}
+
 /// What the log says of a key: Baseten's words, and never its text.
-fn event(tx: &Tx, event_type: &'static str, prefix: &str) -> Result<Event, Error> {
+pub(super) fn event(tx: &Tx, event_type: &'static str, prefix: &str) -> Result<Event, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT CASE category
                     WHEN 'PERSONAL' THEN 'PERSONAL'

@@ -28,6 +28,8 @@ pub enum Actor<'a> {
     /// A person who has no key yet: whoever accepts an invitation.
     User(&'a UserId),
     Operator(&'a Operator),
+    /// Somebody of whom nothing is known.
+    Nobody,
 }
 
 /// Notes what was done, to a team or (`None`) to the organization.
@@ -52,6 +54,7 @@ pub(super) fn record_text(
         },
         Actor::User(user_id) => ("USER", Some(user_id.as_str()), None, "API"),
         Actor::Operator(_) => ("BASETEN_SYSTEM", None, None, "SYSTEM"),
+        Actor::Nobody => ("BASETEN_SYSTEM", None, None, "API"),
     };
     tx.sql
         .prepare_cached(
@@ -293,13 +296,14 @@ const GROUPS: &[(&str, &[&str])] = &[
         "ORGANIZATION_CREATED", "ORGANIZATION_UPDATED", "TEAMS_ENABLED", "TEAMS_DISABLED", "FIXTURES_LOADED",
     ]),
     ("SECRETS", &["SECRET_UPDATED", "SECRET_DELETED", "SECRETS_DISCARDED"]),
-    ("API_KEYS", &["API_KEY_CREATED", "API_KEY_ROTATED", "API_KEY_DELETED"]),
+    ("API_KEYS", &["API_KEY_CREATED", "API_KEY_ROTATED", "API_KEY_DELETED", "CREDENTIAL_ISSUED_BY_OPERATOR"]),
     ("GATEWAY", &[]),
     ("CODE", &[]),
     ("WEBHOOK_SIGNING_SECRETS", &[]),
     ("USER_MANAGEMENT", &[
         "USER_INVITED", "INVITATION_RESENT", "INVITATION_REVOKED", "USER_JOINED_ORGANIZATION", "USER_UPDATED",
         "USER_ROLE_UPDATED", "USER_TEAM_ROLE_UPDATED", "TEAM_MEMBER_ADDED", "TEAM_MEMBER_REMOVED", "USER_REMOVED",
+        "PASSWORD_RESET", "SIGN_IN_FAILED",
     ]),
     ("DIRECTORY_GROUP_MANAGEMENT", &[]),
     ("SSH", &[]),

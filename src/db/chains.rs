@@ -70,10 +70,9 @@ pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Erro
 
 /// Deletes a Chain with its deployments and environments.
 ///
-/// What serves a restricted environment, or is about to, is not deleted by way of its Chain: that needs the environment's
-/// list too.
+/// A restricted environment that is in use is not deleted by way of its Chain: that needs the environment's list too.
 pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<(), Error> {
-    for environment in environments::touched(tx, chain)? {
+    for environment in environments::in_use(tx, chain)? {
         crate::db::environments::may_change(tx, team, Some(&environment))?;
     }
     tx.sql

@@ -42,7 +42,9 @@ pub struct Deployment {
     pub settings: Settings,
     /// The upload that it was made of; `None`: it was committed from its configuration alone.
     pub s3_key: Option<String>,
+    /// Of what it runs, as truss computes it. What it is the hash of may be large: see [`signature`].
     pub truss_hash: Option<String>,
+    /// `None` unless [`load_signatures`] was asked.
     pub truss_signature: Option<String>,
     /// Whether it was patched since it was pushed.
     pub is_patched: bool,
@@ -72,7 +74,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, model_id, name, number, status, environment, candidate_for, cleanup, labels, instance_type,
-                    autoscaling, backpressure, s3_key, truss_hash, truss_signature, is_patched, created_at
+                    autoscaling, backpressure, s3_key, truss_hash, is_patched, created_at
              FROM deployment ",
             $rest
         )
@@ -141,6 +143,26 @@ pub fn config(tx: &Tx, deployment: &Deployment) -> Result<Config, Error> {
         Ok(Config { parsed: row.get("config")?, raw: row.get("raw_config")? })
     })?;
     Ok(config)
+}
+
+/// What a deployment holds, as truss writes it down: of its patches, or as its archive was read.
+pub fn signature(tx: &Tx, deployment: &Deployment) -> Result<Option<String>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT coalesce(deployment.truss_signature, archive_reading.truss_signature) AS signature
+         FROM deployment
+         LEFT JOIN upload ON upload.s3_key = deployment.s3_key
+         LEFT JOIN archive_reading ON archive_reading.hash = upload.hash
+         WHERE deployment.id = :id",
+    )?;
+    Ok(query.query_row(named_params! { ":id": deployment.id }, |row| row.get("signature")).optional()?.flatten())
+}
+
+/// Loads the signatures of development deployments, which patches are compared with.
+pub fn load_signatures<'d>(tx: &Tx, deployments: impl IntoIterator<Item = &'d mut Deployment>) -> Result<(), Error> {
+    for deployment in deployments.into_iter().filter(|deployment| deployment.is_development()) {
+        deployment.truss_signature = signature(tx, deployment)?;
+    }
+    Ok(())
 }
 
 /// Renames a deployment. The development deployment keeps its name.
@@ -215,7 +237,7 @@ pub(super) fn from_row(row: &Row) -> rusqlite::Result<Deployment> {
         },
         s3_key: row.get("s3_key")?,
         truss_hash: row.get("truss_hash")?,
-        truss_signature: row.get("truss_signature")?,
+        truss_signature: None,
         is_patched: row.get("is_patched")?,
         created_at: row.get("created_at")?,
     })

@@ -1,15 +1,16 @@
-//! Links to archives, which need no key: each names one archive of a deployment or a training job, for ten minutes. What a link grants stands
-//! sealed in it, so making one writes nothing.
+//! Links to archives, which need no key: each names one archive of a deployment or a training job, for ten minutes, and
+//! the key of whoever asked for it. What a link grants stands sealed in it, so making one writes nothing. When it is used
+//! it leads only where that key would lead now: the key works, and its owner sees what the archive is of.
 
 use zeroize::Zeroizing;
 
-use crate::db::deployments::Deployment;
-use crate::db::models::Model;
+use crate::db::deployments::{self, Deployment, Which};
+use crate::db::models::{self, Model};
 use crate::db::training_jobs::{self, Job};
-use crate::db::{Tx, uploads};
+use crate::db::{Tx, api_keys, teams, uploads};
 use crate::error::Error;
 use crate::model::{Archive, Time};
-use crate::policy::InTeam;
+use crate::policy::{InTeam, TeamAct};
 use crate::token;
 
 pub const LINK_SECONDS: i64 = 10 * 60;
@@ -18,37 +19,100 @@ pub const LINK_SECONDS: i64 = 10 * 60;
 const PURPOSE: &str = "download";
 
 /// A link to the archive of a deployment, its last part.
-pub fn grant(tx: &Tx, model: &Model, deployment: &Deployment) -> Result<Zeroizing<String>, Error> {
-    if !model.is_downloadable {
-        return Err(Error::Forbidden(format!(
-            "model \"{}\" was made with downloads of its archives switched off",
-            model.name
-        )));
-    }
+pub fn grant(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Zeroizing<String>, Error> {
+    may_be_downloaded(model)?;
     let s3_key = deployment.s3_key.as_ref().ok_or(Error::NotFound("archive: this deployment was made without one"))?;
-    Ok(link(tx, s3_key))
+    Ok(link(tx, team, Source::Deployment { model_id: &model.id, id: &deployment.id }, s3_key))
 }
 
 /// Links to the archives that a training job was pushed with, in their order.
 pub fn grant_for_job(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Zeroizing<String>>, Error> {
-    Ok(training_jobs::artifacts(tx, team, job)?.iter().map(|s3_key| link(tx, s3_key)).collect())
+    let s3_keys = training_jobs::artifacts(tx, team, &job.id)?;
+    Ok(s3_keys.iter().map(|s3_key| link(tx, team, Source::Job { id: &job.id }, s3_key)).collect())
 }
 
-/// The archive that a link leads to. One that was not made here or has expired leads nowhere.
+/// The archive that a link leads to. One that was not made here, has expired, or whose maker would not get it now leads
+/// nowhere.
 pub fn redeem(tx: &Tx, link: &str) -> Result<Archive, Error> {
     let missing = || Error::NotFound("download: ask for a new link");
     let sealed = token::bytes_of_hex(link).ok_or_else(missing)?;
-    let grant = tx.sealer.open_grant(PURPOSE, &sealed).ok_or_else(missing)?;
-    let (s3_key, expires_at) = grant.split_once('\n').ok_or_else(missing)?;
-    let is_over = expires_at.parse().map_or(true, |expires_at| Time(expires_at) <= tx.now);
-    if is_over {
-        return Err(missing());
+    let text = tx.sealer.open_grant(PURPOSE, &sealed).ok_or_else(missing)?;
+    let grant = Grant::parse(&text).filter(|grant| grant.expires_at > tx.now).ok_or_else(missing)?;
+    match granted_archive(tx, &grant) {
+        Ok(archive) => archive.ok_or_else(missing),
+        Err(cause @ (Error::Internal(_) | Error::StorageFull)) => Err(cause),
+        Err(_) => Err(missing()),
     }
-    uploads::find(tx, s3_key)?.ok_or_else(missing)
 }
 
-fn link(tx: &Tx, s3_key: &str) -> Zeroizing<String> {
-    let grant = format!("{s3_key}\n{}", tx.now.plus_seconds(LINK_SECONDS).0);
-    let sealed = tx.sealer.seal_grant(&mut tx.dice(), PURPOSE, &grant);
+/// The archive, if whoever asked for the link still gets it.
+fn granted_archive(tx: &Tx, grant: &Grant<'_>) -> Result<Option<Archive>, Error> {
+    let caller = api_keys::caller_again(tx, grant.api_key_prefix)?;
+    let team = teams::find(tx, grant.team_id)?;
+    let team = caller.in_team(&team, TeamAct::View)?;
+    let is_there = match grant.source {
+        Source::Deployment { model_id, id } => {
+            may_be_downloaded(&models::find(tx, &team, model_id)?)?;
+            let deployment = deployments::find(tx, &team, model_id, Which::Id(id))?;
+            deployment.s3_key.as_deref() == Some(grant.s3_key)
+        }
+        Source::Job { id } => training_jobs::artifacts(tx, &team, id)?.iter().any(|s3_key| s3_key == grant.s3_key),
+    };
+    if is_there { uploads::find(tx, grant.s3_key) } else { Ok(None) }
+}
+
+fn may_be_downloaded(model: &Model) -> Result<(), Error> {
+    if model.is_downloadable {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!("model \"{}\" was made with downloads of its archives switched off", model.name)))
+}
+
+/// What a link grants.
+struct Grant<'a> {
+    s3_key: &'a str,
+    expires_at: Time,
+    api_key_prefix: &'a str,
+    team_id: &'a str,
+    source: Source<'a>,
+}
+
+/// What an archive is of.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Deployment { model_id: &'a str, id: &'a str },
+    Job { id: &'a str },
+}
+
+/// A line a field: none of them can hold one.
+impl Grant<'_> {
+    fn to_text(&self) -> String {
+        let source = match self.source {
+            Source::Deployment { model_id, id } => format!("{model_id}\n{id}"),
+            Source::Job { id } => format!("\n{id}"),
+        };
+        let expires_at = self.expires_at.0.to_string();
+        [self.s3_key, &expires_at, self.api_key_prefix, self.team_id, &source].join("\n")
+    }
+
+    fn parse(text: &str) -> Option<Grant<'_>> {
+        let [s3_key, expires_at, api_key_prefix, team_id, model_id, id] = text.split('\n').collect::<Vec<_>>()[..]
+        else {
+            return None;
+        };
+        let source = if model_id.is_empty() { Source::Job { id } } else { Source::Deployment { model_id, id } };
+        Some(Grant { s3_key, expires_at: Time(expires_at.parse().ok()?), api_key_prefix, team_id, source })
+    }
+}
+
+fn link(tx: &Tx, team: &InTeam, source: Source<'_>, s3_key: &str) -> Zeroizing<String> {
+    let grant = Grant {
+        s3_key,
+        expires_at: tx.now.plus_seconds(LINK_SECONDS),
+        api_key_prefix: team.caller().prefix(),
+        team_id: team.team().id.as_str(),
+        source,
+    };
+    let sealed = tx.sealer.seal_grant(&mut tx.dice(), PURPOSE, &grant.to_text());
     Zeroizing::new(sealed.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -171,6 +171,18 @@ pub(super) fn copy_grants(tx: &Tx, team: &Team, from: &str, to: &str) -> Result<
     Ok(())
 }
 
+/// The restricted environments of the team that a key is granted, by name.
+pub(super) fn grants_of(tx: &Tx, team: &Team, prefix: &str) -> Result<Vec<String>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT name
+         FROM environment_group_key
+         WHERE org_id = :org_id AND team_id = :team_id AND prefix = :prefix
+         ORDER BY name",
+    )?;
+    let values = named_params! { ":org_id": team.org_id, ":team_id": team.id, ":prefix": prefix };
+    Ok(query.query_map(values, |row| row.get("name"))?.collect::<Result<_, _>>()?)
+}
+
 /// A key of the team that ends loses its grants.
 pub(super) fn end_grants(tx: &Tx, team: &Team, prefix: &str) -> Result<(), Error> {
     tx.sql

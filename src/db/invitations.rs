@@ -7,9 +7,10 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, members, organizations, teams, users};
+use crate::db::{Tx, endings, members, organizations, teams, users};
 use crate::error::Error;
 use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, Team, Time, User, UserId};
+use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, InOrg, OrgAct, OrgRole, TeamRole};
 use crate::token::{self, LinkToken, PlainKey};
 
@@ -64,9 +65,11 @@ impl Status {
 
 /// The invitations of the organization, the newest first; with a status only those that have it now.
 pub fn list(tx: &Tx, org: &InOrg, status: Option<Status>, paging: &Paging) -> Result<Page<Invitation>, Error> {
+    endings::look(tx)?;
     let mut query = tx.sql.prepare_cached(
         "SELECT invitation.id, invitation.email, invitation.role, invitation.created_at, invitation.expires_at,
-                invitation.accepted_at, invitation.revoked_at, invitation.invited_by, user.email AS inviter_email
+                invitation.accepted_at, invitation.revoked_at, invitation.ended_at, invitation.invited_by,
+                user.email AS inviter_email
          FROM invitation JOIN user ON user.id = invitation.invited_by
          WHERE invitation.org_id = :org_id
            AND (:after = '' OR (invitation.created_at, invitation.id) < (
@@ -91,9 +94,11 @@ pub fn list(tx: &Tx, org: &InOrg, status: Option<Status>, paging: &Paging) -> Re
 }
 
 pub fn find(tx: &Tx, org: &InOrg, id: &str) -> Result<Invitation, Error> {
+    endings::look(tx)?;
     let mut query = tx.sql.prepare_cached(
         "SELECT invitation.id, invitation.email, invitation.role, invitation.created_at, invitation.expires_at,
-                invitation.accepted_at, invitation.revoked_at, invitation.invited_by, user.email AS inviter_email
+                invitation.accepted_at, invitation.revoked_at, invitation.ended_at, invitation.invited_by,
+                user.email AS inviter_email
          FROM invitation JOIN user ON user.id = invitation.invited_by
          WHERE invitation.org_id = :org_id AND invitation.id = :id",
     )?;
@@ -168,7 +173,7 @@ pub fn resend(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(Invitati
     tx.sql
         .prepare_cached(
             "UPDATE invitation
-             SET token_hash = :token_hash, invited_by = :invited_by, expires_at = :expires_at
+             SET token_hash = :token_hash, invited_by = :invited_by, expires_at = :expires_at, ended_at = NULL
              WHERE org_id = :org_id AND id = :id",
         )?
         .execute(named_params! {
@@ -215,6 +220,20 @@ fn revoke_open(tx: &Tx, org: &InOrg, email: &Email) -> Result<(), Error> {
     replaced.iter().try_for_each(|id| note(tx, org, "INVITATION_REVOKED", id, email.as_str()))
 }
 
+/// Revokes what a person invited who may not invite any more: their invitations stay dead if they may again.
+pub(super) fn revoke_of_inviter(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<(), Error> {
+    let mut revoke = tx.sql.prepare_cached(
+        "UPDATE invitation
+         SET revoked_at = :now
+         WHERE org_id = :org_id AND invited_by = :user_id AND accepted_at IS NULL AND revoked_at IS NULL
+         RETURNING id, email",
+    )?;
+    let values = named_params! { ":now": tx.now, ":org_id": org.org_id(), ":user_id": user_id };
+    let revoked = revoke.query_map(values, |row| Ok((row.get("id")?, row.get("email")?)))?;
+    let revoked: Vec<(String, String)> = revoked.collect::<Result<_, _>>()?;
+    revoked.iter().try_for_each(|(id, email)| note(tx, org, "INVITATION_REVOKED", id, email))
+}
+
 fn note(tx: &Tx, org: &InOrg, event_type: &'static str, id: &str, email: &str) -> Result<(), Error> {
     let event = Event::new(event_type, json!({ "invitation_id": id, "invited_user_email": email }));
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)
@@ -232,27 +251,40 @@ pub struct Offer {
     addressee: Option<Known>,
 }
 
-/// A person who exists, in another organization or in none any more.
+/// A person who exists.
 #[derive(Debug)]
 struct Known {
     user: User,
     password_hash: Option<String>,
+    /// Whether anything ties them to the address: a password, a key that works, or a membership. Somebody who was removed
+    /// and has none of these has nothing to prove it by, and begins anew.
+    is_established: bool,
 }
 
 /// The invitation of this link. Whatever the reason for which it does not work, it is not there.
 pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT invitation.id, invitation.org_id, invitation.email, invitation.role, inviter.role AS inviter_role,
-                member.user_id IS NOT NULL AS is_member, user.id AS user_id, user.name, user.password_hash
+        "SELECT invitation.id, invitation.org_id, invitation.email, invitation.role, invitation.expires_at,
+                inviter.role AS inviter_role, member.user_id IS NOT NULL AS is_member,
+                user.id AS user_id, user.name, user.password_hash,
+                user.password_hash IS NOT NULL
+                OR EXISTS (SELECT 1 FROM org_member WHERE org_member.user_id = user.id)
+                OR EXISTS (SELECT 1 FROM api_key
+                           WHERE api_key.user_id = user.id AND api_key.revoked_at IS NULL
+                             AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)) AS is_established
          FROM invitation
          JOIN org_member AS inviter ON inviter.org_id = invitation.org_id AND inviter.user_id = invitation.invited_by
          LEFT JOIN user ON user.email = invitation.email
          LEFT JOIN org_member AS member ON member.org_id = invitation.org_id AND member.user_id = user.id
          WHERE invitation.token_hash = :token_hash
-           AND invitation.accepted_at IS NULL AND invitation.revoked_at IS NULL AND invitation.expires_at > :now",
+           AND invitation.accepted_at IS NULL AND invitation.revoked_at IS NULL AND invitation.ended_at IS NULL",
     )?;
     let mut rows = query.query(named_params! { ":token_hash": token::link_hash(token), ":now": tx.now })?;
     let row = rows.next()?.ok_or(Error::NotFound("invitation"))?;
+    if row.get::<_, Time>("expires_at")? <= tx.now {
+        tx.found_ended();
+        return Err(Error::NotFound("invitation"));
+    }
     let inviter_role: OrgRole = row.get("inviter_role")?;
     if !OrgAct::ManageMembers.allowed_to(inviter_role) || row.get("is_member")? {
         return Err(Error::NotFound("invitation"));
@@ -262,6 +294,7 @@ pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
         Some(id) => Some(Known {
             user: User { id, email: email.clone(), name: row.get("name")? },
             password_hash: row.get("password_hash")?,
+            is_established: row.get("is_established")?,
         }),
         None => None,
     };
@@ -282,38 +315,67 @@ pub enum Identity<'o> {
     /// It is somebody's, and this is they.
     Proven(Proven<'o>),
     /// It is somebody's, who has yet to prove that this is they: by their password, if they have one.
-    Unproven { user_id: &'o UserId, password_hash: Option<&'o str> },
+    Unproven { password_hash: Option<&'o str> },
 }
 
-/// That the address is nobody's yet: made only by [`Offer::identify`].
+/// That the address is nobody's yet, or of somebody who begins anew: made only by [`Offer::identify`].
 #[derive(Debug)]
-pub struct Newcomer<'o>(&'o Email);
+pub struct Newcomer<'o> {
+    email: &'o Email,
+    before: Option<&'o User>,
+}
 
 /// That this is the person whose address it is: made only by [`Offer::identify`].
 #[derive(Debug)]
-pub struct Proven<'o>(&'o User);
+pub struct Proven<'o> {
+    user: &'o User,
+    /// When the key ends by which they proved it.
+    key_ends_at: Option<Time>,
+}
 
 impl Offer {
-    pub fn org_id(&self) -> &OrgId {
-        &self.org_id
+    /// For whom wrong passwords are counted: the address and the organization that invites it, so that none locks
+    /// anybody out of another. It is the same whether the address is somebody's or not.
+    pub fn account(&self) -> String {
+        format!("{} of {}", self.email.as_str(), self.org_id)
     }
 
     /// `verified` is the stored hash that the password of the request has just been verified against. A request that
     /// carries the key of anyone else is refused.
     pub fn identify(&self, caller: Option<&Caller>, verified: Option<&str>) -> Result<Identity<'_>, Error> {
-        let by_key = |user: &User| caller.is_some_and(|caller| caller.is_person(user.id.as_str()));
-        match &self.addressee {
-            Some(Known { user, .. }) if by_key(user) => Ok(Identity::Proven(Proven(user))),
-            Some(_) | None if caller.is_some() => {
-                Err(Error::Forbidden("this key is not the invited person's: send theirs, or none".to_owned()))
-            }
-            Some(Known { user, password_hash }) => match password_hash {
-                Some(stored) if verified == Some(stored) => Ok(Identity::Proven(Proven(user))),
-                stored => Ok(Identity::Unproven { user_id: &user.id, password_hash: stored.as_deref() }),
-            },
-            None => Ok(Identity::New(Newcomer(&self.email))),
+        let known = self.addressee.as_ref();
+        if let Some(caller) = caller {
+            let is_theirs = |known: &&Known| caller.is_person(known.user.id.as_str());
+            let Known { user, .. } = known.filter(is_theirs).ok_or_else(|| {
+                Error::Forbidden("this key is not the invited person's: send theirs, or none".to_owned())
+            })?;
+            return Ok(Identity::Proven(Proven { user, key_ends_at: caller.key_ends_at }));
         }
+        Ok(match known {
+            Some(Known { user, password_hash: Some(stored), .. }) if verified == Some(stored) => {
+                Identity::Proven(Proven { user, key_ends_at: None })
+            }
+            Some(Known { is_established: true, password_hash, .. }) => {
+                Identity::Unproven { password_hash: password_hash.as_deref() }
+            }
+            known => Identity::New(Newcomer { email: &self.email, before: known.map(|known| &known.user) }),
+        })
     }
+}
+
+/// What whoever has not shown yet who they are is told: the same whether the address is somebody's or not.
+pub fn unproven() -> Error {
+    Error::Forbidden(
+        "show who you are: somebody who is known sends their `password`, or the request with an API key of theirs; \
+         somebody new sends a `name`, and a `password` or an `api_key_name`"
+            .to_owned(),
+    )
+}
+
+/// Notes that a password was sent that proved nothing.
+pub fn note_wrong_password(tx: &Tx, offer: &Offer) -> Result<(), Error> {
+    let data = json!({ "invitation_id": offer.id, "invited_user_email": offer.email.as_str() });
+    audit::record(tx, Actor::Nobody, &offer.org_id, None, Event::new("SIGN_IN_FAILED", data))
 }
 
 /// Who joins.
@@ -333,14 +395,21 @@ pub struct Accepted {
 }
 
 /// Joins the organization and the teams of the invitation, which is used up by it. With `key_name` it makes a first
-/// personal key.
+/// personal key, which lasts no longer than the key by which they proved who they are.
 ///
 /// While teams are off, who joins as a member of the organization is in the default team.
 pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyName>) -> Result<Accepted, Error> {
+    let lifetime = match &joiner {
+        Joiner::Known(proven) => Lifetime::of_proof(proven.key_ends_at),
+        Joiner::New { .. } => Lifetime::of_proof(None),
+    };
     let user = match joiner {
-        Joiner::Known(Proven(user)) => user.clone(),
-        Joiner::New { newcomer: Newcomer(email), name, password_hash } => {
-            let user = users::insert(tx, email, &name)?;
+        Joiner::Known(proven) => proven.user.clone(),
+        Joiner::New { newcomer, name, password_hash } => {
+            let user = match newcomer.before {
+                Some(user) => users::rename_anew(tx, user, &name)?,
+                None => users::insert(tx, newcomer.email, &name)?,
+            };
             password_hash.iter().try_for_each(|hash| users::set_password_hash(tx, &user.id, hash))?;
             user
         }
@@ -358,8 +427,8 @@ pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyN
     for place in &places {
         members::join(tx, Actor::User(&user.id), &place.team, &user, place.role)?;
     }
-    let key =
-        key_name.map(|name| users::first_key(tx, Actor::User(&user.id), &offer.org_id, &user, name)).transpose()?;
+    let first_key = |name| users::first_key(tx, Actor::User(&user.id), &offer.org_id, &user, name, lifetime);
+    let key = key_name.map(first_key).transpose()?;
     Ok(Accepted { user, role: offer.role, organization, places, key })
 }
 
@@ -379,11 +448,11 @@ fn places(tx: &Tx, org_id: &OrgId, invitation_id: &str) -> Result<Vec<Place>, Er
 /// Without its teams.
 fn from_row(tx: &Tx, row: &Row) -> rusqlite::Result<Invitation> {
     let (accepted_at, revoked_at): (Option<Time>, Option<Time>) = (row.get("accepted_at")?, row.get("revoked_at")?);
-    let expires_at: Time = row.get("expires_at")?;
+    let (expires_at, ended_at): (Time, Option<Time>) = (row.get("expires_at")?, row.get("ended_at")?);
     let status = match (accepted_at, revoked_at) {
         (Some(_), _) => Status::Accepted,
         (None, Some(_)) => Status::Revoked,
-        (None, None) if expires_at <= tx.now => Status::Expired,
+        (None, None) if ended_at.is_some() || expires_at <= tx.now => Status::Expired,
         (None, None) => Status::Pending,
     };
     Ok(Invitation {

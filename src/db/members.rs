@@ -4,6 +4,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
+use crate::db::api_keys::{self, CreatedKeys, MadeKey};
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, organizations, users};
 use crate::error::Error;
@@ -97,8 +98,28 @@ pub fn add(tx: &Tx, team: &InTeam, user_id: &str, role: TeamRole) -> Result<Memb
     find(tx, team, user_id)
 }
 
-/// Changes what a member is in the team.
-pub fn update(tx: &Tx, team: &InTeam, member: &Member, role: TeamRole) -> Result<Member, Error> {
+/// What a member has become, and the keys of the team that they made and that go on working.
+#[derive(Debug)]
+pub struct RoleUpdated {
+    pub member: Member,
+    /// `None` where no role was taken.
+    pub remaining: Option<Vec<MadeKey>>,
+}
+
+/// Makes a member of the team an admin of it.
+pub fn promote(tx: &Tx, team: &InTeam, member: &Member) -> Result<RoleUpdated, Error> {
+    set_role(tx, team, member, TeamRole::Admin)?;
+    Ok(RoleUpdated { member: find(tx, team, member.user.id.as_str())?, remaining: None })
+}
+
+/// Makes a team admin a member of the team. The keys of the team that they made are revoked if that is asked for.
+pub fn demote(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys) -> Result<RoleUpdated, Error> {
+    set_role(tx, team, member, TeamRole::Member)?;
+    let remaining = settle_keys(tx, team, member, created_keys)?;
+    Ok(RoleUpdated { member: find(tx, team, member.user.id.as_str())?, remaining: Some(remaining) })
+}
+
+fn set_role(tx: &Tx, team: &InTeam, member: &Member, role: TeamRole) -> Result<(), Error> {
     let Team { id, org_id, name, .. } = team.team();
     tx.sql
         .prepare_cached(
@@ -122,13 +143,17 @@ pub fn update(tx: &Tx, team: &InTeam, member: &Member, role: TeamRole) -> Result
             "new_role_name": role.as_str(),
         }),
     );
-    audit::record(tx, Actor::Caller(team.caller()), org_id, Some(team.team()), event)?;
-    find(tx, team, member.user.id.as_str())
+    audit::record(tx, Actor::Caller(team.caller()), org_id, Some(team.team()), event)
 }
 
-/// Takes a member out of the team; their grants in it end. While teams are off nobody is taken out of the default team:
-/// it is all there is.
-pub fn remove(tx: &Tx, team: &InTeam, member: &Member) -> Result<(), Error> {
+fn settle_keys(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys) -> Result<Vec<MadeKey>, Error> {
+    let made = api_keys::made_by(tx, &team.team().org_id, &member.user.id, Some(team.team()))?;
+    api_keys::settle(tx, team.caller(), made, created_keys)
+}
+
+/// Takes a member out of the team; their grants in it end, and the keys of the team that they made if that is asked for.
+/// Answers those that go on working. While teams are off nobody is taken out of the default team: it is all there is.
+pub fn remove(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys) -> Result<Vec<MadeKey>, Error> {
     let Team { id, org_id, is_default, .. } = team.team();
     if *is_default && !organizations::find(tx, org_id)?.teams_enabled {
         return Err(Error::conflict(
@@ -142,7 +167,8 @@ pub fn remove(tx: &Tx, team: &InTeam, member: &Member) -> Result<(), Error> {
              WHERE org_id = :org_id AND user_id = :user_id AND team_id = :team_id",
         )?
         .execute(named_params! { ":org_id": org_id, ":user_id": member.user.id, ":team_id": id })?;
-    note_removed(tx, Actor::Caller(team.caller()), team.team(), &member.user)
+    note_removed(tx, Actor::Caller(team.caller()), team.team(), &member.user)?;
+    settle_keys(tx, team, member, created_keys)
 }
 
 /// Makes somebody a member, and notes it.

@@ -95,7 +95,11 @@ pub fn refuse_chainlet(model: &Model) -> Result<(), Error> {
 }
 
 /// Renames a model. Its id, and all that goes by it, stays.
+///
+/// Clients look models up by name, so this reaches every environment of the model: it needs the list of each restricted
+/// one that is in use.
 pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Result<Model, Error> {
+    may_change_environments(tx, team, model)?;
     let renamed = tx
         .sql
         .prepare_cached("UPDATE model SET name = :name WHERE team_id = :team_id AND id = :id")?
@@ -114,28 +118,39 @@ pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Res
 
 /// Deletes a model with its environments. A key that was narrowed to it stays narrowed.
 ///
-/// What serves a restricted environment, or is about to, is not deleted by way of its model: that needs the environment's
-/// list too.
+/// A restricted environment that is in use is not deleted by way of its model: that needs the environment's list too.
 pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
-    for environment in touched(tx, model)? {
-        environments::may_change(tx, team, Some(&environment))?;
-    }
+    may_change_environments(tx, team, model)?;
     tx.sql
         .prepare_cached("DELETE FROM model WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": model.id })?;
     note(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
 }
 
-/// The environments that deployments of the model serve or are about to.
-fn touched(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
+fn may_change_environments(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
+    for environment in in_use(tx, model)? {
+        environments::may_change(tx, team, Some(&environment))?;
+    }
+    Ok(())
+}
+
+/// The environments of the model that somebody made, set or deployed into. `production` comes with the model: until then
+/// there is nothing in it to be lost.
+fn in_use(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT environment FROM deployment WHERE model_id = :model_id AND environment IS NOT NULL
+        "SELECT name
+         FROM model_environment
+         WHERE model_id = :model_id
+           AND (name <> :production OR autoscaling IS NOT NULL OR promotion IS NOT NULL OR backpressure IS NOT NULL
+                OR instance_type IS NOT NULL)
+         UNION
+         SELECT environment FROM deployment WHERE model_id = :model_id AND environment IS NOT NULL
          UNION
          SELECT candidate_for FROM deployment WHERE model_id = :model_id AND candidate_for IS NOT NULL
-         ORDER BY environment",
+         ORDER BY name",
     )?;
-    let rows = query.query_map(named_params! { ":model_id": model.id }, |row| row.get("environment"))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let values = named_params! { ":model_id": model.id, ":production": environments::PRODUCTION };
+    Ok(query.query_map(values, |row| row.get("name"))?.collect::<Result<_, _>>()?)
 }
 
 /// Whether archives of a new model may be fetched back.

@@ -4,11 +4,11 @@
 //! master key fits. A new database is complete before it has its name: a start that was cut off at any point leaves
 //! nothing, or something that the next start goes on with.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -17,15 +17,14 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_contents};
-use crate::db::{Moment, Tx, connect, migrations, of_storage, secrets};
+use crate::db::storage::{LOG_BYTES_MAX, is_disk_full, of_storage, with_ending};
+use crate::db::{Moment, Tx, connect, migrations, secrets};
 use crate::error::Error;
 use crate::policy::Operator;
 use crate::seal::{MasterKey, Sealer};
 
 /// In the database's header: `GldH`.
 const APPLICATION_ID: i32 = 0x476c_6448;
-/// The log is cut to this size whenever it begins anew.
-pub(super) const LOG_BYTES_MAX: u64 = 4 << 20;
 /// How many copies from before a migration are kept.
 const COPIES_MAX: usize = 2;
 const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -77,7 +76,7 @@ pub fn discard_secrets(mut directory: Directory, operator: &Operator, moment: Mo
     let Prepared { sql, .. } = prepare(&mut directory, MasterKeyIs::Lost)?;
     let discard = || {
         let sealer = directory::replace_master_key(&directory, &sql, moment)?;
-        secrets::discard(&Tx::new(&sql, &sealer, moment), operator)
+        secrets::discard(&Tx::new(&sql, &sealer, &AtomicI64::new(0), moment), operator)
     };
     sql.execute_batch("BEGIN IMMEDIATE").map_err(|cause| about(&database, cause.into()))?;
     let discarded = discard().map_err(|cause| about(&database, cause))?; // it is rolled back when the connection closes
@@ -93,7 +92,7 @@ pub fn in_memory<T>(moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) 
     let mut rng = StdRng::from_seed(moment.seed);
     let master = MasterKey::generate(&mut rng);
     let sealer = master.unwrap(&master.wrap_new_data_key(&mut rng)).expect("it was wrapped with this key");
-    work(&Tx::new(&sql, &sealer, moment))
+    work(&Tx::new(&sql, &sealer, &AtomicI64::new(0), moment))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -152,18 +151,6 @@ fn about(database: &Path, cause: Error) -> Error {
 fn full(database: &Path) -> Error {
     let cause = std::io::Error::from(ErrorKind::StorageFull);
     Error::Internal(failed("open", database, &cause))
-}
-
-/// Whether the disk has no room for what SQLite keeps beside a database.
-pub(super) fn is_disk_full(database: &Path) -> bool {
-    const NEEDED_BYTES: u64 = 128 << 10;
-    let folder = database.parent().unwrap_or(database);
-    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NEEDED_BYTES)
-}
-
-/// How long the log is.
-pub(super) fn log_bytes(database: &Path) -> u64 {
-    with_ending(database, "-wal").metadata().map_or(0, |log| log.len())
 }
 
 // ---- a new database ----
@@ -226,12 +213,6 @@ fn remove_with_side_files(path: &Path) {
     for path in SIDE_FILES.iter().map(|ending| with_ending(path, ending)).chain([path.to_owned()]) {
         let _ = std::fs::remove_file(path); // it need not be there; if it stays, making it anew says why
     }
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 // ---- recognizing ----

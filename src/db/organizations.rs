@@ -1,6 +1,6 @@
 //! Organizations.
 
-use rusqlite::{Row, named_params};
+use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::Tx;
@@ -22,6 +22,16 @@ pub(super) fn find(tx: &Tx, id: &OrgId) -> Result<Organization, Error> {
          WHERE id = :id",
     )?;
     Ok(query.query_row(named_params! { ":id": id }, from_row)?)
+}
+
+/// The organization of this name, without regard to case.
+pub(super) fn of_name(tx: &Tx, name: &TeamName) -> Result<Option<Organization>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, name, teams_enabled, created_at
+         FROM organization
+         WHERE name_key = :name_key",
+    )?;
+    Ok(query.query_row(named_params! { ":name_key": name.key() }, from_row).optional()?)
 }
 
 /// How many organizations the installation holds.

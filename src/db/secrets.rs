@@ -34,7 +34,7 @@ pub fn list(tx: &Tx, team: &InTeam, mut each: impl FnMut(Secret<'_>)) -> Result<
     Ok(())
 }
 
-/// Creates the secret, or replaces its value and keeps its id and the spelling first given.
+/// Creates the secret, or replaces its value and takes the spelling now given; its id stays.
 pub fn upsert<T>(
     tx: &Tx,
     team: &InTeam,
@@ -59,7 +59,7 @@ pub(super) fn store<T>(
     let mut upsert = tx.sql.prepare_cached(
         "INSERT INTO secret (team_id, lookup, org_id, id, name, version, created_at, updated_at)
          VALUES (:team_id, :lookup, :org_id, :id, :name, 1, :now, :now)
-         ON CONFLICT (team_id, lookup) DO UPDATE SET version = version + 1, updated_at = :now
+         ON CONFLICT (team_id, lookup) DO UPDATE SET name = :name, version = version + 1, updated_at = :now
          RETURNING id, name, created_at, version",
     )?;
     let mut rows = upsert.query(named_params! {
@@ -99,7 +99,7 @@ pub fn exists(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<bool, Error> 
     Ok(query.query_row(params, |row| row.get(0))?)
 }
 
-/// Deletes the secret of this name; the spelling first given is in the answer.
+/// Deletes the secret of this name; the spelling last given is in the answer.
 pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, Error> {
     let deleted = tx
         .sql

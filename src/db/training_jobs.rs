@@ -145,7 +145,7 @@ pub fn spec(tx: &Tx, team: &InTeam, job: &Job) -> Result<String, Error> {
 }
 
 /// The uploads that a job was pushed with, in their order.
-pub fn artifacts(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<String>, Error> {
+pub fn artifacts(tx: &Tx, team: &InTeam, job_id: &str) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT training_job_artifact.s3_key
          FROM training_job_artifact
@@ -153,7 +153,7 @@ pub fn artifacts(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<String>, Error
          WHERE training_job.team_id = :team_id AND training_job.id = :id
          ORDER BY training_job_artifact.place",
     )?;
-    let rows = query.query_map(named_params! { ":team_id": team.team().id, ":id": job.id }, |row| row.get("s3_key"))?;
+    let rows = query.query_map(named_params! { ":team_id": team.team().id, ":id": job_id }, |row| row.get("s3_key"))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -167,7 +167,7 @@ pub fn create(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &
 
 /// A job as the one before was, in the same project and made of the same uploads, whoever sent these.
 pub fn recreate(tx: &Tx, team: &InTeam, before: &Job, new: &NewJob) -> Result<Job, Error> {
-    let s3_keys = artifacts(tx, team, before)?;
+    let s3_keys = artifacts(tx, team, &before.id)?;
     insert(tx, team, &before.project.id, new, &s3_keys)
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys, teams};
+use crate::db::{Tx, api_keys, archive_readings, teams};
 use crate::error::Error;
 use crate::model::{Archive, OrgId, Time, UserId};
 use crate::policy::deploying::nowhere;
@@ -223,6 +223,11 @@ pub fn forget_untaken(tx: &Tx) -> Result<(), Error> {
         )?
         .execute(named_params! { ":long_ago": tx.now.plus_seconds(-UNTAKEN_SECONDS) })?;
     Ok(())
+}
+
+/// Forgets what was found in archives that no upload has named for a day.
+pub fn forget_readings(tx: &Tx) -> Result<(), Error> {
+    archive_readings::forget_unnamed(tx, tx.now.plus_seconds(-UNTAKEN_SECONDS))
 }
 
 /// Whether any upload names this archive.

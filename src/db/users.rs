@@ -2,14 +2,15 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::db::api_keys::{self, NewKey, Owner};
+use crate::db::api_keys::{self, CreatedKeys, MadeKey, NewKey, Owner};
 use crate::db::audit::{self, Actor, Event};
 use crate::db::members::{self, Via};
-use crate::db::{Tx, organizations, teams};
+use crate::db::{Tx, endings, invitations, organizations, password_resets, teams};
 use crate::error::Error;
-use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamId, User, UserId};
+use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamId, TeamName, User, UserId};
+use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person, TeamRole};
 use crate::token::PlainKey;
 
@@ -130,7 +131,8 @@ pub fn found(
     join(tx, &organization.id, &user.id, OrgRole::Admin)?;
     note_joined(tx, Actor::Operator(operator), &organization.id, &user)?;
     let key_name = KeyName::parse("name", "first-key")?;
-    let key = first_key(tx, Actor::Operator(operator), &organization.id, &user, &key_name)?;
+    let lifetime = Lifetime::by_operator(operator);
+    let key = first_key(tx, Actor::Operator(operator), &organization.id, &user, &key_name, lifetime)?;
     Ok((user, key))
 }
 
@@ -153,13 +155,40 @@ pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Resul
     find(tx, org, person.user_id.as_str())
 }
 
-/// Changes what a person is in the organization. The last admin stays one.
+/// What a person has become, and the keys that they made and that go on working.
+#[derive(Debug)]
+pub struct RoleUpdated {
+    pub member: OrgMember,
+    /// `None` where no role was taken.
+    pub remaining: Option<Vec<MadeKey>>,
+}
+
+/// Makes a member of the organization an admin.
+pub fn promote(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<RoleUpdated, Error> {
+    let member = set_role(tx, org, member, OrgRole::Admin)?;
+    Ok(RoleUpdated { member, remaining: None })
+}
+
+/// Makes an admin a member of the organization. The last admin stays one, and so does the last who has a key that lasts.
 ///
-/// While teams are off everyone who is no admin is in the default team, so who ceases to be one is put into it.
-pub fn update_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> Result<OrgMember, Error> {
-    if role == OrgRole::Member {
-        keep_an_admin(tx, org, member)?;
+/// Their open invitations are revoked, and so are the keys that they made if that is asked for. While teams are off
+/// everyone who is no admin is in the default team, so they are put into it.
+pub fn demote(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys) -> Result<RoleUpdated, Error> {
+    keep_an_admin(tx, org, member)?;
+    let user_id = &member.user.id;
+    let demoted = keeping_a_way_in(tx, org.org_id(), || set_role(tx, org, member, OrgRole::Member))?;
+    invitations::revoke_of_inviter(tx, org, user_id)?;
+    password_resets::end_of_maker(tx, org, user_id)?;
+    if !organizations::own(tx, org)?.teams_enabled {
+        let team = teams::default(tx, org.org_id())?;
+        members::ensure(tx, Actor::Caller(org.caller()), &team, &member.user)?;
     }
+    let made = api_keys::made_by(tx, org.org_id(), user_id, None)?;
+    let remaining = api_keys::settle(tx, org.caller(), made, created_keys)?;
+    Ok(RoleUpdated { member: demoted, remaining: Some(remaining) })
+}
+
+fn set_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> Result<OrgMember, Error> {
     tx.sql
         .prepare_cached("UPDATE org_member SET role = :role WHERE org_id = :org_id AND user_id = :user_id")?
         .execute(named_params! { ":role": role.as_str(), ":org_id": org.org_id(), ":user_id": member.user.id })?;
@@ -172,10 +201,6 @@ pub fn update_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> R
         }),
     );
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
-    if role == OrgRole::Member && !organizations::own(tx, org)?.teams_enabled {
-        let team = teams::default(tx, org.org_id())?;
-        members::ensure(tx, Actor::Caller(org.caller()), &team, &member.user)?;
-    }
     Ok(OrgMember { user: member.user.clone(), role })
 }
 
@@ -183,30 +208,85 @@ pub fn update_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> R
 #[derive(Debug)]
 pub struct Removed {
     pub revoked_prefixes: Vec<String>,
-    pub remaining: Vec<RemainingKey>,
+    /// The keys that they made and that go on working.
+    pub remaining: Vec<MadeKey>,
 }
 
-/// A key that a removed person made and may still know: it goes on working.
-#[derive(Debug)]
-pub struct RemainingKey {
-    pub prefix: String,
-    pub name: Option<String>,
-    /// `None`: it manages the team keys of the organization.
-    pub team_id: Option<TeamId>,
-}
-
-/// Takes a person out of the organization: their memberships, grants and personal keys of it end. The last admin stays.
-pub fn remove(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<Removed, Error> {
+/// Takes a person out of the organization: their memberships, grants, open invitations and personal keys of it end, and
+/// the keys that they made if that is asked for. The last admin stays, and so does the last who has a key that lasts.
+pub fn remove(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys) -> Result<Removed, Error> {
     keep_an_admin(tx, org, member)?;
+    keeping_a_way_in(tx, org.org_id(), || take_out(tx, org, member, created_keys))
+}
+
+fn take_out(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys) -> Result<Removed, Error> {
     let user_id = &member.user.id;
     note_memberships(tx, org, member)?;
-    let revoked_prefixes = revoke_keys(tx, org, user_id)?;
+    invitations::revoke_of_inviter(tx, org, user_id)?;
+    password_resets::end_of_maker(tx, org, user_id)?;
+    password_resets::end_of_person(tx, org, user_id)?;
+    let mut revoked_prefixes = revoke_keys(tx, org, user_id)?;
     tx.sql
         .prepare_cached("DELETE FROM org_member WHERE org_id = :org_id AND user_id = :user_id")?
         .execute(named_params! { ":org_id": org.org_id(), ":user_id": user_id })?;
     let event = Event::new("USER_REMOVED", json!({ "removed_user_email": member.user.email }));
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
-    Ok(Removed { revoked_prefixes, remaining: made_by(tx, org, user_id)? })
+    let made = api_keys::made_by(tx, org.org_id(), user_id, None)?;
+    if created_keys == CreatedKeys::Revoke {
+        revoked_prefixes.extend(made.iter().map(|key| key.prefix.clone()));
+    }
+    let remaining = api_keys::settle(tx, org.caller(), made, created_keys)?;
+    Ok(Removed { revoked_prefixes, remaining })
+}
+
+/// By which keys the admins of an organization get in, from the worst to the best.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum WaysIn {
+    None,
+    /// Each of them ends.
+    Ending,
+    Lasting,
+}
+
+/// Does `work` if the admins of the organization get in by it as they did before: the last key of the last admin stays,
+/// and so does the last that does not end while others do.
+pub(super) fn keeping_a_way_in<T>(
+    tx: &Tx,
+    org_id: &OrgId,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let before = ways_in(tx, org_id)?;
+    let done = work()?;
+    match ways_in(tx, org_id)? {
+        after if after >= before => Ok(done),
+        WaysIn::Ending => Err(Error::conflict(
+            "no admin of the organization would be left with an API key that does not end: make one first, with a \
+             personal key of an admin that does not end",
+        )),
+        WaysIn::None | WaysIn::Lasting => Err(Error::conflict(
+            "no admin of the organization would be left with an API key that works: make another personal key of an \
+             admin first",
+        )),
+    }
+}
+
+fn ways_in(tx: &Tx, org_id: &OrgId) -> Result<WaysIn, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT count(*) AS working, count(*) FILTER (WHERE api_key.expires_at IS NULL) AS lasting
+         FROM org_member
+         JOIN api_key ON api_key.org_id = org_member.org_id AND api_key.user_id = org_member.user_id
+         WHERE org_member.org_id = :org_id AND org_member.role = 'ADMIN'
+           AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)",
+    )?;
+    let (working, lasting): (i64, i64) = query
+        .query_row(named_params! { ":org_id": org_id, ":now": tx.now }, |row| {
+            Ok((row.get("working")?, row.get("lasting")?))
+        })?;
+    Ok(match (working, lasting) {
+        (0, _) => WaysIn::None,
+        (_, 0) => WaysIn::Ending,
+        (_, _) => WaysIn::Lasting,
+    })
 }
 
 /// The schema holds this too; here it is said in words that help.
@@ -263,41 +343,76 @@ fn revoke_keys(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<Vec<String>, Er
     Ok(prefixes)
 }
 
-fn made_by(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<Vec<RemainingKey>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT prefix, name, team_id
-         FROM api_key
-         WHERE created_by = :user_id AND org_id = :org_id AND user_id IS NULL AND revoked_at IS NULL
-           AND (expires_at IS NULL OR expires_at > :now)
-         ORDER BY created_at, prefix",
-    )?;
-    let rows = query
-        .query_map(named_params! { ":user_id": user_id, ":org_id": org.org_id(), ":now": tx.now }, |row| {
-            Ok(RemainingKey { prefix: row.get("prefix")?, name: row.get("name")?, team_id: row.get("team_id")? })
-        })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// A person's first key in an organization, which they have just joined: no other of theirs can have its name.
+/// A personal key for somebody who shows who they are by other means than a key, or whom the operator gives one.
+///
+/// A name that another living key of theirs has is a conflict.
 pub(super) fn first_key(
     tx: &Tx,
     actor: Actor<'_>,
     org_id: &OrgId,
     user: &User,
     name: &KeyName,
+    lifetime: Lifetime,
 ) -> Result<PlainKey, Error> {
+    let key = insert_key(tx, org_id, user, Some(name), lifetime)?;
+    audit::record(tx, actor, org_id, None, Event::new("API_KEY_CREATED", key_data(key.prefix())))?;
+    Ok(key)
+}
+
+/// A personal key, without an entry in the audit log.
+pub(super) fn insert_key(
+    tx: &Tx,
+    org_id: &OrgId,
+    user: &User,
+    name: Option<&KeyName>,
+    lifetime: Lifetime,
+) -> Result<PlainKey, Error> {
+    endings::mark(tx)?; // a name is free once its key has expired
     let new = NewKey {
         category: Category::Personal,
         owner: Owner::Person(org_id, &user.id),
-        name: Some(name),
+        name,
         model_ids: None,
         environments: None,
-        expires_at: None,
+        lifetime,
         created_by: Some(user.id.as_str()),
     };
-    let key = api_keys::insert(tx, &new)?;
-    audit::record(tx, actor, org_id, None, Event::new("API_KEY_CREATED", key_data(key.prefix())))?;
-    Ok(key)
+    match (api_keys::insert(tx, &new), name) {
+        (Err(cause), Some(name)) if Error::is_unique_violation(&cause) => Err(api_keys::name_taken(name)),
+        (inserted, _) => Ok(inserted?),
+    }
+}
+
+/// Gives a person of an organization a personal key that does not end: for somebody who has lost theirs.
+pub fn issue_key(
+    tx: &Tx,
+    operator: &Operator,
+    organization: &TeamName,
+    email: &Email,
+    name: Option<&KeyName>,
+) -> Result<(OrgId, User, PlainKey), Error> {
+    let organization = organizations::of_name(tx, organization)?.ok_or(Error::NotFound("organization"))?;
+    let user = of_email(tx, email)?.ok_or(Error::NotFound("person with this address in the organization"))?;
+    of_organization(tx, &organization.id, user.id.as_str())
+        .map_err(|_| Error::NotFound("person with this address in the organization"))?;
+    let key = insert_key(tx, &organization.id, &user, name, Lifetime::by_operator(operator))?;
+    note_issued(tx, operator, &organization.id, &user, key_data(key.prefix()))?;
+    Ok((organization.id, user, key))
+}
+
+/// Notes that the operator gave somebody a credential; `credential` says which.
+pub(super) fn note_issued(
+    tx: &Tx,
+    operator: &Operator,
+    org_id: &OrgId,
+    user: &User,
+    credential: Value,
+) -> Result<(), Error> {
+    let mut data = json!({ "user_id": user.id.as_str(), "user_email": user.email });
+    let fields = data.as_object_mut().expect("it was just made as one");
+    fields.extend(credential.as_object().cloned().unwrap_or_default());
+    let event = Event::new("CREDENTIAL_ISSUED_BY_OPERATOR", data);
+    audit::record(tx, Actor::Operator(operator), org_id, None, event)
 }
 
 fn key_data(prefix: &str) -> serde_json::Value {
@@ -325,6 +440,14 @@ pub(super) fn insert(tx: &Tx, email: &Email, name: &PersonName) -> Result<User, 
         )?
         .execute(named_params! { ":id": user.id, ":email": user.email, ":name": user.name, ":now": tx.now })?;
     Ok(user)
+}
+
+/// Gives somebody who begins anew the name that they give.
+pub(super) fn rename_anew(tx: &Tx, user: &User, name: &PersonName) -> Result<User, Error> {
+    tx.sql
+        .prepare_cached("UPDATE user SET name = :name WHERE id = :id")?
+        .execute(named_params! { ":name": name.as_str(), ":id": user.id })?;
+    Ok(User { name: name.as_str().to_owned(), ..user.clone() })
 }
 
 /// Keeps the hash of a person's password, a PHC string that the caller had computed: hashing is too slow for a

@@ -1,7 +1,7 @@
 //! Models and their versions over GraphQL.
 
 use crate::db::Tx;
-use crate::db::deployments::{self, Which};
+use crate::db::deployments::{self, Deployment, Which};
 use crate::db::models::{self, Model};
 use crate::db::resources::Kind;
 use crate::error::Error;
@@ -20,7 +20,8 @@ pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let mut found = Vec::new();
     for team in of_team(teams, asked.team_id.as_deref()) {
         for model in list(tx, std::slice::from_ref(team), None)? {
-            let deployments = if wanted { deployments::list(tx, team, &model.id, None)? } else { Vec::new() };
+            let mut deployments = if wanted { deployments::list(tx, team, &model.id, None)? } else { Vec::new() };
+            load_signatures(tx, ask, &mut deployments)?;
             found.push((team.team(), model, deployments));
         }
     }
@@ -46,7 +47,8 @@ pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
         (None, Some(name)) => only_named(tx, teams, &name)?,
         (Some(_), Some(_)) | (None, None) => return Err(Error::field("id", "or `name` must be given, and not both")),
     };
-    let deployments = deployments::list(tx, team, &model.id, None)?;
+    let mut deployments = deployments::list(tx, team, &model.id, None)?;
+    load_signatures(tx, ask, &mut deployments)?;
     ask.give(&wire::Model::new(&model, team.team(), &deployments, &ask.request.site))
 }
 
@@ -56,8 +58,14 @@ pub fn show_version(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
     let model_id = deployments::model_of(tx, &asked.id)?.ok_or_else(missing)?;
     let team = owner(tx, teams, Kind::Model, &model_id).map_err(|_| missing())?;
     let model = models::find(tx, team, &model_id)?;
-    let deployment = deployments::find(tx, team, &model_id, Which::Id(&asked.id))?;
+    let mut deployment = deployments::find(tx, team, &model_id, Which::Id(&asked.id))?;
+    load_signatures(tx, ask, std::slice::from_mut(&mut deployment))?;
     ask.give(&ModelVersion::new(&model, &deployment, &ask.request.site))
+}
+
+/// They may be large, so they are read only where they are asked for.
+fn load_signatures(tx: &Tx, ask: &Ask, deployments: &mut [Deployment]) -> Result<(), Error> {
+    if ask.wants_anywhere("truss_signature") { deployments::load_signatures(tx, deployments) } else { Ok(()) }
 }
 
 fn only_named<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], name: &str) -> Result<(&'p InTeam<'c>, Model), Error> {

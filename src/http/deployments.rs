@@ -160,7 +160,7 @@ pub fn config(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 /// A link to the archive, which needs no key.
 pub fn download(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let model = models::find(tx, team, ask.param("model_id"))?;
-    let token = downloads::grant(tx, &model, &find(tx, team, ask)?)?;
+    let token = downloads::grant(tx, team, &model, &find(tx, team, ask)?)?;
     let download_url = format!("{}/downloads/{}", ask.request.site, token.as_str());
     Ok(Reply::ok(&wire::deployments::Download { download_url: &download_url }))
 }

@@ -12,6 +12,7 @@ use crate::db::{Moment, Tx, model_apis, opening, organizations};
 use crate::error::{Error, quoted};
 use crate::http::{Ask, Reply};
 use crate::model::{KeyName, Organization, Team, TeamName, UserId};
+use crate::policy::keys::Lifetime;
 use crate::policy::{Category, Operator, OrgRole, TeamRole};
 use crate::token::PlainKey;
 use crate::wire::fixtures::{
@@ -167,8 +168,15 @@ impl Loading<'_> {
 
     /// A key that reaches as far as its category does.
     fn key(&self, category: Category, owner: Owner<'_>, name: Option<&KeyName>) -> Result<PlainKey, Error> {
-        let new =
-            NewKey { category, owner, name, model_ids: None, environments: None, expires_at: None, created_by: None };
+        let new = NewKey {
+            category,
+            owner,
+            name,
+            model_ids: None,
+            environments: None,
+            lifetime: Lifetime::by_operator(self.operator),
+            created_by: None,
+        };
         fixtures::api_key(self.tx, self.operator, &new)
     }
 

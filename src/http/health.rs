@@ -22,8 +22,8 @@ pub fn ready(tx: &Tx, _: Option<&Caller>, _: &Ask) -> Result<Reply, Error> {
 /// A failure of ours means here that requests should go elsewhere. Its cause is for the log.
 pub fn unready(error: Error) -> Error {
     match error {
-        Error::Internal(cause) => {
-            eprintln!("not ready: {cause}");
+        Error::Internal(cause) | Error::Defect(cause) => {
+            tracing::error!(cause, "not ready");
             Error::Unavailable("the database cannot be read or written: the server's log has the cause")
         }
         Error::StorageFull => Error::Unavailable("the disk is full: free space"),

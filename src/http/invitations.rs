@@ -46,29 +46,22 @@ pub fn revoke(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
 }
 
 /// Whether a password has to be hashed or verified before the invitation can be accepted. What is refused whatever comes
-/// of that is refused here, without the work.
+/// of that is refused here, without the work. An address that is nobody's costs and answers what a known one does.
 pub fn look(tx: &Tx, caller: Option<&Caller>, ask: &Ask) -> Result<Option<Work>, Error> {
     let asked = Acceptance::read(ask)?;
     let offer = invitations::open(tx, &asked.token)?;
-    match (offer.identify(caller, None)?, asked.password) {
-        (Identity::New(_), password) => {
-            asked.name.ok_or_else(name_is_missing)?;
-            if password.is_none() && asked.api_key_name.is_none() {
-                return Err(Error::field("password", "or `api_key_name` is required of a new person: the way back in"));
-            }
-            Ok(password.map(Work::Hash))
-        }
-        (Identity::Proven(_), _) => Ok(None),
-        (Identity::Unproven { user_id, password_hash }, Some(password)) => Ok(Some(Work::Verify {
-            password,
-            against: password_hash.map(str::to_owned),
-            account: format!("{user_id} of {}", offer.org_id()),
-        })),
-        (Identity::Unproven { .. }, None) => Err(unproven()),
-    }
+    let against = match offer.identify(caller, None)? {
+        Identity::Proven(_) => return Ok(None),
+        Identity::New(_) if asked.is_of_a_new_person() => return Ok(asked.password.map(Work::Hash)),
+        Identity::New(_) => None,
+        Identity::Unproven { password_hash } => password_hash.map(str::to_owned),
+    };
+    let password = asked.password.ok_or_else(invitations::unproven)?;
+    Ok(Some(Work::Verify { password, against, account: offer.account() }))
 }
 
-/// The stored hash is read again: a password that was changed since proves nothing.
+/// The stored hash is read again: a password that was changed since proves nothing. A password that proves nothing is
+/// noted, so this refusal writes.
 pub fn accept(tx: &Tx, caller: Option<&Caller>, ask: &Ask, outcome: &Outcome) -> Result<Reply, Error> {
     let asked = Acceptance::read(ask)?;
     let offer = invitations::open(tx, &asked.token)?;
@@ -77,12 +70,17 @@ pub fn accept(tx: &Tx, caller: Option<&Caller>, ask: &Ask, outcome: &Outcome) ->
         Outcome::Hashed(hash) => (None, Some(hash.clone())),
         Outcome::Nothing | Outcome::Wrong => (None, None),
     };
-    let joiner = match offer.identify(caller, verified)? {
-        Identity::New(newcomer) => {
-            Joiner::New { newcomer, name: asked.name.ok_or_else(name_is_missing)?, password_hash: hashed }
+    let is_hashed = asked.password.is_none() || hashed.is_some();
+    let is_new = asked.is_of_a_new_person() && is_hashed;
+    let joiner = match (offer.identify(caller, verified)?, asked.name) {
+        (Identity::Proven(known), _) => Joiner::Known(known),
+        (Identity::New(newcomer), Some(name)) if is_new => Joiner::New { newcomer, name, password_hash: hashed },
+        (Identity::New(_) | Identity::Unproven { .. }, _) => {
+            if asked.password.is_some() {
+                invitations::note_wrong_password(tx, &offer)?;
+            }
+            return Ok(ask.request.log.refuse(&invitations::unproven()));
         }
-        Identity::Proven(known) => Joiner::Known(known),
-        Identity::Unproven { .. } => return Err(unproven()),
     };
     let accepted = invitations::accept(tx, &offer, joiner, asked.api_key_name.as_ref())?;
     Ok(Reply::ok(&AcceptedInvitation::from(&accepted)))
@@ -97,6 +95,11 @@ struct Acceptance {
 }
 
 impl Acceptance {
+    /// Whether it holds all that somebody new gives: a name, and a way back in.
+    fn is_of_a_new_person(&self) -> bool {
+        self.name.is_some() && (self.password.is_some() || self.api_key_name.is_some())
+    }
+
     fn read(ask: &Ask) -> Result<Acceptance, Error> {
         let asked: AcceptInvitation = ask.json()?;
         Ok(Acceptance {
@@ -106,17 +109,6 @@ impl Acceptance {
             api_key_name: asked.api_key_name.map(|name| KeyName::parse("api_key_name", &name)).transpose()?,
         })
     }
-}
-
-fn name_is_missing() -> Error {
-    Error::field("name", "is required of a new person")
-}
-
-fn unproven() -> Error {
-    Error::Forbidden(
-        "this address belongs to a person who exists: send their `password`, or the request with an API key of theirs"
-            .to_owned(),
-    )
 }
 
 /// The teams that an invitation names, each once. One of another organization is not there.

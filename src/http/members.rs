@@ -1,13 +1,15 @@
 //! Members of a team over HTTP.
 
 use crate::db::Tx;
+use crate::db::api_keys::CreatedKeys;
 use crate::db::members::{self, Implicit};
 use crate::error::Error;
+use crate::http::users::{created_keys, goes_with_a_demotion};
 use crate::http::{Ask, Reply};
-use crate::policy::InTeam;
+use crate::policy::{InTeam, TeamRole};
 use crate::wire;
-use crate::wire::Items;
-use crate::wire::members::{Member, MemberTombstone};
+use crate::wire::members::{Member, MemberTombstone, UpdatedMember};
+use crate::wire::{Items, Role};
 
 pub fn list(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let implicit = if ask.flag("include_implicit")? { Implicit::Show } else { Implicit::LeaveOut };
@@ -25,15 +27,17 @@ pub fn add(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 pub fn update(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let member = members::find(tx, team, ask.param("user_id"))?;
     let asked: wire::members::UpdateMember = ask.json()?;
-    let member = match asked.role {
-        Some(role) => members::update(tx, team, &member, role.in_team())?,
-        None => member,
+    let updated = match (asked.role.map(Role::in_team), created_keys(ask)?) {
+        (Some(TeamRole::Member), created_keys) => members::demote(tx, team, &member, created_keys)?,
+        (Some(TeamRole::Admin) | None, CreatedKeys::Revoke) => return Err(goes_with_a_demotion()),
+        (Some(TeamRole::Admin), CreatedKeys::Keep) => members::promote(tx, team, &member)?,
+        (None, CreatedKeys::Keep) => members::RoleUpdated { member, remaining: None },
     };
-    Ok(Reply::ok(&Member::from(&member)))
+    Ok(Reply::ok(&UpdatedMember::from(&updated)))
 }
 
 pub fn remove(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let member = members::find(tx, team, ask.param("user_id"))?;
-    members::remove(tx, team, &member)?;
-    Ok(Reply::ok(&MemberTombstone::of(team.team().id.as_str(), member.user.id.as_str())))
+    let remaining = members::remove(tx, team, &member, created_keys(ask)?)?;
+    Ok(Reply::ok(&MemberTombstone::of(team.team().id.as_str(), member.user.id.as_str(), &remaining)))
 }

@@ -60,15 +60,18 @@ const SHAPES: &[Shapes] = &[
 
     read("/v1/teams/{team_id}/members", "Members", &["include_implicit", "cursor", "limit"]),
     write("POST", "/v1/teams/{team_id}/members", "AddMemberRequest", "Member"),
-    write("PATCH", "/v1/teams/{team_id}/members/{user_id}", "UpdateMemberRequest", "Member"),
-    act("DELETE", "/v1/teams/{team_id}/members/{user_id}", "MemberTombstone", &[]),
+    queried_write("PATCH", "/v1/teams/{team_id}/members/{user_id}", "UpdateMemberRequest", "UpdatedMember",
+                  &["revoke_created_api_keys"]),
+    act("DELETE", "/v1/teams/{team_id}/members/{user_id}", "MemberTombstone", &["revoke_created_api_keys"]),
 
     read("/v1/users", "Users", &["email", "cursor", "limit"]),
     read("/v1/users/me", "UserInfo", &[]),
     write("PATCH", "/v1/users/me", "UpdateMeRequest", "UserInfo"),
     read("/v1/users/{user_id}", "UserInfo", &[]),
-    write("PATCH", "/v1/users/{user_id}", "UpdateUserRequest", "UserInfo"),
-    act("DELETE", "/v1/users/{user_id}", "UserTombstone", &[]),
+    queried_write("PATCH", "/v1/users/{user_id}", "UpdateUserRequest", "UpdatedUser", &["revoke_created_api_keys"]),
+    act("DELETE", "/v1/users/{user_id}", "UserTombstone", &["revoke_created_api_keys"]),
+    act("POST", "/v1/users/{user_id}/reset", "PasswordReset", &[]),
+    write("POST", "/v1/users/reset", "SetPasswordRequest", "PasswordSet"),
     read("/v1/users/{user_id}/teams", "UserTeams", &["cursor", "limit"]),
 
     read("/v1/invitations", "Invitations", &["status", "cursor", "limit"]),
@@ -251,6 +254,17 @@ const fn write(method: &'static str, template: &'static str, takes: &'static str
     Shapes { method, template, takes: Some(takes), answers, query: &[] }
 }
 
+/// A write with parameters in its query.
+const fn queried_write(
+    method: &'static str,
+    template: &'static str,
+    takes: &'static str,
+    answers: &'static str,
+    query: &'static [&'static str],
+) -> Shapes {
+    Shapes { method, template, takes: Some(takes), answers, query }
+}
+
 /// A write without a body.
 const fn act(
     method: &'static str,
@@ -348,6 +362,9 @@ fn needs(answer: &Answer) -> String {
         Answer::TeamOrSelf(act, _) => team(act, "the team") + ", or to be that person.",
         Answer::OwnTeam(act, _) => team(act, "a team key's own team, otherwise in the default team") + ".",
         Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
+        Answer::AllTeamsByEither(act, other, _) => {
+            format!("Joins all teams in which the caller has \"{}\" or \"{}\".", act.wording(), other.wording())
+        }
         Answer::AllTeamsToDeploy(_) => {
             let act = TeamAct::Deploy.wording();
             format!("Joins all teams in which the caller has \"{act}\", if only for some environments.")

@@ -146,6 +146,7 @@ pub fn step_here(app: &Arc<App>, moment: Moment, step: Step, path: &str, body: &
         from: Door::Operator,
         at: moment.now,
         seed: moment.seed,
+        log: Arc::default(),
     };
     let Reply { status, body, .. } = runtime()?.block_on(http::answer(app, request));
     Ok(Answered { status, body })

@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::unserved::UNSERVED;
 use crate::http::{
-    Ask, Door, Reply, Request, api_keys, audit_logs, billing, chains, deployments, environment_groups, environments,
-    fixtures, health, installation, instance_types, invitations, logs, members, model_apis, models, openapi,
-    organizations, patches, permissions, pushes, secrets, teams, training_capacity, training_jobs, training_projects,
-    uploads, users,
+    Ask, BODY_BYTES_MAX, Door, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX, Reply, Request, api_keys, audit_logs, billing,
+    chains, deployments, environment_groups, environments, fixtures, health, installation, instance_types, invitations,
+    logs, members, model_apis, models, openapi, organizations, patches, permissions, pushes, secrets, teams,
+    training_capacity, training_jobs, training_projects, uploads, users,
 };
 use crate::model::Team;
 use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
@@ -83,6 +83,8 @@ pub enum Answer {
     OwnTeam(TeamAct, fn(&Tx, &InTeam, &Ask) -> Result<Reply, Error>),
     /// A list that joins all teams in which the caller may do this.
     AllTeams(TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
+    /// The same where either act is enough.
+    AllTeamsByEither(TeamAct, TeamAct, fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
     /// A list that joins all teams in which the caller may deploy, if only into some environments: what comes of it asks
     /// about the one it touches.
     AllTeamsToDeploy(fn(&Tx, &[InTeam], &Ask) -> Result<Reply, Error>),
@@ -114,8 +116,10 @@ pub const ROUTES: &[Route] = &[
     ours("PATCH",  "/v1/organizations/me",                Org(OrgAct::ManageTeams, organizations::update)),
 
     // teams
-    on("GET",    "/v1/teams",                             AllTeams(TeamAct::View, teams::list)),
-    on("GET",    "/v1/teams/{team_id}",                   Team(TeamAct::View, teams::show)),
+    on("GET",    "/v1/teams",                             AllTeamsByEither(TeamAct::View, TeamAct::CreateApiKeys,
+                                                                           teams::list)),
+    on("GET",    "/v1/teams/{team_id}",                   TeamByEither(TeamAct::View, TeamAct::CreateApiKeys,
+                                                                       teams::show)),
     ours("POST",   "/v1/teams",                           Org(OrgAct::ManageTeams, teams::create)),
     ours("PATCH",  "/v1/teams/{team_id}",                 OrgTeam(OrgAct::ManageTeams, teams::update)),
     ours("DELETE", "/v1/teams/{team_id}",                 OrgTeam(OrgAct::ManageTeams, teams::delete)),
@@ -144,6 +148,8 @@ pub const ROUTES: &[Route] = &[
     ours("PATCH",  "/v1/users/me",                        Member(users::update_me)),
     ours("PATCH",  "/v1/users/{user_id}",                 Org(OrgAct::ManageMembers, users::update)),
     ours("DELETE", "/v1/users/{user_id}",                 OrgOrSelf(OrgAct::ManageMembers, users::remove)),
+    ours("POST",   "/v1/users/{user_id}/reset",           Org(OrgAct::ManageMembers, users::make_reset)),
+    ours("POST",   "/v1/users/reset",                     Password { look: users::look_at_reset, act: users::reset }),
     ours("GET",    "/v1/users/{user_id}/teams",           OrgOrSelfAlone(OrgAct::ManageMembers, users::teams)),
 
     // invitations
@@ -399,6 +405,8 @@ pub const ROUTES: &[Route] = &[
     ours("POST",   "/v1/operator/installation",           Operator(installation::begin)),
     ours("POST",   "/v1/operator/organizations",          Operator(organizations::found)),
     ours("POST",   "/v1/operator/fixtures",               Operator(fixtures::load)),
+    ours("POST",   "/v1/operator/users/api_keys",         Operator(users::issue_key)),
+    ours("POST",   "/v1/operator/users/password_resets",  Operator(users::make_reset_by_operator)),
 ];
 
 const fn on(method: &'static str, template: &'static str, answer: Answer) -> Route {
@@ -456,5 +464,15 @@ impl Route {
 
     pub fn writes(&self) -> bool {
         self.effect == Effect::Writes
+    }
+
+    pub fn body_bytes_max(&self) -> usize {
+        if matches!(self.answer, Open(_) | Ready(_) | Password { .. }) {
+            OPEN_BODY_BYTES_MAX
+        } else if matches!(self.answer, Operator(_)) {
+            FIXTURES_BYTES_MAX
+        } else {
+            BODY_BYTES_MAX
+        }
     }
 }

@@ -12,7 +12,6 @@ use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::Poll;
 use std::thread::JoinHandle;
@@ -34,16 +33,18 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::db;
 use crate::error::Error;
-use crate::http::{self, App, Door, Reply, Request};
+use crate::http::request_log::RequestLog;
+use crate::http::{self, App, Door, Reply, Request, expiry};
 use crate::runner;
 use crate::uploads::{self, Uploads};
-use crate::wire::Refusal;
 
+mod accept;
 mod head;
 mod outgoing;
 mod paced;
 mod reply;
 
+use accept::{Seat, Socket, accept};
 use outgoing::Outgoing;
 use paced::{Pace, Paced};
 use reply::{response, with_archive};
@@ -149,6 +150,8 @@ pub fn serve(
     threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("runner", move || runner::run(&runs.db, head::moment, || *until.borrow()))?);
+    let (expiring, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::moment, || *until.borrow()))?);
     let runtime = runtime()?;
     threads.push(thread("door", move || runtime.block_on(accept(listener, operator, workers, limits, stopped)))?);
     Ok(Server { addr, stop, threads })
@@ -173,95 +176,6 @@ fn runtime() -> std::io::Result<Runtime> {
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
-}
-
-// ---- accepting ----
-
-enum Socket {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-}
-
-/// A place among the connections; it is free again when this is dropped.
-struct Seat(Arc<AtomicUsize>);
-
-impl Seat {
-    fn take(taken: &Arc<AtomicUsize>, connections_max: usize) -> Option<Seat> {
-        let seat = Seat(Arc::clone(taken));
-        (taken.fetch_add(1, Ordering::Relaxed) < connections_max).then_some(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-type Worklist = mpsc::UnboundedSender<(Socket, Seat)>;
-
-async fn accept(
-    listener: TcpListener,
-    operator: Option<UnixListener>,
-    workers: Vec<Worklist>,
-    limits: Limits,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener made for this");
-    let operator = operator.map(|socket| tokio::net::UnixListener::from_std(socket).expect("a listener made for this"));
-    let (strangers, operators) = (Arc::default(), Arc::default());
-    let mut turn = workers.iter().cycle();
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept_stranger(&listener) => accepted.map(Socket::Tcp),
-            accepted = accept_operator(operator.as_ref()) => accepted.map(Socket::Unix),
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-        };
-        let Ok(socket) = accepted else {
-            // Out of file descriptors, or the peer is gone already: the listener itself is well.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        // Counted apart: strangers who fill the house must not keep its operator out.
-        let taken = if let Socket::Tcp(_) = socket { &strangers } else { &operators };
-        match Seat::take(taken, limits.connections_max) {
-            Some(seat) => {
-                let worker = turn.next().expect("there is a worker");
-                let _ = worker.send((socket, seat)); // a worker that is gone has closed it
-            }
-            None => turn_away(socket),
-        }
-    }
-}
-
-async fn accept_stranger(listener: &tokio::net::TcpListener) -> std::io::Result<std::net::TcpStream> {
-    listener.accept().await?.0.into_std()
-}
-
-async fn accept_operator(
-    listener: Option<&tokio::net::UnixListener>,
-) -> std::io::Result<std::os::unix::net::UnixStream> {
-    match listener {
-        Some(listener) => listener.accept().await?.0.into_std(),
-        None => std::future::pending().await,
-    }
-}
-
-/// Says 503 as far as that goes without waiting, and closes.
-fn turn_away(socket: Socket) {
-    use std::io::{Read as _, Write as _};
-    let Socket::Tcp(mut socket) = socket else { return };
-    let body = serde_json::to_string(&Refusal::new(&Error::Unavailable("too many connections: try again later")))
-        .expect("shapes of ours always serialize");
-    let reply = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         cache-control: no-store\r\nx-content-type-options: nosniff\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let mut sent_already = [0; 4096];
-    let _ = socket.write(reply.as_bytes());
-    let _ = socket.shutdown(std::net::Shutdown::Write);
-    let _ = socket.read(&mut sent_already); // unread bytes would make the close a reset that takes the answer along
 }
 
 // ---- a worker ----
@@ -367,66 +281,89 @@ impl Worker {
     /// The response, and what may come after it.
     /// Once the server stops, every reply is its connection's last, and says so.
     async fn respond(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Outgoing>, Pace) {
-        let (mut response, pace) = self.answered(request, from).await;
+        let (head, body) = request.into_parts();
+        let log = Arc::new(RequestLog::begin(head::request_id(&head.headers), head.method.as_str(), None));
+        let (mut response, pace) = self.answered(head, body, from, &log).await;
         if *self.stopped.borrow() {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
+        if let Ok(id) = header::HeaderValue::try_from(log.id()) {
+            response.headers_mut().insert(head::X_REQUEST_ID, id);
+        }
+        log.answered(response.status().as_u16());
         (response, pace)
     }
 
-    async fn answered(&self, request: hyper::Request<Incoming>, from: Door) -> (Response<Outgoing>, Pace) {
-        let (head, mut body) = request.into_parts();
+    async fn answered(
+        &self,
+        head: Parts,
+        mut body: Incoming,
+        from: Door,
+        log: &Arc<RequestLog>,
+    ) -> (Response<Outgoing>, Pace) {
         if from == Door::Network && uploads::are_addressed(&head.headers, &head.uri) {
-            return self.upload(&head, uploads::Body::new(body)).await;
+            return self.upload(&head, uploads::Body::new(body), log).await;
         }
-        match self.read(head, &mut body, from).await {
+        match self.read(head, &mut body, from, log).await {
             Ok(request) => {
-                let reply = guarded(http::answer(&self.app, request)).await;
-                (with_archive(&self.app, reply), Pace::idle(&self.limits))
+                let reply = guarded(http::answer(&self.app, request), log).await;
+                (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
             }
-            Err(error) if body.is_end_stream() => (response(Reply::from(error)), Pace::idle(&self.limits)),
-            Err(error) => refused(Reply::from(error)),
+            Err(error) if body.is_end_stream() => (response(log.refuse(&error)), Pace::idle(&self.limits)),
+            Err(error) => refused(log.refuse(&error)),
         }
     }
 
-    async fn upload(&self, head: &Parts, mut body: uploads::Body) -> (Response<Outgoing>, Pace) {
+    async fn upload(&self, head: &Parts, mut body: uploads::Body, log: &Arc<RequestLog>) -> (Response<Outgoing>, Pace) {
+        log.note_template(uploads::TEMPLATE);
         let reply = match head::site(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
-            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body)).await,
-            Err(error) => Reply::from(error),
+            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body, log), log).await,
+            Err(error) => log.refuse(&error),
         };
         if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 
-    /// The request, bounded and decoded. All of its head is checked before its body is invited.
-    async fn read(&self, head: Parts, body: &mut Incoming, from: Door) -> Result<Request, Error> {
+    /// The request, bounded and decoded. All that its head decides is decided before its body is invited.
+    async fn read(
+        &self,
+        head: Parts,
+        body: &mut Incoming,
+        from: Door,
+        log: &Arc<RequestLog>,
+    ) -> Result<Request, Error> {
+        let mut request = self.request(&head, from, log)?;
+        head::framing(&head.headers)?;
+        if !body.is_end_stream() {
+            let bytes_max = http::admit(&self.app, &request).await?;
+            request.body = self.read_body(body, bytes_max).await?;
+            request.at = head::now(); // when all of it is here
+        }
+        Ok(request)
+    }
+
+    /// The request without its body.
+    fn request(&self, head: &Parts, from: Door, log: &Arc<RequestLog>) -> Result<Request, Error> {
         let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
         let host = head::site(&head.headers, &head.uri)?;
-        let path = head::path(&head.uri)?;
-        let query = head::query(&head.uri)?;
-        let authorization = head::text(&head.headers, header::AUTHORIZATION)?;
-        head::framing(&head.headers)?;
-        let bytes_max = http::body_bytes_max(from, method, &path);
         let front = &self.app.front;
         Ok(Request {
             method: method.to_owned(),
             site: front.public.clone().unwrap_or(host),
             s3_hosts: front.s3_hosts,
-            path,
-            query,
-            authorization,
+            path: head::path(&head.uri)?,
+            query: head::query(&head.uri)?,
+            authorization: head::text(&head.headers, header::AUTHORIZATION)?,
             user_agent: head::text(&head.headers, header::USER_AGENT).ok().flatten(),
             content_type: head::text(&head.headers, header::CONTENT_TYPE).ok().flatten(),
-            body: self.read_body(body, bytes_max).await?,
+            body: Bytes::new(),
             from,
-            at: head::now(), // when all of it is here
+            at: head::now(),
             seed: rand::random(),
+            log: Arc::clone(log),
         })
     }
 
     async fn read_body(&self, body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Error> {
-        if body.is_end_stream() {
-            return Ok(Bytes::new());
-        }
         if body.size_hint().lower() > bytes_max as u64 {
             return Err(Error::TooLarge { bytes_max });
         }
@@ -464,11 +401,11 @@ async fn see_off<I: Read + Write + Unpin>(io: &mut I) -> std::io::Result<()> {
 }
 
 /// A panic is one request's failure, not the server's.
-async fn guarded(answer: impl Future<Output = Reply>) -> Reply {
+async fn guarded(answer: impl Future<Output = Reply>, log: &RequestLog) -> Reply {
     let mut answer = pin!(answer);
     poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)))
-            .unwrap_or_else(|_| Poll::Ready(Reply::from(Error::Internal("a handler panicked".to_owned()))))
+            .unwrap_or_else(|_| Poll::Ready(log.refuse(&Error::Internal("a handler panicked".to_owned()))))
     })
     .await
 }
@@ -486,8 +423,10 @@ mod tests {
     #[test]
     fn a_panic_is_one_failed_request() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let reply = runtime.block_on(guarded(async { panic!("a handler's bug") }));
+        let log = RequestLog::default();
+        let reply = runtime.block_on(guarded(async { panic!("a handler's bug") }, &log));
         assert_eq!(reply.status, 500);
-        assert!(String::from_utf8(reply.body).unwrap().contains("INTERNAL"));
+        let told = String::from_utf8(reply.body).unwrap();
+        assert!(told.contains("INTERNAL") && told.contains(log.id()) && !told.contains("panicked"), "{told}");
     }
 }

@@ -1,13 +1,16 @@
 //! People over HTTP.
 
-use crate::db::{Tx, organizations, users};
+use crate::db::api_keys::CreatedKeys;
+use crate::db::password_resets::NewLink;
+use crate::db::{Tx, organizations, password_resets, users};
 use crate::error::Error;
+use crate::http::passwords::{Outcome, Work};
 use crate::http::{Ask, Reply};
-use crate::model::{Email, Page, PersonName};
-use crate::policy::{Caller, InOrg, Who};
+use crate::model::{Email, KeyName, Page, Password, PersonName, TeamName};
+use crate::policy::{Caller, InOrg, Operator, OrgRole, Who};
 use crate::wire;
-use crate::wire::Items;
-use crate::wire::users::{User, UserTeam, UserTombstone};
+use crate::wire::users::{PasswordReset, UpdatedUser, User, UserTeam, UserTombstone};
+use crate::wire::{Items, Role};
 
 pub fn list(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
     let paging = ask.paging("users")?;
@@ -57,17 +60,99 @@ pub fn update_me(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
 pub fn update(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
     let member = users::find(tx, org, ask.param("user_id"))?;
     let asked: wire::users::UpdateUser = ask.json()?;
-    let member = match asked.role {
-        Some(role) => users::update_role(tx, org, &member, role.in_organization())?,
-        None => member,
+    let updated = match (asked.role.map(Role::in_organization), created_keys(ask)?) {
+        (Some(OrgRole::Member), created_keys) => users::demote(tx, org, &member, created_keys)?,
+        (Some(OrgRole::Admin) | None, CreatedKeys::Revoke) => return Err(goes_with_a_demotion()),
+        (Some(OrgRole::Admin), CreatedKeys::Keep) => users::promote(tx, org, &member)?,
+        (None, CreatedKeys::Keep) => users::RoleUpdated { member, remaining: None },
     };
-    reply(tx, org, &member)
+    let organization = organizations::own(tx, org)?;
+    Ok(Reply::ok(&UpdatedUser::new(&updated, &organization.name)))
 }
 
 pub fn remove(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
     let member = users::find(tx, org, ask.param("user_id"))?;
-    let removed = users::remove(tx, org, &member)?;
+    let removed = users::remove(tx, org, &member, created_keys(ask)?)?;
     Ok(Reply::ok(&UserTombstone::new(member.user.id.as_str(), &removed)))
+}
+
+/// What `?revoke_created_api_keys=` says of the keys that somebody made.
+pub(super) fn created_keys(ask: &Ask) -> Result<CreatedKeys, Error> {
+    Ok(if ask.flag("revoke_created_api_keys")? { CreatedKeys::Revoke } else { CreatedKeys::Keep })
+}
+
+/// For who asks to revoke what somebody made who loses no role.
+pub(super) fn goes_with_a_demotion() -> Error {
+    Error::field("revoke_created_api_keys", "goes with the role MEMBER: otherwise no role is taken")
+}
+
+/// A one-time link by which the person sets a password.
+pub fn make_reset(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
+    let member = users::find(tx, org, ask.param("user_id"))?;
+    let link = password_resets::create(tx, org, &member)?;
+    Ok(Reply::ok(&PasswordReset::new(&link, reset_url(ask, &link))))
+}
+
+/// The same, made by the operator.
+pub fn make_reset_by_operator(tx: &Tx, operator: &Operator, ask: &Ask) -> Result<Reply, Error> {
+    let asked: wire::users::IssuePasswordReset = ask.json()?;
+    let link = password_resets::create_by_operator(tx, operator, &Email::parse(&asked.email)?)?;
+    Ok(Reply::ok(&PasswordReset::new(&link, reset_url(ask, &link))))
+}
+
+fn reset_url(ask: &Ask, link: &NewLink) -> String {
+    format!("{}/reset/{}", ask.request.site, link.token.reveal())
+}
+
+/// The new password is hashed before it is written, for a link that works.
+pub fn look_at_reset(tx: &Tx, _: Option<&Caller>, ask: &Ask) -> Result<Option<Work>, Error> {
+    let asked = Reset::read(ask)?;
+    password_resets::open(tx, &asked.token)?;
+    Ok(Some(Work::Hash(asked.password)))
+}
+
+/// The link is looked up again: it may have been used since.
+pub fn reset(tx: &Tx, _: Option<&Caller>, ask: &Ask, outcome: &Outcome) -> Result<Reply, Error> {
+    let asked = Reset::read(ask)?;
+    let reset = password_resets::open(tx, &asked.token)?;
+    let Outcome::Hashed(hash) = outcome else {
+        return Err(Error::Internal("a password was not hashed".to_owned()));
+    };
+    let done = password_resets::apply(tx, &reset, hash, asked.api_key_name.as_ref())?;
+    Ok(Reply::ok(&wire::users::PasswordSet::from(&done)))
+}
+
+/// What a body asks for, checked.
+struct Reset {
+    token: String,
+    password: Password,
+    api_key_name: Option<KeyName>,
+}
+
+impl Reset {
+    fn read(ask: &Ask) -> Result<Reset, Error> {
+        let asked: wire::users::SetPassword = ask.json()?;
+        Ok(Reset {
+            token: asked.token,
+            password: Password::parse(asked.password)?,
+            api_key_name: asked.api_key_name.map(|name| KeyName::parse("api_key_name", &name)).transpose()?,
+        })
+    }
+}
+
+/// A personal key of a person of an organization, issued by the operator.
+pub fn issue_key(tx: &Tx, operator: &Operator, ask: &Ask) -> Result<Reply, Error> {
+    let asked: wire::users::IssueApiKey = ask.json()?;
+    let organization = TeamName::parse(&asked.organization)?;
+    let email = Email::parse(&asked.email)?;
+    let name = asked.name.map(|name| KeyName::parse("name", &name)).transpose()?;
+    let (org_id, user, key) = users::issue_key(tx, operator, &organization, &email, name.as_ref())?;
+    Ok(Reply::ok(&wire::users::IssuedApiKey {
+        org_id: org_id.as_str(),
+        user_id: user.id.as_str(),
+        prefix: key.prefix(),
+        api_key: key.reveal(),
+    }))
 }
 
 pub fn teams(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {

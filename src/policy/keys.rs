@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::model::{Team, TeamId, Time, UserId};
-use crate::policy::{Caller, Category, InTeam, OrgAct, OrgRole, TeamAct, TeamCategory, Who};
+use crate::policy::{Caller, Category, InTeam, Operator, OrgAct, OrgRole, TeamAct, TeamCategory, Who};
 
 /// What decides who may make, replace and revoke a key: whose it is.
 #[derive(Clone, Copy, Debug)]
@@ -62,16 +62,34 @@ impl<'a> OverKeys<'a> {
         self.kind
     }
 
-    /// A key that ends makes and replaces none that lasts longer: else whoever finds it has found it for ever.
-    pub fn ending(&self, expires_at: Option<Time>) -> Result<(), Error> {
-        match (self.caller.key_ends_at, expires_at) {
-            (Some(own), Some(other)) if other <= own => Ok(()),
-            (None, _) => Ok(()),
-            (Some(own), _) => Err(Error::Forbidden(format!(
-                "the key that was sent ends at {own}, and makes no key that lasts longer: give an `expires_at` until then, \
-                 or send a key that does not end"
-            ))),
-        }
+    /// Whether whoever replaces a team's key could also grant it restricted environments.
+    pub fn may_grant(&self) -> bool {
+        let grants = |team| self.caller.in_team(team, TeamAct::CreateRestrictedEnvironments).is_ok();
+        self.kind.team().is_some_and(grants)
+    }
+}
+
+/// Until when a new key works. It is made only here, and no key is made without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    ends_at: Option<Time>,
+}
+
+impl Lifetime {
+    /// `None`: until it is revoked.
+    pub fn ends_at(self) -> Option<Time> {
+        self.ends_at
+    }
+
+    /// Of a key that somebody gets by a proof that ends then, such as the key that they sent; a password or an
+    /// invitation's link does not end.
+    pub fn of_proof(ends_at: Option<Time>) -> Lifetime {
+        Lifetime { ends_at }
+    }
+
+    /// Of a key that the operator issues.
+    pub fn by_operator(_: &Operator) -> Lifetime {
+        Lifetime { ends_at: None }
     }
 }
 
@@ -104,6 +122,18 @@ impl KeysSeen<'_> {
 }
 
 impl Caller {
+    /// A key that ends makes and replaces none that lasts longer: else whoever finds it has found it for ever.
+    pub fn lifetime(&self, asked: Option<Time>) -> Result<Lifetime, Error> {
+        match (self.key_ends_at, asked) {
+            (Some(own), Some(other)) if other <= own => Ok(Lifetime { ends_at: asked }),
+            (None, _) => Ok(Lifetime { ends_at: asked }),
+            (Some(own), _) => Err(Error::Forbidden(format!(
+                "the key that was sent ends at {own}, and makes no key that lasts longer: give an `expires_at` until then, \
+                 or send a key that does not end"
+            ))),
+        }
+    }
+
     pub fn keys_seen(&self) -> KeysSeen<'_> {
         match &self.who {
             Who::Person(person) if person.role == OrgRole::Admin => KeysSeen::All,

@@ -1,53 +1,68 @@
-//! Reads archives. What stands in one is never written to a path that it names.
+//! Walks archives. Nothing of an archive is ever written to a path that it names.
 //!
-//! An archive is a plain tar of files and folders: links, devices and sparse files are refused, so it cannot unfold to more
-//! than it is; its entries are counted and their names bounded. Names beyond a header's hundred bytes come in entries of
-//! their own, which are read here, because the tar crate reads them whole whatever their size.
+//! An archive is a tar of files, folders, and links; devices and sparse files are refused. Its entries are counted and its
+//! names bounded before anything is kept of them. Names beyond a header's hundred bytes come in entries of their own, which
+//! are read here, because the tar crate reads them whole whatever their size.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::{self, Read};
 
-use serde_json::{Value, json};
 use tar::EntryType;
 
-use crate::db::deployments::patches::hash_of;
-use crate::db::deployments::progress::Content;
-use crate::wire::yaml;
+use crate::error::quoted;
 
+/// What is read of an archive at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub entries_max: usize,
-    /// Of a name, and of an entry that extends the next one's header.
+    /// Of a name, and of the target of a link.
     pub name_bytes_max: u64,
+    /// Of a path: its folders and its name.
+    pub depth_max: usize,
+    /// Files, links and folders, also folders that are there only because something is in them.
+    pub paths_max: usize,
+    /// All paths, each with the folders that it is in, as they are in the signature.
+    pub signature_bytes_max: usize,
+    /// Steps from folder to folder in following all links.
+    pub link_steps_max: usize,
     /// Of `config.yaml` and of the file of requirements.
     pub text_bytes_max: u64,
+    /// Of what is inside a gzip file.
+    pub unpacked_bytes_max: u64,
+    pub unpacked_ratio_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { entries_max: 100_000, name_bytes_max: 4096, text_bytes_max: 1 << 20 }
+        Limits {
+            entries_max: 100_000,
+            name_bytes_max: 4096,
+            depth_max: 100,
+            paths_max: 200_000,
+            signature_bytes_max: 8 << 20,
+            link_steps_max: 2_000_000,
+            text_bytes_max: 1 << 20,
+            unpacked_bytes_max: 5 << 30,
+            unpacked_ratio_max: 100,
+        }
     }
 }
 
-/// Why an archive is of no use.
+/// Why an archive was not read.
 #[derive(Debug)]
 pub enum Broken {
-    /// What its sender did wrong.
+    /// What its sender can mend.
     Content(String),
-    Disk(std::io::Error),
+    /// A fault of ours, which may pass: the disk is full or failing, a descriptor or a permission is missing.
+    Ours(io::Error),
 }
 
-impl From<std::io::Error> for Broken {
-    fn from(cause: std::io::Error) -> Broken {
-        match cause.kind() {
-            std::io::ErrorKind::NotFound => Broken::Content("the archive is gone".to_owned()),
-            // The tar crate says so what it cannot read.
-            std::io::ErrorKind::Other | std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => {
-                Broken::Content(format!("it is no readable tar archive ({cause})"))
-            }
-            _ => Broken::Disk(cause),
-        }
+/// What the system says is ours. Everything else is said by those who read the archive, about the archive.
+impl From<io::Error> for Broken {
+    fn from(cause: io::Error) -> Broken {
+        let is_ours = cause.raw_os_error().is_some()
+            || matches!(cause.kind(), io::ErrorKind::WriteZero | io::ErrorKind::OutOfMemory);
+        if is_ours { Broken::Ours(cause) } else { Broken::Content(format!("it is no readable tar archive ({cause})")) }
     }
 }
 
@@ -55,188 +70,153 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Broken::Content(why) => f.write_str(why),
-            Broken::Disk(cause) => write!(f, "{}", cause.kind()),
+            Broken::Ours(cause) => write!(f, "{cause}"),
         }
     }
 }
 
-fn broken<T>(why: impl Into<String>) -> Result<T, Broken> {
+pub fn broken<T>(why: impl Into<String>) -> Result<T, Broken> {
     Err(Broken::Content(why.into()))
 }
 
-/// A file of an archive: its path, checked, its folders and its name.
+/// The folders of a path and its name.
 pub type Parts = Vec<String>;
 
-/// Gives every file to `each`, in the order of the archive.
+/// An entry of an archive. Only files have content.
+pub struct Entry {
+    pub parts: Parts,
+    pub kind: Kind,
+    pub header: tar::Header,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Folder,
+    /// Its target is relative to the folder that the link is in.
+    Symlink(String),
+    /// Its target is another file of the archive.
+    HardLink(Parts),
+}
+
+/// Gives every entry to `each`, in the order of the archive.
 pub fn walk(
     from: impl Read,
     limits: Limits,
-    mut each: impl FnMut(Parts, &mut tar::Header, &mut dyn Read) -> Result<(), Broken>,
+    mut each: impl FnMut(Entry, &mut dyn Read) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
-    let mut archive = tar::Archive::new(BufReader::with_capacity(256 << 10, from));
-    let mut long_name = None;
+    let mut archive = tar::Archive::new(from);
+    let mut long = Long::default();
     for (count, entry) in archive.entries()?.raw(true).enumerate() {
         if count >= limits.entries_max {
             return broken(format!("it has more than {} entries", limits.entries_max));
         }
         let mut entry = entry?;
-        let mut header = entry.header().clone();
+        let header = entry.header().clone();
         match header.entry_type() {
-            EntryType::XHeader => long_name = extended_name(&mut entry, limits)?.or(long_name),
-            EntryType::GNULongName => long_name = Some(gnu_name(&mut entry, limits)?),
+            EntryType::XHeader => long.read_pax(&mut entry, limits)?,
+            EntryType::GNULongName => long.name = Some(read_long(&mut entry, limits)?),
+            EntryType::GNULongLink => long.link = Some(read_long(&mut entry, limits)?),
             EntryType::XGlobalHeader => {}
-            EntryType::Directory => {
-                name(long_name.take(), &header, limits)?;
-            }
-            EntryType::Regular | EntryType::Continuous => {
-                let parts = name(long_name.take(), &header, limits)?;
-                each(parts, &mut header, &mut entry)?;
-            }
-            other => {
-                let bytes = header.path_bytes();
-                let name = String::from_utf8_lossy(&bytes);
-                return broken(format!("\"{name}\" is neither a file nor a folder ({other:?}): leave it out"));
+            kind => {
+                let long = std::mem::take(&mut long);
+                let name = text(long.name.unwrap_or_else(|| header.path_bytes().into_owned()), limits)?;
+                let link = long.link.or_else(|| header.link_name_bytes().map(|bytes| bytes.into_owned()));
+                let kind = classify(kind, &name, link, limits)?;
+                let parts = checked_parts(&name, limits)?;
+                each(Entry { parts, kind, header }, &mut entry)?;
             }
         }
     }
     Ok(())
 }
 
-/// The path of a PAX header. A size there would be another than the one that is read by.
-fn extended_name(entry: &mut impl Read, limits: Limits) -> Result<Option<Vec<u8>>, Broken> {
-    let bytes = bounded(entry, "an extended header", 4 * limits.name_bytes_max)?;
-    let mut name = None;
-    for extension in tar::PaxExtensions::new(&bytes) {
-        let extension = extension?;
-        match extension.key_bytes() {
-            b"path" => name = Some(extension.value_bytes().to_vec()),
-            b"size" => return broken("a file of more than 8 GiB is in it"),
-            key if key.starts_with(b"GNU.sparse") => return broken("a sparse file is in it"),
-            _ => {}
+fn classify(kind: EntryType, name: &str, link: Option<Vec<u8>>, limits: Limits) -> Result<Kind, Broken> {
+    match kind {
+        EntryType::Regular | EntryType::Continuous => Ok(Kind::File),
+        EntryType::Directory => Ok(Kind::Folder),
+        EntryType::Symlink => Ok(Kind::Symlink(text(link.unwrap_or_default(), limits)?)),
+        EntryType::Link => {
+            let target = text(link.unwrap_or_default(), limits)?;
+            match parts(&target) {
+                Ok(parts) => Ok(Kind::HardLink(parts)),
+                Err(_) => {
+                    broken(format!("\"{}\" in it is a link to \"{}\", outside of it", quoted(name), quoted(&target)))
+                }
+            }
         }
+        other => broken(format!(
+            "\"{}\" in it is neither a file, a folder nor a link ({other:?}): leave it out",
+            quoted(name)
+        )),
     }
-    Ok(name)
 }
 
-fn gnu_name(entry: &mut impl Read, limits: Limits) -> Result<Vec<u8>, Broken> {
-    let mut bytes = bounded(entry, "a long name", limits.name_bytes_max)?;
+/// What extends the header of the next entry.
+#[derive(Default)]
+struct Long {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+impl Long {
+    /// A size in a PAX header would be another than the one that is read by.
+    fn read_pax(&mut self, entry: &mut impl Read, limits: Limits) -> Result<(), Broken> {
+        let bytes = bounded(entry, "an extended header in it", 8 * limits.name_bytes_max)?;
+        for extension in tar::PaxExtensions::new(&bytes) {
+            let extension = extension?;
+            match extension.key_bytes() {
+                b"path" => self.name = Some(extension.value_bytes().to_vec()),
+                b"linkpath" => self.link = Some(extension.value_bytes().to_vec()),
+                b"size" => return broken("a file of more than 8 GiB is in it"),
+                key if key.starts_with(b"GNU.sparse") => return broken("a sparse file is in it"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_long(entry: &mut impl Read, limits: Limits) -> Result<Vec<u8>, Broken> {
+    let mut bytes = bounded(entry, "a long name in it", limits.name_bytes_max)?;
     while bytes.last() == Some(&0) {
         bytes.pop();
     }
     Ok(bytes)
 }
 
-fn bounded(from: &mut (impl Read + ?Sized), what: &str, bytes_max: u64) -> Result<Vec<u8>, Broken> {
+pub fn bounded(from: &mut (impl Read + ?Sized), what: &str, bytes_max: u64) -> Result<Vec<u8>, Broken> {
     let mut bytes = Vec::new();
     from.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
-        return broken(format!("{what} in it has more than {bytes_max} bytes"));
+        return broken(format!("{what} has more than {bytes_max} bytes"));
     }
     Ok(bytes)
 }
 
-fn name(long: Option<Vec<u8>>, header: &tar::Header, limits: Limits) -> Result<Parts, Broken> {
-    let bytes = long.unwrap_or_else(|| header.path_bytes().into_owned());
+fn text(bytes: Vec<u8>, limits: Limits) -> Result<String, Broken> {
     match String::from_utf8(bytes) {
-        Ok(name) if name.len() as u64 <= limits.name_bytes_max => parts(&name),
+        Ok(text) if text.len() as u64 <= limits.name_bytes_max => Ok(text),
         Ok(_) => broken(format!("a name in it has more than {} bytes", limits.name_bytes_max)),
         Err(_) => broken("a name in it is not UTF-8"),
     }
 }
 
+fn checked_parts(name: &str, limits: Limits) -> Result<Parts, Broken> {
+    let parts = parts(name)?;
+    if parts.len() > limits.depth_max {
+        return broken(format!("\"{}\" in it is more than {} levels deep", quoted(name), limits.depth_max));
+    }
+    Ok(parts)
+}
+
 /// The folders and the name of a path that stays inside.
 pub fn parts(path: &str) -> Result<Parts, Broken> {
-    let inside = |part: &&str| *part != ".." && !part.contains(['\\', '\0']);
-    if path.starts_with('/') || !path.split('/').all(|part| inside(&part)) {
-        return broken(format!("the name {path:?} in it leads outside"));
+    if path.contains('\0') {
+        return broken(format!("the name \"{}\" in it holds a NUL", quoted(path)));
+    }
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return broken(format!("the name \"{}\" in it leads outside", quoted(path)));
     }
     Ok(path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect())
-}
-
-/// Checks that an archive can be deployed, and takes down its content.
-pub fn inspect(from: impl Read, limits: Limits) -> Result<Content, Broken> {
-    let mut files: BTreeMap<Parts, blake3::Hash> = BTreeMap::new();
-    let mut texts: BTreeMap<Parts, String> = BTreeMap::new();
-    walk(from, limits, |parts, _, content| {
-        let hash = match parts.as_slice() {
-            // Requirements stand beside the configuration, which may come behind them.
-            [name] if name == "config.yaml" || is_requirements(name) => {
-                let bytes = bounded(content, name, limits.text_bytes_max)?;
-                let hash = blake3::hash(&bytes);
-                let text = String::from_utf8(bytes).map_err(|_| Broken::Content(format!("{name} is not UTF-8")))?;
-                texts.insert(parts.clone(), text);
-                hash
-            }
-            _ => {
-                let mut hasher = blake3::Hasher::new();
-                hasher.update_reader(content)?;
-                hasher.finalize()
-            }
-        };
-        files.insert(parts, hash);
-        Ok(())
-    })?;
-    let Some(config) = texts.get(["config.yaml".to_owned()].as_slice()) else {
-        return broken("it has no config.yaml at its top");
-    };
-    let parsed = parse(config)?;
-    check_folders(&files)?;
-    check_model_file(&parsed, &files)?;
-    let requirements = requirements(&parsed, &texts);
-    Ok(content(&files, config, &requirements))
-}
-
-fn is_requirements(name: &str) -> bool {
-    name.ends_with(".txt") || name.ends_with(".toml")
-}
-
-fn parse(config: &str) -> Result<Value, Broken> {
-    yaml::read_config(config).map(Value::Object).map_err(|why| Broken::Content(format!("config.yaml {why}")))
-}
-
-/// An archive in which a file is a folder too cannot be unpacked.
-fn check_folders(files: &BTreeMap<Parts, blake3::Hash>) -> Result<(), Broken> {
-    let both = files.keys().flat_map(|parts| (1..parts.len()).map(|end| &parts[..end]));
-    match both.into_iter().find(|folder| files.contains_key(*folder)) {
-        None => Ok(()),
-        Some(parts) => broken(format!("{} in it is a file and a folder", parts.join("/"))),
-    }
-}
-
-/// The model's code must be there, unless something else serves: an image's own server, or an engine.
-fn check_model_file(config: &Value, files: &BTreeMap<Parts, blake3::Hash>) -> Result<(), Broken> {
-    let is_set = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
-    if is_set("docker_server") || is_set("trt_llm") {
-        return Ok(());
-    }
-    let text = |name: &str, otherwise: &'static str| -> String {
-        config.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
-    };
-    let path = format!("{}/{}", text("model_module_dir", "model"), text("model_class_filename", "model.py"));
-    if files.contains_key(&parts(&path)?) {
-        return Ok(());
-    }
-    broken(format!("it has no {path}, which config.yaml names as the model's code"))
-}
-
-fn requirements(config: &Value, texts: &BTreeMap<Parts, String>) -> Vec<String> {
-    let file = config.get("requirements_file").and_then(Value::as_str).map(str::to_owned);
-    let text = file.and_then(|name| texts.get([name].as_slice()));
-    let lines = text.map(|text| text.lines().map(str::trim)).into_iter().flatten();
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
-}
-
-/// The hash and the signature as truss makes them: every path, folders without content.
-fn content(files: &BTreeMap<Parts, blake3::Hash>, config: &str, requirements: &[String]) -> Content {
-    let folders = files.keys().flat_map(|parts| (1..parts.len()).map(|end| parts[..end].to_vec()));
-    let paths: BTreeSet<Parts> = folders.chain(files.keys().cloned()).collect();
-    let hash_at = |parts: &Parts| files.get(parts).map(|hash| hash.to_hex().to_string());
-    let hashes: serde_json::Map<String, Value> =
-        paths.iter().map(|parts| (parts.join("/"), json!(hash_at(parts)))).collect();
-    let signature = json!({
-        "content_hashes_by_path": hashes,
-        "config": config,
-        "requirements_file_requirements": requirements,
-    });
-    Content { hash: hash_of(&signature), signature: signature.to_string() }
 }

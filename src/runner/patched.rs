@@ -2,96 +2,198 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
-use super::archive::{Broken, Limits, Parts, inspect, parts, walk};
+use super::archive::{Broken, Entry, Kind, Limits, Parts, broken, parts, walk};
+use super::inspect::{Inspected, inspect};
+use super::source::{Packing, Source};
+use crate::db::archives::{Archives, Placed};
 use crate::db::deployments::patches::FileChange;
+use crate::error::quoted;
 use crate::model::Archive;
 
-/// Where it is written before it has its name; the next start removes what a crash leaves there.
-const UNDER_WAY: &str = "uploads/patched";
+/// How often an archive is read again for files that a link has been to and a patch changes.
+const READ_AGAIN_MAX: usize = 16;
 
-/// A patched archive that stands under the hash of its content. A sweep may take it until its row is committed, so a
-/// second name keeps it till then.
+/// What patches change, read one patch at a time: all of them together may be large.
+pub trait Changes {
+    fn numbers(&self) -> &[i64];
+    fn of(&self, number: i64) -> Result<Vec<FileChange>, Broken>;
+}
+
+/// A patched archive, in its place, and what it holds.
 pub struct Patched {
-    pub archive: Archive,
-    temp: PathBuf,
-    path: PathBuf,
+    pub placed: Placed,
+    pub inspected: Inspected,
 }
 
-impl Patched {
-    /// Its row is committed, or never will be.
-    pub fn settle(self) -> io::Result<()> {
-        match std::fs::hard_link(&self.temp, &self.path) {
-            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
-            _ => {}
-        }
-        std::fs::remove_file(self.temp)
-    }
-}
-
-pub fn write(data: &Path, archive: &Archive, changes: &[FileChange]) -> Result<Patched, Broken> {
-    let temp = data.join(UNDER_WAY);
-    std::fs::create_dir_all(temp.parent().expect("it stands in a folder"))?;
-    let written = assemble(&temp, &archive.path(data), changes).and_then(|archive| {
-        inspect(File::open(&temp)?, Limits::default())?; // what a push may not hold, a patch may not make
-        Ok(place(data, temp.clone(), archive)?)
+/// Writes to `temp` first. What a push may not hold, a patch may not make.
+pub fn write(
+    archives: &Archives,
+    temp: &Path,
+    before: &Archive,
+    changes: &impl Changes,
+    stop: &AtomicBool,
+) -> Result<Patched, Broken> {
+    let written = assemble(temp, &before.path(archives.data()), changes, stop).and_then(|archive| {
+        let inspected = inspect(temp, Limits::default(), stop)?;
+        Ok(Patched { placed: archives.place(temp, archive)?, inspected })
     });
     if written.is_err() {
-        let _ = std::fs::remove_file(&temp); // the next patch writes over it otherwise
+        let _ = std::fs::remove_file(temp); // the next start removes it otherwise
     }
     written
 }
 
-fn assemble(temp: &Path, before: &Path, changes: &[FileChange]) -> Result<Archive, Broken> {
-    let mut changed = decode(changes)?;
-    let hashed = Hashed { to: BufWriter::new(File::create(temp)?), hash: blake3::Hasher::new(), bytes: 0 };
-    let mut builder = tar::Builder::new(hashed);
-    walk(File::open(before)?, Limits::default(), |parts, header, content| {
-        if !changed.contains_key(&parts) {
-            builder.append_data(header, parts.join("/"), content)?;
-        }
-        Ok(())
-    })?;
-    changed.retain(|_, content| content.is_some());
-    for (parts, content) in &changed {
-        let content = content.as_deref().unwrap_or_default();
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, parts.join("/"), content)?;
+fn assemble(temp: &Path, before: &Path, changes: &impl Changes, stop: &AtomicBool) -> Result<Archive, Broken> {
+    let limits = Limits::default();
+    let last = last_changes(changes, limits)?;
+    let source = Source::open(before, limits, stop)?;
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(temp)?;
+    let hashed = Hashed { to: BufWriter::new(file), hash: blake3::Hasher::new(), bytes: 0 };
+    let out = match source.packing() {
+        Packing::Plain => Out::Plain(hashed),
+        Packing::Gzip => Out::Gzip(GzEncoder::new(hashed, Compression::fast())),
+    };
+    let mut assembly =
+        Assembly { builder: tar::Builder::new(out), last: &last, moved: BTreeMap::new(), before, limits, stop };
+    walk(source, limits, |entry, content| assembly.keep(entry, content))?;
+    for number in changes.numbers() {
+        assembly.add(*number, changes.of(*number)?)?;
     }
-    let Hashed { to, hash, bytes } = builder.into_inner()?;
+    let Hashed { to, hash, bytes } = assembly.builder.into_inner()?.finish()?;
     to.into_inner().map_err(|cause| cause.into_error())?.sync_all()?;
     Ok(Archive { hash: hash.finalize().into(), bytes })
 }
 
-/// The last change of a file counts.
-fn decode(changes: &[FileChange]) -> Result<BTreeMap<Parts, Option<Vec<u8>>>, Broken> {
-    let decoded = changes.iter().map(|change| {
-        let content = change.content.as_deref().map(|text| BASE64_STANDARD.decode(text)).transpose();
-        let content =
-            content.map_err(|_| Broken::Content(format!("the content of {:?} is not base 64", change.path)))?;
-        Ok((parts(&change.path)?, content))
-    });
-    decoded.collect()
+/// Which patch changes each path last.
+fn last_changes(changes: &impl Changes, limits: Limits) -> Result<BTreeMap<Parts, i64>, Broken> {
+    let mut last = BTreeMap::new();
+    for number in changes.numbers() {
+        for change in changes.of(*number)? {
+            last.insert(parts(&change.path)?, *number);
+        }
+        if last.len() > limits.entries_max {
+            return broken(format!("more than {} files are changed", limits.entries_max));
+        }
+    }
+    Ok(last)
 }
 
-fn place(data: &Path, temp: PathBuf, archive: Archive) -> io::Result<Patched> {
-    let path = archive.path(data);
-    let folder = path.parent().expect("it stands in a folder");
-    std::fs::create_dir_all(folder)?;
-    match std::fs::hard_link(&temp, &path) {
-        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
-        _ => {}
+struct Assembly<'a> {
+    builder: tar::Builder<Out>,
+    last: &'a BTreeMap<Parts, i64>,
+    /// Where a file that is changed is kept as it was, because a link is to it.
+    moved: BTreeMap<Parts, Parts>,
+    before: &'a Path,
+    limits: Limits,
+    stop: &'a AtomicBool,
+}
+
+impl Assembly<'_> {
+    /// Takes over an entry that no patch changes.
+    fn keep(&mut self, entry: Entry, content: &mut dyn Read) -> Result<(), Broken> {
+        let Entry { parts, kind, mut header } = entry;
+        if self.last.contains_key(&parts) {
+            return Ok(());
+        }
+        let path = parts.join("/");
+        match kind {
+            Kind::Folder => Ok(()),
+            Kind::File => Ok(self.builder.append_data(&mut header, path, content)?),
+            Kind::Symlink(target) => Ok(self.builder.append_link(&mut header, path, target)?),
+            Kind::HardLink(target) if !self.last.contains_key(&target) => {
+                Ok(self.builder.append_link(&mut header, path, target.join("/"))?)
+            }
+            Kind::HardLink(target) => match self.moved.get(&target) {
+                Some(moved) => Ok(self.builder.append_link(&mut header, path, moved.join("/"))?),
+                None => self.keep_as_it_was(target, parts),
+            },
+        }
     }
-    File::open(folder)?.sync_all()?;
-    File::open(data.join("archives"))?.sync_all()?;
-    Ok(Patched { archive, temp, path })
+
+    /// A file is changed, and a link to it is not: the link's name gets what the file was. Later links are to that.
+    fn keep_as_it_was(&mut self, target: Parts, parts: Parts) -> Result<(), Broken> {
+        if self.moved.len() >= READ_AGAIN_MAX {
+            return broken("it has many links to files that the patches change: push it again");
+        }
+        let source = Source::open(self.before, self.limits, self.stop)?;
+        walk(source, self.limits, |Entry { parts: found, kind, mut header }, content| {
+            if found != target {
+                return Ok(());
+            }
+            match kind {
+                Kind::File => Ok(self.builder.append_data(&mut header, parts.join("/"), content)?),
+                Kind::Folder | Kind::Symlink(_) | Kind::HardLink(_) => {
+                    broken(format!("\"{}\" in it is linked to and changed: push it again", quoted(&target.join("/"))))
+                }
+            }
+        })?;
+        self.moved.insert(target, parts);
+        Ok(())
+    }
+
+    /// Adds what this patch is the last to change.
+    fn add(&mut self, number: i64, changes: Vec<FileChange>) -> Result<(), Broken> {
+        let mut last_of_patch = BTreeMap::new();
+        for change in changes {
+            let parts = parts(&change.path)?;
+            if self.last.get(&parts) == Some(&number) {
+                last_of_patch.insert(parts, change.content);
+            }
+        }
+        for (parts, content) in last_of_patch {
+            let Some(content) = content else { continue };
+            let path = parts.join("/");
+            let content = BASE64_STANDARD.decode(content);
+            let content =
+                content.map_err(|_| Broken::Content(format!("the content of {} is not base 64", quoted(&path))))?;
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            self.builder.append_data(&mut header, path, &content[..])?;
+        }
+        Ok(())
+    }
+}
+
+/// A patched archive is packed as the one before: unpacked it could be much larger.
+enum Out {
+    Plain(Hashed<BufWriter<File>>),
+    Gzip(GzEncoder<Hashed<BufWriter<File>>>),
+}
+
+impl Out {
+    fn finish(self) -> io::Result<Hashed<BufWriter<File>>> {
+        match self {
+            Out::Plain(hashed) => Ok(hashed),
+            Out::Gzip(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Out::Plain(hashed) => hashed.write(bytes),
+            Out::Gzip(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Out::Plain(hashed) => hashed.flush(),
+            Out::Gzip(encoder) => encoder.flush(),
+        }
+    }
 }
 
 struct Hashed<W> {

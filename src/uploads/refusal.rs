@@ -3,17 +3,20 @@
 use super::xml;
 use crate::error::Error;
 use crate::http::Reply;
+use crate::http::request_log::RequestLog;
 
 #[derive(Debug)]
 pub struct Refusal {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
+    /// Of a failure that the log should hear of.
+    failure: Option<Error>,
 }
 
 impl Refusal {
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, code, message: message.into() }
+        Refusal { status, code, message: message.into(), failure: None }
     }
 
     pub fn access_denied() -> Refusal {
@@ -50,11 +53,18 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What the client is told. The cause of a failure of ours is for the log alone.
+    pub fn reply(&self, log: &RequestLog) -> Reply {
+        if let Some(failure) = &self.failure {
+            log.note_failure(failure);
+        }
+        xml::refused(self, log.id())
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        if let Error::Internal(cause) = &error {
-            eprintln!("internal error: {cause}");
-        }
         let code = match &error {
             Error::Unauthenticated | Error::Forbidden(_) | Error::NotFound(_) => "AccessDenied",
             Error::Conflict(_) => "OperationAborted",
@@ -66,7 +76,7 @@ impl From<Error> for Refusal {
             }
             Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
-            Error::Internal(_) => "InternalError",
+            Error::Internal(_) | Error::Defect(_) => "InternalError",
         };
         let message = match &error {
             Error::Unauthenticated => "the API key that asked for these credentials works no more".to_owned(),
@@ -76,7 +86,7 @@ impl From<Error> for Refusal {
             Error::Unauthenticated => 403,
             other => other.status().0,
         };
-        Refusal { status, code, message }
+        Refusal { status, code, message, failure: Some(error) }
     }
 }
 
@@ -87,11 +97,5 @@ impl From<std::io::Error> for Refusal {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::StorageFull,
             _ => Error::Internal(format!("an upload failed: {cause}")),
         })
-    }
-}
-
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Reply {
-        xml::refused(&refusal)
     }
 }

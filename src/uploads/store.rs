@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::content::{Content, Tally};
 use super::refusal::Refusal;
+use crate::db::archives::{Archives, Placed, UNFINISHED};
 use crate::db::uploads::quota_reached;
 use crate::model::{Archive, OrgId};
 
@@ -27,7 +28,7 @@ const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 const SHARED_BYTES_MAX: u64 = 8 << 30;
 
 pub struct Store {
-    data: PathBuf,
+    archives: Archives,
     names: AtomicU64,
     /// What stands under `uploads/`, in bytes an organization: it counts against the quota as if it were placed.
     under_way: Arc<Mutex<HashMap<OrgId, u64>>>,
@@ -35,16 +36,14 @@ pub struct Store {
 
 impl Store {
     /// Makes the directories. Nothing else may run on them: what an earlier process left under way is removed.
-    pub fn open(data: &Path) -> std::io::Result<Store> {
-        let uploads = data.join("uploads");
+    pub fn open(archives: Archives) -> std::io::Result<Store> {
+        let uploads = archives.data().join(UNFINISHED);
         match std::fs::remove_dir_all(&uploads) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(cause),
             _ => {}
         }
-        std::fs::create_dir(&uploads)?;
-        std::fs::create_dir_all(data.join("archives"))?;
-        File::open(data)?.sync_all()?;
-        Ok(Store { data: data.to_owned(), names: AtomicU64::new(0), under_way: Arc::default() })
+        archives.make_folder(&uploads)?;
+        Ok(Store { archives, names: AtomicU64::new(0), under_way: Arc::default() })
     }
 
     /// A new file under way, of so many bytes. What the organization has under way must fit its room.
@@ -87,8 +86,8 @@ impl Store {
 
     fn create(&self) -> std::io::Result<(Arc<Temp>, Arc<Growing>)> {
         let name = self.names.fetch_add(1, Ordering::Relaxed);
-        let path = self.data.join("uploads").join(name.to_string());
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        let path = self.archives.data().join(UNFINISHED).join(name.to_string());
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         let temp = Temp { path };
         Ok((Arc::new(temp), Arc::new(Growing::new(file))))
     }
@@ -104,28 +103,14 @@ impl Store {
     }
 
     /// Gives a written archive its name. From here on it is there whatever happens, until it is swept.
-    pub async fn place(&self, written: Written) -> std::io::Result<Archive> {
+    pub async fn place(&self, written: Written) -> std::io::Result<Placed> {
         let archive = Archive { hash: written.content.hash, bytes: written.content.bytes };
-        let (path, archives) = (archive.path(&self.data), self.data.join("archives"));
+        let archives = self.archives.clone();
         blocking(move || {
             written.place.file.sync()?;
-            let folder = path.parent().expect("it stands in a folder");
-            match std::fs::create_dir(folder) {
-                Ok(()) => File::open(archives)?.sync_all()?,
-                Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(cause) => return Err(cause),
-            }
-            std::fs::rename(&written.place.temp.path, &path)?;
-            File::open(folder)?.sync_all()
+            archives.place(&written.place.temp.path, archive)
         })
-        .await?;
-        Ok(archive)
-    }
-
-    /// The folders of placed archives.
-    pub fn folders(&self) -> std::io::Result<Vec<PathBuf>> {
-        let entries = std::fs::read_dir(self.data.join("archives"))?;
-        entries.map(|entry| Ok(entry?.path())).collect()
+        .await
     }
 }
 

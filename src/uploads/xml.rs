@@ -9,9 +9,10 @@ use super::said::{CHECKSUM, Checksum};
 use super::{BUCKET, PARTS_MAX};
 use crate::http::Reply;
 
-pub fn refused(refusal: &Refusal) -> Reply {
+pub fn refused(refusal: &Refusal, request_id: &str) -> Reply {
     let (code, message) = (refusal.code, escape(refusal.message.as_str()));
-    reply(refusal.status, &format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>"))
+    let id = format!("<RequestId>{request_id}</RequestId>");
+    reply(refusal.status, &format!("<Error><Code>{code}</Code><Message>{message}</Message>{id}</Error>"))
 }
 
 /// The answer to the beginning of an upload in parts. Keys and ids are of letters, digits and slashes.

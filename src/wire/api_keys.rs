@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::api_keys::{Holder, Key, Rotated};
-use crate::model::{KeyName, Time, User};
+use crate::db::api_keys::{self, Holder, Key, Rotated};
+use crate::model::{EnvironmentName, KeyName, TeamId, Time, User};
 use crate::token::PlainKey;
 
 /// A category of Baseten's for what Guildhall does not have: nobody holds such a key, and none is made.
@@ -44,12 +44,19 @@ pub struct RotatedApiKey<'a> {
     prefix: &'a str,
     replaces: &'a str,
     old_expires_at: Time,
+    grants_not_carried_over: &'a [String],
 }
 
 impl<'a> RotatedApiKey<'a> {
     pub fn new(rotated: &'a Rotated, replaces: &'a str) -> RotatedApiKey<'a> {
-        let Rotated { key, old_expires_at } = rotated;
-        RotatedApiKey { api_key: key.reveal(), prefix: key.prefix(), replaces, old_expires_at: *old_expires_at }
+        let Rotated { key, old_expires_at, grants_not_carried_over } = rotated;
+        RotatedApiKey {
+            api_key: key.reveal(),
+            prefix: key.prefix(),
+            replaces,
+            old_expires_at: *old_expires_at,
+            grants_not_carried_over,
+        }
     }
 }
 
@@ -59,6 +66,7 @@ pub struct ApiKey<'a> {
     name: Option<&'a str>,
     r#type: &'static str,
     model_ids: Option<&'a [String]>,
+    environments: Option<Vec<&'a str>>,
     team_name: Option<&'a str>,
     created_at: Time,
     last_used_at: Option<Time>,
@@ -82,6 +90,7 @@ impl<'a> From<&'a Key> for ApiKey<'a> {
             name: key.name.as_ref().map(KeyName::as_str),
             r#type: key.kind().category().as_str(),
             model_ids: key.model_ids.as_deref(),
+            environments: key.environments.as_ref().map(|names| names.iter().map(EnvironmentName::as_str).collect()),
             team_name: key.kind().team().map(|team| team.name.as_str()),
             created_at: key.created_at,
             last_used_at: key.last_used_at,
@@ -91,6 +100,35 @@ impl<'a> From<&'a Key> for ApiKey<'a> {
             },
             expires_at: key.expires_at,
             revoked_at: None,
+        }
+    }
+}
+
+/// A key that somebody made, by themselves or by a key of theirs, and that goes on working; without a team it manages
+/// the team keys of the organization.
+#[derive(Serialize)]
+pub struct MadeKey<'a> {
+    prefix: &'a str,
+    name: Option<&'a str>,
+    r#type: &'static str,
+    team_id: Option<&'a str>,
+    made_by: &'a str,
+}
+
+impl MadeKey<'_> {
+    pub fn all(keys: &[api_keys::MadeKey]) -> Vec<MadeKey<'_>> {
+        keys.iter().map(MadeKey::from).collect()
+    }
+}
+
+impl<'a> From<&'a api_keys::MadeKey> for MadeKey<'a> {
+    fn from(key: &'a api_keys::MadeKey) -> MadeKey<'a> {
+        MadeKey {
+            prefix: &key.prefix,
+            name: key.name.as_deref(),
+            r#type: key.category.as_str(),
+            team_id: key.team_id.as_ref().map(TeamId::as_str),
+            made_by: &key.made_by,
         }
     }
 }

@@ -318,12 +318,14 @@ pub struct Failure<'a> {
     /// The root field that failed; nothing where the whole document did.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<[&'a str; 1]>,
-    extensions: Extensions,
+    extensions: Extensions<'a>,
 }
 
 #[derive(Serialize)]
-struct Extensions {
+struct Extensions<'a> {
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl<'a> Failure<'a> {
@@ -335,7 +337,13 @@ impl<'a> Failure<'a> {
         // By this code alone truss tells a missing environment from everything else.
         let code =
             if matches!(error, Error::NotFound("environment")) { "RESOURCE_NOT_FOUND" } else { error.status().1 };
-        Failure { message: error.to_string(), path: None, extensions: Extensions { code } }
+        Failure { message: error.to_string(), path: None, extensions: Extensions { code, request_id: None } }
+    }
+
+    /// Names the request where the failure is ours: by its id the log has the cause.
+    pub fn of_request(mut self, error: &Error, request_id: &'a str) -> Failure<'a> {
+        self.extensions.request_id = matches!(error, Error::Internal(_)).then_some(request_id);
+        self
     }
 }
 

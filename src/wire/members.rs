@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::members;
+use crate::db::{api_keys, members};
 use crate::model::Time;
 use crate::wire::Role;
+use crate::wire::api_keys::MadeKey;
 
 #[derive(Serialize)]
 pub struct Member<'a> {
@@ -42,15 +43,35 @@ pub struct UpdateMember {
     pub role: Option<Role>,
 }
 
+/// A member whose role was changed, with the keys of the team that they made and that go on working where a role was
+/// taken.
+#[derive(Serialize)]
+pub struct UpdatedMember<'a> {
+    #[serde(flatten)]
+    member: Member<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_team_api_keys: Option<Vec<MadeKey<'a>>>,
+}
+
+impl<'a> From<&'a members::RoleUpdated> for UpdatedMember<'a> {
+    fn from(updated: &'a members::RoleUpdated) -> UpdatedMember<'a> {
+        UpdatedMember {
+            member: Member::from(&updated.member),
+            remaining_team_api_keys: updated.remaining.as_deref().map(MadeKey::all),
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub struct MemberTombstone<'a> {
     team_id: &'a str,
     user_id: &'a str,
     deleted: bool,
+    remaining_team_api_keys: Vec<MadeKey<'a>>,
 }
 
 impl<'a> MemberTombstone<'a> {
-    pub fn of(team_id: &'a str, user_id: &'a str) -> MemberTombstone<'a> {
-        MemberTombstone { team_id, user_id, deleted: true }
+    pub fn of(team_id: &'a str, user_id: &'a str, remaining: &'a [api_keys::MadeKey]) -> MemberTombstone<'a> {
+        MemberTombstone { team_id, user_id, deleted: true, remaining_team_api_keys: MadeKey::all(remaining) }
     }
 }

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::users::{OrgMember, RemainingKey, Removed, TeamOfUser};
-use crate::model;
+use crate::db::password_resets::{Done, NewLink};
+use crate::db::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
+use crate::model::{self, Time};
 use crate::policy::OrgRole;
+use crate::token::PlainKey;
 use crate::wire::Role;
+use crate::wire::api_keys::MadeKey;
 
 /// A person, or what a key that is no person's goes by: it has no address and no role.
 #[derive(Serialize)]
@@ -32,6 +35,11 @@ impl<'a> User<'a> {
         }
     }
 
+    /// Of somebody about whose organization nothing can be said: they are in none, or in several.
+    fn of_no_organization(user: &'a model::User) -> User<'a> {
+        User { user_id: user.id.as_str(), email: Some(&user.email), name: &user.name, workspace_name: "", role: None }
+    }
+
     pub fn service(prefix: &'a str, name: &'a str, organization_name: &'a str) -> User<'a> {
         User { user_id: prefix, email: None, name, workspace_name: organization_name, role: None }
     }
@@ -49,36 +57,119 @@ pub struct UpdateUser {
     pub role: Option<Role>,
 }
 
+/// A person whose role was changed, with the keys that they made and that go on working where a role was taken.
+#[derive(Serialize)]
+pub struct UpdatedUser<'a> {
+    #[serde(flatten)]
+    user: User<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_team_api_keys: Option<Vec<MadeKey<'a>>>,
+}
+
+impl<'a> UpdatedUser<'a> {
+    pub fn new(updated: &'a RoleUpdated, organization_name: &'a str) -> UpdatedUser<'a> {
+        UpdatedUser {
+            user: User::of(&updated.member, organization_name),
+            remaining_team_api_keys: updated.remaining.as_deref().map(MadeKey::all),
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub struct UserTombstone<'a> {
     user_id: &'a str,
     deleted: bool,
     revoked_api_keys: &'a [String],
-    remaining_team_api_keys: Vec<Remaining<'a>>,
-}
-
-/// A key that a removed person made; without a team it manages the team keys of the organization.
-#[derive(Serialize)]
-struct Remaining<'a> {
-    prefix: &'a str,
-    name: Option<&'a str>,
-    team_id: Option<&'a str>,
+    remaining_team_api_keys: Vec<MadeKey<'a>>,
 }
 
 impl<'a> UserTombstone<'a> {
     pub fn new(user_id: &'a str, removed: &'a Removed) -> UserTombstone<'a> {
-        let remaining = |key: &'a RemainingKey| Remaining {
-            prefix: &key.prefix,
-            name: key.name.as_deref(),
-            team_id: key.team_id.as_ref().map(model::TeamId::as_str),
-        };
         UserTombstone {
             user_id,
             deleted: true,
             revoked_api_keys: &removed.revoked_prefixes,
-            remaining_team_api_keys: removed.remaining.iter().map(remaining).collect(),
+            remaining_team_api_keys: MadeKey::all(&removed.remaining),
         }
     }
+}
+
+/// A one-time link by which a person sets a password. It is in the answer that makes it, and in no other.
+#[derive(Serialize)]
+pub struct PasswordReset<'a> {
+    user_id: &'a str,
+    mail: &'static str,
+    reset_url: Option<String>,
+    expires_at: Time,
+}
+
+impl<'a> PasswordReset<'a> {
+    pub fn new(link: &'a NewLink, reset_url: String) -> PasswordReset<'a> {
+        PasswordReset {
+            user_id: link.user.id.as_str(),
+            mail: "NOT_CONFIGURED",
+            reset_url: Some(reset_url),
+            expires_at: link.expires_at,
+        }
+    }
+}
+
+/// Whoever holds a link sets a password by it, and may have a personal key made at once.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPassword {
+    pub token: String,
+    pub password: String,
+    pub api_key_name: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct PasswordSet<'a> {
+    #[serde(flatten)]
+    user: User<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<&'a str>,
+}
+
+impl<'a> From<&'a Done> for PasswordSet<'a> {
+    fn from(done: &'a Done) -> PasswordSet<'a> {
+        let user = match &done.member {
+            Some((member, organization_name)) => User::of(member, organization_name),
+            None => User::of_no_organization(&done.user),
+        };
+        PasswordSet { user, api_key: done.key.as_ref().map(PlainKey::reveal) }
+    }
+}
+
+/// What the operator asks for to give a person a link to set a password by.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuePasswordReset {
+    pub email: String,
+}
+
+/// The answer, as the command line reads it.
+#[derive(Deserialize)]
+pub struct IssuedPasswordReset {
+    pub reset_url: String,
+    pub expires_at: String,
+}
+
+/// What the operator asks for to give a person of an organization a key.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueApiKey {
+    pub organization: String,
+    pub email: String,
+    pub name: Option<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct IssuedApiKey<'a> {
+    pub org_id: &'a str,
+    pub user_id: &'a str,
+    pub prefix: &'a str,
+    pub api_key: &'a str,
 }
 
 /// A team that a person is in.

@@ -375,7 +375,7 @@ fn a_big_file_is_taken_from_the_operator_and_from_nobody_else() {
     stranger.write_all(head.as_bytes()).expect("it reads");
     let mut reply = [0; 12];
     stranger.read_exact(&mut reply).expect("it answers before the body has come");
-    assert_eq!(&reply, b"HTTP/1.1 413");
+    assert_eq!(&reply, b"HTTP/1.1 404");
     place.run(&["fixtures", "load", &file.display().to_string()]).well();
     assert_eq!(server.end("TERM").code, Some(0));
 }

@@ -119,6 +119,7 @@ impl House {
             from: Door::Network,
             at: now,
             seed,
+            log: Arc::default(),
         }
     }
 

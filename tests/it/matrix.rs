@@ -42,6 +42,8 @@ const SAME_PATH: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/teams/{}/members", &["own", "nobody", "foreigner", "already"]),
     ("POST", "/v1/invitations", &["it", "own", "foreign", "nothing", "colleague"]),
     ("POST", "/v1/invitations/accept", &["newcomer", "known", "nothing", "accepted", "revoked"]),
+    ("POST", "/v1/users/reset", &["it", "nothing"]),
+    ("POST", "/v1/operator/users/api_keys", &["socket", "nothing"]),
     ("POST", "/v1/api_keys", &["personal", "keymgr", "unnamed", "own", "other", "default", "foreign", "nothing"]),
     ("POST", "/v1/environment_groups", &["it", "there"]),
     ("POST", "/v1/teams/{}/environment_groups", &["own", "there"]),

@@ -305,7 +305,7 @@ impl History {
     fn compare(&self, step: &Step, last: bool) -> Outcome {
         let chosen = step.choices[3] as usize % self.model.keys.len();
         for (at, caller) in self.model.keys.iter().enumerate().filter(|(_, key)| key.ours) {
-            self.sees(caller, "/v1/teams", self.model.teams_seen(caller), |body| set(&body["teams"], &["id"]))?;
+            self.sees(caller, "/v1/teams", self.model.teams_listed(caller), |body| set(&body["teams"], &["id"]))?;
             if at == chosen || last {
                 self.sees_all_that(caller, step)?;
             }

@@ -281,8 +281,14 @@ fn a_removed_person_has_no_key_no_team_and_no_grant_left() {
     assert_eq!(
         json!(remaining),
         json!([
-            { "prefix": &team_key[..14], "name": "ci", "team_id": acme.default_team },
-            { "prefix": &manager[..14], "name": null, "team_id": null },
+            {
+                "prefix": &team_key[..14], "name": "ci", "type": "WORKSPACE_MANAGE_ALL",
+                "team_id": acme.default_team, "made_by": ada.id,
+            },
+            {
+                "prefix": &manager[..14], "name": null, "type": "WORKSPACE_MANAGE_API_KEYS", "team_id": null,
+                "made_by": ada.id,
+            },
         ])
     );
     assert_eq!(removed["revoked_api_keys"], json!([&ada.key[..14]]));

@@ -49,6 +49,8 @@ pub static WORLD: LazyLock<World> = LazyLock::new(World::build);
 
 /// Open invitations by the text of their links.
 pub const LINK_OF_A_NEW_PERSON: &str = "newpersonsinvitation";
+/// A link by which crew sets a password.
+pub const LINK_OF_A_RESET: &str = "crewsnewpassword";
 pub const LINK_OF_FAY: &str = "faysinvitation";
 
 impl World {
@@ -107,6 +109,7 @@ fn acme(seed: &mut Seed) {
     seed.key("spare-key-manager", "acme", "WORKSPACE_MANAGE_API_KEYS", None);
     seed.invitation("acme", "pending", "pending@acme.example", "linkofpending", "ada", &["research"]);
     seed.invitation("acme", "newperson", "new@acme.example", LINK_OF_A_NEW_PERSON, "ada", &["research"]);
+    seed.password_reset("acme", "crew", LINK_OF_A_RESET, "ada");
     seed.invitation("acme", "forfay", "fay@example.com", LINK_OF_FAY, "ada", &[]);
     seed.invitation("acme", "accepted", "crew@example.com", "linkofaccepted", "ada", &[]);
     seed.invitation("acme", "revoked", "revoked@acme.example", "linkofrevoked", "ada", &[]);
@@ -320,6 +323,19 @@ impl Seed {
             let named = values.iter().filter(|(name, _)| statement.contains(name)).copied();
             insert.execute(&*named.collect::<Vec<_>>()).unwrap_or_else(|cause| panic!("{cause}: {statement}"));
         }
+    }
+
+    fn password_reset(&self, org: &str, user: &str, link: &str, by: &str) {
+        self.sql
+            .execute(
+                "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, created_at, expires_at)
+                 VALUES (:hash, :user, :org, :by, :now, :expires)",
+                named_params! {
+                    ":hash": link_hash(link), ":user": user, ":org": org, ":by": by, ":now": BEGIN,
+                    ":expires": BEGIN.plus_seconds(24 * 3600),
+                },
+            )
+            .unwrap();
     }
 
     fn invitation(&self, org: &str, id: &str, email: &str, link: &str, by: &str, teams: &[&str]) {

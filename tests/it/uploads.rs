@@ -330,6 +330,12 @@ fn a_client_that_stalls_or_leaves_holds_nothing() {
     assert_nothing_kept(&site);
 }
 
+/// Sets a file's time so many hours back.
+pub fn age(path: &std::path::Path, hours: u64) {
+    let then = std::time::SystemTime::now() - Duration::from_secs(hours * 60 * 60);
+    std::fs::File::open(path).unwrap().set_modified(then).unwrap();
+}
+
 #[test]
 fn a_start_sweeps_what_was_under_way_and_what_no_upload_names() {
     let site = Site::new();
@@ -344,6 +350,7 @@ fn a_start_sweeps_what_was_under_way_and_what_no_upload_names() {
     std::fs::create_dir(&nobody_s).unwrap();
     std::fs::write(nobody_s.join("00".repeat(32)), "placed, and killed before its row").unwrap();
     site.sql("UPDATE upload SET uploaded_at = 0");
+    site.files("archives").iter().for_each(|path| age(path, 25));
     let site = site.restart();
     site.sweeps_to(1);
     assert_kept(&site, &used, b"used");
@@ -362,6 +369,7 @@ fn an_archive_that_was_named_otherwise_before_stays() {
     let nobody_s = site.data().join("archives/00");
     std::fs::create_dir(&nobody_s).unwrap();
     std::fs::write(nobody_s.join("00".repeat(32)), "swept").unwrap();
+    site.files("archives").iter().for_each(|path| age(path, 25));
     let site = site.restart();
     site.sweeps_to(1);
     assert_eq!(site.take(&site.bob, &client.credentials.s3_key).unwrap(), old);
@@ -420,6 +428,7 @@ fn credentials_over_http() {
             from: Door::Network,
             at: moment().now,
             seed: rand::random(),
+            log: Arc::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let reply = runtime.block_on(answer(&Arc::clone(&site.app), request));

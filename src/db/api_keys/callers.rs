@@ -36,12 +36,14 @@ fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, Use), Error> {
                 api_key.expires_at
          FROM api_key
          LEFT JOIN org_member ON org_member.org_id = api_key.org_id AND org_member.user_id = api_key.user_id
-         WHERE api_key.hash = :hash
-           AND api_key.revoked_at IS NULL
-           AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)",
+         WHERE api_key.hash = :hash AND api_key.revoked_at IS NULL",
     )?;
-    let found = query.query_row(named_params! { ":hash": hash, ":now": tx.now }, KeyRow::from_row).optional()?;
+    let found = query.query_row(named_params! { ":hash": hash }, KeyRow::from_row).optional()?;
     let row = found.ok_or(Error::Unauthenticated)?;
+    if row.expires_at.is_some_and(|expires_at| expires_at <= tx.now) {
+        tx.found_ended();
+        return Err(Error::Unauthenticated);
+    }
     let used = match row.last_used_at {
         Some(last) if last.plus_seconds(USE_NOTED_EVERY_SECONDS) > tx.now => Use::Noted,
         _ => Use::ToNote,
@@ -93,7 +95,7 @@ pub fn bearer(tx: &Tx, key: &Key) -> Result<Caller, Error> {
     let who = match &key.holder {
         Holder::Person(owner) => return person(tx, &key.org_id, owner.id.as_str()),
         Holder::Team(category, team) => {
-            let environments = key.environments(tx)?;
+            let environments = key.environments.clone();
             let models = key.model_ids.clone();
             Who::TeamKey(TeamKey { prefix, team_id: team.id.clone(), category: *category, environments, models })
         }

@@ -3,10 +3,10 @@
 use rusqlite::{Row, ToSql};
 use serde_json::json;
 
-use crate::db::Tx;
 use crate::db::api_keys::{Holder, Key};
+use crate::db::{Tx, endings};
 use crate::error::Error;
-use crate::model::{Team, TeamId, User};
+use crate::model::{EnvironmentName, Team, TeamId, User};
 use crate::policy::keys::KeysSeen;
 use crate::policy::{Caller, Category, InTeam};
 
@@ -73,9 +73,15 @@ fn select(
     values: &[(&str, &dyn ToSql)],
     mut each: impl FnMut(Key),
 ) -> Result<(), Error> {
+    endings::look(tx)?;
     let mut query = tx.sql.prepare_cached(&format!(
         "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.name, api_key.created_at,
-                api_key.last_used_at, api_key.expires_at, api_key.replaced_by, api_key.narrowed_to_environments,
+                api_key.last_used_at, api_key.expires_at, api_key.replaced_by,
+                CASE WHEN api_key.narrowed_to_environments THEN (
+                    SELECT json_group_array(environment ORDER BY environment)
+                    FROM api_key_environment
+                    WHERE api_key_environment.prefix = api_key.prefix
+                ) END AS environments,
                 CASE WHEN api_key.narrowed_to_models THEN (
                     SELECT json_group_array(model_id ORDER BY model_id)
                     FROM api_key_model
@@ -104,20 +110,30 @@ fn select(
 }
 
 fn from_row(row: &Row) -> Result<Key, Error> {
-    let model_ids: Option<String> = row.get("model_ids")?;
-    let model_ids = model_ids.map(|ids| serde_json::from_str(&ids).expect("SQLite wrote an array of text"));
     Ok(Key {
         prefix: row.get("prefix")?,
         org_id: row.get("org_id")?,
         holder: holder(row)?,
         name: row.get("name")?,
-        model_ids,
-        narrowed_to_environments: row.get("narrowed_to_environments")?,
+        model_ids: narrowing(row, "model_ids")?,
+        environments: narrowing(row, "environments")?.map(environments),
         created_at: row.get("created_at")?,
         last_used_at: row.get("last_used_at")?,
         expires_at: row.get("expires_at")?,
         replaced_by: row.get("replaced_by")?,
     })
+}
+
+/// What a narrowed key is narrowed to; `None`: it is not.
+fn narrowing(row: &Row, column: &str) -> Result<Option<Vec<String>>, Error> {
+    let names: Option<String> = row.get(column)?;
+    Ok(names.map(|names| serde_json::from_str(&names).expect("SQLite wrote an array of text")))
+}
+
+fn environments(names: Vec<String>) -> Vec<EnvironmentName> {
+    let parse =
+        |name: &String| EnvironmentName::parse("environments", name).expect("it was checked when it was stored");
+    names.iter().map(parse).collect()
 }
 
 fn holder(row: &Row) -> Result<Holder, Error> {

@@ -224,16 +224,22 @@ pub fn has_chainlet(tx: &Tx, chain: &Chain, environment: &ChainEnvironment, name
     Ok(is_set || query.exists(named_params! { ":chain_id": chain.id, ":name": name })?)
 }
 
-/// The environments that deployments of the Chain serve or are about to.
-pub(super) fn touched(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
+/// The environments of the Chain that somebody made, set or deployed into. `production` comes with the Chain: until then
+/// there is nothing in it to be lost.
+pub(super) fn in_use(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT environment FROM chain_deployment WHERE chain_id = :chain_id AND environment IS NOT NULL
+        "SELECT name FROM chain_environment
+         WHERE chain_id = :chain_id AND (name <> :production OR promotion IS NOT NULL)
+         UNION
+         SELECT environment FROM chainlet_setting WHERE chain_id = :chain_id
+         UNION
+         SELECT environment FROM chain_deployment WHERE chain_id = :chain_id AND environment IS NOT NULL
          UNION
          SELECT candidate_for FROM chain_deployment WHERE chain_id = :chain_id AND candidate_for IS NOT NULL
-         ORDER BY environment",
+         ORDER BY name",
     )?;
-    let rows = query.query_map(named_params! { ":chain_id": chain.id }, |row| row.get("environment"))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let values = named_params! { ":chain_id": chain.id, ":production": crate::db::environments::PRODUCTION };
+    Ok(query.query_map(values, |row| row.get("name"))?.collect::<Result<_, _>>()?)
 }
 
 fn current_chainlet<'a>(environment: &'a ChainEnvironment, name: &str) -> Option<(&'a ChainDeployment, &'a Chainlet)> {

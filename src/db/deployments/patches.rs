@@ -5,10 +5,10 @@ use rusqlite::{OptionalExtension as _, named_params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::db::deployments::progress::Content;
+use crate::db::deployments::progress::{self, Content, Step};
 use crate::db::deployments::{Deployment, creation, record, write_json};
 use crate::db::models::Model;
-use crate::db::{Tx, logs, uploads};
+use crate::db::{Tx, deployments, logs, uploads};
 use crate::error::Error;
 use crate::model::Archive;
 use crate::model::serving::{Level, Phase, Status};
@@ -36,8 +36,8 @@ pub struct State {
 }
 
 pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
-    let running = match (&deployment.truss_hash, &deployment.truss_signature) {
-        (Some(hash), Some(signature)) => Some(Content { hash: hash.clone(), signature: signature.clone() }),
+    let running = match (&deployment.truss_hash, deployments::signature(tx, deployment)?) {
+        (Some(hash), Some(signature)) => Some(Content { hash: hash.clone(), signature }),
         _ => None,
     };
     let mut query = tx.sql.prepare_cached(
@@ -169,35 +169,81 @@ fn refuse_published(deployment: &Deployment) -> Result<(), Error> {
 // ---- for the runner ----
 
 /// Patches that were synced and that the archive does not hold yet, one behind the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Synced {
-    pub changes: Vec<FileChange>,
+    /// Of the patches. What they change is read one at a time: all of them may be large.
+    pub numbers: Vec<i64>,
+    /// How often it was begun to bring them in, without an end.
+    pub attempts: i64,
     /// Where the last leads to.
     pub last: Content,
-    last_number: i64,
 }
 
 pub fn synced(tx: &Tx, deployment: &Deployment) -> Result<Option<Synced>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT number, operations, hash, signature
+        "SELECT number, attempts
          FROM deployment_patch
          WHERE deployment_id = :id AND is_synced = 1
          ORDER BY number",
     )?;
-    let mut rows = query.query(named_params! { ":id": deployment.id })?;
-    let mut synced: Option<Synced> = None;
-    while let Some(row) = rows.next()? {
-        let mut changes = synced.take().map(|before| before.changes).unwrap_or_default();
-        let more: Option<Vec<FileChange>> = super::read_json(row, "operations")?;
-        changes.extend(more.unwrap_or_default());
-        let last = Content { hash: row.get("hash")?, signature: row.get("signature")? };
-        synced = Some(Synced { changes, last, last_number: row.get("number")? });
-    }
-    Ok(synced)
+    let rows = query
+        .query_map(named_params! { ":id": deployment.id }, |row| Ok((row.get("number")?, row.get("attempts")?)))?;
+    let rows: Vec<(i64, i64)> = rows.collect::<Result<_, _>>()?;
+    let Some((last, _)) = rows.last() else { return Ok(None) };
+    let mut query = tx.sql.prepare_cached(
+        "SELECT hash, signature
+         FROM deployment_patch
+         WHERE deployment_id = :id AND number = :number",
+    )?;
+    let last = query.query_row(named_params! { ":id": deployment.id, ":number": last }, |row| {
+        Ok(Content { hash: row.get("hash")?, signature: row.get("signature")? })
+    })?;
+    let attempts = rows.iter().map(|(_, attempts)| *attempts).max().unwrap_or_default();
+    Ok(Some(Synced { numbers: rows.into_iter().map(|(number, _)| number).collect(), attempts, last }))
+}
+
+/// What one patch changes.
+pub fn changes(tx: &Tx, deployment_id: &str, number: i64) -> Result<Vec<FileChange>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT operations
+         FROM deployment_patch
+         WHERE deployment_id = :id AND number = :number",
+    )?;
+    let params = named_params! { ":id": deployment_id, ":number": number };
+    let found = query.query_row(params, |row| super::read_json(row, "operations")).optional()?;
+    Ok(found.flatten().unwrap_or_default())
+}
+
+/// Records that it is begun to bring in what is synced.
+pub fn begin_attempt(tx: &Tx, deployment_id: &str) -> Result<(), Error> {
+    change_attempts(tx, deployment_id, 1)
+}
+
+/// Records that this ended without a result: the server stops, or something of ours failed.
+pub fn give_back_attempt(tx: &Tx, deployment_id: &str) -> Result<(), Error> {
+    change_attempts(tx, deployment_id, -1)
+}
+
+fn change_attempts(tx: &Tx, deployment_id: &str, by: i64) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE deployment_patch
+             SET attempts = max(0, attempts + :by)
+             WHERE deployment_id = :id AND is_synced = 1",
+        )?
+        .execute(named_params! { ":by": by, ":id": deployment_id })?;
+    Ok(())
+}
+
+/// What the archive holds once patches are in it.
+pub struct Applied<'a> {
+    pub archive: &'a Archive,
+    pub config: &'a Map<String, Value>,
+    pub raw_config: &'a str,
 }
 
 /// The archive holds the patches now. The upload that it was before stays with the deployments that use it.
-pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, archive: &Archive) -> Result<(), Error> {
+pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, applied: &Applied) -> Result<(), Error> {
     let Some(before) = &seen.s3_key else { return Ok(()) };
     let is_as_seen: bool = tx
         .sql
@@ -206,22 +252,37 @@ pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, archive: &Archive) -
     if !is_as_seen {
         return Ok(()); // it was pushed again meanwhile
     }
-    let s3_key = uploads::succeed(tx, before, archive)?;
+    let s3_key = uploads::succeed(tx, before, applied.archive)?;
     tx.sql
         .prepare_cached(
             "UPDATE deployment
-             SET s3_key = :s3_key, truss_hash = :hash, truss_signature = :signature, is_patched = 1, updated_at = :now
+             SET s3_key = :s3_key, truss_hash = :hash, truss_signature = :signature, is_patched = 1, config = :config,
+                 raw_config = :raw_config, updated_at = :now
              WHERE id = :id",
         )?
         .execute(named_params! {
             ":s3_key": s3_key,
             ":hash": synced.last.hash,
             ":signature": synced.last.signature,
+            ":config": write_json(applied.config),
+            ":raw_config": applied.raw_config,
             ":now": tx.now,
             ":id": seen.id,
         })?;
+    forget(tx, &seen.id, synced)?;
+    logs::append(tx, &seen.id, Level::Info, "the archive holds the patches")
+}
+
+/// The patches cannot be brought in: they are forgotten, and the deployment fails.
+pub fn failed(tx: &Tx, seen: &Deployment, synced: &Synced, why: &str) -> Result<(), Error> {
+    forget(tx, &seen.id, synced)?;
+    let message = format!("cannot be patched: {why}");
+    progress::advance(tx, seen, &Step { status: Status::Failed, level: Level::Error, message, truss_hash: None })
+}
+
+fn forget(tx: &Tx, deployment_id: &str, synced: &Synced) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM deployment_patch WHERE deployment_id = :id AND number <= :number")?
-        .execute(named_params! { ":id": seen.id, ":number": synced.last_number })?;
-    logs::append(tx, &seen.id, Level::Info, "the archive holds the patches")
+        .execute(named_params! { ":id": deployment_id, ":number": synced.numbers.last() })?;
+    Ok(())
 }

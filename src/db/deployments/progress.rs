@@ -1,5 +1,5 @@
 //! What the runner reads and writes: deployments on their way, of whatever team. It acts for nobody, so it takes no proof
-//! and leaves no entry in the audit log; what it does stands in the deployment's own log.
+//! and leaves no entry in the audit log; what it does is in the deployment's own log.
 
 use rusqlite::{OptionalExtension as _, named_params};
 
@@ -7,17 +7,42 @@ use crate::db::deployments::{Deployment, from_row, select};
 use crate::db::environments::promotion;
 use crate::db::{Tx, chains, logs, uploads};
 use crate::error::Error;
-use crate::model::Archive;
 use crate::model::serving::{Level, Status};
+use crate::model::{Archive, OrgId};
 
-/// Everything that waits for its next step, the oldest first.
-pub fn under_way(tx: &Tx) -> Result<Vec<Deployment>, Error> {
-    let mut query = tx.sql.prepare_cached(select!(
-        "WHERE status IN ('BUILDING', 'DEPLOYING', 'LOADING_MODEL', 'UPDATING', 'DEACTIVATING', 'WAKING_UP')
-         ORDER BY created_at, id"
-    ))?;
-    let rows = query.query_map([], from_row)?;
+/// How many deployments of one organization are looked at in a round.
+const LOOKED_AT_MAX: i64 = 500;
+
+/// A deployment that waits for its next step.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub id: String,
+    pub org_id: OrgId,
+}
+
+/// Everything that waits for its next step, the oldest first, in turns of the organizations. Only what cannot be wrong is
+/// read here: what is wrong with one deployment must not hide the others.
+pub fn waiting(tx: &Tx) -> Result<Vec<Waiting>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT id, org_id
+         FROM (
+             SELECT id, org_id, created_at,
+                    row_number() OVER (PARTITION BY org_id ORDER BY created_at, id) AS turn
+             FROM deployment
+             WHERE status IN ('BUILDING', 'DEPLOYING', 'LOADING_MODEL', 'UPDATING', 'DEACTIVATING', 'WAKING_UP')
+         )
+         WHERE turn <= :max
+         ORDER BY turn, created_at, id",
+    )?;
+    let rows = query.query_map(named_params! { ":max": LOOKED_AT_MAX }, |row| {
+        Ok(Waiting { id: row.get("id")?, org_id: row.get("org_id")? })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub fn find(tx: &Tx, id: &str) -> Result<Option<Deployment>, Error> {
+    let mut query = tx.sql.prepare_cached(select!("WHERE id = :id"))?;
+    Ok(query.query_row(named_params! { ":id": id }, from_row).optional()?)
 }
 
 /// The archive that a deployment was made of.
@@ -29,13 +54,13 @@ pub fn archive(tx: &Tx, deployment: &Deployment) -> Result<Option<Archive>, Erro
 }
 
 /// What came of a step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Step {
     pub status: Status,
     pub level: Level,
-    pub told: String,
-    /// What the archive turned out to hold.
-    pub content: Option<Content>,
+    pub message: String,
+    /// The hash of what the archive turned out to hold.
+    pub truss_hash: Option<String>,
 }
 
 /// An archive's content, as `truss watch` compares it.
@@ -48,11 +73,9 @@ pub struct Content {
 /// Takes a deployment one step on, unless somebody changed it meanwhile. What becomes active takes over the environment
 /// that it waits for; what fails waits no longer.
 pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
-    let content = step.content.as_ref();
     let mut advance = tx.sql.prepare_cached(
         "UPDATE deployment
-         SET status = :status, updated_at = :now,
-             truss_hash = coalesce(:hash, truss_hash), truss_signature = coalesce(:signature, truss_signature)
+         SET status = :status, updated_at = :now, truss_hash = coalesce(:truss_hash, truss_hash)
          WHERE id = :id AND status = :seen AND s3_key IS :s3_key
          RETURNING candidate_for",
     )?;
@@ -60,8 +83,7 @@ pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
         named_params! {
             ":status": step.status,
             ":now": tx.now,
-            ":hash": content.map(|content| &content.hash),
-            ":signature": content.map(|content| &content.signature),
+            ":truss_hash": step.truss_hash,
             ":id": seen.id,
             ":seen": seen.status,
             ":s3_key": seen.s3_key,
@@ -71,8 +93,8 @@ pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
     if advanced.optional()?.is_none() {
         return Ok(());
     }
-    logs::append(tx, &seen.id, step.level, &step.told)?;
-    let now = reread(tx, &seen.id)?;
+    logs::append(tx, &seen.id, step.level, &step.message)?;
+    let Some(now) = find(tx, &seen.id)? else { return Ok(()) };
     chains::promotion::follow(tx, &now)?;
     match (step.status, &now.candidate_for) {
         (Status::Active, Some(_)) => promotion::settle(tx, &now),
@@ -85,7 +107,38 @@ pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
     }
 }
 
-fn reread(tx: &Tx, id: &str) -> Result<Deployment, Error> {
-    let mut query = tx.sql.prepare_cached(select!("WHERE id = :id"))?;
-    Ok(query.query_row(named_params! { ":id": id }, from_row)?)
+/// Ends a deployment whose next step cannot be taken, however it came to be so. Only columns that cannot be wrong are used,
+/// and what cannot be told to others is left out.
+pub fn give_up(tx: &Tx, id: &str, why: &str) -> Result<(), Error> {
+    let mut end = tx.sql.prepare_cached(
+        "UPDATE deployment
+         SET status = CASE status
+                 WHEN 'BUILDING' THEN 'BUILD_FAILED'
+                 WHEN 'DEPLOYING' THEN 'DEPLOY_FAILED'
+                 WHEN 'LOADING_MODEL' THEN 'DEPLOY_FAILED'
+                 ELSE 'FAILED'
+             END,
+             candidate_for = NULL, cleanup = NULL, updated_at = :now
+         WHERE id = :id
+           AND status IN ('BUILDING', 'DEPLOYING', 'LOADING_MODEL', 'UPDATING', 'DEACTIVATING', 'WAKING_UP')",
+    )?;
+    if end.execute(named_params! { ":now": tx.now, ":id": id })? == 0 {
+        return Ok(());
+    }
+    let told = tx.attempt(|| logs::append(tx, id, Level::Error, why))?;
+    let followed = tx.attempt(|| match find(tx, id)? {
+        Some(ended) => chains::promotion::follow(tx, &ended),
+        None => Ok(()),
+    })?;
+    for failed in [told, followed] {
+        if let Err(cause) = failed {
+            tracing::error!(deployment = id, ?cause, "a deployment was given up, and not everything was told of it");
+        }
+    }
+    Ok(())
+}
+
+/// Adds a line to the log of a deployment.
+pub fn note(tx: &Tx, id: &str, level: Level, message: &str) -> Result<(), Error> {
+    logs::append(tx, id, level, message)
 }

@@ -10,6 +10,8 @@ use crate::db::Moment;
 use crate::error::Error;
 use crate::model::{Site, Time};
 
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Exactly one `Host`; of an absolute-form target its own authority counts (clients use us as their proxy).
 pub(super) fn site(headers: &HeaderMap, uri: &Uri) -> Result<Site, Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -76,6 +78,11 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Error> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The id by which whoever sends the request knows it, if it says one.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(X_REQUEST_ID)?.to_str().ok()
 }
 
 pub(super) fn moment() -> Moment {

@@ -9,14 +9,15 @@ use hyper::{Response, StatusCode};
 
 use super::outgoing::Outgoing;
 use crate::error::Error;
+use crate::http::request_log::RequestLog;
 use crate::http::{App, Reply};
 
 /// An archive is sent from where it stands; one that was deleted meanwhile is not there.
-pub(super) fn with_archive(app: &App, mut reply: Reply) -> Response<Outgoing> {
+pub(super) fn with_archive(app: &App, mut reply: Reply, log: &RequestLog) -> Response<Outgoing> {
     let Some(archive) = reply.archive.take() else { return response(reply) };
     match File::open(archive.path(app.db.directory())) {
         Ok(file) => response(reply).map(|_| Outgoing::File { file, bytes_left: archive.bytes }),
-        Err(_) => response(Reply::from(Error::NotFound("archive"))),
+        Err(_) => response(log.refuse(&Error::NotFound("archive"))),
     }
 }
 

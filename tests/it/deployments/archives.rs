@@ -23,7 +23,7 @@ fn a_broken_archive_ends_in_build_failed_and_its_log_says_why() {
         (tar(&[("model/model.py", CODE)]), "no config.yaml"),
         (tar(&[("config.yaml", "model_name: [1"), ("model/model.py", CODE)]), "config.yaml cannot be read"),
         (tar(&[("config.yaml", CONFIG)]), "no model/model.py"),
-        (link.into_inner().unwrap(), "neither a file nor a folder"),
+        (link.into_inner().unwrap(), "is a link to"),
         (outside.unwrap(), "tar archive"),
     ];
     for (archive, why) in broken {

@@ -10,6 +10,7 @@ use guildhall::http::server::{self, Limits, Server};
 
 use super::{GET, LONG, PATIENCE, SHORT};
 use crate::house::House;
+use crate::seed::WORLD;
 
 pub struct Open {
     server: Option<Server>,
@@ -22,7 +23,7 @@ pub fn open_door(limits: Limits) -> Open {
 }
 
 pub fn open_doors(limits: Limits, operator: Option<UnixListener>) -> Open {
-    let house = House::empty();
+    let house = WORLD.house();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = server::serve(&Arc::clone(&house.app), listener, operator, limits).unwrap();
     Open { addr: server.addr(), server: Some(server), _house: house }

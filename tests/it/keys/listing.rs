@@ -23,7 +23,7 @@ fn a_list_shows_what_a_key_is_and_never_its_text() {
         acme.seen(&invoke),
         json!({
             "prefix": prefix(&invoke), "name": "robot", "type": "WORKSPACE_INVOKE", "model_ids": ["llama"],
-            "team_name": "Research", "created_at": created_at, "last_used_at": null, "owner": null,
+            "environments": null, "team_name": "Research", "created_at": created_at, "last_used_at": null, "owner": null,
             "expires_at": expires_at, "revoked_at": null,
         })
     );
@@ -31,7 +31,7 @@ fn a_list_shows_what_a_key_is_and_never_its_text() {
     assert_eq!(
         acme.seen(&personal),
         json!({
-            "prefix": prefix(&personal), "name": null, "type": "PERSONAL", "model_ids": null, "team_name": null,
+            "prefix": prefix(&personal), "name": null, "type": "PERSONAL", "model_ids": null, "environments": null, "team_name": null,
             "created_at": created_at, "last_used_at": null,
             "owner": { "user_id": "max", "email": "max@example.com", "name": "Max" },
             "expires_at": null, "revoked_at": null,

@@ -21,7 +21,7 @@ fn rotation_without_overlap_ends_the_old_key_at_once() {
         rotated,
         json!({
             "api_key": new, "prefix": prefix(&new), "replaces": prefix(&old),
-            "old_expires_at": acme.in_seconds(0).to_string(),
+            "old_expires_at": acme.in_seconds(0).to_string(), "grants_not_carried_over": [],
         })
     );
     assert!(!acme.works(&old) && acme.works(&new));

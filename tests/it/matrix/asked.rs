@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{CALLERS, Expected};
 use crate::house::House;
-use crate::seed::{LINK_OF_A_NEW_PERSON, LINK_OF_FAY, WORLD};
+use crate::seed::{LINK_OF_A_NEW_PERSON, LINK_OF_A_RESET, LINK_OF_FAY, WORLD};
 
 /// What is sent to this route about this place.
 pub struct Ask {
@@ -56,7 +56,8 @@ impl Ask {
         }
         target.push_str(&query(&expected.method, &expected.template, place));
         let body = body(&expected.method, &expected.template, place);
-        let from = if matches!(place, "socket" | "nobody-yet") { Door::Operator } else { Door::Network };
+        let is_the_operators = expected.template.starts_with("/v1/operator/") && place != "network";
+        let from = if is_the_operators { Door::Operator } else { Door::Network };
         Ask { target, body, from }
     }
 }
@@ -201,6 +202,15 @@ fn body(method: &str, template: &str, place: &str) -> Option<Value> {
             "revoked" => json!({ "token": "linkofrevoked", "name": "New", "api_key_name": "first" }),
             _ => json!({ "token": "nosuchlink", "name": "New", "api_key_name": "first" }),
         },
+        ("POST", "/v1/users/reset") => match place {
+            "it" => json!({ "token": LINK_OF_A_RESET, "password": "correct horse" }),
+            _ => json!({ "token": "nosuchlink", "password": "correct horse" }),
+        },
+        ("POST", "/v1/operator/users/api_keys") => {
+            let email = if place == "nothing" { "nobody@example.com" } else { "crew@example.com" };
+            json!({ "organization": "Acme", "email": email, "name": "issued" })
+        }
+        ("POST", "/v1/operator/users/password_resets") => json!({ "email": "crew@example.com" }),
         ("POST", "/v1/api_keys") => match place {
             "personal" => json!({ "type": "PERSONAL" }),
             "keymgr" => json!({ "type": "WORKSPACE_MANAGE_API_KEYS" }),

@@ -154,7 +154,9 @@ impl History {
     fn delete_chain(&mut self, caller: &Key, team: usize, chain: &Chain) -> Outcome {
         let guarded = chain.production.is_some() || chain.candidate.is_some();
         let deploys = self.model.in_team(caller, team, Act::Deploy);
-        let verdict = if guarded { self.may_change_production(caller, team) } else { deploys };
+        let may_all = if guarded { self.may_change_production(caller, team) } else { deploys };
+        let of_its_own = if self.model.may_change(caller, team, "guarded") { Ok(()) } else { Err(403) };
+        let verdict = may_all.and(of_its_own);
         self.ask(Some(caller), "DELETE", &format!("/v1/chains/{}", chain.id), None, verdict)?;
         if verdict.is_ok() {
             self.model.teams[team].chain = None;

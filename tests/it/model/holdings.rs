@@ -112,7 +112,12 @@ impl History {
             return Ok(());
         }
         let target = self.model.keys[at].clone();
-        let verdict = self.model.manage_key(caller, &target, false);
+        let kept = match target.owner {
+            Some(_) if target.ours => self.model.can_end(&target),
+            Some(_) => Err(409), // the other organization has one admin, with one key
+            None => Ok(()),
+        };
+        let verdict = self.model.manage_key(caller, &target, false).and(kept);
         self.ask(Some(caller), "DELETE", &format!("/v1/api_keys/{}", target.prefix), None, verdict)?;
         if verdict.is_ok() {
             self.model.revoke(at);
@@ -136,8 +141,9 @@ impl History {
         let new = Key::new(&id(&rotated, "api_key")?, target.category);
         self.model.keys.push(Key { owner: target.owner, team: target.team, name: target.name, ..new });
         let new = self.model.keys.len() - 1;
+        let grants = target.team.is_some_and(|team| self.model.in_team(caller, team, Act::Restrict).is_ok());
         for group in self.model.teams.iter_mut().flat_map(|team| team.groups.values_mut()) {
-            if group.keys.contains(&at) {
+            if grants && group.keys.contains(&at) {
                 group.keys.insert(new);
             }
         }

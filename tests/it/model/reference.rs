@@ -288,9 +288,32 @@ impl Reference {
         if self.teams.iter().enumerate().any(taken) { Err(409) } else { Ok(()) }
     }
 
-    /// The organization keeps an admin when this person is none any more.
+    /// The organization keeps an admin when this person is none any more, and a key by which one gets in.
     pub fn can_lose(&self, person: usize) -> Verdict {
-        if self.people[person].role == Some(Role::Admin) && self.admins() == 1 { Err(409) } else { Ok(()) }
+        let is_last = self.people[person].role == Some(Role::Admin) && self.admins() == 1;
+        let locks_out = self.ways_in(Some(person), None) < self.ways_in(None, None);
+        if is_last || locks_out { Err(409) } else { Ok(()) }
+    }
+
+    /// The same when this key ends.
+    pub fn can_end(&self, key: &Key) -> Verdict {
+        if self.ways_in(None, Some(&key.prefix)) < self.ways_in(None, None) { Err(409) } else { Ok(()) }
+    }
+
+    /// Whether the admins, without this one and without this key, have a key that works, and one that does not end.
+    fn ways_in(&self, but: Option<usize>, but_key: Option<&str>) -> (bool, bool) {
+        let is_way_in = |key: &&Key| {
+            let of_admin = |owner: usize| self.people[owner].role == Some(Role::Admin) && Some(owner) != but;
+            key.ours && self.lives(key) && key.owner.is_some_and(of_admin) && Some(&*key.prefix) != but_key
+        };
+        let mut ways = self.keys.iter().filter(is_way_in);
+        (self.keys.iter().any(|key| is_way_in(&key)), ways.any(|key| key.ends.is_none()))
+    }
+
+    /// Whether anything ties a person to their address: a membership, or a key that works.
+    pub fn is_established(&self, person: usize) -> bool {
+        let theirs = |key: &Key| key.owner == Some(person) && self.lives(key);
+        self.people[person].role.is_some() || self.keys.iter().any(theirs)
     }
 
     pub fn create_key(&self, caller: &Key, category: Category, team: usize, name: Option<&str>) -> Verdict {
@@ -372,6 +395,7 @@ impl Reference {
 
     pub fn leaves_organization(&mut self, person: usize) {
         self.people[person].role = None;
+        self.invites_no_more(person);
         for team in 0..self.teams.len() {
             self.leaves_team(person, team);
         }
@@ -382,9 +406,19 @@ impl Reference {
 
     pub fn becomes(&mut self, person: usize, role: Role) {
         let was = self.people[person].role.replace(role);
+        if role == Role::Member {
+            self.invites_no_more(person);
+        }
         if !self.teams_enabled && role == Role::Member && was != Some(Role::Member) {
             let default = self.default_team();
             self.teams[default].members.entry(person).or_insert(Role::Member);
+        }
+    }
+
+    fn invites_no_more(&mut self, person: usize) {
+        let open = |invitation: &&mut Invitation| invitation.inviter == person && invitation.status == Status::Pending;
+        for invitation in self.invitations.iter_mut().filter(open) {
+            invitation.status = Status::Revoked;
         }
     }
 
@@ -428,7 +462,9 @@ impl Team {
         if furnished {
             team.secrets.insert("Token");
             team.projects.insert("tune", format!("{id}project"));
-            team.groups.insert("staging", Group { restricted: true, ..Group::default() });
+            for name in ["staging", "guarded"] {
+                team.groups.insert(name, Group { restricted: true, ..Group::default() });
+            }
         }
         team
     }

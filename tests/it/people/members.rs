@@ -66,7 +66,7 @@ fn team_admins_add_change_and_remove_members_of_the_organization() {
     assert_eq!(acme.patch(&tom, &mias, json!({ "role": "ADMIN" })).ok()["role"], "ADMIN");
     acme.get(&mia, &members).ok();
     let removed = acme.delete(&tom, &mias).ok();
-    assert_eq!(removed, json!({ "team_id": blue, "user_id": mia.id, "deleted": true }));
+    assert_eq!(removed, json!({ "team_id": blue, "user_id": mia.id, "deleted": true, "remaining_team_api_keys": [] }));
     acme.get(&mia, &members).refused(404, "NOT_FOUND");
     let (id, email) = (&mia.id, "mia@people.example");
     assert_eq!(

@@ -186,9 +186,13 @@ fn a_key_managing_key_manages_team_keys_of_every_team_and_does_nothing_else() {
     for category in ["WORKSPACE_MANAGE_API_KEYS", "PERSONAL"] {
         manager.refused(403, "POST", "/v1/api_keys", Some(json!({ "type": category })));
     }
-    for route in ["/v1/teams", "/v1/secrets", "/v1/teams/research", "/v1/users", "/v1/audit_logs", "/v1/models"] {
+    for route in ["/v1/secrets", "/v1/teams/research/secrets", "/v1/users", "/v1/audit_logs", "/v1/models"] {
         manager.refused(403, "GET", route, None);
     }
+    assert_eq!(manager.list("/v1/teams", "teams", "name"), ["Default", "Empty", "Inference", "Research"]);
+    assert_eq!(manager.list("/v1/teams?name=Research", "teams", "id"), ["research"]);
+    assert_eq!(manager.get("/v1/teams/inference")["name"], "Inference");
+    manager.refused(404, "GET", "/v1/teams/abroad", None);
     let body = Some(json!({ "type": "WORKSPACE_INVOKE", "team_id": "abroad" }));
     manager.refused(404, "POST", "/v1/api_keys", body);
 }

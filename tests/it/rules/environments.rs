@@ -208,7 +208,8 @@ fn a_group_is_listed_once_a_model_has_the_environment_or_the_group_was_made() {
     max.refused(404, "GET", &format!("{GROUPS}/staging"), None);
     max.delete("/v1/models/researchmodel");
     assert!(max.list(GROUPS, "items", "name").contains(&"production".to_owned()), "the Chain has it too");
-    max.delete("/v1/chains/researchchain");
+    max.refused(403, "DELETE", "/v1/chains/researchchain", None);
+    by(&house, "tess").delete("/v1/chains/researchchain");
     assert_eq!(max.list(GROUPS, "items", "name"), ["guarded"], "it was made");
     by(&house, "tess").delete(&format!("{GROUPS}/guarded"));
     assert!(max.list(GROUPS, "items", "name").is_empty());

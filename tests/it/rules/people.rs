@@ -187,7 +187,9 @@ fn removing_a_person_revokes_their_personal_keys_and_lists_the_team_keys_that_st
     let revoked: Vec<Value> = gone["revoked_api_keys"].as_array().unwrap().clone();
     assert_eq!(revoked.len(), 2);
     assert!(revoked.contains(&json!(laptop_prefix)) && revoked.contains(&json!(WORLD.keys.prefix("tess"))));
-    let stay = json!([{ "prefix": robot_prefix, "name": "robot", "team_id": "research" }]);
+    let stay = json!([{
+        "prefix": robot_prefix, "name": "robot", "type": "WORKSPACE_MANAGE_ALL", "team_id": "research", "made_by": "tess",
+    }]);
     assert_eq!(gone["remaining_team_api_keys"], stay);
     with(&house, &laptop).refused(401, "GET", "/v1/users/me", None);
     by(&house, "tess").refused(401, "GET", "/v1/users/me", None);
@@ -200,9 +202,11 @@ fn who_is_removed_and_invited_again_has_none_of_their_old_keys() {
     let ada = by(&house, "ada");
     ada.delete("/v1/users/max");
     let invited = ada.post("/v1/invitations", json!({ "email": "max@example.com", "role": "MEMBER", "teams": [] }));
-    // Nothing proves that it is them: their keys are gone, and they never had a password.
-    let body = json!({ "token": super::token(&invited), "name": "Max", "api_key_name": "again" });
-    super::nobody(&house).refused(403, "POST", "/v1/invitations/accept", Some(body));
+    // Nothing could prove that it is them: their keys are gone, and they never had a password. So they begin anew.
+    let body = json!({ "token": super::token(&invited), "name": "Maxim", "api_key_name": "again" });
+    let joined = super::nobody(&house).post("/v1/invitations/accept", body);
+    assert_eq!((&joined["user"]["user_id"], &joined["user"]["name"]), (&json!("max"), &json!("Maxim")));
+    assert_eq!(joined["teams"], json!([]), "nothing of what they had comes back");
     by(&house, "max").refused(401, "GET", "/v1/users/me", None);
 }
 

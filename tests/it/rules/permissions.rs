@@ -107,7 +107,7 @@ fn an_explanation_agrees_with_the_act() {
     let house = WORLD.house();
     for who in ["ada", "tess", "max", "manage-all", "invoke", "metrics", "key-manager"] {
         for (act, method, target, body) in [
-            ("VIEW_TEAM_RESOURCES", "GET", "/v1/teams/research", None),
+            ("VIEW_TEAM_RESOURCES", "GET", "/v1/teams/research/secrets", None),
             ("DEPLOY", "POST", "/v1/teams/research/secrets", Some(json!({ "name": "x", "value": "x" }))),
             (
                 "CREATE_TEAM_API_KEYS",

@@ -46,16 +46,16 @@ fn a_secret_s_value_is_1_byte_to_64_kib() {
 }
 
 #[test]
-fn marks_and_case_do_not_tell_two_names_apart_and_the_first_spelling_is_shown() {
+fn marks_and_case_do_not_tell_two_names_apart_and_the_last_spelling_is_shown() {
     let house = WORLD.house();
     let first = set(&house, "Hf-Access.Token", "1").1;
     for spelling in ["hf_access_token", "HF-ACCESS-TOKEN", "hf.access.token"] {
         let again = set(&house, spelling, "2").1;
-        assert_eq!((&again["id"], &again["name"]), (&first["id"], &json!("Hf-Access.Token")), "an upsert keeps the id");
+        assert_eq!((&again["id"], &again["name"]), (&first["id"], &json!(spelling)), "an upsert keeps the id");
     }
     let max = by(&house, "max");
-    assert_eq!(max.list(RESEARCH, "secrets", "name"), ["Hf-Access.Token", "Token"]);
-    assert_eq!(max.delete(&format!("{RESEARCH}/HF.ACCESS.TOKEN")), json!({ "name": "Hf-Access.Token" }));
+    assert_eq!(max.list(RESEARCH, "secrets", "name"), ["hf.access.token", "Token"]);
+    assert_eq!(max.delete(&format!("{RESEARCH}/HF.ACCESS.TOKEN")), json!({ "name": "hf.access.token" }));
     assert_eq!(set(&house, "hf_access_token", "3").1["name"], "hf_access_token", "gone is gone");
 }
 

@@ -5,6 +5,15 @@ use std::collections::BTreeSet;
 use super::{Act, Category, Invitation, Key, Reference, Role, Status, Verdict};
 
 impl Reference {
+    /// By name alone: a key that manages keys sees them all.
+    pub fn teams_listed(&self, caller: &Key) -> Result<BTreeSet<String>, u16> {
+        if caller.category != Category::ManageApiKeys {
+            return self.teams_seen(caller);
+        }
+        self.known(caller)?;
+        Ok(self.teams.iter().filter(|team| team.there).map(|team| team.id.clone()).collect())
+    }
+
     pub fn teams_seen(&self, caller: &Key) -> Result<BTreeSet<String>, u16> {
         self.joined(caller)?;
         let seen = (0..self.teams.len()).filter(|at| self.in_team(caller, *at, Act::View).is_ok());

@@ -1,0 +1,95 @@
+//! The keys that somebody made, by themselves or by way of keys that they made.
+//!
+//! Whoever made a key may still know its text, and whoever knows a key that manages keys knows what that made. Such keys
+//! are no person's: they go on working when their maker loses a role, and whoever takes the role can revoke them.
+
+use rusqlite::named_params;
+
+use crate::db::audit::{self, Actor};
+use crate::db::{Tx, environment_groups, teams};
+use crate::error::Error;
+use crate::model::{OrgId, Team, TeamId, UserId};
+use crate::policy::{Caller, Category};
+
+/// What becomes of the keys that somebody made who loses a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreatedKeys {
+    Keep,
+    Revoke,
+}
+
+/// A key that works and is no person's, with whoever made it.
+#[derive(Debug)]
+pub struct MadeKey {
+    pub prefix: String,
+    pub name: Option<String>,
+    pub category: Category,
+    /// `None`: it manages the team keys of the organization.
+    pub team_id: Option<TeamId>,
+    /// A person's id or a key's prefix.
+    pub made_by: String,
+}
+
+/// The keys of the organization, or of this team alone, that a person made, and those that such keys made, oldest first.
+///
+/// A key that no longer works is followed too: what it made may still work.
+pub(in crate::db) fn made_by(
+    tx: &Tx,
+    org_id: &OrgId,
+    user_id: &UserId,
+    team: Option<&Team>,
+) -> Result<Vec<MadeKey>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "WITH RECURSIVE made (prefix) AS (
+             SELECT prefix FROM api_key
+             WHERE created_by = :user_id AND org_id = :org_id AND user_id IS NULL
+             UNION
+             SELECT api_key.prefix
+             FROM made JOIN api_key ON api_key.created_by = made.prefix
+             WHERE api_key.org_id = :org_id AND api_key.user_id IS NULL
+         )
+         SELECT api_key.prefix, api_key.name, api_key.category, api_key.team_id, api_key.created_by
+         FROM made JOIN api_key USING (prefix)
+         WHERE api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)
+           AND (:team_id IS NULL OR api_key.team_id = :team_id)
+         ORDER BY api_key.created_at, api_key.prefix",
+    )?;
+    let values = named_params! {
+        ":user_id": user_id, ":org_id": org_id, ":team_id": team.map(|team| &team.id), ":now": tx.now,
+    };
+    let rows = query.query_map(values, |row| {
+        let category: String = row.get("category")?;
+        Ok(MadeKey {
+            prefix: row.get("prefix")?,
+            name: row.get("name")?,
+            category: Category::parse(&category).expect("the schema holds no other category"),
+            team_id: row.get("team_id")?,
+            made_by: row.get("created_by")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Revokes these keys if that is asked for, each with an entry in the audit log. Answers those that go on working.
+pub(in crate::db) fn settle(
+    tx: &Tx,
+    caller: &Caller,
+    made: Vec<MadeKey>,
+    created_keys: CreatedKeys,
+) -> Result<Vec<MadeKey>, Error> {
+    if created_keys == CreatedKeys::Keep {
+        return Ok(made);
+    }
+    for key in &made {
+        tx.sql
+            .prepare_cached("UPDATE api_key SET revoked_at = :now WHERE prefix = :prefix AND org_id = :org_id")?
+            .execute(named_params! { ":now": tx.now, ":prefix": key.prefix, ":org_id": caller.org_id })?;
+        let team = key.team_id.as_ref().map(|team_id| teams::find(tx, team_id.as_str())).transpose()?;
+        if let Some(team) = &team {
+            environment_groups::end_grants(tx, team, &key.prefix)?;
+        }
+        let event = super::event(tx, "API_KEY_DELETED", &key.prefix)?;
+        audit::record(tx, Actor::Caller(caller), &caller.org_id, team.as_ref(), event)?;
+    }
+    Ok(Vec::new())
+}

@@ -1,0 +1,99 @@
+//! What came of reading archives. A reading belongs to the content: it is done once however many deployments use it.
+//!
+//! A reading is recorded before it begins. One that was begun and never ended took the process with it, or was there when
+//! something else did. It is tried once more; after that nothing is built of this archive.
+
+use rusqlite::{OptionalExtension as _, named_params};
+
+use crate::db::Tx;
+use crate::db::deployments::progress::Content;
+use crate::error::Error;
+use crate::model::{Archive, Time};
+
+/// How often what ends the process is tried.
+pub const ATTEMPTS_MAX: i64 = 2;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// So many attempts were begun and did not end.
+    Open {
+        attempts: i64,
+    },
+    /// The hash of what it holds, as truss computes it.
+    Done {
+        truss_hash: String,
+    },
+    Failed {
+        why: String,
+    },
+}
+
+/// What the reader of these rules found.
+pub fn find(tx: &Tx, archive: &Archive, rules: i64) -> Result<Reading, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT attempts, failure, truss_hash
+         FROM archive_reading
+         WHERE hash = :hash AND rules = :rules",
+    )?;
+    let found = query.query_row(named_params! { ":hash": archive.hash, ":rules": rules }, |row| {
+        Ok(match (row.get("truss_hash")?, row.get("failure")?) {
+            (Some(truss_hash), _) => Reading::Done { truss_hash },
+            (None, Some(why)) => Reading::Failed { why },
+            (None, None) => Reading::Open { attempts: row.get("attempts")? },
+        })
+    });
+    Ok(found.optional()?.unwrap_or(Reading::Open { attempts: 0 }))
+}
+
+/// Records that a reading begins.
+pub fn begin(tx: &Tx, archive: &Archive, rules: i64) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO archive_reading (hash, rules, attempts, updated_at)
+             VALUES (:hash, :rules, 1, :now)
+             ON CONFLICT (hash) DO UPDATE
+             SET attempts = CASE WHEN rules = :rules THEN attempts + 1 ELSE 1 END, rules = :rules, failure = NULL,
+                 truss_hash = NULL, truss_signature = NULL, updated_at = :now",
+        )?
+        .execute(named_params! { ":hash": archive.hash, ":rules": rules, ":now": tx.now })?;
+    Ok(())
+}
+
+/// Records that a reading ended without a result: the server stops, or something of ours failed.
+pub fn give_back(tx: &Tx, archive: &Archive) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached("UPDATE archive_reading SET attempts = max(0, attempts - 1) WHERE hash = :hash")?
+        .execute(named_params! { ":hash": archive.hash })?;
+    Ok(())
+}
+
+/// Records what a reading found, or why nothing can be built of the archive.
+pub fn end(tx: &Tx, archive: &Archive, found: Result<&Content, &str>) -> Result<(), Error> {
+    let content = found.ok();
+    tx.sql
+        .prepare_cached(
+            "UPDATE archive_reading
+             SET attempts = 0, failure = :failure, truss_hash = :truss_hash, truss_signature = :truss_signature,
+                 updated_at = :now
+             WHERE hash = :hash",
+        )?
+        .execute(named_params! {
+            ":failure": found.err(),
+            ":truss_hash": content.map(|content| &content.hash),
+            ":truss_signature": content.map(|content| &content.signature),
+            ":now": tx.now,
+            ":hash": archive.hash,
+        })?;
+    Ok(())
+}
+
+/// Forgets readings of archives that no upload has named since `long_ago`.
+pub fn forget_unnamed(tx: &Tx, long_ago: Time) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "DELETE FROM archive_reading
+             WHERE updated_at <= :long_ago AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.hash = archive_reading.hash)",
+        )?
+        .execute(named_params! { ":long_ago": long_ago })?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! Archive files in the data directory: how one gets its place, and when one is swept.
+//!
+//! A file has its place before the row that names it is committed, and is held until then: the sweep leaves alone what is
+//! held, what a row names, and what was named or placed within a day. The day is told by the file's own clock: a sweep
+//! renews the time of each file that it finds named. So an older copy of the database can be started without loss.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use crate::error::Error;
+use crate::model::Archive;
+use crate::token::bytes_of_hex;
+
+type Hash = [u8; 32];
+
+/// How long a file without a row is kept.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The time of a file that is named is renewed when it is older than this.
+const RENEWED_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
+/// Where files are written before they have their names. A start empties it.
+pub const UNFINISHED: &str = "uploads";
+/// Its time says when there was a sweep last.
+const SWEPT: &str = "swept";
+
+#[derive(Clone)]
+pub struct Archives(Arc<Inner>);
+
+struct Inner {
+    data: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Files whose rows are not committed yet, and how many wait for that.
+    held: HashMap<Hash, usize>,
+    /// Folders that are known to be durable.
+    folders: BTreeSet<PathBuf>,
+}
+
+/// An archive in its place. It is not swept while this lives: keep it until the row is committed.
+pub struct Placed {
+    pub archive: Archive,
+    archives: Archives,
+}
+
+impl Archives {
+    pub(super) fn new(data: &Path) -> Archives {
+        Archives(Arc::new(Inner { data: data.to_owned(), state: Mutex::default() }))
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.0.data
+    }
+
+    /// Makes a folder of the data directory, and makes it durable before anything in it is.
+    pub fn make_folder(&self, path: &Path) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(cause) if cause.kind() != ErrorKind::AlreadyExists => return Err(cause),
+            _ => {}
+        }
+        // Who made it may not have synced it yet.
+        let parent = path.parent().expect("it is in the data directory");
+        File::open(parent)?.sync_all()
+    }
+
+    /// Gives a file that is whole and synced its name, for good.
+    pub fn place(&self, temp: &Path, archive: Archive) -> io::Result<Placed> {
+        let path = archive.path(self.data());
+        let placed = self.hold(archive);
+        let folder = path.parent().expect("it is in a folder");
+        if !self.0.state.lock().expect("nobody panics holding it").folders.contains(folder) {
+            self.make_folder(folder.parent().expect("it is in the folder of archives"))?;
+            self.make_folder(folder)?;
+            self.0.state.lock().expect("nobody panics holding it").folders.insert(folder.to_owned());
+        }
+        std::fs::set_permissions(temp, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(temp, &path)?;
+        File::open(folder)?.sync_all()?;
+        Ok(placed)
+    }
+
+    fn hold(&self, archive: Archive) -> Placed {
+        *self.0.state.lock().expect("nobody panics holding it").held.entry(archive.hash).or_default() += 1;
+        Placed { archive, archives: self.clone() }
+    }
+
+    /// Removes files that no row names. One that cannot be removed stops nothing: it is told to `failed`.
+    pub fn sweep(&self, is_named: impl Fn(&Hash) -> Result<bool, Error>, failed: impl Fn(&Path, String)) {
+        let archives = self.data().join("archives");
+        if let Err(cause) = self.make_folder(&archives) {
+            return failed(&archives, cause.to_string());
+        }
+        let clock = match self.clock() {
+            Ok(clock) => clock,
+            Err(cause) => return failed(&archives, cause.to_string()),
+        };
+        for folder in entries(&archives, &failed) {
+            for path in entries(&folder, &failed) {
+                if let Some(hash) = hash_of(&path)
+                    && let Err(why) = self.sweep_file(&path, &hash, &clock, &is_named)
+                {
+                    failed(&path, why);
+                }
+            }
+        }
+    }
+
+    fn sweep_file(
+        &self,
+        path: &Path,
+        hash: &Hash,
+        clock: &Clock,
+        is_named: impl Fn(&Hash) -> Result<bool, Error>,
+    ) -> Result<(), String> {
+        let told = |cause: io::Error| cause.to_string();
+        // Held throughout: nothing gets this place between the look and the removal.
+        let state = self.0.state.lock().expect("nobody panics holding it");
+        if state.held.contains_key(hash) {
+            return Ok(());
+        }
+        let modified = std::fs::metadata(path).and_then(|file| file.modified()).map_err(told)?;
+        let age = clock.now.duration_since(modified).unwrap_or_default();
+        if is_named(hash).map_err(|cause| format!("{cause:?}"))? {
+            if age > RENEWED_AFTER {
+                File::open(path).and_then(|file| file.set_modified(clock.now)).map_err(told)?;
+            }
+        } else if age > KEPT && !clock.slept_through(modified) {
+            std::fs::remove_file(path).map_err(told)?;
+        } else if age > KEPT {
+            File::open(path).and_then(|file| file.set_modified(clock.now)).map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the clock by which the files are dated, and notes that there was a sweep.
+    fn clock(&self) -> io::Result<Clock> {
+        let path = self.data().join(SWEPT);
+        let last = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        file.set_modified(SystemTime::now())?;
+        let now = file.metadata()?.modified()?;
+        Ok(Clock { now, last: last.unwrap_or(now) })
+    }
+}
+
+struct Clock {
+    now: SystemTime,
+    /// When there was a sweep before.
+    last: SystemTime,
+}
+
+impl Clock {
+    /// Whether a file became old only because nobody looked: then its day begins anew.
+    fn slept_through(&self, modified: SystemTime) -> bool {
+        self.last.duration_since(modified).unwrap_or_default() <= KEPT
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        let mut state = self.archives.0.state.lock().expect("nobody panics holding it");
+        if let Some(count) = state.held.get_mut(&self.archive.hash) {
+            *count -= 1;
+            if *count == 0 {
+                state.held.remove(&self.archive.hash);
+            }
+        }
+    }
+}
+
+fn entries(folder: &Path, failed: &impl Fn(&Path, String)) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    listed.unwrap_or_else(|cause| {
+        if cause.kind() != ErrorKind::NotADirectory {
+            failed(folder, cause.to_string());
+        }
+        Vec::new()
+    })
+}
+
+fn hash_of(path: &Path) -> Option<Hash> {
+    let name = path.file_name().and_then(|name| name.to_str())?;
+    bytes_of_hex(name)?.try_into().ok()
+}

@@ -1,0 +1,253 @@
+//! One-time links by which a person sets a password, and with it may make a personal key: the way back in for somebody
+//! who has lost theirs.
+//!
+//! An organization admin makes one for a person of that organization alone: a password opens every organization that its
+//! owner is in, so for a person of several only the operator does. Such a link works while its maker may manage members
+//! and the person stays. Of a token the database holds a hash.
+
+use rusqlite::{Row, named_params};
+use serde_json::json;
+
+use crate::db::audit::{self, Actor, Event};
+use crate::db::users::{self, OrgMember};
+use crate::db::{Tx, organizations};
+use crate::error::Error;
+use crate::model::{Email, KeyName, OrgId, Time, User, UserId};
+use crate::policy::keys::Lifetime;
+use crate::policy::{InOrg, Operator, OrgRole};
+use crate::token::{self, LinkToken, PlainKey};
+
+const VALID_FOR_SECONDS: i64 = 24 * 60 * 60;
+
+/// A new link, which nobody can show again.
+pub struct NewLink {
+    pub user: User,
+    pub token: LinkToken,
+    pub expires_at: Time,
+}
+
+/// Makes a link for a person of the organization; an earlier one of the organization is dead.
+///
+/// It lasts no longer than the key that asks for it, and neither does a key that is made by it.
+///
+/// # Errors
+///
+/// Forbidden where the person is in another organization too.
+pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error> {
+    let (_, maker) = org.caller().as_member()?;
+    if organizations_of(tx, &member.user.id)?.len() > 1 {
+        return Err(Error::Forbidden(
+            "this person is in another organization too, and their password opens that as well: ask the operator, who \
+             makes a link with `guildhall user password reset`"
+                .to_owned(),
+        ));
+    }
+    let made_by = Maker { org_id: org.org_id(), user_id: &maker.user_id, key_ends_at: org.caller().key_ends_at };
+    let link = insert(tx, &member.user, Some(made_by))?;
+    note(tx, Actor::Caller(org.caller()), org.org_id(), &member.user, "LINK_MADE")?;
+    Ok(link)
+}
+
+/// Makes a link for whoever has this address, who is in an organization or invited to one: the audit log of each tells.
+///
+/// # Errors
+///
+/// Not found where there is no such person.
+pub fn create_by_operator(tx: &Tx, operator: &Operator, email: &Email) -> Result<NewLink, Error> {
+    let user = users::of_email(tx, email)?.ok_or(Error::NotFound("person with this address"))?;
+    let organizations = organizations_that_know(tx, &user)?;
+    if organizations.is_empty() {
+        return Err(Error::NotFound("person with this address in any organization: invite them"));
+    }
+    let link = insert(tx, &user, None)?;
+    for org_id in &organizations {
+        users::note_issued(tx, operator, org_id, &user, json!({ "credential": "PASSWORD_RESET_LINK" }))?;
+    }
+    Ok(link)
+}
+
+/// A link that works now: made only by [`open`].
+#[derive(Debug)]
+pub struct Reset {
+    token_hash: token::TokenHash,
+    user: User,
+    /// `None`: the operator made it.
+    org_id: Option<OrgId>,
+    key_ends_at: Option<Time>,
+}
+
+/// The link of this token. Whatever the reason for which it does not work, it is not there.
+pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
+    let missing = || Error::NotFound("password reset");
+    let mut query = tx.sql.prepare_cached(
+        "SELECT password_reset.org_id, password_reset.made_by, password_reset.key_ends_at, password_reset.expires_at,
+                user.id, user.email, user.name,
+                maker.role AS maker_role
+         FROM password_reset
+         JOIN user ON user.id = password_reset.user_id
+         LEFT JOIN org_member AS maker ON maker.org_id = password_reset.org_id AND maker.user_id = password_reset.made_by
+         WHERE password_reset.token_hash = :token_hash
+           AND password_reset.used_at IS NULL AND password_reset.ended_at IS NULL",
+    )?;
+    let token_hash = token::link_hash(token);
+    let mut rows = query.query(named_params! { ":token_hash": token_hash })?;
+    let row = rows.next()?.ok_or_else(missing)?;
+    if row.get::<_, Time>("expires_at")? <= tx.now {
+        tx.found_ended();
+        return Err(missing());
+    }
+    let reset = from_row(row, token_hash)?;
+    let maker_role: Option<OrgRole> = row.get("maker_role")?;
+    let organizations = organizations_of(tx, &reset.user.id)?;
+    let still_may = match &reset.org_id {
+        None => true,
+        Some(org_id) => maker_role == Some(OrgRole::Admin) && organizations == [org_id.clone()],
+    };
+    if still_may { Ok(reset) } else { Err(missing()) }
+}
+
+/// What came of a reset.
+#[derive(Debug)]
+pub struct Done {
+    /// What the person is in the organization that the answer is about, and its name; `None` where there is not exactly one.
+    pub member: Option<(OrgMember, String)>,
+    pub user: User,
+    pub key: Option<PlainKey>,
+}
+
+/// Sets the password, a PHC string, and uses the link up, with every other open one of the person. With `key_name` it
+/// makes a personal key.
+pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyName>) -> Result<Done, Error> {
+    let Reset { user, .. } = reset;
+    users::set_password_hash(tx, &user.id, password_hash)?;
+    tx.sql
+        .prepare_cached("UPDATE password_reset SET used_at = :now WHERE token_hash = :token_hash")?
+        .execute(named_params! { ":now": tx.now, ":token_hash": reset.token_hash })?;
+    end_all(tx, &user.id)?;
+    for org_id in organizations_that_know(tx, user)? {
+        note(tx, Actor::User(&user.id), &org_id, user, "PASSWORD_SET")?;
+    }
+    let organizations = organizations_of(tx, &user.id)?;
+    let only = match &organizations[..] {
+        [only] => Some(only),
+        _ => None,
+    };
+    let key = match (key_name, only) {
+        (None, _) => None,
+        (Some(name), Some(org_id)) => {
+            let lifetime = Lifetime::of_proof(reset.key_ends_at);
+            Some(users::first_key(tx, Actor::User(&user.id), org_id, user, name, lifetime)?)
+        }
+        (Some(_), None) => {
+            let why = "cannot be had here by somebody who is not in exactly one organization: ask the operator for a \
+                       key of one";
+            return Err(Error::field("api_key_name", why));
+        }
+    };
+    let member = only.map(|org_id| {
+        let member = users::of_organization(tx, org_id, user.id.as_str())?;
+        Ok::<_, Error>((member, organizations::find(tx, org_id)?.name))
+    });
+    Ok(Done { member: member.transpose()?, user: user.clone(), key })
+}
+
+/// Ends the open links that somebody made who may not manage members any more.
+pub(super) fn end_of_maker(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE password_reset SET ended_at = :now
+             WHERE org_id = :org_id AND made_by = :user_id AND used_at IS NULL AND ended_at IS NULL",
+        )?
+        .execute(named_params! { ":now": tx.now, ":org_id": org.org_id(), ":user_id": user_id })?;
+    Ok(())
+}
+
+/// Ends the open links that the organization made for somebody who leaves it.
+pub(super) fn end_of_person(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE password_reset SET ended_at = :now
+             WHERE org_id = :org_id AND user_id = :user_id AND used_at IS NULL AND ended_at IS NULL",
+        )?
+        .execute(named_params! { ":now": tx.now, ":org_id": org.org_id(), ":user_id": user_id })?;
+    Ok(())
+}
+
+fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE password_reset SET ended_at = :now
+             WHERE user_id = :user_id AND used_at IS NULL AND ended_at IS NULL",
+        )?
+        .execute(named_params! { ":now": tx.now, ":user_id": user_id })?;
+    Ok(())
+}
+
+/// Who makes a link, where it is not the operator.
+struct Maker<'a> {
+    org_id: &'a OrgId,
+    user_id: &'a UserId,
+    key_ends_at: Option<Time>,
+}
+
+fn insert(tx: &Tx, user: &User, maker: Option<Maker<'_>>) -> Result<NewLink, Error> {
+    let token = LinkToken::generate(&mut tx.dice());
+    let org_id = maker.as_ref().map(|maker| maker.org_id);
+    let key_ends_at = maker.as_ref().and_then(|maker| maker.key_ends_at);
+    let in_a_day = tx.now.plus_seconds(VALID_FOR_SECONDS);
+    let expires_at = key_ends_at.map_or(in_a_day, |key_ends_at| key_ends_at.min(in_a_day));
+    tx.sql
+        .prepare_cached(
+            "UPDATE password_reset SET ended_at = :now
+             WHERE user_id = :user_id AND org_id IS :org_id AND used_at IS NULL AND ended_at IS NULL",
+        )?
+        .execute(named_params! { ":now": tx.now, ":user_id": user.id, ":org_id": org_id })?;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, key_ends_at, created_at, expires_at)
+             VALUES (:token_hash, :user_id, :org_id, :made_by, :key_ends_at, :now, :expires_at)",
+        )?
+        .execute(named_params! {
+            ":token_hash": token.hash(),
+            ":user_id": user.id,
+            ":org_id": org_id,
+            ":made_by": maker.as_ref().map(|maker| maker.user_id),
+            ":key_ends_at": key_ends_at,
+            ":now": tx.now,
+            ":expires_at": expires_at,
+        })?;
+    Ok(NewLink { user: user.clone(), token, expires_at })
+}
+
+fn organizations_of(tx: &Tx, user_id: &UserId) -> Result<Vec<OrgId>, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT org_id FROM org_member WHERE user_id = :user_id ORDER BY org_id")?;
+    Ok(query.query_map(named_params! { ":user_id": user_id }, |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// The organizations that a person is in, and those whose invitation waits for them.
+fn organizations_that_know(tx: &Tx, user: &User) -> Result<Vec<OrgId>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT org_id FROM org_member WHERE user_id = :user_id
+         UNION
+         SELECT org_id FROM invitation
+         WHERE email = :email AND accepted_at IS NULL AND revoked_at IS NULL AND ended_at IS NULL
+           AND expires_at > :now
+         ORDER BY org_id",
+    )?;
+    let values = named_params! { ":user_id": user.id, ":email": user.email, ":now": tx.now };
+    Ok(query.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+fn note(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User, step: &str) -> Result<(), Error> {
+    let data = json!({ "user_id": user.id.as_str(), "user_email": user.email, "step": step });
+    audit::record(tx, actor, org_id, None, Event::new("PASSWORD_RESET", data))
+}
+
+fn from_row(row: &Row, token_hash: token::TokenHash) -> rusqlite::Result<Reset> {
+    Ok(Reset {
+        token_hash,
+        user: users::from_row(row)?,
+        org_id: row.get("org_id")?,
+        key_ends_at: row.get("key_ends_at")?,
+    })
+}
