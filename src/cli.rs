@@ -17,10 +17,12 @@ use crate::db::{self, Db, Moment};
 use crate::error::Error;
 use crate::http::operator::Answered;
 use crate::http::{self, App, S3Hosts};
+use crate::model::network::Network;
 use crate::model::{Site, Time};
 use crate::wire;
 
 mod demo;
+mod descriptors;
 mod fixtures;
 mod init;
 mod log;
@@ -184,12 +186,20 @@ struct Front {
     /// The front also takes S3's host for the bucket guildhall-uploads, where Go clients send archives
     #[arg(long, requires = "public_url")]
     s3_hosts: bool,
+    /// Addresses or networks of proxies: what they connect for others is not counted as theirs, and their
+    /// `X-Forwarded-For` says whose it is
+    #[arg(long, env = "GUILDHALL_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',', value_parser = Network::parse)]
+    trusted_proxies: Vec<Network>,
 }
 
 impl Front {
-    fn front(&self) -> http::Front {
-        let s3_hosts = if self.s3_hosts { S3Hosts::Here } else { S3Hosts::Elsewhere };
-        http::Front { public: self.public_url.clone(), s3_hosts }
+    fn front(&self, listen: &Listen) -> http::Front {
+        http::Front {
+            public: self.public_url.clone(),
+            listen: Site::of_host(&listen.listen).ok(),
+            s3_hosts: if self.s3_hosts { S3Hosts::Here } else { S3Hosts::Elsewhere },
+            trusted_proxies: self.trusted_proxies.clone(),
+        }
     }
 }
 

@@ -6,19 +6,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use crate::db::api_keys::Use;
 use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
 use crate::graphql::document::Document;
-use crate::model::{Client, Paging, Site, Team, Time};
+use crate::model::network::Network;
+use crate::model::{Client, Site, Team, Time};
 use crate::policy::metrics::Measured;
 use crate::policy::{Caller, Operator};
 use crate::pool::{self, Hooks, Pool};
 use crate::token::PlainKey;
-use crate::wire;
 
 pub mod api_keys;
 pub mod audit_logs;
@@ -41,6 +40,7 @@ pub mod models;
 pub mod openapi;
 pub mod operator;
 pub mod organizations;
+mod parameters;
 pub mod passwords;
 pub mod patches;
 pub mod permissions;
@@ -70,10 +70,6 @@ pub const OPEN_BODY_BYTES_MAX: usize = 64 << 10;
 /// Of a file of fixtures, which only the operator sends.
 pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
 
-/// The limits of a page: how many items it may ask for, and how many it gets where it does not ask.
-const PAGE_ITEMS_MAX: usize = 1000;
-const PAGE_ITEMS: usize = 100;
-
 /// What every request shares.
 pub struct App {
     /// Dropped before the database that its work may read.
@@ -97,9 +93,14 @@ impl App {
 /// What stands before the server and ends TLS for it, if anything does.
 #[derive(Debug, Default)]
 pub struct Front {
-    /// Where clients reach it. Without it links begin with the host by which their request came.
+    /// Where clients reach it. Without it links begin with the host by which their request came, if
+    /// that is this one.
     pub public: Option<Site>,
+    /// The address to listen on, as it was given: without a public URL links may begin with it.
+    pub listen: Option<Site>,
     pub s3_hosts: S3Hosts,
+    /// Whose connections are many clients' at once; they say for whom a request is.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Where that goes which is sent to S3's own host for our bucket. Go clients send archives there, whatever they are told.
@@ -307,77 +308,107 @@ impl Ask<'_> {
         match self.row.route.answer {
             Answer::Open(handler) | Answer::Ready(handler) => self.with_all(|| handler(tx, caller, self)),
             Answer::Password { act, .. } => self.with_all(|| act(tx, caller, self, self.outcome)),
-            Answer::Operator(handler) => self.with_all(|| handler(tx, &self.operator()?, self)),
-            Answer::Caller(handler) => self.with_all(|| handler(tx, signed_in()?, self)),
-            Answer::KeyMaker(handler) => self.with_all(|| handler(tx, &signed_in()?.as_key_maker()?, self)),
-            Answer::Member(handler) => self.with_all(|| handler(tx, &signed_in()?.as_member()?.0, self)),
-            Answer::Org(act, handler) => self.with_all(|| handler(tx, &signed_in()?.in_org(act)?, self)),
+            Answer::Operator(handler) => {
+                let proof = self.operator()?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Caller(handler) => {
+                let proof = signed_in()?;
+                self.with_all(|| handler(tx, proof, self))
+            }
+            Answer::KeyMaker(handler) => {
+                let proof = signed_in()?.as_key_maker()?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Member(handler) => {
+                let proof = signed_in()?.as_member()?.0;
+                self.with_all(|| handler(tx, &proof, self))
+            }
+            Answer::Org(act, handler) => {
+                let proof = signed_in()?.in_org(act)?;
+                self.with_all(|| handler(tx, &proof, self))
+            }
             Answer::OrgOrSelf(act, handler) => {
-                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self(act, self.param("user_id"))?, self))
+                let proof = signed_in()?.in_org_or_self(act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgOrSelfAlone(act, handler) => {
-                self.with_all(|| handler(tx, &signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?, self))
+                let proof = signed_in()?.in_org_or_self_alone(act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgTeam(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, &team, self))
+                let proof = caller.in_org_about(&team, act)?;
+                self.with_all(|| handler(tx, &proof, &team, self))
             }
             Answer::Team(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
+                let proof = caller.in_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::TeamByEither(act, other, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team_by_either(&team, act, other)?, self))
+                let proof = caller.in_team_by_either(&team, act, other)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::TeamOrSelf(act, handler) => {
                 let (caller, team) = (signed_in()?, self.team(tx)?);
-                self.with_all(|| handler(tx, &caller.in_team_or_self(&team, act, self.param("user_id"))?, self))
+                let proof = caller.in_team_or_self(&team, act, self.param("user_id"))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnTeam(act, handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::own(tx, caller).inspect(|team| self.request.log.note_team(team))?;
-                self.with_all(|| handler(tx, &caller.in_default_team(&team, act)?, self))
+                let proof = caller.in_default_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::AllTeams(act, handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                self.with_all(|| handler(tx, &caller.in_all(&teams, act)?, self))
+                let proof = caller.in_all(&teams, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::AllTeamsByEither(act, other, handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                self.with_all(|| handler(tx, &caller.in_all_by_either(&teams, act, other)?, self))
+                let proof = caller.in_all_by_either(&teams, act, other)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                self.with_all(|| handler(tx, &caller.in_all_to_deploy(&teams)?, self))
+                let proof = caller.in_all_to_deploy(&teams)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::ModelApis(handler) => {
                 let caller = signed_in()?;
                 let team = db::teams::default(tx, &caller.org_id)?;
-                self.with_all(|| handler(tx, &caller.with_model_apis(&team)?, self))
+                let proof = caller.with_model_apis(&team)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnedToDeploy(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team_to_deploy(&team)?, self))
+                let proof = caller.in_team_to_deploy(&team)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::Owned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team(&team, act)?, self))
+                let proof = caller.in_team(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OwnedMetrics(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_team_to_read_metrics(&team, self.measured(kind))?, self))
+                let proof = caller.in_team_to_read_metrics(&team, self.measured(kind))?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgOwned(kind, act, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                self.with_all(|| handler(tx, &caller.in_org_about(&team, act)?, self))
+                let proof = caller.in_org_about(&team, act)?;
+                self.with_all(|| handler(tx, &proof, self))
             }
             Answer::GraphQl => {
                 let caller = signed_in()?;
@@ -430,69 +461,4 @@ impl Ask<'_> {
             Door::Network => Err(Error::NotFound("route")),
         }
     }
-
-    /// What stands in the request at the place `{name}` of its route.
-    pub fn param(&self, name: &str) -> &str {
-        let at = self.row.place(name).expect("the route has the place that its answer asks for");
-        &self.request.path[at]
-    }
-
-    /// A parameter of the query, if it was given; given twice, the first counts.
-    pub fn query(&self, name: &str) -> Option<&str> {
-        self.request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// All values of a parameter that may be repeated.
-    pub fn queries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.request.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// A parameter that is `true` or `false`, and `false` if absent.
-    pub fn flag(&self, name: &str) -> Result<bool, Error> {
-        if self.queries(name).count() > 1 {
-            return Err(Error::field(name, "must be given once"));
-        }
-        match self.query(name) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(Error::field(name, "must be true or false")),
-        }
-    }
-
-    /// The page of the list `list` that `cursor` and `limit` ask for.
-    pub fn paging(&self, list: &str) -> Result<Paging, Error> {
-        self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
-    }
-
-    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
-    pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
-        let items_max = match self.query("limit") {
-            None => items,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=limit_max).contains(limit))
-                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {limit_max}")))?,
-        };
-        let after = match self.query("cursor") {
-            None => String::new(),
-            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(bad_cursor)?,
-        };
-        Ok(Paging { after, items_max })
-    }
-
-    /// The body; without one, a shape of which nothing is said.
-    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
-        if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
-    }
-
-    /// The body. What cannot be read as the shape is refused with the field's name.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        wire::parse(&self.request.body)
-    }
-}
-
-/// For what no page ever gave out.
-fn bad_cursor() -> Error {
-    Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }

@@ -13,9 +13,11 @@ use crate::error::Error;
 
 mod archive;
 pub mod instance_types;
+pub mod network;
 pub mod serving;
 mod site;
 pub mod training;
+pub mod truss_config;
 
 pub use archive::Archive;
 pub use site::Site;

@@ -139,8 +139,7 @@ impl Uploads {
 
     /// Answers, whether or not it has read all of the body.
     pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Reply {
-        let answered = self.act(head, body, log).await;
-        answered.unwrap_or_else(|refusal| refusal.reply(log))
+        self.act(head, body, log).await.unwrap_or_else(|refusal| refusal.reply(log))
     }
 
     async fn act(self: &Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Result<Reply, Refusal> {
@@ -371,6 +370,7 @@ impl Uploads {
         if said.bytes > LIST_OF_PARTS_BYTES_MAX || said.framing != Framing::Plain {
             return Err(xml::malformed());
         }
+        body.hold(said.bytes as usize)?;
         let mut list = Vec::new();
         while let Some(bytes) = body.next(self.limits.stalled).await? {
             list.extend_from_slice(&bytes); // no more than the head says: that framed it

@@ -12,6 +12,7 @@ use crate::cli::{
     tell_of_key,
 };
 use crate::db::organizations;
+use crate::http::server::{Hangup, Limits};
 use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
 
 const FIXTURES: [&str; 2] = [include_str!("../../fixtures/acme.json"), include_str!("../../fixtures/solo.json")];
@@ -47,7 +48,7 @@ impl Options {
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let signal = Signal::watch()?;
+    let signal = Signal::watch(Hangup::Ends)?;
     match &options.data {
         Some(path) => show(options, path, Keep::Named, signal),
         None => {
@@ -68,7 +69,7 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
     let directory = take(path)?;
     let listener = serve::bind(&options.listen)?;
     let address = listener.local_addr().map_err(|cause| Failure::new(format!("cannot listen: {cause}")))?;
-    let Opened { app, has_new_key } = open(path, directory, options.front.front())?;
+    let Opened { app, has_new_key } = open(path, directory, options.front.front(&options.listen))?;
     if app.db.read(moment(), organizations::count)? > 0 {
         return Err(Failure::new(format!(
             "{0} holds organizations already, and keys are shown once: serve it with `guildhall serve --data {0}`, or \
@@ -94,7 +95,7 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
     if let Keep::Named = keep {
         tell_of_key(path, has_new_key);
     }
-    serve::until_signal(app, path, listener, signal, |_| Ok(()))
+    serve::until_signal(app, path, listener, Limits::default(), signal, |_| Ok(()))
 }
 
 /// The fixtures as one file, so that all of them are loaded or none.

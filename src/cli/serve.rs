@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Front, Listen, Opened, log, moment, open, print, take, tell_of_key};
+use crate::cli::{Data, Failure, Front, Listen, Opened, descriptors, log, moment, open, print, take, tell_of_key};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
 use crate::db::uploads::{self, Pushed};
 use crate::error::quoted;
 use crate::http::App;
-use crate::http::server::{self, Limits};
+use crate::http::server::{self, Hangup, Limits};
 
 /// Serve an installation
 ///
@@ -27,6 +27,15 @@ pub struct Options {
     listen: Listen,
     #[command(flatten)]
     front: Front,
+    /// How many connections one address may have at a time; a new one then closes its oldest idle one
+    #[arg(
+        long,
+        env = "GUILDHALL_CONNECTIONS_PER_PEER",
+        value_name = "N",
+        default_value_t = Limits::default().connections_per_peer,
+        value_parser = parse_count,
+    )]
+    connections_per_peer: usize,
     #[command(flatten)]
     log: log::LogOptions,
     #[command(flatten)]
@@ -37,14 +46,18 @@ impl Options {
     pub fn log(&self) -> &log::LogOptions {
         &self.log
     }
+
+    fn limits(&self) -> Limits {
+        Limits { connections_per_peer: self.connections_per_peer, ..Limits::default() }
+    }
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let signal = Signal::watch()?;
+    let signal = Signal::watch(Hangup::IsNoted)?;
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let Opened { app, has_new_key } = open(&path, directory, options.front.front())?;
+    let Opened { app, has_new_key } = open(&path, directory, options.front.front(&options.listen))?;
     tell_of_key(&path, has_new_key);
     tell_of_missing_archives(&app, &path)?;
     if app.db.read(moment(), organizations::count)? == 0 {
@@ -54,7 +67,15 @@ pub fn run(options: &Options) -> Result<(), Failure> {
              `guildhall init --organization NAME --email E --name N --data {data}`"
         );
     }
-    until_signal(app, &path, listener, signal, |url| print(url))
+    until_signal(app, &path, listener, options.limits(), signal, |url| {
+        // The log names it too: whoever has closed standard output does not need it there.
+        print(url).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
+        Ok(())
+    })
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be a number from 1".to_owned())
 }
 
 /// Archives that are named and not there: the database was put back without them. It hinders nothing else.
@@ -99,13 +120,14 @@ pub fn until_signal(
     app: Arc<App>,
     path: &Path,
     listener: TcpListener,
+    limits: Limits,
     signal: Signal,
     ready: impl FnOnce(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let socket = Directory::operator_socket(path);
     let operator = directory::bind_operator_socket(path)
         .map_err(|cause| Failure::new(directory::failed("make the operator's socket", &socket, &cause)))?;
-    let server = server::serve(&app, listener, Some(operator), Limits::default())
+    let server = server::serve(&app, listener, Some(operator), descriptors::fit(limits))
         .map_err(|cause| Failure::new(directory::failed("serve", path, &cause)))?;
     let url = format!("http://{}", server.addr());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), url, data = %path.display(), "started");
@@ -118,12 +140,13 @@ pub fn until_signal(
     ended
 }
 
-/// SIGTERM or SIGINT, watched for from before the directory is taken: a house that was opened is closed in order.
+/// The signals that end a server, watched for from before the directory is taken: a house that was opened is closed in order.
 pub struct Signal(JoinHandle<std::io::Result<()>>);
 
 impl Signal {
-    pub fn watch() -> Result<Signal, Failure> {
-        let watch = std::thread::Builder::new().name("signals".to_owned()).spawn(server::wait_for_signal);
+    pub fn watch(hangup: Hangup) -> Result<Signal, Failure> {
+        let watch =
+            std::thread::Builder::new().name("signals".to_owned()).spawn(move || server::wait_for_signal(hangup));
         Ok(Signal(watch.map_err(|cause| Failure::new(format!("cannot watch for signals: {cause}")))?))
     }
 

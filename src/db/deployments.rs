@@ -4,7 +4,7 @@
 //! to a deployment after it is made is carried out by the runner; here it is a status.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::models::Model;
@@ -131,16 +131,16 @@ pub fn candidate(tx: &Tx, team: &InTeam, model_id: &str, environment: &str) -> R
     Ok(query.query_row(params, from_row).optional()?)
 }
 
-/// What the configuration was: as the client parsed it, and as it was written where that was sent.
+/// What the configuration is: as the client parsed it, and as it was written where that was sent; or as a patch left it.
 pub struct Config {
-    pub parsed: Value,
+    pub parsed: Map<String, Value>,
     pub raw: Option<String>,
 }
 
 pub fn config(tx: &Tx, deployment: &Deployment) -> Result<Config, Error> {
     let mut query = tx.sql.prepare_cached("SELECT config, raw_config FROM deployment WHERE id = :id")?;
     let config = query.query_row(named_params! { ":id": deployment.id }, |row| {
-        Ok(Config { parsed: row.get("config")?, raw: row.get("raw_config")? })
+        Ok(Config { parsed: read_json(row, "config")?.unwrap_or_default(), raw: row.get("raw_config")? })
     })?;
     Ok(config)
 }

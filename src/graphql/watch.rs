@@ -56,6 +56,7 @@ fn told(model: &Model, deployment: &Deployment, done: Result<Verdict, Error>, as
     let (needs_full_deploy, error) = match done {
         Ok(Verdict::Synced) => (false, None),
         Ok(Verdict::NeedsFullDeploy(why)) => (true, Some(why)),
+        Err(none_uploaded @ Error::NotFound(_)) => (true, Some(none_uploaded.to_string())),
         Err(refused @ (Error::Conflict(_) | Error::Unavailable(_))) => (false, Some(refused.to_string())),
         Err(cause) => return Err(cause),
     };

@@ -4,7 +4,8 @@
 use crate::db::Tx;
 use crate::db::audit::{self, About, Direction, Filter, Place};
 use crate::error::Error;
-use crate::http::{Ask, Reply, bad_cursor};
+use crate::http::parameters::bad_cursor;
+use crate::http::{Ask, Reply};
 use crate::model::{Paging, Time};
 use crate::policy::InOrg;
 use crate::wire::Items;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::http::{self, Ask, Reply};
 use crate::model::EnvironmentName;
 use crate::model::serving::{DeploymentName, Settings};
+use crate::model::truss_config::with_defaults;
 use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::environments::{SettingsUpdated, UpdateSettings};
@@ -149,12 +150,12 @@ pub fn config(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let deployment = find(tx, team, ask)?;
     let config = deployments::config(tx, &deployment)?;
     let (parsed, raw) = match ask.query("output_format") {
-        None | Some("both") => (Some(&config.parsed), config.raw.as_deref()),
-        Some("parsed") => (Some(&config.parsed), None),
+        None | Some("both") => (Some(with_defaults(&config.parsed)), config.raw.as_deref()),
+        Some("parsed") => (Some(with_defaults(&config.parsed)), None),
         Some("raw") => (None, config.raw.as_deref()),
         Some(_) => return Err(Error::field("output_format", "must be raw, parsed or both")),
     };
-    Ok(Reply::ok(&wire::deployments::Config { config: parsed, raw_config: raw }))
+    Ok(Reply::ok(&wire::deployments::Config { config: parsed.as_ref(), raw_config: raw }))
 }
 
 /// A link to the archive, which needs no key.

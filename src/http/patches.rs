@@ -14,11 +14,13 @@ use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::deployments::{
     CreatePatch, CreatedPatch, PatchOp, PatchPoint, PatchPointWithHash, PatchesState, PatchesSynced, Signature,
+    StoredSignature,
 };
 
 pub fn state(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
-    let state = patches::state(tx, &find(tx, team, ask)?)?;
-    let running = state.running.ok_or(Error::Unavailable("the deployment is not built yet: try again"))?;
+    let deployment = find(tx, team, ask)?;
+    let state = patches::state(tx, &deployment)?;
+    let running = state.running.ok_or_else(|| patches::why_unknown(&deployment))?;
     Ok(Reply::ok(&PatchesState {
         running_patch_point: point(&running)?,
         pending_patch_point: state.pending.as_ref().map(point).transpose()?,
@@ -38,10 +40,9 @@ pub fn stage(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let hash = patches::hash_of(&signature);
     let changes = changes(&config, &signature, &asked.patch_ops)?;
     let next = Content { hash, signature: signature.to_string() };
-    let patch_point = point(&next)?;
     let patch = Patch { prev_hash: asked.prev_patch_hash, next, config: next_config(&signature)?, changes };
     patches::stage(tx, team, &model, &deployment, &patch)?;
-    Ok(Reply::ok(&CreatedPatch { patch_point }))
+    Ok(Reply::ok(&CreatedPatch { patch_point: point(&patch.next)? }))
 }
 
 pub fn sync(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
@@ -53,14 +54,15 @@ pub fn sync(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     Ok(Reply::ok(&PatchesSynced { needs_full_deploy_reason }))
 }
 
-fn point(content: &Content) -> Result<PatchPointWithHash, Error> {
-    let signature: Signature = wire::parse(content.signature.as_bytes())?;
-    let point = PatchPoint {
+fn point(content: &Content) -> Result<PatchPointWithHash<'_>, Error> {
+    let signature: StoredSignature = serde_json::from_str(&content.signature)
+        .map_err(|cause| Error::Defect(format!("a stored signature cannot be read: {cause}")))?;
+    Ok(PatchPointWithHash {
         content_hashes: signature.content_hashes_by_path,
         config: signature.config,
-        requirements: Some(signature.requirements_file_requirements),
-    };
-    Ok(PatchPointWithHash { point, hash: content.hash.clone() })
+        requirements: signature.requirements_file_requirements,
+        hash: &content.hash,
+    })
 }
 
 /// The configuration that a patch leads to. The signature is kept and given out again, so it must be one.
@@ -71,7 +73,11 @@ pub fn next_config(signature: &Value) -> Result<Map<String, Value>, Error> {
 
 /// What the operations of a patch do to the files of the archive. What they do to a running container besides is in the
 /// configuration that the patch leads to.
-pub fn changes(config: &Value, signature: &Value, operations: &[PatchOp]) -> Result<Vec<FileChange>, Error> {
+pub fn changes(
+    config: &Map<String, Value>,
+    signature: &Value,
+    operations: &[PatchOp],
+) -> Result<Vec<FileChange>, Error> {
     let text = |name: &str, otherwise: &str| config.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
     let mut changes = Vec::new();
     for operation in operations {
@@ -101,10 +107,7 @@ fn file_change(folder: &str, operation: &PatchOp) -> Result<FileChange, Error> {
     let body = operation.body.as_deref();
     let path = operation.path.as_ref().or(body.and_then(|body| body.path.as_ref()));
     let path = path.ok_or_else(|| Error::field("patch_ops.path", "must be given"))?;
-    if path.starts_with('/')
-        || path.split('/').any(|part| matches!(part, "" | "." | ".."))
-        || path.contains(['\\', '\0'])
-    {
+    if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Error::field("patch_ops.path", "must stay inside its folder"));
     }
     let action = operation.action.as_deref().or(body.map(|body| body.action.as_str()));

@@ -3,13 +3,16 @@
 //! Only what the server itself chose or has checked is noted: a route's template and never the path, the id of a user or
 //! the prefix of a key and never the key.
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Instant;
+
+use tracing::field::display;
 
 use crate::error::Error;
 use crate::http::Reply;
 use crate::http::routes::Split;
-use crate::model::{Team, TeamId};
+use crate::model::{OrgId, Team, TeamId};
 use crate::policy::{Caller, Who};
 use crate::token::PlainKey;
 
@@ -22,7 +25,7 @@ pub struct RequestLog {
     id: String,
     since: Instant,
     method: &'static str,
-    peer: Option<String>,
+    peer: Option<IpAddr>,
     route: OnceLock<&'static str>,
     actor: OnceLock<Actor>,
     team: OnceLock<TeamId>,
@@ -31,9 +34,16 @@ pub struct RequestLog {
 /// Whoever sent the request.
 #[derive(Debug)]
 struct Actor {
+    org_id: OrgId,
     user: Option<String>,
     key: String,
     team: Option<TeamId>,
+}
+
+impl Actor {
+    fn id(&self) -> &str {
+        self.user.as_ref().unwrap_or(&self.key)
+    }
 }
 
 impl Default for RequestLog {
@@ -44,7 +54,7 @@ impl Default for RequestLog {
 
 impl RequestLog {
     /// A request that begins now. Its id is the one that it was given, if that can be nothing but an id.
-    pub fn begin(given_id: Option<&str>, method: &str, peer: Option<String>) -> RequestLog {
+    pub fn begin(given_id: Option<&str>, method: &str, peer: Option<IpAddr>) -> RequestLog {
         RequestLog {
             id: given_id.filter(|id| is_id(id)).map_or_else(new_id, str::to_owned),
             since: Instant::now(),
@@ -60,6 +70,16 @@ impl RequestLog {
         &self.id
     }
 
+    /// The address that the request came from, or that a trusted proxy names.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// Whose key was sent, once that is known: an organization, and in it a user or a key that is no person's.
+    pub fn sender(&self) -> Option<(&OrgId, &str)> {
+        self.actor.get().map(|actor| (&actor.org_id, actor.id()))
+    }
+
     pub fn note_route(&self, row: &Split) {
         self.note_template(row.route.template);
     }
@@ -70,6 +90,7 @@ impl RequestLog {
 
     pub fn note_caller(&self, caller: &Caller) {
         self.actor.get_or_init(|| Actor {
+            org_id: caller.org_id.clone(),
             user: match &caller.who {
                 Who::Person(person) => Some(person.user_id.as_str().to_owned()),
                 Who::TeamKey(_) | Who::KeyManager { .. } => None,
@@ -91,13 +112,13 @@ impl RequestLog {
         tracing::warn!(
             request_id = self.id,
             key = key.map(PlainKey::prefix),
-            peer = self.peer,
+            peer = self.peer.map(display),
             "sign-in failed: the key does not work"
         );
     }
 
     pub fn note_wrong_password(&self) {
-        tracing::warn!(request_id = self.id, peer = self.peer, "sign-in failed: the password is wrong");
+        tracing::warn!(request_id = self.id, peer = self.peer.map(display), "sign-in failed: the password is wrong");
     }
 
     /// The reply to a request that failed. The cause of a failure of ours goes to the log alone.
@@ -108,7 +129,7 @@ impl RequestLog {
 
     /// Says in the log why a request failed, where its status alone does not say it.
     pub fn note_failure(&self, error: &Error) {
-        let (request_id, peer) = (self.id.as_str(), self.peer.as_deref());
+        let (request_id, peer) = (self.id.as_str(), self.peer.map(display));
         match error {
             Error::Internal(cause) | Error::Defect(cause) => tracing::error!(request_id, cause, "internal error"),
             Error::StorageFull => tracing::error!(request_id, "refused: the disk is full"),
@@ -143,15 +164,14 @@ impl RequestLog {
 
     /// The request's one line.
     pub fn answered(&self, status: u16) {
-        let actor = self.actor.get();
         tracing::info!(
             request_id = self.id,
             method = self.method,
             route = self.route.get(),
-            actor = actor.map(|actor| actor.user.as_ref().unwrap_or(&actor.key).as_str()),
+            actor = self.actor.get().map(Actor::id),
             key = self.key(),
             team = self.team(),
-            peer = self.peer,
+            peer = self.peer.map(display),
             status,
             milliseconds = self.milliseconds(),
             "request"

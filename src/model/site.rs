@@ -1,8 +1,11 @@
 //! Where clients reach this server, and so what the links that it gives out begin with.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::error::Error;
+
+const HTTP_PORT: u16 = 80;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
@@ -44,6 +47,36 @@ impl Site {
         self.scheme == "https"
     }
 
+    /// Where a connection came in.
+    pub fn of_address(address: SocketAddr) -> Site {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        Site { scheme: "http", authority: address.to_string() }
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Whether this names the server that was reached `here`: this machine's own names, that address, or the one that it
+    /// was told to listen on. Models, Chains and the interface have labels before these.
+    pub fn is_of_this_host(&self, here: SocketAddr, listen: Option<&Site>) -> bool {
+        let (name, port) = split(&self.authority);
+        let Some(port) = port.map_or(Some(HTTP_PORT), |port| port.parse().ok()) else { return false };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let is_this = |name: &str| {
+            let address = bare(name).parse::<IpAddr>().ok().map(|address| address.to_canonical());
+            let is_listen = listen.is_some_and(|listen| {
+                let (listen, listen_port) = split(&listen.authority);
+                name == listen && listen_port.and_then(|port| port.parse().ok()).unwrap_or(HTTP_PORT) == port
+            });
+            let is_here = address == Some(here.ip().to_canonical()) && port == here.port();
+            let is_loopback = address.is_some_and(|address| address.is_loopback());
+            is_loopback || is_here || is_listen || name == "localhost" || name.ends_with(".localhost")
+        };
+        is_this(name) || without_label(name).is_some_and(is_this)
+    }
+
     /// Where a model or a Chain is called. `localhost` and addresses have `api.localhost` beside them, where truss looks for
     /// the rest of the interface too.
     pub fn of(&self, kind: &str, id: &str) -> String {
@@ -68,6 +101,12 @@ fn split(authority: &str) -> (&str, Option<&str>) {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
         Some(_) | None => (authority, None),
     }
+}
+
+/// What `api.`, `model-ID.` or `chain-ID.` stands before.
+fn without_label(name: &str) -> Option<&str> {
+    let (label, rest) = name.split_once('.')?;
+    (label == "api" || label.starts_with("model-") || label.starts_with("chain-")).then_some(rest)
 }
 
 fn bare(name: &str) -> &str {
@@ -109,6 +148,57 @@ mod tests {
         ] {
             assert!(Site::parse(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn only_names_of_this_host_are_believed() {
+        let here = "10.0.0.5:8000".parse().unwrap();
+        let listen = Site::of_host("guildhall.lan:8000").unwrap();
+        let believed = |host: &str| Site::of_host(host).unwrap().is_of_this_host(here, Some(&listen));
+        for host in [
+            "localhost",
+            "localhost:9999",
+            "LocalHost.:8000",
+            "api.localhost:8000",
+            "model-m1.api.localhost",
+            "127.0.0.1:8000",
+            "127.3.2.1",
+            "[::1]:8000",
+            "[::ffff:127.0.0.1]:8000",
+            "10.0.0.5:8000",
+            "[::ffff:10.0.0.5]:8000",
+            "guildhall.lan:8000",
+            "api.guildhall.lan:8000",
+            "model-m1.guildhall.lan:8000",
+            "chain-c1.guildhall.lan.:8000",
+        ] {
+            assert!(believed(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "evil-localhost",
+            "api.evil.example",
+            "127.0.0.1.evil.example",
+            "[::1].evil.example",
+            "[::1]evil",
+            "localhost:port",
+            "localhost:8000:80",
+            "10.0.0.5",
+            "10.0.0.5:8001",
+            "10.0.0.6:8000",
+            "0.0.0.0:8000",
+            "127.1",
+            "0177.0.0.1",
+            "guildhall.lan",
+            "guildhall.lan:8001",
+            "other.guildhall.lan:8000",
+            "evil.api.guildhall.lan:8000",
+            ".",
+        ] {
+            assert!(!believed(host), "{host}");
+        }
+        assert_eq!(Site::of_address("[::1]:80".parse().unwrap()).to_string(), "http://[::1]:80");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Deployments on the wire.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::db::deployments;
@@ -94,7 +95,7 @@ pub struct Download<'a> {
 
 #[derive(Serialize)]
 pub struct Config<'a> {
-    pub config: Option<&'a Value>,
+    pub config: Option<&'a Map<String, Value>>,
     pub raw_config: Option<&'a str>,
 }
 
@@ -229,7 +230,7 @@ pub struct CreatedModelDeployment<'a> {
 
 // ---- patches ----
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 pub struct PatchPoint {
     pub content_hashes: Map<String, Value>,
     pub config: String,
@@ -244,11 +245,23 @@ pub struct Signature {
     pub requirements_file_requirements: Vec<String>,
 }
 
+/// The same, to be shown: it may have a hundred thousand paths, which are passed on as they are.
+#[derive(Deserialize)]
+pub struct StoredSignature<'a> {
+    #[serde(borrow)]
+    pub content_hashes_by_path: &'a RawValue,
+    #[serde(borrow)]
+    pub config: &'a RawValue,
+    #[serde(borrow)]
+    pub requirements_file_requirements: &'a RawValue,
+}
+
 #[derive(Serialize)]
-pub struct PatchPointWithHash {
-    #[serde(flatten)]
-    pub point: PatchPoint,
-    pub hash: String,
+pub struct PatchPointWithHash<'a> {
+    pub content_hashes: &'a RawValue,
+    pub config: &'a RawValue,
+    pub requirements: &'a RawValue,
+    pub hash: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -279,14 +292,14 @@ pub struct PatchBody {
 }
 
 #[derive(Serialize)]
-pub struct CreatedPatch {
-    pub patch_point: PatchPointWithHash,
+pub struct CreatedPatch<'a> {
+    pub patch_point: PatchPointWithHash<'a>,
 }
 
 #[derive(Serialize)]
-pub struct PatchesState {
-    pub running_patch_point: PatchPointWithHash,
-    pub pending_patch_point: Option<PatchPointWithHash>,
+pub struct PatchesState<'a> {
+    pub running_patch_point: PatchPointWithHash<'a>,
+    pub pending_patch_point: Option<PatchPointWithHash<'a>>,
 }
 
 #[derive(Serialize)]

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use guildhall::http::server::Limits;
 
 mod client;
+mod crowd;
+mod heads;
 mod limits;
 
 use client::{Client, assert_refused, open_door, patient};
@@ -328,8 +330,15 @@ fn a_stop_lets_what_is_in_flight_finish() {
     let mut idle = Client::connect(open.addr);
     idle.write(GET);
     assert_eq!(idle.reply(), 401);
+    let mut half = Client::connect(open.addr);
+    half.write("GET /v1/teams HTTP/1.1\r\nHost:");
+    let mut half_of_a_second = Client::connect(open.addr);
+    half_of_a_second.write([GET, "GET /v1/teams HTTP/1.1\r\n"].concat());
+    assert_eq!(half_of_a_second.reply(), 401);
 
     open.stop();
+    half.assert_hung_up();
+    half_of_a_second.assert_hung_up();
     silent.assert_hung_up();
     idle.assert_hung_up();
     let begun = Instant::now();

@@ -19,6 +19,7 @@ mod requested;
 mod s3;
 mod seed;
 mod site;
+mod sweeping;
 
 use s3::{S3, Sent, crc32, head, noise, part_query, read, sha256, trailer};
 use site::{Site, moment};

@@ -53,6 +53,33 @@ pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
     Ok(State { running, pending: pending.optional()?, is_patched: deployment.is_patched })
 }
 
+/// The hash of what the last patch that waits leads to.
+fn last_hash(tx: &Tx, deployment: &Deployment) -> Result<Option<String>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT hash
+         FROM deployment_patch
+         WHERE deployment_id = :id
+         ORDER BY number DESC
+         LIMIT 1",
+    )?;
+    Ok(query.query_row(named_params! { ":id": deployment.id }, |row| row.get("hash")).optional()?)
+}
+
+/// Why it is not known what a deployment runs. Only one that is being built will be known.
+pub fn why_unknown(deployment: &Deployment) -> Error {
+    if deployment.s3_key.is_none() {
+        let what = "archive: none was uploaded for this deployment, so it cannot be patched; push it with its archive";
+        return Error::NotFound(what);
+    }
+    match deployment.status.phase() {
+        Phase::Starting => Error::Unavailable("the deployment is not built yet: try again"),
+        Phase::Serving | Phase::Asleep | Phase::Off | Phase::Failed => Error::conflict(format!(
+            "the deployment is {}, and it is not known what it runs: push it again",
+            deployment.status
+        )),
+    }
+}
+
 /// A patch: what it starts from, what it leads to, and how.
 #[derive(Debug)]
 pub struct Patch {
@@ -67,9 +94,8 @@ pub struct Patch {
 pub fn stage(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment, patch: &Patch) -> Result<(), Error> {
     creation::check_secrets(tx, team, &patch.config, model.provided_secrets())?;
     refuse_published(deployment)?;
-    let state = state(tx, deployment)?;
-    let base = state.pending.or(state.running);
-    if base.is_none_or(|base| base.hash != patch.prev_hash) {
+    let running = deployment.truss_hash.clone().ok_or_else(|| why_unknown(deployment))?;
+    if last_hash(tx, deployment)?.unwrap_or(running) != patch.prev_hash {
         return Err(Error::conflict(
             "the patch does not start from what is deployed or staged here: ask for the state again",
         ));

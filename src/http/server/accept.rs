@@ -1,81 +1,109 @@
 //! Taking connections in: how many there may be, and what the rest are told.
 
-use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::Limits;
+use super::connections::{Connections, Newcomer, Room, Seat};
 use crate::error::Error;
+use crate::model::network::{Network, counted_address};
 use crate::wire::Refusal;
 
-pub(super) enum Socket {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
+/// A connection that has a seat.
+pub(super) enum Accepted {
+    Network(TcpStream, SocketAddr, Seat),
+    Operator(UnixStream, Seat),
 }
 
-/// A place among the connections; it is free again when this is dropped.
-pub(super) struct Seat(Arc<AtomicUsize>);
+pub(super) type Worklist = mpsc::UnboundedSender<Accepted>;
 
-impl Seat {
-    fn take(taken: &Arc<AtomicUsize>, connections_max: usize) -> Option<Seat> {
-        let seat = Seat(Arc::clone(taken));
-        (taken.fetch_add(1, Ordering::Relaxed) < connections_max).then_some(seat)
-    }
+/// Who has come in by each listener. They are counted apart: strangers must not keep the operator out.
+pub(super) struct Accepting {
+    strangers: Arc<Connections>,
+    operators: Arc<Connections>,
+    trusted_proxies: Vec<Network>,
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-pub(super) type Worklist = mpsc::UnboundedSender<(Socket, Seat)>;
-
-pub(super) async fn accept(
-    listener: TcpListener,
-    operator: Option<UnixListener>,
-    workers: Vec<Worklist>,
-    limits: Limits,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener made for this");
-    let operator = operator.map(|socket| tokio::net::UnixListener::from_std(socket).expect("a listener made for this"));
-    let (strangers, operators) = (Arc::default(), Arc::default());
-    let mut turn = workers.iter().cycle();
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept_stranger(&listener) => accepted.map(Socket::Tcp),
-            accepted = accept_operator(operator.as_ref()) => accepted.map(Socket::Unix),
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+impl Accepting {
+    pub fn new(limits: Limits, trusted_proxies: Vec<Network>) -> Accepting {
+        let room = Room {
+            connections_max: limits.connections_max,
+            per_peer_max: limits.connections_per_peer,
+            patience: limits.patience,
         };
-        let Ok(socket) = accepted else {
-            // Out of file descriptors, or the peer is gone already: the listener itself is well.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        // Counted apart: strangers who fill the house must not keep its operator out.
-        let taken = if let Socket::Tcp(_) = socket { &strangers } else { &operators };
-        match Seat::take(taken, limits.connections_max) {
-            Some(seat) => {
-                let worker = turn.next().expect("there is a worker");
-                let _ = worker.send((socket, seat)); // a worker that is gone has closed it
+        Accepting { strangers: Connections::new(room), operators: Connections::new(room), trusted_proxies }
+    }
+
+    /// Deals the connections in turn to the workers, until the server stops.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        operator: Option<UnixListener>,
+        workers: Vec<Worklist>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener made for this");
+        let operator =
+            operator.map(|socket| tokio::net::UnixListener::from_std(socket).expect("a listener made for this"));
+        let mut turn = workers.iter().cycle();
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept_stranger(&listener) => accepted.map(|(socket, peer)| self.seat_stranger(socket, peer)),
+                accepted = accept_operator(operator.as_ref()) => accepted.map(|socket| self.seat_operator(socket)),
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            match accepted {
+                Ok(Some(accepted)) => {
+                    let worker = turn.next().expect("there is a worker");
+                    let _ = worker.send(accepted); // a worker that is gone has closed it
+                }
+                Ok(None) => {} // turned away
+                Err(cause) => self.not_accepted(&cause).await,
             }
-            None => turn_away(socket),
         }
     }
+
+    fn seat_stranger(&self, socket: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+        let is_exempt = self.trusted_proxies.iter().any(|network| network.contains(peer.ip()));
+        match self.strangers.seat(Newcomer { peer: Some(counted_address(peer.ip())), is_exempt }) {
+            Some(seat) => Some(Accepted::Network(socket, peer, seat)),
+            None => {
+                tracing::debug!(peer = %peer.ip(), "a connection is turned away: all others are being served");
+                turn_away(socket);
+                None
+            }
+        }
+    }
+
+    fn seat_operator(&self, socket: UnixStream) -> Option<Accepted> {
+        let seat = self.operators.seat(Newcomer { peer: None, is_exempt: true })?;
+        Some(Accepted::Operator(socket, seat))
+    }
+
+    /// Out of file descriptors, or the peer is gone already: the listener itself is well.
+    async fn not_accepted(&self, cause: &std::io::Error) {
+        if is_out_of_descriptors(cause) {
+            self.strangers.make_way();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
-async fn accept_stranger(listener: &tokio::net::TcpListener) -> std::io::Result<std::net::TcpStream> {
-    listener.accept().await?.0.into_std()
+fn is_out_of_descriptors(cause: &std::io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(cause);
+    matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }
 
-async fn accept_operator(
-    listener: Option<&tokio::net::UnixListener>,
-) -> std::io::Result<std::os::unix::net::UnixStream> {
+async fn accept_stranger(listener: &tokio::net::TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket.into_std()?, peer))
+}
+
+async fn accept_operator(listener: Option<&tokio::net::UnixListener>) -> std::io::Result<UnixStream> {
     match listener {
         Some(listener) => listener.accept().await?.0.into_std(),
         None => std::future::pending().await,
@@ -83,9 +111,8 @@ async fn accept_operator(
 }
 
 /// Says 503 as far as that goes without waiting, and closes.
-fn turn_away(socket: Socket) {
+fn turn_away(mut socket: TcpStream) {
     use std::io::{Read as _, Write as _};
-    let Socket::Tcp(mut socket) = socket else { return };
     let body = serde_json::to_string(&Refusal::new(&Error::Unavailable("too many connections: try again later")))
         .expect("shapes of ours always serialize");
     let reply = format!(

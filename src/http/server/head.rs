@@ -1,5 +1,6 @@
 //! The head of a request: when it came, and what it says of host, path, query and body, read strictly.
 
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{self, HeaderName};
@@ -8,9 +9,12 @@ use percent_encoding::percent_decode_str;
 
 use crate::db::Moment;
 use crate::error::Error;
+use crate::model::network::Network;
 use crate::model::{Site, Time};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Exactly one `Host`; of an absolute-form target its own authority counts (clients use us as their proxy).
 pub(super) fn site(headers: &HeaderMap, uri: &Uri) -> Result<Site, Error> {
@@ -80,6 +84,19 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
+/// Who sends the request: of a trusted proxy, the last one that it names and that is no trusted proxy itself.
+pub(super) fn peer(headers: &HeaderMap, connected: Option<IpAddr>, trusted_proxies: &[Network]) -> Option<IpAddr> {
+    let is_trusted = |address: IpAddr| trusted_proxies.iter().any(|network| network.contains(address));
+    let connected = connected?.to_canonical();
+    if !is_trusted(connected) {
+        return Some(connected);
+    }
+    let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let named = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|name| name.trim().parse::<IpAddr>());
+    let mut addresses = named.map_while(Result::ok).map(|address| address.to_canonical());
+    Some(addresses.find(|address| !is_trusted(*address)).unwrap_or(connected))
+}
+
 /// The id by which whoever sends the request knows it, if it says one.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(X_REQUEST_ID)?.to_str().ok()
@@ -106,6 +123,24 @@ mod tests {
         let site = |target| site(&headers, &Uri::from_static(target)).unwrap().to_string();
         assert_eq!(site("/v1/teams"), "http://header.example:8000");
         assert_eq!(site("http://Target.example/v1/teams"), "http://target.example");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_whom_it_speaks_for() {
+        let trusted = ["10.0.0.0/8", "::1"].map(|text| Network::parse(text).unwrap());
+        for (connected, forwarded, expected) in [
+            ("203.0.113.1", &["198.51.100.7"][..], "203.0.113.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.0.0.2"], "198.51.100.7"),
+            ("::1", &["1.1.1.1", "198.51.100.7"], "198.51.100.7"),
+            ("::ffff:10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
+            ("10.0.0.1", &["198.51.100.7, nonsense"], "10.0.0.1"),
+        ] {
+            let lines = forwarded.iter().map(|line| (X_FORWARDED_FOR, HeaderValue::from_static(line)));
+            let found = peer(&lines.collect(), Some(connected.parse().unwrap()), &trusted).unwrap();
+            assert_eq!(found.to_string(), expected, "{connected} {forwarded:?}");
+        }
     }
 
     #[test]

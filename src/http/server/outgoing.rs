@@ -6,14 +6,32 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::memory::{Account, FREE_BYTES, Held};
+
 const PIECE_BYTES: usize = 128 << 10;
+/// What hyper copies at a time of a body that is held whole: it keeps the largest copy as long as the connection lasts.
+const SLICE_BYTES: usize = 64 << 10;
 
 pub enum Outgoing {
-    Whole(Full<Bytes>),
-    File { file: File, bytes_left: u64 },
+    /// With what is charged for it.
+    Whole(Bytes, Option<Held>),
+    File {
+        file: File,
+        bytes_left: u64,
+    },
+}
+
+impl Outgoing {
+    /// Charges a body that is held whole to whoever asked for it, until it is on its way.
+    pub(super) fn charge(&mut self, account: &Account) {
+        if let Outgoing::Whole(body, held) = self
+            && body.len() > FREE_BYTES
+        {
+            held.insert(account.hold()).take(body.len());
+        }
+    }
 }
 
 impl Body for Outgoing {
@@ -21,11 +39,12 @@ impl Body for Outgoing {
     type Error = io::Error;
 
     /// A piece is read where it is asked for: it takes less than handing it to another thread.
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Outgoing::Whole(body) => {
-                let polled = Pin::new(body).poll_frame(context);
-                polled.map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+            Outgoing::Whole(rest, _) if rest.is_empty() => Poll::Ready(None),
+            Outgoing::Whole(rest, _) => {
+                let slice = rest.split_to(SLICE_BYTES.min(rest.len()));
+                Poll::Ready(Some(Ok(Frame::data(slice))))
             }
             Outgoing::File { bytes_left: 0, .. } => Poll::Ready(None),
             Outgoing::File { file, bytes_left } => Poll::Ready(Some(piece(file, bytes_left))),
@@ -34,14 +53,14 @@ impl Body for Outgoing {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Outgoing::Whole(body) => body.is_end_stream(),
+            Outgoing::Whole(rest, _) => rest.is_empty(),
             Outgoing::File { bytes_left, .. } => *bytes_left == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Outgoing::Whole(body) => body.size_hint(),
+            Outgoing::Whole(rest, _) => SizeHint::with_exact(rest.len() as u64),
             Outgoing::File { bytes_left, .. } => SizeHint::with_exact(*bytes_left),
         }
     }

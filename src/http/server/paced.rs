@@ -8,6 +8,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
+use super::connections::{Connection, Phase};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,14 +33,15 @@ impl Pace {
 pub(super) struct Paced<'c, I> {
     io: &'c mut I,
     pace: &'c Cell<Pace>,
+    connection: &'c Connection,
     limits: Limits,
     alarm: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'c, I> Paced<'c, I> {
-    pub(super) fn new(io: &'c mut I, pace: &'c Cell<Pace>, limits: Limits) -> Paced<'c, I> {
-        Paced { io, pace, limits, alarm: None, stall: None }
+    pub(super) fn new(io: &'c mut I, pace: &'c Cell<Pace>, connection: &'c Connection, limits: Limits) -> Paced<'c, I> {
+        Paced { io, pace, connection, limits, alarm: None, stall: None }
     }
 }
 
@@ -51,7 +53,10 @@ impl<I: Read + Unpin> Read for Paced<'_, I> {
     ) -> Poll<std::io::Result<()>> {
         let read = Pin::new(&mut *self.io).poll_read(context, buffer);
         match (&read, self.pace.get()) {
-            (Poll::Ready(_), Pace::Idle(_)) => self.pace.set(Pace::Head(Instant::now() + self.limits.head)),
+            (Poll::Ready(_), Pace::Idle(_)) => {
+                self.pace.set(Pace::Head(Instant::now() + self.limits.head));
+                self.connection.enter(Phase::Head);
+            }
             (Poll::Pending, Pace::Idle(until) | Pace::Head(until)) => {
                 ready!(self.poll_until(context, until));
                 return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
@@ -90,6 +95,9 @@ impl<I: Write + Unpin> Paced<'_, I> {
             self.stall = None;
             return written;
         }
+        if matches!(self.connection.phase(), Phase::Idle | Phase::Head | Phase::Closing) {
+            self.connection.enter(Phase::Reply);
+        }
         let deadline = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limits.stalled)));
         ready!(deadline.as_mut().poll(context));
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
@@ -104,6 +112,9 @@ impl<I: Write + Unpin> Write for Paced<'_, I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let flushed = Pin::new(&mut *self.io).poll_flush(context);
+        if flushed.is_ready() && self.connection.phase() == Phase::Reply {
+            self.connection.enter(Phase::Idle);
+        }
         self.unless_stalled(context, flushed)
     }
 

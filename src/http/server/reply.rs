@@ -3,7 +3,6 @@
 use std::fs::File;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
@@ -22,7 +21,7 @@ pub(super) fn with_archive(app: &App, mut reply: Reply, log: &RequestLog) -> Res
 }
 
 pub(super) fn response(reply: Reply) -> Response<Outgoing> {
-    let mut response = Response::new(Outgoing::Whole(Full::new(Bytes::from(reply.body))));
+    let mut response = Response::new(Outgoing::Whole(Bytes::from(reply.body), None));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));

@@ -136,7 +136,7 @@ fn a_model_of_a_chainlet_is_read_like_every_model() {
     let (model, deployment) = acme.models_of(&rag.id)[1].clone();
     let d = format!("/v1/models/{model}/deployments/{deployment}");
     assert_eq!(acme.get("max", &d)["status"], "ACTIVE");
-    assert_eq!(acme.get("max", &format!("{d}/config"))["config"], json!({ "model_name": "RandInt" }));
+    assert_eq!(acme.get("max", &format!("{d}/config"))["config"]["model_name"], "RandInt");
     acme.get("max", &format!("{d}/logs"));
     acme.get("max", &format!("{d}/metrics"));
     acme.get("max", &format!("{d}/download"));

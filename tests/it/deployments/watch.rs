@@ -8,7 +8,7 @@ use super::{CODE, CONFIG, push_body, tar, whole};
 use crate::acme::{Acme, text};
 
 /// A model with a development deployment that is active. Answers the ids of both.
-fn developing(acme: &Acme) -> (String, String) {
+pub fn developing(acme: &Acme) -> (String, String) {
     let (model, _) = acme.create("max", "research", "llama");
     let s3_key = acme.uploaded("max", &whole());
     let pushed = acme.push("max", &model, json!({ "s3_key": s3_key, "is_development": true }));
@@ -24,12 +24,12 @@ fn watch_state(acme: &Acme, model: &str) -> Value {
     acme.graphql("max", &document)["data"]["truss_watch_state"].clone()
 }
 
-fn state(acme: &Acme, model: &str) -> Value {
+pub fn state(acme: &Acme, model: &str) -> Value {
     acme.get("max", &format!("/v1/models/{model}/deployments/development/patches/state"))
 }
 
 /// A patch by REST that replaces the model's code, from this state on.
-fn patch(from: &Value, code: &str) -> Value {
+pub fn patch(from: &Value, code: &str) -> Value {
     let mut next = from.clone();
     next["content_hashes"]["model/model.py"] = json!(blake3::hash(code.as_bytes()).to_hex().as_str());
     json!({
@@ -40,7 +40,7 @@ fn patch(from: &Value, code: &str) -> Value {
 }
 
 /// The files of what the development deployment's archive holds now.
-fn files(acme: &Acme, model: &str) -> Vec<(String, String)> {
+pub fn files(acme: &Acme, model: &str) -> Vec<(String, String)> {
     let link = text(&acme.get("max", &format!("/v1/models/{model}/deployments/development/download"))["download_url"]);
     let path = link.strip_prefix("http://localhost:8000").unwrap();
     let archive = acme.house.reply(None, "GET", path, Vec::new()).archive.unwrap();
@@ -142,7 +142,7 @@ fn a_patch_stays_inside_and_a_published_deployment_is_not_patched() {
     let (model, _) = developing(&acme);
     let target = format!("/v1/models/{model}/deployments/development/patches");
     let running = state(&acme, &model)["running_patch_point"].clone();
-    for path in ["../../etc/passwd", "/etc/passwd", "a/../b", "a\\b", ""] {
+    for path in ["../../etc/passwd", "/etc/passwd", "a/../b", "a\0b", ""] {
         let mut body = patch(&running, "x");
         body["patch_ops"][0]["path"] = json!(path);
         acme.refused(400, "max", "POST", &target, body);

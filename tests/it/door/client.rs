@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use guildhall::http::server::{self, Limits, Server};
 
-use super::{GET, LONG, PATIENCE, SHORT};
+use super::{GET, LONG, PATIENCE, SHORT, WITH_BODY};
 use crate::house::House;
 use crate::seed::WORLD;
 
@@ -65,6 +65,8 @@ pub fn patient() -> Limits {
     Limits {
         workers: 2,
         connections_max: 64,
+        connections_per_peer: 64,
+        patience: LONG,
         head: LONG,
         body: LONG,
         idle: LONG,
@@ -83,6 +85,21 @@ impl Client {
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
         Client(socket)
+    }
+
+    /// One whose request is being served: its body has begun to come.
+    pub fn busy(addr: SocketAddr) -> Client {
+        let mut client = Client::connect(addr);
+        client.write(format!("{WITH_BODY}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
+        assert_eq!(client.reply(), 100);
+        client.write("{");
+        client
+    }
+
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.write("}");
+        assert_eq!(self.reply(), 200);
     }
 
     /// What the server no longer takes is not this side's failure.
