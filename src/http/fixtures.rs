@@ -26,16 +26,17 @@ mod naming;
 use naming::{Once, unknown};
 
 pub fn load(tx: &Tx, operator: &Operator, ask: &Ask) -> Result<Reply, Error> {
-    Ok(Reply::ok(&load_file(tx, operator, &ask.request.body)?))
+    let file = ask.read(File::parse)?;
+    Ok(Reply::ok(&load_file(tx, operator, file)?))
 }
 
 /// Checks a file by loading it into a database that is then forgotten. Answers what it would make.
 pub fn check(moment: Moment, operator: &Operator, body: &[u8]) -> Result<Loaded, Error> {
-    opening::in_memory(moment, |tx| load_file(tx, operator, body))
+    let file = File::parse(body)?;
+    opening::in_memory(moment, |tx| load_file(tx, operator, file))
 }
 
-fn load_file(tx: &Tx, operator: &Operator, body: &[u8]) -> Result<Loaded, Error> {
-    let file = File::parse(body)?;
+fn load_file(tx: &Tx, operator: &Operator, file: File) -> Result<Loaded, Error> {
     let mut loaded = Loaded::default();
     for (number, fixture) in file.fixtures.into_iter().enumerate() {
         let within = if file.is_list { format!("[{number}].") } else { String::new() };
