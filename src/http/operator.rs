@@ -137,6 +137,7 @@ pub fn step_here(app: &Arc<App>, moment: Moment, step: Step, path: &str, body: &
         method: "POST".to_owned(),
         site: Site::of_host("localhost").expect("it is a host"),
         s3_hosts: S3Hosts::default(),
+        is_for_model: false,
         path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
         query: query(moment, step),
         authorization: None,
