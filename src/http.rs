@@ -265,7 +265,9 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
     } else {
         ahead.body = read_ahead(app, moment, row, &request).await?;
     }
-    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply)).await
+    let (moment, step) = (operator::moment(&request)?, operator::Step::of(&request)?);
+    let work = move |tx: &Tx| step.take(tx, || act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply));
+    app.db.write(moment, work).await
 }
 
 async fn read_ahead(app: &App, moment: Moment, row: &'static Split, request: &Request) -> Result<Body, Error> {
