@@ -27,12 +27,12 @@ CREATE TABLE password_reset (
     user_id      TEXT NOT NULL REFERENCES user (id),
     org_id       TEXT REFERENCES organization (id),     -- whose admin made it; null for the operator
     made_by      TEXT REFERENCES user (id),             -- that admin
-    key_ends_at  INTEGER,                   -- when the key ends that asked for it: no key made by the link lasts longer
+    made_with    TEXT REFERENCES api_key (prefix),      -- the key that was sent: the link works while it does
     created_at   INTEGER NOT NULL,
     expires_at   INTEGER NOT NULL,
     used_at      INTEGER,
     ended_at     INTEGER,                   -- when it was found expired, replaced, or taken back
-    CHECK ((org_id IS NULL) = (made_by IS NULL)),
+    CHECK ((org_id IS NULL) = (made_by IS NULL) AND (org_id IS NULL) = (made_with IS NULL)),
     CHECK (used_at IS NULL OR ended_at IS NULL)
 ) STRICT, WITHOUT ROWID;
 

@@ -2,19 +2,19 @@
 //! who has lost theirs.
 //!
 //! An organization admin makes one for a person of that organization alone: a password opens every organization that its
-//! owner is in, so for a person of several only the operator does. Such a link works while its maker may manage members
-//! and the person stays. Of a token the database holds a hash.
+//! owner is in, so for a person of several only the operator does. Such a link works while the key that asked for it does
+//! and may manage members, and while the person stays. Of a token the database holds a hash.
 
-use rusqlite::{Row, named_params};
+use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::users::{self, OrgMember};
-use crate::db::{Tx, organizations};
+use crate::db::{Tx, api_keys, organizations};
 use crate::error::Error;
 use crate::model::{Email, KeyName, OrgId, Time, User, UserId};
 use crate::policy::keys::Lifetime;
-use crate::policy::{InOrg, Operator, OrgRole};
+use crate::policy::{Caller, InOrg, Operator, OrgAct};
 use crate::token::{self, LinkToken, PlainKey};
 
 const VALID_FOR_SECONDS: i64 = 24 * 60 * 60;
@@ -42,8 +42,7 @@ pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error
                 .to_owned(),
         ));
     }
-    let made_by = Maker { org_id: org.org_id(), user_id: &maker.user_id, key_ends_at: org.caller().key_ends_at };
-    let link = insert(tx, &member.user, Some(made_by))?;
+    let link = insert(tx, &member.user, Some((org.caller(), &maker.user_id)))?;
     note(tx, Actor::Caller(org.caller()), org.org_id(), &member.user, "LINK_MADE")?;
     Ok(link)
 }
@@ -71,8 +70,7 @@ pub fn create_by_operator(tx: &Tx, operator: &Operator, email: &Email) -> Result
 pub struct Reset {
     token_hash: token::TokenHash,
     user: User,
-    /// `None`: the operator made it.
-    org_id: Option<OrgId>,
+    /// When the key ends that asked for it; `None` also where the operator did.
     key_ends_at: Option<Time>,
 }
 
@@ -80,12 +78,8 @@ pub struct Reset {
 pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     let missing = || Error::NotFound("password reset");
     let mut query = tx.sql.prepare_cached(
-        "SELECT password_reset.org_id, password_reset.made_by, password_reset.key_ends_at, password_reset.expires_at,
-                user.id, user.email, user.name,
-                maker.role AS maker_role
-         FROM password_reset
-         JOIN user ON user.id = password_reset.user_id
-         LEFT JOIN org_member AS maker ON maker.org_id = password_reset.org_id AND maker.user_id = password_reset.made_by
+        "SELECT password_reset.made_with, password_reset.expires_at, user.id, user.email, user.name
+         FROM password_reset JOIN user ON user.id = password_reset.user_id
          WHERE password_reset.token_hash = :token_hash
            AND password_reset.used_at IS NULL AND password_reset.ended_at IS NULL",
     )?;
@@ -96,14 +90,25 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
         tx.found_ended();
         return Err(missing());
     }
-    let reset = from_row(row, token_hash)?;
-    let maker_role: Option<OrgRole> = row.get("maker_role")?;
-    let organizations = organizations_of(tx, &reset.user.id)?;
-    let still_may = match &reset.org_id {
-        None => true,
-        Some(org_id) => maker_role == Some(OrgRole::Admin) && organizations == [org_id.clone()],
+    let user = users::from_row(row)?;
+    let key_ends_at = match row.get::<_, Option<String>>("made_with")? {
+        None => None,
+        Some(prefix) => match still_may(tx, &prefix, &user) {
+            Err(cause @ (Error::Internal(_) | Error::StorageFull)) => return Err(cause),
+            refused_or_not => refused_or_not.map_err(|_| missing())?,
+        },
     };
-    if still_may { Ok(reset) } else { Err(missing()) }
+    Ok(Reset { token_hash, user, key_ends_at })
+}
+
+/// Whether the key that asked for a link could ask for it now. Answers when it ends.
+fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> {
+    let caller = api_keys::caller_again(tx, prefix)?;
+    caller.in_org(OrgAct::ManageMembers)?;
+    match organizations_of(tx, &user.id)? == [caller.org_id.clone()] {
+        true => Ok(caller.key_ends_at),
+        false => Err(Error::NotFound("user")),
+    }
 }
 
 /// What came of a reset.
@@ -183,17 +188,11 @@ fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Who makes a link, where it is not the operator.
-struct Maker<'a> {
-    org_id: &'a OrgId,
-    user_id: &'a UserId,
-    key_ends_at: Option<Time>,
-}
-
-fn insert(tx: &Tx, user: &User, maker: Option<Maker<'_>>) -> Result<NewLink, Error> {
+/// A link made by this person with the key that they sent; `None`: by the operator.
+fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<NewLink, Error> {
     let token = LinkToken::generate(&mut tx.dice());
-    let org_id = maker.as_ref().map(|maker| maker.org_id);
-    let key_ends_at = maker.as_ref().and_then(|maker| maker.key_ends_at);
+    let org_id = maker.map(|(caller, _)| &caller.org_id);
+    let key_ends_at = maker.and_then(|(caller, _)| caller.key_ends_at);
     let in_a_day = tx.now.plus_seconds(VALID_FOR_SECONDS);
     let expires_at = key_ends_at.map_or(in_a_day, |key_ends_at| key_ends_at.min(in_a_day));
     tx.sql
@@ -204,15 +203,15 @@ fn insert(tx: &Tx, user: &User, maker: Option<Maker<'_>>) -> Result<NewLink, Err
         .execute(named_params! { ":now": tx.now, ":user_id": user.id, ":org_id": org_id })?;
     tx.sql
         .prepare_cached(
-            "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, key_ends_at, created_at, expires_at)
-             VALUES (:token_hash, :user_id, :org_id, :made_by, :key_ends_at, :now, :expires_at)",
+            "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, made_with, created_at, expires_at)
+             VALUES (:token_hash, :user_id, :org_id, :made_by, :made_with, :now, :expires_at)",
         )?
         .execute(named_params! {
             ":token_hash": token.hash(),
             ":user_id": user.id,
             ":org_id": org_id,
-            ":made_by": maker.as_ref().map(|maker| maker.user_id),
-            ":key_ends_at": key_ends_at,
+            ":made_by": maker.map(|(_, user_id)| user_id),
+            ":made_with": maker.map(|(caller, _)| caller.prefix()),
             ":now": tx.now,
             ":expires_at": expires_at,
         })?;
@@ -241,13 +240,4 @@ fn organizations_that_know(tx: &Tx, user: &User) -> Result<Vec<OrgId>, Error> {
 fn note(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User, step: &str) -> Result<(), Error> {
     let data = json!({ "user_id": user.id.as_str(), "user_email": user.email, "step": step });
     audit::record(tx, actor, org_id, None, Event::new("PASSWORD_RESET", data))
-}
-
-fn from_row(row: &Row, token_hash: token::TokenHash) -> rusqlite::Result<Reset> {
-    Ok(Reset {
-        token_hash,
-        user: users::from_row(row)?,
-        org_id: row.get("org_id")?,
-        key_ends_at: row.get("key_ends_at")?,
-    })
 }

@@ -328,11 +328,11 @@ impl Seed {
     fn password_reset(&self, org: &str, user: &str, link: &str, by: &str) {
         self.sql
             .execute(
-                "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, created_at, expires_at)
-                 VALUES (:hash, :user, :org, :by, :now, :expires)",
+                "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, made_with, created_at, expires_at)
+                 VALUES (:hash, :user, :org, :by, :with, :now, :expires)",
                 named_params! {
-                    ":hash": link_hash(link), ":user": user, ":org": org, ":by": by, ":now": BEGIN,
-                    ":expires": BEGIN.plus_seconds(24 * 3600),
+                    ":hash": link_hash(link), ":user": user, ":org": org, ":by": by,
+                    ":with": self.keys[by].prefix(), ":now": BEGIN, ":expires": BEGIN.plus_seconds(24 * 3600),
                 },
             )
             .unwrap();

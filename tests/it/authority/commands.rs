@@ -86,6 +86,24 @@ fn what_cannot_be_issued_is_said_and_nothing_is_written() {
 }
 
 #[test]
+fn what_cannot_be_printed_is_not_made() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    init(&data);
+    let rows = || {
+        let sql = rusqlite::Connection::open(data.join("guildhall.db")).unwrap();
+        let count = "SELECT (SELECT count(*) FROM api_key) + (SELECT count(*) FROM password_reset)";
+        sql.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let before = rows();
+    for words in [&CREATE[..], &RESET[..]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let status = guildhall().args(words).arg("--data").arg(&data).stdout(full).status().unwrap();
+        assert_eq!((status.code(), rows()), (Some(1), before));
+    }
+}
+
+#[test]
 fn without_json_the_credential_stands_alone_on_standard_output() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");

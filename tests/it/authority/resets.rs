@@ -96,6 +96,13 @@ fn a_link_that_does_not_work_is_not_there_whatever_the_reason() {
     }
     assert_eq!(dead(&second), nonsense, "the person was removed");
 
+    let grace = acme.person("grace", "ADMIN", json!([]));
+    let lou = acme.person("lou", "MEMBER", json!([]));
+    let spare = make(&acme, &grace, json!({ "type": "PERSONAL" }));
+    let of_spare = link(&send(&acme, &spare, &lou.id).ok());
+    acme.delete(&grace, &format!("/v1/api_keys/{}", spare.id)).ok();
+    assert_eq!(dead(&of_spare), nonsense, "the key that asked for it was revoked");
+
     let kim = acme.person("kim", "MEMBER", json!([]));
     let expired = link(&send(&acme, &acme.founder, &kim.id).ok());
     wait(&house, DAY);

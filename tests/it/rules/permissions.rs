@@ -103,6 +103,14 @@ fn a_question_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn what_no_row_says_of_a_key_that_manages_keys_is_said_beside_them() {
+    let house = WORLD.house();
+    let told = explain(&house, "key-manager", "act=VIEW_TEAM_RESOURCES&team_id=research");
+    assert_eq!(told["allowed"], false);
+    assert!(told["because"].to_string().contains("which teams there are"), "{told}");
+}
+
+#[test]
 fn an_explanation_agrees_with_the_act() {
     let house = WORLD.house();
     for who in ["ada", "tess", "max", "manage-all", "invoke", "metrics", "key-manager"] {
