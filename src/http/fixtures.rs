@@ -9,7 +9,7 @@ use crate::db::api_keys::{NewKey, Owner};
 use crate::db::fixtures::{self, Resource};
 use crate::db::invitations::Place;
 use crate::db::{Tx, model_apis, organizations};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::http::{Ask, Reply};
 use crate::model::{KeyName, Organization, Team, TeamName, UserId};
 use crate::policy::keys::Lifetime;
@@ -103,7 +103,7 @@ impl Loading<'_> {
     fn teams_named(&self, place: &str, named: &BTreeMap<String, TeamRole>) -> Result<Vec<(Team, TeamRole)>, Error> {
         let mut once = Once::default();
         let find = |(name, role): (&String, &TeamRole)| {
-            let place = || format!("{place}.teams.{name}");
+            let place = || format!("{place}.teams.{}", quoted(name));
             let key = TeamName::parse(name).map(|name| name.key()).unwrap_or_default();
             let team = self.teams.get(&key);
             let team = team.ok_or_else(|| Error::field(&place(), "names no team of this fixture"))?;

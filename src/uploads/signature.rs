@@ -11,6 +11,7 @@ use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use super::refusal::Refusal;
+use crate::error::quoted;
 use crate::model::Time;
 use crate::seal::keyed_hash;
 use crate::token::bytes_of_hex;
@@ -99,7 +100,11 @@ impl<'r> Signature<'r> {
                 .map(|value| value.to_str().map_err(|_| malformed()))
                 .collect::<Result<_, _>>()?;
             if values.is_empty() {
-                return Err(Refusal::new(403, "AccessDenied", format!("the signed header `{name}` is missing")));
+                return Err(Refusal::new(
+                    403,
+                    "AccessDenied",
+                    format!("the signed header `{}` is missing", quoted(name)),
+                ));
             }
             let words = values.iter().map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "));
             headers += &format!("{name}:{}\n", words.collect::<Vec<_>>().join(","));
