@@ -4,6 +4,7 @@ mod acme;
 mod audit;
 mod authority;
 mod billing;
+mod canaries;
 mod chains;
 mod cli;
 mod crash;
