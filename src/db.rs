@@ -242,7 +242,12 @@ impl Db {
 
     /// Queues a write that nobody waits for, such as when a key was last used.
     pub fn write_later(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) {
-        let _ = self.queue(moment, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
+        // It is lost with the process, and may be.
+        let _ = self.queue(moment, work, |done: Result<(), Error>| {
+            if let Err(cause) = done {
+                tracing::debug!(?cause, "a write that nobody waits for failed");
+            }
+        });
     }
 
     /// Queues a write, and hands `answer` what came of it once its group is on the disk.

@@ -10,6 +10,7 @@ use crate::db::{Tx, deployments};
 use crate::error::Error;
 use crate::http::deployments::{find, to_patch};
 use crate::http::{Ask, Reply};
+use crate::model::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::deployments::{
@@ -110,6 +111,11 @@ fn file_change(folder: &str, operation: &PatchOp) -> Result<FileChange, Error> {
     if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Error::field("patch_ops.path", "must stay inside its folder"));
     }
+    let path = format!("{folder}/{path}");
+    if path.len() > PATH_BYTES_MAX || path.split('/').count() > PATH_DEPTH_MAX {
+        let why = format!("must have at most {PATH_BYTES_MAX} bytes and {PATH_DEPTH_MAX} levels with its folder");
+        return Err(Error::field("patch_ops.path", &why));
+    }
     let action = operation.action.as_deref().or(body.map(|body| body.action.as_str()));
     let text = operation.content.as_ref().or(body.and_then(|body| body.content.as_ref()));
     let bytes = operation.content_bytes.as_ref().or(body.and_then(|body| body.content_bytes.as_ref()));
@@ -123,5 +129,5 @@ fn file_change(folder: &str, operation: &PatchOp) -> Result<FileChange, Error> {
         (Some("ADD" | "UPDATE"), None, None) => return Err(Error::field("patch_ops.content", "must be given")),
         (Some(_) | None, _, _) => return Err(Error::field("patch_ops.action", "must be ADD, UPDATE or REMOVE")),
     };
-    Ok(FileChange { path: format!("{folder}/{path}"), content })
+    Ok(FileChange { path, content })
 }
