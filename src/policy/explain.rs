@@ -43,12 +43,21 @@ impl Caller {
             Question::ChangeEnvironment(..) => "so it may be changed".to_owned(),
         };
         because.push(decision.as_ref().err().map_or(granted, ToString::to_string));
-        if let (Question::Team(team, act), Who::TeamKey(key)) = (question, &self.who)
-            && key.team_id == team.id
-        {
-            because.extend(key.beside_the_tables(act));
+        if let Question::Team(team, act) = question {
+            because.extend(self.beside_the_tables(team, act));
         }
         Explanation { allowed: decision.is_ok(), because }
+    }
+
+    /// What no row of the tables says of the caller.
+    fn beside_the_tables(&self, team: &Team, act: TeamAct) -> Option<String> {
+        match &self.who {
+            Who::TeamKey(key) if key.team_id == team.id => key.beside_the_tables(act),
+            Who::KeyManager { .. } if act == TeamAct::View && team.org_id == self.org_id => {
+                Some("but a key of this category sees which teams there are, and their names".to_owned())
+            }
+            Who::Person(_) | Who::TeamKey(_) | Who::KeyManager { .. } => None,
+        }
     }
 
     fn org_sentence(&self) -> String {

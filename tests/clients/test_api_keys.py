@@ -117,6 +117,9 @@ def test_a_key_that_manages_keys_does_that_and_nothing_else(fresh_acme):
     refusal(403, manager.api.get_teams_secrets, team_id=fresh_acme.team.id)
     refusal(403, manager.api.get_secrets)
     refusal(403, manager.api.get_users)
+    names = {team.id: team.name for team in manager.api.get_teams().teams}
+    assert names[fresh_acme.team.id] == fresh_acme.team.name
+    assert manager.api.get_teams_team_id(team_id=fresh_acme.team.id).name == fresh_acme.team.name
     assert prefixes(listed(fresh_acme.admin)) == prefixes(everything)
 
 

@@ -2,6 +2,7 @@
 
 mod acme;
 mod audit;
+mod authority;
 mod billing;
 mod chains;
 mod cli;

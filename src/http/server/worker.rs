@@ -35,7 +35,7 @@ use super::{Limits, head};
 use crate::db;
 use crate::error::{Error, quoted};
 use crate::http::request_log::RequestLog;
-use crate::http::{self, App, Door, Reply, Request};
+use crate::http::{self, App, Door, Reply, Request, expiry};
 use crate::model::Site;
 use crate::uploads::{self, Uploads};
 
@@ -212,6 +212,7 @@ impl Worker {
             Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body, log), log).await,
             Err(error) => log.refuse(&error),
         };
+        expiry::mark(&self.app.db, head::moment(), log).await;
         if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 

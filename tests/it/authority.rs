@@ -1,0 +1,71 @@
+//! Does anything that somebody made give them more, or longer, than they have? One test for each way of making keys and
+//! links, where the role of whoever made it is taken, they are removed, or their key ends.
+
+use serde_json::{Value, json};
+
+use crate::house::{Answered, House};
+use crate::org::{Org, Someone, Teams, accept, text, token};
+use crate::rules::{DAY, HOUR};
+
+mod accounts;
+mod clock;
+mod commands;
+mod made_keys;
+mod minting;
+mod parents;
+mod resets;
+mod used_links;
+mod way_in;
+
+/// Somebody with a key, by what making it answered.
+fn with_key(made: &Value) -> Someone {
+    let key = text(&made["api_key"]);
+    Someone { id: prefix(&key).to_owned(), key }
+}
+
+fn prefix(key: &str) -> &str {
+    key.split('.').next().unwrap()
+}
+
+/// A time so many seconds from now, as a body says it.
+fn in_seconds(house: &House, seconds: i64) -> String {
+    house.now.get().plus_seconds(seconds).to_string()
+}
+
+fn wait(house: &House, seconds: i64) {
+    house.now.set(house.now.get().plus_seconds(seconds));
+}
+
+/// A key as its maker asks for it.
+#[track_caller]
+fn make(org: &Org, by: &Someone, body: Value) -> Someone {
+    with_key(&org.post(by, "/v1/api_keys", body).ok())
+}
+
+fn works(house: &House, key: &Someone) -> bool {
+    match house.send(Some(&key.key), "GET", "/v1/users/me", None).status {
+        200 => true,
+        401 => false,
+        other => panic!("{other}"),
+    }
+}
+
+/// A restricted environment of the default team, granted to these keys.
+#[track_caller]
+fn restrict(org: &Org, name: &str, prefixes: &[&str]) {
+    let body = json!({ "name": name, "manage_access": { "is_restricted": true, "api_key_prefixes": prefixes } });
+    org.post(&org.founder, "/v1/environment_groups", body).ok();
+}
+
+/// The keys that are granted a restricted environment of the default team.
+#[track_caller]
+fn granted(org: &Org, name: &str) -> Value {
+    let group = org.get(&org.founder, &format!("/v1/environment_groups/{name}")).ok();
+    group["manage_access"]["api_key_prefixes"].clone()
+}
+
+fn remaining(answered: &Value) -> Vec<(String, String, Value, String)> {
+    let keys = answered["remaining_team_api_keys"].as_array().unwrap();
+    let told = |key: &Value| (text(&key["prefix"]), text(&key["type"]), key["team_id"].clone(), text(&key["made_by"]));
+    keys.iter().map(told).collect()
+}

@@ -1,0 +1,63 @@
+//! Does an organization keep a key by which one of its admins gets in?
+
+use super::*;
+
+fn of(key: &Someone) -> String {
+    format!("/v1/api_keys/{}", prefix(&key.key))
+}
+
+#[test]
+fn the_last_key_of_the_last_admin_is_not_revoked() {
+    let house = House::empty();
+    let acme = Org::new(&house, "acme", Teams::On);
+    let why = acme.delete(&acme.founder, &of(&acme.founder)).refused(409, "CONFLICT");
+    assert!(text(&why["message"]).contains("admin"), "{why}");
+    assert!(works(&house, &acme.founder));
+    let spare = make(&acme, &acme.founder, json!({ "type": "PERSONAL" }));
+    acme.delete(&acme.founder, &of(&acme.founder)).ok();
+    acme.delete(&spare, &of(&spare)).refused(409, "CONFLICT");
+}
+
+#[test]
+fn a_key_that_ends_is_no_lasting_way_in() {
+    let house = House::empty();
+    let acme = Org::new(&house, "acme", Teams::On);
+    let ending = make(&acme, &acme.founder, json!({ "type": "PERSONAL", "expires_at": in_seconds(&house, DAY) }));
+    let why = acme.delete(&ending, &of(&acme.founder)).refused(409, "CONFLICT");
+    assert!(text(&why["message"]).contains("does not end"), "{why}");
+    acme.delete(&acme.founder, &of(&ending)).ok();
+
+    // With a rotation the new key lasts as the old one did.
+    let rotated = acme.post(&acme.founder, &format!("{}/rotate", of(&acme.founder)), json!({})).ok();
+    let founder = with_key(&rotated);
+    acme.delete(&founder, &of(&founder)).refused(409, "CONFLICT");
+    let overlapping = acme.post(&founder, &format!("{}/rotate", of(&founder)), json!({ "overlap_seconds": HOUR })).ok();
+    let newest = with_key(&overlapping);
+    acme.delete(&founder, &of(&newest)).refused(409, "CONFLICT");
+    acme.delete(&newest, &of(&founder)).ok();
+}
+
+#[test]
+fn another_admin_without_a_key_is_no_way_in() {
+    let house = House::empty();
+    let acme = Org::new(&house, "acme", Teams::On);
+    let (_, link) = acme.invite("mia@people.example", "ADMIN", json!([]));
+    let joined = accept(&house, None, &link, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    let founder = format!("/v1/users/{}", acme.founder.id);
+    acme.delete(&acme.founder, &of(&acme.founder)).refused(409, "CONFLICT");
+    acme.delete(&acme.founder, &founder).refused(409, "CONFLICT");
+    acme.patch(&acme.founder, &founder, json!({ "role": "MEMBER" })).refused(409, "CONFLICT");
+    acme.delete(&acme.founder, &format!("/v1/users/{}", text(&joined["user"]["user_id"]))).ok();
+}
+
+#[test]
+fn where_another_admin_has_a_key_nothing_is_in_the_way() {
+    let house = House::empty();
+    let acme = Org::new(&house, "acme", Teams::On);
+    let grace = acme.person("grace", "ADMIN", json!([]));
+    let max = acme.person("max", "MEMBER", json!([]));
+    acme.delete(&max, &of(&max)).ok();
+    acme.delete(&grace, &of(&acme.founder)).ok();
+    acme.delete(&grace, &of(&grace)).refused(409, "CONFLICT");
+    acme.delete(&grace, &format!("/v1/users/{}", acme.founder.id)).ok();
+}
