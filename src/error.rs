@@ -37,6 +37,8 @@ pub enum Error {
     NotImplemented(String),
     Unavailable(&'static str),
     StorageFull,
+    /// The body is to be read on the pool first: it never reaches a client.
+    Unread,
     /// The cause goes to the log, never to the client.
     Internal(String),
     /// The same, where trying again fails again: what is stored or written does not fit. A worker ends the row that it is about.
@@ -77,7 +79,7 @@ impl Error {
             Error::TooLarge { .. }     => (413, "PAYLOAD_TOO_LARGE"),
             Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } => (429, "RATE_LIMITED"),
             Error::QuotaExceeded(_)    => (429, "QUOTA_EXCEEDED"),
-            Error::Internal(_) | Error::Defect(_) => (500, "INTERNAL"),
+            Error::Internal(_) | Error::Defect(_) | Error::Unread => (500, "INTERNAL"),
             Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
             Error::Unavailable(_)      => (503, "UNAVAILABLE"),
             Error::StorageFull         => (507, "STORAGE_FULL"),
@@ -159,7 +161,9 @@ impl fmt::Display for Error {
             Error::NotImplemented(route) => write!(f, "{route} is not served here"),
             Error::Unavailable(why) => f.write_str(why),
             Error::StorageFull => f.write_str("the disk is full: nothing was written; free space and send it again"),
-            Error::Internal(_) | Error::Defect(_) => f.write_str("internal error: the server's log has the cause"),
+            Error::Internal(_) | Error::Defect(_) | Error::Unread => {
+                f.write_str("internal error: the server's log has the cause")
+            }
         }
     }
 }

@@ -3,17 +3,21 @@
 //! The needs are those of the permission tables, and the proofs are those that the routes ask for. A query answers every
 //! root field for itself; a mutation does all of its root fields or none.
 
+use std::any::Any;
+use std::cell::Cell;
+
 use serde::de::DeserializeOwned;
 
 use crate::db::models::Model;
 use crate::db::{self, Tx};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::http::Request;
 use crate::model::Team;
 use crate::policy::{Caller, InTeam, TeamAct};
 use crate::wire;
 
 pub mod document;
+pub mod prepared;
 pub mod shape;
 
 mod chains;
@@ -36,7 +40,11 @@ pub struct RootField {
     pub name: &'static str,
     pub arguments: &'static [&'static str],
     pub answer: Answer,
+    /// Reads the arguments on the pool where that is slow; the resolver takes what was read with [`Ask::prepared`].
+    pub prepare: Option<Prepare>,
 }
+
+pub type Prepare = fn(&Selected) -> Result<Box<dyn Any + Send>, Error>;
 
 /// What must hold before the resolver runs. The resolver's type takes the proof, so that a root field cannot name a need
 /// and skip it.
@@ -65,24 +73,25 @@ pub const ROOT_FIELDS: &[RootField] = &[
     query("model",         &["id", "name"], Answer::TeamsFor(TeamAct::View, models::show)),
     query("model_version", &["id"],         Answer::TeamsFor(TeamAct::View, models::show_version)),
 
-    query("truss_validation", &["truss_user_env", "config"], Answer::Caller(pushes::validate)),
+    query("truss_validation", &["truss_user_env", "config"], Answer::Caller(pushes::validate)).preparing(pushes::read_validation),
     query("model_s3_upload_credentials", &[], Answer::TeamsToDeploy(uploads::for_model)),
     mutation("create_model_from_truss", &[
         "name", "s3_key", "config", "semver_bump", "truss_user_env", "allow_truss_download", "version_name",
         "environment_name", "deploy_timeout_minutes", "team_id", "user_deploy_metadata", "raw_config",
-    ], Answer::TeamsToDeploy(pushes::create_model)),
+    ], Answer::TeamsToDeploy(pushes::create_model)).preparing(pushes::read),
     mutation("create_model_version_from_truss", &[
         "model_id", "s3_key", "config", "semver_bump", "truss_user_env", "scale_down_old_production",
         "preserve_env_instance_type", "name", "environment_name", "deploy_timeout_minutes", "user_deploy_metadata",
         "raw_config",
-    ], Answer::ModelToDeploy("model_id", pushes::create_version)),
+    ], Answer::ModelToDeploy("model_id", pushes::create_version)).preparing(pushes::read),
     mutation("deploy_draft_truss", &[
         "name", "s3_key", "config", "truss_user_env", "allow_truss_download", "deploy_timeout_minutes", "team_id",
         "user_deploy_metadata", "raw_config",
-    ], Answer::TeamsToDeploy(pushes::deploy_draft)),
+    ], Answer::TeamsToDeploy(pushes::deploy_draft)).preparing(pushes::read),
 
     query("truss_watch_state", &["id"], Answer::Model(watch::state)),
-    mutation("stage_patch_for_draft_truss", &["id", "truss_user_env", "patch"], Answer::ModelToDeploy("id", watch::stage)),
+    mutation("stage_patch_for_draft_truss", &["id", "truss_user_env", "patch"], Answer::ModelToDeploy("id", watch::stage))
+        .preparing(watch::read),
     mutation("sync_draft_truss",            &["id", "truss_user_env"],          Answer::ModelToDeploy("id", watch::sync)),
 
     query("chains",           &["all", "team_id"], Answer::TeamsFor(TeamAct::View, chains::list)),
@@ -92,7 +101,7 @@ pub const ROOT_FIELDS: &[RootField] = &[
     mutation("deploy_chain_atomic", &[
         "chain_id", "chain_name", "environment", "original_source_artifact_s3_key", "team_id", "is_draft",
         "allow_truss_download", "deployment_name", "entrypoint", "dependencies", "truss_user_env",
-    ], Answer::TeamsToDeploy(chains::deploy)),
+    ], Answer::TeamsToDeploy(chains::deploy)).preparing(chains::read),
 
     query("listed_instances", &[], Answer::Caller(instance_types::list)),
     mutation("create_model_version_from_inference_template", &["request"],
@@ -100,11 +109,40 @@ pub const ROOT_FIELDS: &[RootField] = &[
 ];
 
 const fn query(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {
-    RootField { kind: Kind::Query, name, arguments, answer }
+    RootField { kind: Kind::Query, name, arguments, answer, prepare: None }
 }
 
 const fn mutation(name: &'static str, arguments: &'static [&'static str], answer: Answer) -> RootField {
-    RootField { kind: Kind::Mutation, name, arguments, answer }
+    RootField { kind: Kind::Mutation, name, arguments, answer, prepare: None }
+}
+
+impl RootField {
+    const fn preparing(self, prepare: Prepare) -> RootField {
+        RootField { prepare: Some(prepare), ..self }
+    }
+}
+
+// Bounds of an answer, all root fields together.
+/// What is read from the database for it: models, deployments, Chains, chainlets.
+const ROWS_MAX: usize = 50_000;
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// What an answer may still take.
+struct Left {
+    rows: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Left {
+    fn new() -> Left {
+        Left { rows: Cell::new(ROWS_MAX), bytes: Cell::new(ANSWER_BYTES_MAX) }
+    }
+}
+
+fn too_much() -> Error {
+    Error::Invalid(format!(
+        "the answer would be more than {ROWS_MAX} rows or {ANSWER_BYTES_MAX} bytes: ask for one team, one model or fewer fields"
+    ))
 }
 
 /// A root field on its row: what resolvers ask for what was sent.
@@ -112,16 +150,29 @@ pub struct Ask<'d> {
     selected: &'d Selected,
     /// The request that brought the document.
     pub request: &'d Request,
+    left: &'d Left,
 }
 
 impl Ask<'_> {
     /// The arguments. What cannot be read as the shape is refused with the argument's name.
     pub fn arguments<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        wire::read("an argument", serde_json::Value::Object(self.selected.arguments.clone()))
+        self.selected.read()
+    }
+
+    /// What was read of the arguments on the pool. Ask once, after the checks that need none of it and before anything is
+    /// written.
+    fn prepared<T: 'static>(&self) -> Result<T, Error> {
+        self.selected.prepared.take()
+    }
+
+    /// Counts rows that were read for this field.
+    fn count(&self, rows: usize) -> Result<(), Error> {
+        self.left.rows.set(self.left.rows.get().checked_sub(rows).ok_or_else(too_much)?);
+        Ok(())
     }
 
     fn id(&self, argument: &str) -> Result<&str, Error> {
-        let id = self.selected.arguments.get(argument).and_then(serde_json::Value::as_str);
+        let id = self.selected.argument(argument).and_then(serde_json::Value::as_str);
         id.ok_or_else(|| Error::field(argument, "must be given, as text"))
     }
 
@@ -147,7 +198,10 @@ impl Ask<'_> {
 
     /// Gives what is selected of the shape.
     pub fn give(&self, shape: &impl Shape) -> Result<Given, Error> {
-        Given::select(shape, self.selected)
+        let bytes_left = self.left.bytes.get();
+        let given = Given::select(shape, self.selected, bytes_left)?;
+        self.left.bytes.set(bytes_left.checked_sub(given.as_json().len()).ok_or_else(too_much)?);
+        Ok(given)
     }
 }
 
@@ -163,6 +217,24 @@ fn owner<'p, 'c>(
     team.ok_or(Error::NotFound(kind.as_str()))
 }
 
+/// The root fields that get as far as to what is read on the pool. Those that are refused before, for which there is nothing
+/// to read, are refused again when they are carried out.
+pub fn to_prepare<'o>(
+    tx: &Tx,
+    caller: &Caller,
+    operation: &'o Operation,
+    request: &Request,
+    table: &'static [RootField],
+) -> Vec<(&'o Selected, Prepare)> {
+    let left = Left::new();
+    let admitted = |selected: &'o Selected| {
+        let prepare = find(operation.kind, selected, table).ok()?.prepare?;
+        let tried = answer(tx, caller, operation.kind, &Ask { selected, request, left: &left }, table);
+        matches!(tried, Err(Error::Unread)).then_some((selected, prepare))
+    };
+    operation.fields.iter().filter_map(admitted).collect()
+}
+
 /// Carries out an operation with the root fields of a table, and answers in GraphQL's shape.
 ///
 /// An error is a failure of ours: no root field is to blame, and nothing was done.
@@ -173,7 +245,8 @@ pub fn execute(
     request: &Request,
     table: &[RootField],
 ) -> Result<Vec<u8>, Error> {
-    let answer = |selected| answer(tx, caller, operation.kind, &Ask { selected, request }, table);
+    let left = Left::new();
+    let answer = |selected| answer(tx, caller, operation.kind, &Ask { selected, request, left: &left }, table);
     match operation.kind {
         Kind::Query => each(operation, answer),
         Kind::Mutation => all_or_nothing(tx, operation, answer),
@@ -215,13 +288,19 @@ fn all_or_nothing<'o>(
 
 /// What the client is told about; the rest is ours.
 fn told(error: Error) -> Result<Error, Error> {
-    if matches!(error, Error::Internal(_) | Error::Defect(_) | Error::StorageFull) { Err(error) } else { Ok(error) }
+    match error {
+        Error::Internal(_) | Error::Defect(_) | Error::StorageFull => Err(error),
+        // It was refused when it was to be read, and is not any more.
+        Error::Unread => Ok(Error::Unavailable("what this is about has just changed: send it again")),
+        told => Ok(told),
+    }
 }
 
 fn answer(tx: &Tx, caller: &Caller, kind: Kind, ask: &Ask, table: &[RootField]) -> Result<Given, Error> {
     let Ask { selected, .. } = *ask;
     let of = selected.of.as_deref().filter(|of| *of != kind.as_str());
     if let Some(of) = of {
+        let of = quoted(of);
         return Err(Error::Invalid(format!("`... on {of}` does not fit here: this is `{}`", kind.as_str())));
     }
     if selected.name == "__typename" {
@@ -254,15 +333,14 @@ fn answer(tx: &Tx, caller: &Caller, kind: Kind, ask: &Ask, table: &[RootField]) 
 
 fn find<'t>(kind: Kind, selected: &Selected, table: &'t [RootField]) -> Result<&'t RootField, Error> {
     let name = &selected.name;
-    let row = table
-        .iter()
-        .find(|row| row.name == name)
-        .ok_or_else(|| Error::Invalid(format!("there is no {} named `{name}` here", kind.as_str().to_lowercase())))?;
+    let missing = || format!("there is no {} named `{}` here", kind.as_str().to_lowercase(), quoted(name));
+    let row = table.iter().find(|row| row.name == name).ok_or_else(|| Error::Invalid(missing()))?;
     if row.kind != kind {
         let (is, not) = (row.kind.as_str().to_lowercase(), kind.as_str().to_lowercase());
         return Err(Error::Invalid(format!("`{name}` is a {is}, not a {not}: begin the document with `{is}`")));
     }
-    match selected.arguments.keys().find(|argument| !row.arguments.contains(&argument.as_str())) {
+    let unknown = selected.arguments.iter().find(|(argument, _)| !row.arguments.contains(&argument.as_str()));
+    match unknown.map(|(argument, _)| quoted(argument)) {
         None => Ok(row),
         Some(unknown) if row.arguments.is_empty() => {
             Err(Error::Invalid(format!("`{name}` takes no arguments: leave `{unknown}` out")))

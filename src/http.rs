@@ -11,7 +11,7 @@ use crate::db::api_keys::Use;
 use crate::db::resources::Kind;
 use crate::db::{self, Db, Moment, Tx};
 use crate::error::Error;
-use crate::graphql::document::Document;
+use crate::graphql::document::{Document, EXPANSION_MAX};
 use crate::model::network::Network;
 use crate::model::{Client, Site, Team, Time};
 use crate::policy::metrics::Measured;
@@ -22,6 +22,7 @@ use crate::token::PlainKey;
 pub mod api_keys;
 pub mod audit_logs;
 pub mod billing;
+mod body;
 pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
@@ -58,10 +59,11 @@ pub mod unserved;
 pub mod uploads;
 pub mod users;
 
+use body::Body;
 use passwords::{Guesses, Outcome};
 pub use reply::Reply;
 use request_log::RequestLog;
-use routes::{Answer, Split};
+use routes::{Answer, Effect, Split};
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -143,9 +145,16 @@ pub struct Request {
 pub struct Ask<'r> {
     pub request: &'r Request,
     row: &'static Split,
-    outcome: &'r Outcome,
-    document: Option<&'r Document>,
+    ahead: &'r Ahead,
     came: Came,
+}
+
+/// What was done for a request ahead of its transaction.
+#[derive(Default)]
+struct Ahead {
+    outcome: Outcome,
+    document: Option<Document>,
+    body: Body,
 }
 
 /// How much of a request is here.
@@ -167,11 +176,15 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     let moment = Moment { now: request.at, seed: request.seed };
     let admitted = app.db.read(moment, |tx| {
         let caller = caller(tx, request)?.map(|(caller, _)| caller);
-        let ask = Ask { request, row: row?, outcome: &Outcome::Nothing, document: None, came: Came::Head };
-        ask.answer(tx, caller.as_ref())
+        let ask = Ask { request, row: row?, ahead: &Ahead::default(), came: Came::Head };
+        ask.answer(tx, caller.as_ref())?;
+        match (&ask.row.route.answer, &caller) {
+            (Answer::GraphQl, Some(caller)) => Ok(EXPANSION_MAX * graphql::document_bytes_max(tx, caller)?),
+            _ => Ok(bytes_max),
+        }
     });
     expiry::mark(&app.db, moment, &request.log).await;
-    admitted.map(|_| bytes_max)
+    admitted
 }
 
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
@@ -184,16 +197,22 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
 
 async fn carry_out(app: &Arc<App>, moment: Moment, request: Request) -> Reply {
     let log = Arc::clone(&request.log);
-    let row = routes::find(&request).inspect(|row| log.note_route(row));
-    let answered = match row {
-        Ok(row) if matches!(row.route.answer, Answer::GraphQl) => {
-            return speak_graphql(app, moment, row, request)
-                .await
-                .unwrap_or_else(|error| graphql::refused(&error, &log));
+    let row = match routes::find(&request).inspect(|row| log.note_route(row)) {
+        Ok(row) => row,
+        Err(error) => {
+            let answered = read(app, moment, Err(error), &request, &Ahead::default());
+            return answered.unwrap_or_else(|error| log.refuse(&error));
         }
-        Ok(row) if matches!(row.route.answer, Answer::Ready(_)) => ready(app, moment, row, request).await,
-        Ok(row) if row.route.writes() => write(app, moment, row, request).await,
-        row => read(app, moment, row, &request, None),
+    };
+    if matches!(row.route.answer, Answer::GraphQl) {
+        let answered = graphql::speak(app, moment, row, request).await;
+        return answered.unwrap_or_else(|error| graphql::refused(&error, &log));
+    }
+    let answered = match row.route.effect {
+        Effect::Reads if matches!(row.route.answer, Answer::Ready(_)) => ready(app, moment, row, request).await,
+        Effect::Reads => read(app, moment, Ok(row), &request, &Ahead::default()),
+        Effect::Searches => search(app, moment, row, request).await,
+        Effect::Writes => write(app, moment, row, request).await,
     };
     answered.unwrap_or_else(|error| log.refuse(&error))
 }
@@ -206,62 +225,67 @@ fn read(
     moment: Moment,
     row: Result<&'static Split, Error>,
     request: &Request,
-    document: Option<&Document>,
+    ahead: &Ahead,
 ) -> Result<Reply, Error> {
-    let (reply, used) = app.db.read(moment, |tx| act(tx, row, request, &Outcome::Nothing, document))?;
+    let (reply, used) = app.db.read(moment, |tx| act(tx, row, request, ahead))?;
     note_use(&app.db, moment, used);
     Ok(reply)
 }
 
-/// Passwords are worked on before the writer is asked: it must never wait for a hash.
+/// Read on the pool: what is looked through may be large. Whoever has no key is refused here.
+async fn search(app: &Arc<App>, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
+    let caller = app.db.read(moment, |tx| caller(tx, &request))?;
+    let Some((caller, _)) = caller else { return read(app, moment, Ok(row), &request, &Ahead::default()) };
+    let (bytes, searched) = (request.body.len(), Arc::clone(app));
+    let search = move || read(&searched, moment, Ok(row), &request, &Ahead::default());
+    app.pool.run(caller.org_id.as_str(), bytes, search).await
+}
+
+/// Large bodies and passwords are worked on before the writer is asked: it must never wait for them.
 async fn write(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let mut outcome = Outcome::Nothing;
+    let mut ahead = Ahead::default();
     if let Answer::Password { look, .. } = row.route.answer {
         let work = app.db.read(moment, |tx| {
             let caller = caller(tx, &request)?;
-            let ask = Ask { request: &request, row, outcome: &outcome, document: None, came: Came::All };
+            let ask = Ask { request: &request, row, ahead: &ahead, came: Came::All };
             look(tx, caller.as_ref().map(|(caller, _)| caller), &ask)
         })?;
         if let Some(work) = work {
-            outcome = passwords::work(&app.guesses, work, moment).await?;
-            if matches!(outcome, Outcome::Wrong) {
+            ahead.outcome = passwords::work(&app.guesses, work, moment).await?;
+            if matches!(ahead.outcome, Outcome::Wrong) {
                 request.log.note_wrong_password();
             }
         }
+    } else {
+        ahead.body = read_ahead(app, moment, row, &request).await?;
     }
-    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &outcome, None).map(|(reply, _)| reply)).await
+    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply)).await
 }
 
-/// What a document asks for says whether anything is written, so it is read before the transaction; for nobody who has no
-/// key, because reading one can take milliseconds.
-async fn speak_graphql(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    app.db.read(moment, |tx| caller(tx, &request)?.ok_or(Error::Unauthenticated))?;
-    let document = Document::read(&request.body);
-    if !document.writes() {
-        return read(app, moment, Ok(row), &request, Some(&document));
-    }
-    let work = move |tx: &Tx| act(tx, Ok(row), &request, &Outcome::Nothing, Some(&document)).map(|(reply, _)| reply);
-    app.db.write(moment, work).await
+async fn read_ahead(app: &App, moment: Moment, row: &'static Split, request: &Request) -> Result<Body, Error> {
+    let attempt = |tx: &Tx, body: Body| {
+        let caller = caller(tx, request)?;
+        let owner = caller.as_ref().map(|(caller, _)| caller.org_id.as_str().to_owned()).unwrap_or_default();
+        let ahead = Ahead { body, ..Ahead::default() };
+        let tried =
+            Ask { request, row, ahead: &ahead, came: Came::All }.answer(tx, caller.as_ref().map(|(caller, _)| caller));
+        Ok((owner, tried.map(drop), ahead.body))
+    };
+    body::read_ahead(app, moment, &request.body, attempt).await
 }
 
 /// Answered by the writer, so that an answer shows that it lives.
 async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Outcome::Nothing, None)).await;
+    let done = app.db.write(moment, move |tx| act(tx, Ok(row), &request, &Ahead::default())).await;
     let (reply, used) = done.map_err(health::unready)?;
     note_use(&app.db, moment, used);
     Ok(reply)
 }
 
 /// A key that does not work is refused wherever it is sent, so the caller comes before the route.
-fn act(
-    tx: &Tx,
-    row: Result<&'static Split, Error>,
-    request: &Request,
-    outcome: &Outcome,
-    document: Option<&Document>,
-) -> Result<(Reply, Used), Error> {
+fn act(tx: &Tx, row: Result<&'static Split, Error>, request: &Request, ahead: &Ahead) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
-    let ask = Ask { request, row: row?, outcome, document, came: Came::All };
+    let ask = Ask { request, row: row?, ahead, came: Came::All };
     if ask.writes()
         && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
     {
@@ -305,7 +329,7 @@ impl Ask<'_> {
         let signed_in = || caller.ok_or(Error::Unauthenticated);
         match self.row.route.answer {
             Answer::Open(handler) | Answer::Ready(handler) => self.with_all(|| handler(tx, caller, self)),
-            Answer::Password { act, .. } => self.with_all(|| act(tx, caller, self, self.outcome)),
+            Answer::Password { act, .. } => self.with_all(|| act(tx, caller, self, &self.ahead.outcome)),
             Answer::Operator(handler) => {
                 let proof = self.operator()?;
                 self.with_all(|| handler(tx, &proof, self))
@@ -411,7 +435,7 @@ impl Ask<'_> {
             Answer::GraphQl => {
                 let caller = signed_in()?;
                 self.with_all(|| {
-                    let document = self.document.expect("a document is read before its transaction");
+                    let document = self.ahead.document.as_ref().expect("a document is read before its transaction");
                     graphql::answer(tx, caller, document, self.request)
                 })
             }
@@ -431,7 +455,7 @@ impl Ask<'_> {
     }
 
     fn writes(&self) -> bool {
-        self.document.map_or(self.row.route.writes(), Document::writes)
+        self.ahead.document.as_ref().map_or(self.row.route.writes(), Document::writes)
     }
 
     fn team(&self, tx: &Tx) -> Result<Team, Error> {

@@ -24,6 +24,7 @@ pub mod health;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;
+mod misfit;
 pub mod model_apis;
 pub mod models;
 pub mod organizations;
@@ -34,6 +35,7 @@ pub mod teams;
 pub mod training_capacity;
 pub mod training_jobs;
 pub mod training_projects;
+pub mod tree;
 pub mod uploads;
 pub mod users;
 pub mod yaml;
@@ -53,13 +55,7 @@ pub fn read<'de, T: Deserialize<'de>>(
     whole: &str,
     from: impl Deserializer<'de, Error = serde_json::Error>,
 ) -> Result<T, Error> {
-    serde_path_to_error::deserialize(Strict(from)).map_err(|cause| {
-        let path = cause.path().to_string();
-        match path.as_str() {
-            "." => Error::Invalid(format!("{whole} cannot be read: {}", cause.inner())),
-            field => Error::Invalid(format!("`{field}` cannot be read: {}", cause.inner())),
-        }
-    })
+    serde_path_to_error::deserialize(Strict(from)).map_err(|cause| misfit::refusal(whole, cause.path(), cause.inner()))
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,7 @@
 //! Chains over GraphQL: what truss lists, polls and pushes.
 
+use std::any::Any;
+
 use serde_json::{Map, Value};
 
 use crate::db::Tx;
@@ -9,6 +11,7 @@ use crate::db::deployments::creation::Package;
 use crate::db::models::Downloads;
 use crate::db::resources::Kind;
 use crate::error::Error;
+use crate::graphql::document::Selected;
 use crate::graphql::models::of_team;
 use crate::graphql::pushes::{chosen, deploys_somewhere, object, read_config};
 use crate::graphql::shape::Given;
@@ -19,14 +22,20 @@ use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{DeployChain, PushedChainlet, WhichById, WhichChains};
 use crate::wire::graphql::{self as wire, ChainDeployment, DeployedChain};
 
+/// Of a Chain, with its entrypoint.
+const CHAINLETS_MAX: usize = 200;
+
 /// The Chains of one team or of all.
 pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichChains = ask.arguments()?;
     let wanted = ask.wants("deployments"); // each with all of its chainlets
     let mut found = Vec::new();
     for team in of_team(teams, asked.team_id.as_deref()) {
-        for chain in chains::list(tx, std::slice::from_ref(team), None)? {
+        let chains = chains::list(tx, std::slice::from_ref(team), None)?;
+        ask.count(chains.len())?;
+        for chain in chains {
             let deployments = if wanted { deployments::list(tx, team, &chain.id)? } else { Vec::new() };
+            ask.count(rows(&deployments))?;
             found.push((team.team(), chain, deployments));
         }
     }
@@ -36,11 +45,16 @@ pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     ask.give(&shapes)
 }
 
+fn rows(deployments: &[deployments::ChainDeployment]) -> usize {
+    deployments.iter().map(|deployment| 1 + deployment.chainlets.len()).sum()
+}
+
 pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let asked: WhichById = ask.arguments()?;
     let team = owner(tx, teams, Kind::Chain, &asked.id)?;
     let chain = chains::find(tx, team, &asked.id)?;
     let deployments = deployments::list(tx, team, &chain.id)?;
+    ask.count(rows(&deployments))?;
     ask.give(&wire::Chain::new(&chain, team.team(), &deployments, &ask.request.site))
 }
 
@@ -57,12 +71,11 @@ pub fn show_deployment(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Er
 /// A push of all chainlets at once, to a Chain that is there or that is made. The team of one that is there is its own,
 /// whatever the request says.
 pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
-    let asked: DeployChain = ask.arguments()?;
-    let pushed = Pushed::read(&asked)?;
+    deploys_somewhere(teams)?;
+    let ReadPush { asked, pushed } = ask.prepared()?;
     let new = pushed.deployment(&asked)?;
     let (team, chain) = match (&asked.chain_id, &asked.chain_name) {
         (Some(id), None) => {
-            deploys_somewhere(teams)?;
             let team = owner(tx, teams, Kind::Chain, id)?;
             (team, chains::find(tx, team, id)?)
         }
@@ -92,6 +105,21 @@ fn named(tx: &Tx, team: &InTeam, name: &ResourceName, new: &New) -> Result<Chain
             chains::create(tx, team, name)
         }
     }
+}
+
+struct ReadPush {
+    asked: DeployChain,
+    pushed: Pushed,
+}
+
+pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
+    let asked: DeployChain = selected.read()?;
+    let chainlets = chainlets(&asked).count();
+    if chainlets > CHAINLETS_MAX {
+        return Err(Error::field("dependencies", &format!("must be at most {} chainlets", CHAINLETS_MAX - 1)));
+    }
+    let pushed = Pushed::read(&asked)?;
+    Ok(Box::new(ReadPush { asked, pushed }))
 }
 
 /// What must be read before a deployment can be made of it.

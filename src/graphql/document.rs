@@ -1,25 +1,30 @@
 //! What a document asks for: read, its variables filled in and its fragments spread out, before any transaction.
 //!
+//! What it becomes is bounded before it is built: its tokens, its selections, and its arguments with each variable counted
+//! wherever it is used. A variable that is a whole argument is shared, not copied.
+//!
 //! Whatever stands in a document is answered or refused with a sentence; nothing in it is passed over. What is not
 //! understood here: subscriptions, directives, block strings and enum values (no argument takes one).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use graphql_parser::query::{
     Definition, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, Type, TypeCondition,
     Value as Literal, VariableDefinition, parse_query,
 };
-use serde_json::{Map, Number, Value};
+use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
+use serde_json::{Number, Value};
 
-use crate::error::Error;
+use crate::error::{Error, quoted};
+use crate::graphql::prepared::Prepared;
 use crate::wire;
 
-// Bounds of a document, together. Braces, brackets and parentheses nest no deeper than the parser's own bound of 50.
-const DOCUMENT_BYTES_MAX: usize = 64 << 10;
-const ROOT_FIELDS_MAX: usize = 16;
-/// Fields and fragments, those that a fragment brings counted each time.
-const SELECTIONS_MAX: usize = 256;
-const DEPTH_MAX: usize = 50;
+mod bounds;
+
+use bounds::{DEPTH_MAX, Left, ROOT_FIELDS_MAX, TOKENS_MAX, tokens};
+pub use bounds::{DOCUMENT_BYTES_MAX, EXPANSION_MAX, SMALL_DOCUMENT_BYTES_MAX};
 
 /// What came in the body of a request.
 #[derive(Debug)]
@@ -50,20 +55,37 @@ pub struct Selected {
     /// What the answer calls it: its alias, or its name.
     pub key: String,
     pub name: String,
-    pub arguments: Map<String, Value>,
+    pub arguments: Vec<(String, Arc<Value>)>,
+    /// What was read of the arguments ahead of the transaction.
+    pub prepared: Prepared,
     /// The type that its fragment says it is a field of.
     pub of: Option<String>,
     /// What is asked of the object that it gives.
     pub fields: Vec<Selected>,
 }
 
+impl Selected {
+    pub fn argument(&self, name: &str) -> Option<&Value> {
+        self.arguments.iter().find(|(given, _)| given == name).map(|(_, value)| &**value)
+    }
+
+    /// The arguments. What cannot be read as the shape is refused with the argument's name.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        wire::read("an argument", MapDeserializer::new(self.arguments.iter().map(|(name, value)| (&**name, &**value))))
+    }
+}
+
 impl Document {
-    pub fn read(body: &[u8]) -> Document {
+    /// Reads the body of a request. It takes up to tens of milliseconds: call it on the pool.
+    pub fn read(body: &[u8], bytes_max: usize) -> Document {
+        if body.len() > EXPANSION_MAX * bytes_max {
+            return Document::Unreadable(Error::TooLarge { bytes_max: EXPANSION_MAX * bytes_max });
+        }
         let asked: wire::graphql::Request = match wire::parse(body) {
             Ok(asked) => asked,
             Err(error) => return Document::Unreadable(error),
         };
-        Operation::read(&asked).map_or_else(Document::Refused, Document::Operation)
+        Operation::read(asked, bytes_max).map_or_else(Document::Refused, Document::Operation)
     }
 
     /// Whether carrying it out writes.
@@ -82,16 +104,21 @@ impl Kind {
 }
 
 impl Operation {
-    fn read(asked: &wire::graphql::Request) -> Result<Operation, Error> {
-        if asked.query.len() > DOCUMENT_BYTES_MAX {
-            let why = format!("must be at most {DOCUMENT_BYTES_MAX} bytes: if it carries a patch, push again instead");
-            return Err(Error::field("query", &why));
+    fn read(asked: wire::graphql::Request, bytes_max: usize) -> Result<Operation, Error> {
+        let wire::graphql::Request { query, variables: given, operation_name } = asked;
+        if query.len() > bytes_max {
+            return Err(Error::field("query", &format!("must be at most {bytes_max} bytes")));
         }
         // The parser panics at some of them, and no client writes any.
-        if asked.query.contains("\"\"\"") {
+        if query.contains("\"\"\"") {
             return Err(refused("a block string (\"\"\") is not understood here: write text in plain quotes"));
         }
-        let document = parse_query::<&str>(&asked.query).map_err(|cause| unparsed(&cause.to_string()))?;
+        if tokens(&query) > TOKENS_MAX {
+            return Err(refused(format!(
+                "a document has at most {TOKENS_MAX} words and signs: send long values as variables"
+            )));
+        }
+        let document = parse_query::<&str>(&query).map_err(|cause| unparsed(&cause.to_string()))?;
         let mut operations = Vec::new();
         let mut fragments = HashMap::new();
         for definition in &document.definitions {
@@ -102,10 +129,11 @@ impl Operation {
                 }
             }
         }
-        let operation = choose(&operations, asked.operation_name.as_deref())?;
+        let operation = choose(&operations, operation_name.as_deref())?;
         no_directives(operation.directives)?;
-        let given = asked.variables.as_ref();
-        let mut reader = Reader { variables: variables(operation.variables, given)?, fragments, selections: 0 };
+        let left = Left::new(EXPANSION_MAX * bytes_max);
+        let variables = variables(operation.variables, given.map(|given| given.0).unwrap_or_default(), &left)?;
+        let reader = Reader { variables, fragments, left: &left };
         let fields = reader.fields(operation.selection_set)?;
         if fields.len() > ROOT_FIELDS_MAX {
             return Err(refused(format!("a document asks for at most {ROOT_FIELDS_MAX} root fields at once")));
@@ -156,40 +184,50 @@ fn choose<'o, 'd>(operations: &'o [Parts<'d>], name: Option<&str>) -> Result<&'o
         (Some(name), _) => operations
             .iter()
             .find(|operation| operation.name == Some(name))
-            .ok_or_else(|| refused(format!("the document has no operation named `{name}`"))),
+            .ok_or_else(|| refused(format!("the document has no operation named `{}`", quoted(name)))),
         (None, [only]) => Ok(only),
         (None, []) => Err(refused("the document has no operation: write a query or a mutation")),
         (None, [_, ..]) => Err(refused("the document has several operations: say which with `operationName`")),
     }
 }
 
-/// The value of every variable that the operation declares; `None` where there is neither a value nor a default.
+/// The value of a variable with its size; `None` where there is neither a value nor a default.
+type Variable = Option<(Arc<Value>, (usize, usize))>;
+
+/// Every variable that the operation declares.
 fn variables<'d>(
-    declared: &[VariableDefinition<'d, &'d str>],
-    given: Option<&Map<String, Value>>,
-) -> Result<HashMap<&'d str, Option<Value>>, Error> {
-    let constants = Reader { variables: HashMap::new(), fragments: HashMap::new(), selections: 0 };
+    declared: &'d [VariableDefinition<'d, &'d str>],
+    mut given: serde_json::Map<String, Value>,
+    left: &Left,
+) -> Result<HashMap<&'d str, Variable>, Error> {
+    let constants = Reader { variables: HashMap::new(), fragments: HashMap::new(), left };
     let mut variables = HashMap::new();
     for variable in declared {
-        let value = match (given.and_then(|given| given.get(variable.name)), &variable.default_value) {
-            (Some(value), _) => Some(value.clone()),
+        let value = match (given.remove(variable.name), &variable.default_value) {
+            (Some(value), _) => Some(value),
             (None, Some(default)) => constants.value(default)?,
             (None, None) => None,
         };
         let is_given = value.as_ref().is_some_and(|value| !value.is_null());
         if matches!(variable.var_type, Type::NonNullType(_)) && !is_given {
-            return Err(refused(format!("the variable `${}` must be given: it is declared with `!`", variable.name)));
+            let name = quoted(variable.name);
+            return Err(refused(format!("the variable `${name}` must be given: it is declared with `!`")));
         }
-        variables.insert(variable.name, value);
+        let value = value.map(|value| {
+            let size = wire::tree::size(&value);
+            (Arc::new(value), size)
+        });
+        if variables.insert(variable.name, value).is_some() {
+            return Err(refused(format!("the variable `${}` is declared twice", quoted(variable.name))));
+        }
     }
     Ok(variables)
 }
 
-struct Reader<'d> {
-    variables: HashMap<&'d str, Option<Value>>,
+struct Reader<'d, 'l> {
+    variables: HashMap<&'d str, Variable>,
     fragments: HashMap<&'d str, &'d FragmentDefinition<'d, &'d str>>,
-    /// How many selections were read so far.
-    selections: usize,
+    left: &'l Left,
 }
 
 /// Where a selection stands.
@@ -200,8 +238,8 @@ struct Place<'d> {
     of: Option<&'d str>,
 }
 
-impl<'d> Reader<'d> {
-    fn fields(&mut self, set: &'d SelectionSet<'d, &'d str>) -> Result<Vec<Selected>, Error> {
+impl<'d> Reader<'d, '_> {
+    fn fields(&self, set: &'d SelectionSet<'d, &'d str>) -> Result<Vec<Selected>, Error> {
         let mut fields = Vec::new();
         self.spread(set, Place { depth: 0, of: None }, &mut fields)?;
         Ok(fields)
@@ -209,7 +247,7 @@ impl<'d> Reader<'d> {
 
     /// Adds what a selection set asks for, that of its fragments in their places.
     fn spread(
-        &mut self,
+        &self,
         set: &'d SelectionSet<'d, &'d str>,
         place: Place<'d>,
         fields: &mut Vec<Selected>,
@@ -220,7 +258,7 @@ impl<'d> Reader<'d> {
             )));
         }
         for selection in &set.items {
-            self.count()?;
+            self.left.take_selection()?;
             match selection {
                 Selection::Field(field) => {
                     no_directives(&field.directives)?;
@@ -231,6 +269,7 @@ impl<'d> Reader<'d> {
                         key: field.alias.unwrap_or(field.name).to_owned(),
                         name: field.name.to_owned(),
                         arguments: self.arguments(&field.arguments)?,
+                        prepared: Prepared::default(),
                         of: place.of.map(str::to_owned),
                         fields: inner,
                     };
@@ -243,10 +282,9 @@ impl<'d> Reader<'d> {
                 }
                 Selection::FragmentSpread(spread) => {
                     no_directives(&spread.directives)?;
-                    let fragment = *self
-                        .fragments
-                        .get(spread.fragment_name)
-                        .ok_or_else(|| refused(format!("there is no fragment named `{}`", spread.fragment_name)))?;
+                    let fragment = *self.fragments.get(spread.fragment_name).ok_or_else(|| {
+                        refused(format!("there is no fragment named `{}`", quoted(spread.fragment_name)))
+                    })?;
                     no_directives(&fragment.directives)?;
                     let within = place.within(Some(&fragment.type_condition))?;
                     self.spread(&fragment.selection_set, within, fields)?;
@@ -256,32 +294,36 @@ impl<'d> Reader<'d> {
         Ok(())
     }
 
-    fn count(&mut self) -> Result<(), Error> {
-        self.selections += 1;
-        if self.selections > SELECTIONS_MAX {
-            return Err(refused(format!("a document asks for at most {SELECTIONS_MAX} fields and fragments")));
-        }
-        Ok(())
-    }
-
-    fn arguments(&self, given: &[(&'d str, Literal<'d, &'d str>)]) -> Result<Map<String, Value>, Error> {
-        let mut arguments = Map::new();
+    fn arguments(&self, given: &[(&'d str, Literal<'d, &'d str>)]) -> Result<Vec<(String, Arc<Value>)>, Error> {
+        let mut arguments: Vec<(String, Arc<Value>)> = Vec::new();
         for (name, literal) in given {
-            let Some(value) = self.value(literal)? else { continue };
-            if arguments.insert((*name).to_owned(), value).is_some() {
-                return Err(refused(format!("the argument `{name}` is given twice")));
+            self.left.take_argument()?;
+            let value = match literal {
+                Literal::Variable(name) => self.variable(name)?,
+                literal => self.value(literal)?.map(Arc::new),
+            };
+            let Some(value) = value else { continue };
+            if arguments.iter().any(|(other, _)| other == name) {
+                return Err(refused(format!("the argument `{}` is given twice", quoted(name))));
             }
+            arguments.push(((*name).to_owned(), value));
         }
         Ok(arguments)
     }
 
     /// `None` is a variable without a value: its argument is absent.
+    fn variable(&self, name: &str) -> Result<Option<Arc<Value>>, Error> {
+        let undeclared = || refused(format!("the variable `${}` is not declared by its operation", quoted(name)));
+        match self.variables.get(name).ok_or_else(undeclared)? {
+            Some((value, size)) => self.left.take_value(*size).map(|()| Some(Arc::clone(value))),
+            None => Ok(None),
+        }
+    }
+
     fn value(&self, literal: &Literal<'d, &'d str>) -> Result<Option<Value>, Error> {
-        Ok(Some(match literal {
-            Literal::Variable(name) => {
-                let undeclared = || refused(format!("the variable `${name}` is not declared by its operation"));
-                return Ok(self.variables.get(name).ok_or_else(undeclared)?.clone());
-            }
+        let leaf = match literal {
+            // Within a list or an object it is copied, which the bounds allow for.
+            Literal::Variable(name) => return Ok(self.variable(name)?.map(|value| (*value).clone())),
             Literal::Int(number) => Value::from(number.as_i64()),
             Literal::Float(number) => Number::from_f64(*number)
                 .map(Value::Number)
@@ -290,20 +332,28 @@ impl<'d> Reader<'d> {
             Literal::Boolean(flag) => Value::Bool(*flag),
             Literal::Null => Value::Null,
             Literal::Enum(word) => {
+                let word = quoted(word);
                 return Err(refused(format!("`{word}` is no value that an argument takes: write text in quotes")));
             }
             Literal::List(items) => {
+                self.left.take_value((1, 2))?;
                 let items = items.iter().map(|item| Ok(self.value(item)?.unwrap_or(Value::Null)));
-                Value::Array(items.collect::<Result<_, Error>>()?)
+                return Ok(Some(Value::Array(items.collect::<Result<_, Error>>()?)));
             }
             Literal::Object(fields) => {
-                let fields = fields.iter().filter_map(|(name, field)| match self.value(field) {
-                    Ok(value) => value.map(|value| Ok(((*name).to_owned(), value))),
-                    Err(error) => Some(Err(error)),
-                });
-                Value::Object(fields.collect::<Result<_, Error>>()?)
+                self.left.take_value((1, 2))?;
+                let mut object = serde_json::Map::new();
+                for (name, field) in fields {
+                    self.left.take_value((1, name.len() + 4))?;
+                    if let Some(value) = self.value(field)? {
+                        object.insert((*name).to_owned(), value);
+                    }
+                }
+                return Ok(Some(Value::Object(object)));
             }
-        }))
+        };
+        self.left.take_value(wire::tree::size(&leaf))?;
+        Ok(Some(leaf))
     }
 }
 
@@ -314,6 +364,7 @@ impl<'d> Place<'d> {
             (None, Some(TypeCondition::On(name))) => Some(*name),
             (Some(of), Some(TypeCondition::On(name))) if of == *name => Some(of),
             (Some(of), Some(TypeCondition::On(name))) => {
+                let (name, of) = (quoted(name), quoted(of));
                 return Err(refused(format!("`... on {name}` cannot stand in `... on {of}`: nothing is both")));
             }
         };
@@ -328,7 +379,10 @@ fn add(fields: &mut Vec<Selected>, new: Selected) -> Result<(), Error> {
         return Ok(());
     };
     if old.name != new.name || old.arguments != new.arguments || old.of != new.of {
-        return Err(refused(format!("`{}` is asked for in two ways: give one of them another alias", new.key)));
+        return Err(refused(format!(
+            "`{}` is asked for in two ways: give one of them another alias",
+            quoted(&new.key)
+        )));
     }
     new.fields.into_iter().try_for_each(|field| add(&mut old.fields, field))
 }
@@ -336,7 +390,9 @@ fn add(fields: &mut Vec<Selected>, new: Selected) -> Result<(), Error> {
 fn no_directives<'d>(directives: &[Directive<'d, &'d str>]) -> Result<(), Error> {
     match directives {
         [] => Ok(()),
-        [first, ..] => Err(refused(format!("the directive `@{}` is not understood here: leave it out", first.name))),
+        [first, ..] => {
+            Err(refused(format!("the directive `@{}` is not understood here: leave it out", quoted(first.name))))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::db::Tx;
 use crate::db::deployments::{self, Deployment, Which};
 use crate::db::models::{self, Model};
 use crate::db::resources::Kind;
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::graphql::shape::Given;
 use crate::graphql::{Ask, owner};
 use crate::policy::InTeam;
@@ -19,8 +19,11 @@ pub fn list(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     let wanted = ask.wants("versions") || ask.wants("primary_version");
     let mut found = Vec::new();
     for team in of_team(teams, asked.team_id.as_deref()) {
-        for model in list(tx, std::slice::from_ref(team), None)? {
+        let models = list(tx, std::slice::from_ref(team), None)?;
+        ask.count(models.len())?;
+        for model in models {
             let mut deployments = if wanted { deployments::list(tx, team, &model.id, None)? } else { Vec::new() };
+            ask.count(deployments.len())?;
             load_signatures(tx, ask, &mut deployments)?;
             found.push((team.team(), model, deployments));
         }
@@ -48,6 +51,7 @@ pub fn show(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
         (Some(_), Some(_)) | (None, None) => return Err(Error::field("id", "or `name` must be given, and not both")),
     };
     let mut deployments = deployments::list(tx, team, &model.id, None)?;
+    ask.count(deployments.len())?;
     load_signatures(tx, ask, &mut deployments)?;
     ask.give(&wire::Model::new(&model, team.team(), &deployments, &ask.request.site))
 }
@@ -81,7 +85,9 @@ fn only_named<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], name: &str) -> Result<(&
     }
     match (named.pop(), named.is_empty()) {
         (Some(only), true) => Ok(only),
-        (Some(_), false) => Err(Error::conflict(format!("several teams have a model named \"{name}\": ask by its id"))),
+        (Some(_), false) => {
+            Err(Error::conflict(format!("several teams have a model named \"{}\": ask by its id", quoted(name))))
+        }
         (None, _) => Err(Error::NotFound("model")),
     }
 }

@@ -1,5 +1,7 @@
 //! What truss pushes, over GraphQL.
 
+use std::any::Any;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
@@ -11,6 +13,7 @@ use crate::db::models::{self, Downloads, Model};
 use crate::db::{Tx, deployments};
 use crate::error::Error;
 use crate::graphql::Ask;
+use crate::graphql::document::Selected;
 use crate::graphql::shape::Given;
 use crate::http::pushes::{nowhere, raw_config};
 use crate::model::serving::{DeploymentName, check_deploy_timeout};
@@ -18,6 +21,12 @@ use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::{Caller, InTeam, deploying};
 use crate::wire::graphql::arguments::{Push, Validate};
 use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
+
+/// A push, read on the pool.
+struct ReadPush {
+    asked: Push,
+    pushed: Pushed,
+}
 
 /// What must be read before a version can be made of it.
 struct Pushed {
@@ -27,19 +36,32 @@ struct Pushed {
     user_env: Option<Value>,
 }
 
-pub fn validate(_: &Tx, _: &Caller, ask: &Ask) -> Result<Given, Error> {
-    let asked: Validate = ask.arguments()?;
+pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
+    let asked: Push = selected.read()?;
+    let pushed = Pushed::read(&asked)?;
+    Ok(Box::new(ReadPush { asked, pushed }))
+}
+
+/// Why a configuration cannot be pushed; nothing where it can.
+struct Findings(Vec<String>);
+
+pub fn read_validation(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
+    let asked: Validate = selected.read()?;
     let checked = read_config("config", &asked.config).and_then(|config| creation::instance_type(&config).map(drop));
-    let errors: Vec<String> = checked.as_ref().err().map(ToString::to_string).into_iter().collect();
+    Ok(Box::new(Findings(checked.err().map(|error| error.to_string()).into_iter().collect())))
+}
+
+pub fn validate(_: &Tx, _: &Caller, ask: &Ask) -> Result<Given, Error> {
+    let Findings(errors) = ask.prepared()?;
     let details = json!({ "errors": errors, "warnings": [] });
     ask.give(&Validation { success: errors.is_empty(), details: Some(details.to_string()) })
 }
 
 /// The first published push of a model.
 pub fn create_model(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
-    let asked: Push = ask.arguments()?;
+    deploys_somewhere(teams)?;
+    let ReadPush { asked, pushed } = ask.prepared()?;
     let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
-    let pushed = Pushed::read(&asked)?;
     let new = pushed.deployment(&asked, published(&asked, asked.version_name.as_deref(), Previous::AsSet)?)?;
     let model = make(tx, team, &name, &asked, &new)?;
     created(tx, team, &model, &new, ask)
@@ -48,18 +70,17 @@ pub fn create_model(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
 /// A later published push. Its team is the model's.
 pub fn create_version(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
     models::refuse_chainlet(model)?;
-    let asked: Push = ask.arguments()?;
+    let ReadPush { asked, pushed } = ask.prepared()?;
     let previous = if asked.scale_down_old_production == Some(false) { Previous::Keep } else { Previous::AsSet };
-    let pushed = Pushed::read(&asked)?;
     let new = pushed.deployment(&asked, published(&asked, asked.name.as_deref(), previous)?)?;
     created(tx, team, model, &new, ask)
 }
 
 /// A push to the development deployment of the model of this name, which is made if need be.
 pub fn deploy_draft(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
-    let asked: Push = ask.arguments()?;
+    deploys_somewhere(teams)?;
+    let ReadPush { asked, pushed } = ask.prepared()?;
     let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
-    let pushed = Pushed::read(&asked)?;
     let new = pushed.deployment(&asked, Slot::Development)?;
     let there = models::list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop();
     let model = match there {

@@ -3,7 +3,7 @@
 //! The fields of a type are known without a value of it, so a field that is not there is an error also where the list is
 //! empty or the object null.
 
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::graphql::document::Selected;
 
 /// Something that a field gives: a leaf, an object, or a list or absence of these.
@@ -11,7 +11,7 @@ pub trait Shape {
     const TYPE: Type;
 
     /// Writes what is selected. It has been checked against `TYPE`.
-    fn write(&self, selected: &Selected, out: &mut Vec<u8>);
+    fn write(&self, selected: &Selected, out: &mut Answer);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,17 +26,35 @@ pub struct ObjectType {
     pub fields: &'static [(&'static str, Type)],
 }
 
+/// JSON that is being written.
+pub struct Answer {
+    json: Vec<u8>,
+    bytes_max: usize,
+}
+
+impl Answer {
+    pub fn push(&mut self, byte: u8) {
+        self.json.push(byte);
+    }
+
+    fn is_full(&self) -> bool {
+        self.json.len() > self.bytes_max
+    }
+}
+
 /// What a root field gives, its fields selected, as JSON.
 #[derive(Debug)]
 pub struct Given(Vec<u8>);
 
 impl Given {
     /// Selects from the shape what is asked for; what is not there is named.
-    pub fn select(shape: &impl Shape, selected: &Selected) -> Result<Given, Error> {
+    ///
+    /// Of a list only so much is written that it shows to be too long: what is longer than `bytes_max` is not to be sent.
+    pub fn select(shape: &impl Shape, selected: &Selected, bytes_max: usize) -> Result<Given, Error> {
         type_of(shape).check(selected)?;
-        let mut out = Vec::new();
+        let mut out = Answer { json: Vec::new(), bytes_max };
         shape.write(selected, &mut out);
-        Ok(Given(out))
+        Ok(Given(out.json))
     }
 
     /// Adds fields that the client did not ask for and needs all the same.
@@ -46,9 +64,10 @@ impl Given {
             if self.0.last() != Some(&b'{') {
                 self.0.push(b',');
             }
-            write_leaf(name, &mut self.0);
-            self.0.push(b':');
-            write_leaf(value, &mut self.0);
+            for (text, end) in [(name, Some(b':')), (value, None)] {
+                serde_json::to_writer(&mut self.0, text).expect("text always serializes");
+                self.0.extend(end);
+            }
         }
         self.0.push(b'}');
         self
@@ -68,9 +87,12 @@ impl Type {
         let name = &selected.name;
         match (self, &selected.fields[..]) {
             (Type::Leaf, []) => Ok(()),
-            (Type::Leaf, [_, ..]) => Err(Error::Invalid(format!("`{name}` has no fields: leave its braces away"))),
+            (Type::Leaf, [_, ..]) => {
+                Err(Error::Invalid(format!("`{}` has no fields: leave its braces away", quoted(name))))
+            }
             (Type::Object(object), []) => Err(Error::Invalid(format!(
-                "`{name}` has fields: say in braces which of {} you want",
+                "`{}` has fields: say in braces which of {} you want",
+                quoted(name),
                 object.fields_in_words()
             ))),
             (Type::Object(object), fields) => fields.iter().try_for_each(|field| object.check(field)),
@@ -83,15 +105,16 @@ impl ObjectType {
         let ObjectType { name: object, .. } = self;
         let name = &field.name;
         if let Some(of) = field.of.as_deref().filter(|of| of != object) {
+            let of = quoted(of);
             return Err(Error::Invalid(format!("`... on {of}` does not fit here: this is `{object}`")));
         }
         if !field.arguments.is_empty() {
-            return Err(Error::Invalid(format!("`{name}` of `{object}` takes no arguments")));
+            return Err(Error::Invalid(format!("`{}` of `{object}` takes no arguments", quoted(name))));
         }
         let known = self.fields.iter().find(|(known, _)| known == name).map(|(_, field_type)| *field_type);
         let typename = (name == "__typename").then_some(Type::Leaf);
         let field_type = known.or(typename).ok_or_else(|| {
-            Error::Invalid(format!("`{object}` has no field `{name}`: it has {}", self.fields_in_words()))
+            Error::Invalid(format!("`{object}` has no field `{}`: it has {}", quoted(name), self.fields_in_words()))
         })?;
         field_type.check(field)
     }
@@ -121,7 +144,7 @@ macro_rules! object {
                     fields: &[$((stringify!($field), <$Type as $crate::graphql::shape::Shape>::TYPE),)*],
                 });
 
-            fn write(&self, selected: &$crate::graphql::document::Selected, out: &mut Vec<u8>) {
+            fn write(&self, selected: &$crate::graphql::document::Selected, out: &mut $crate::graphql::shape::Answer) {
                 out.push(b'{');
                 for (at, field) in selected.fields.iter().enumerate() {
                     if at > 0 {
@@ -148,7 +171,7 @@ macro_rules! leaf {
         impl Shape for $Type {
             const TYPE: Type = Type::Leaf;
 
-            fn write(&self, _: &Selected, out: &mut Vec<u8>) {
+            fn write(&self, _: &Selected, out: &mut Answer) {
                 write_leaf(self, out);
             }
         }
@@ -160,10 +183,10 @@ leaf!(&str, String, bool, u32, u64, f64);
 impl<T: Shape> Shape for Option<T> {
     const TYPE: Type = T::TYPE;
 
-    fn write(&self, selected: &Selected, out: &mut Vec<u8>) {
+    fn write(&self, selected: &Selected, out: &mut Answer) {
         match self {
             Some(shape) => shape.write(selected, out),
-            None => out.extend_from_slice(b"null"),
+            None => write_leaf(&(), out),
         }
     }
 }
@@ -171,9 +194,12 @@ impl<T: Shape> Shape for Option<T> {
 impl<T: Shape> Shape for Vec<T> {
     const TYPE: Type = T::TYPE;
 
-    fn write(&self, selected: &Selected, out: &mut Vec<u8>) {
+    fn write(&self, selected: &Selected, out: &mut Answer) {
         out.push(b'[');
         for (at, shape) in self.iter().enumerate() {
+            if out.is_full() {
+                break;
+            }
             if at > 0 {
                 out.push(b',');
             }
@@ -183,6 +209,6 @@ impl<T: Shape> Shape for Vec<T> {
     }
 }
 
-pub(crate) fn write_leaf(leaf: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
-    serde_json::to_writer(out, leaf).expect("text and numbers always serialize");
+pub(crate) fn write_leaf(leaf: &(impl serde::Serialize + ?Sized), out: &mut Answer) {
+    serde_json::to_writer(&mut out.json, leaf).expect("text and numbers always serialize");
 }

@@ -1,17 +1,20 @@
 //! What `truss watch` asks and sends, over GraphQL. What cannot be patched is told in the answer, not as an error: truss
 //! shows it to whoever watches and goes on.
 
+use std::any::Any;
+
 use crate::db::Tx;
-use crate::db::deployments::patches::{self, Patch, Verdict};
+use crate::db::deployments::patches::{self, Verdict};
 use crate::db::deployments::progress::Content;
 use crate::db::deployments::{self, Deployment, Which};
 use crate::db::environments;
 use crate::db::models::Model;
 use crate::error::Error;
 use crate::graphql::Ask;
+use crate::graphql::document::Selected;
 use crate::graphql::pushes::{decode, object};
 use crate::graphql::shape::Given;
-use crate::http::patches::{changes, next_config};
+use crate::http::patches::ReadPatch;
 use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::graphql::arguments::{PatchRequest, StagePatch};
@@ -35,16 +38,16 @@ fn patch_state(content: &Content) -> PatchState<'_> {
 
 pub fn stage(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {
     let deployment = to_change(tx, team, model)?;
-    let asked: StagePatch = ask.arguments()?;
-    let request: PatchRequest = wire::read("`patch`", object("patch", &decode("patch", &asked.patch)?)?)?;
-    let config = deployments::config(tx, &deployment)?.parsed;
-    let patch = Patch {
-        prev_hash: request.prev_hash,
-        config: next_config(&request.next_signature)?,
-        changes: changes(&config, &request.next_signature, &request.patch_ops)?,
-        next: Content { hash: request.next_hash, signature: request.next_signature.to_string() },
-    };
+    let read: ReadPatch = ask.prepared()?;
+    let patch = read.of(&deployments::config(tx, &deployment)?.parsed);
     told(model, &deployment, patches::stage(tx, team, model, &deployment, &patch).map(|()| Verdict::Synced), ask)
+}
+
+pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
+    let asked: StagePatch = selected.read()?;
+    let request: PatchRequest = wire::read("`patch`", object("patch", &decode("patch", &asked.patch)?)?)?;
+    let read = ReadPatch::read(request.prev_hash, request.next_hash, &request.next_signature, request.patch_ops)?;
+    Ok(Box::new(read))
 }
 
 pub fn sync(tx: &Tx, team: &InTeam, model: &Model, ask: &Ask) -> Result<Given, Error> {

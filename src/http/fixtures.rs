@@ -23,7 +23,7 @@ mod generate;
 mod holdings;
 
 pub fn load(tx: &Tx, operator: &Operator, ask: &Ask) -> Result<Reply, Error> {
-    let file = File::parse(&ask.request.body)?;
+    let file = ask.read(File::parse)?;
     let mut loaded = Loaded::default();
     for (number, fixture) in file.fixtures.into_iter().enumerate() {
         let within = if file.is_list { format!("[{number}].") } else { String::new() };

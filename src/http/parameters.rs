@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::http::Ask;
+use crate::http::body::Cost;
 use crate::model::Paging;
 use crate::wire;
 
@@ -63,13 +64,19 @@ impl Ask<'_> {
     }
 
     /// The body; without one, a shape of which nothing is said.
-    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
+    pub fn json_or_default<T: DeserializeOwned + Default + Send + 'static>(&self) -> Result<T, Error> {
         if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body. What cannot be read as the shape is refused with the field's name.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        wire::parse(&self.request.body)
+    pub fn json<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Error> {
+        self.ahead.body.read(&self.request.body, Cost::Json, wire::parse)
+    }
+
+    /// The body, where reading it is more work than its JSON: large ones are read on the pool. Ask for a body once, after
+    /// the checks that need none of it and before anything is written.
+    pub fn read<T: Send + 'static>(&self, read: fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+        self.ahead.body.read(&self.request.body, Cost::High, read)
     }
 }
 

@@ -39,9 +39,10 @@ pub enum Work {
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Outcome {
     /// There was nothing to do.
+    #[default]
     Nothing,
     /// The hash of the new password, a PHC string.
     Hashed(String),

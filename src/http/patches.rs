@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::db::deployments::patches::{self, FileChange, Patch, Verdict};
 use crate::db::deployments::progress::Content;
 use crate::db::{Tx, deployments};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::http::deployments::{find, to_patch};
 use crate::http::{Ask, Reply};
 use crate::model::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
@@ -17,6 +17,9 @@ use crate::wire::deployments::{
     CreatePatch, CreatedPatch, PatchOp, PatchPoint, PatchPointWithHash, PatchesState, PatchesSynced, Signature,
     StoredSignature,
 };
+
+/// Of one patch.
+const OPERATIONS_MAX: usize = 5000;
 
 pub fn state(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let deployment = find(tx, team, ask)?;
@@ -30,20 +33,21 @@ pub fn state(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 
 pub fn stage(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let (model, deployment) = to_patch(tx, team, ask)?;
-    let asked: CreatePatch = ask.json()?;
-    let config = deployments::config(tx, &deployment)?.parsed;
-    let PatchPoint { content_hashes, config: text, requirements } = asked.next_patch_point;
+    let patch = ask.read(read_body)?.of(&deployments::config(tx, &deployment)?.parsed);
+    patches::stage(tx, team, &model, &deployment, &patch)?;
+    Ok(Reply::ok(&CreatedPatch { patch_point: point(&patch.next)? }))
+}
+
+fn read_body(body: &[u8]) -> Result<ReadPatch, Error> {
+    let asked: CreatePatch = wire::parse(body)?;
+    let PatchPoint { content_hashes, config, requirements } = asked.next_patch_point;
     let signature = json!({
         "content_hashes_by_path": content_hashes,
-        "config": text,
+        "config": config,
         "requirements_file_requirements": requirements.unwrap_or_default(),
     });
     let hash = patches::hash_of(&signature);
-    let changes = changes(&config, &signature, &asked.patch_ops)?;
-    let next = Content { hash, signature: signature.to_string() };
-    let patch = Patch { prev_hash: asked.prev_patch_hash, next, config: next_config(&signature)?, changes };
-    patches::stage(tx, team, &model, &deployment, &patch)?;
-    Ok(Reply::ok(&CreatedPatch { patch_point: point(&patch.next)? }))
+    ReadPatch::read(asked.prev_patch_hash, hash, &signature, asked.patch_ops)
 }
 
 pub fn sync(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
@@ -66,68 +70,130 @@ fn point(content: &Content) -> Result<PatchPointWithHash<'_>, Error> {
     })
 }
 
-/// The configuration that a patch leads to. The signature is kept and given out again, so it must be one.
-pub fn next_config(signature: &Value) -> Result<Map<String, Value>, Error> {
-    let signature: Signature = wire::read("`next_signature`", signature.clone())?;
-    wire::yaml::read_config(&signature.config).map_err(|why| Error::field("config", &why))
+/// A patch, read as far as that goes without what it changes.
+pub struct ReadPatch {
+    prev_hash: String,
+    next: Content,
+    /// The configuration that it leads to.
+    config: Map<String, Value>,
+    changes: Vec<Change>,
+    /// In base 64, if the patch changes them.
+    requirements: Option<String>,
 }
 
-/// What the operations of a patch do to the files of the archive. What they do to a running container besides is in the
-/// configuration that the patch leads to.
-pub fn changes(
-    config: &Map<String, Value>,
-    signature: &Value,
-    operations: &[PatchOp],
-) -> Result<Vec<FileChange>, Error> {
-    let text = |name: &str, otherwise: &str| config.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
-    let mut changes = Vec::new();
-    for operation in operations {
-        match operation.kind.as_str() {
-            "model_code" => changes.push(file_change(&text("model_module_dir", "model"), operation)?),
-            "package" => changes.push(file_change(&text("bundled_packages_dir", "packages"), operation)?),
-            "config" | "environment_variable" | "external_data" | "system_package" | "python_requirement" => {}
-            "data" => return Err(Error::field("patch_ops", "cannot change data: push the model again")),
-            other => {
-                let why = format!("has an operation of type `{other}`, which is not known here: push the model again");
-                return Err(Error::field("patch_ops", &why));
-            }
+/// A change of a file in one of the folders that the configuration names.
+struct Change {
+    folder: Folder,
+    path: String,
+    content: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Folder {
+    Top,
+    Model,
+    Packages,
+}
+
+impl ReadPatch {
+    /// The signature is kept and given out again, so it must be one. What the operations do to a running container besides is
+    /// in the configuration that the patch leads to.
+    pub fn read(
+        prev_hash: String,
+        hash: String,
+        signature: &Value,
+        operations: Vec<PatchOp>,
+    ) -> Result<ReadPatch, Error> {
+        let Signature { config: text, requirements_file_requirements: lines, .. } =
+            wire::read("`next_signature`", signature)?;
+        if operations.len() > OPERATIONS_MAX {
+            let why = format!("must be at most {OPERATIONS_MAX} operations: push the model again");
+            return Err(Error::field("patch_ops", &why));
+        }
+        let requires = operations.iter().any(|operation| operation.kind == "python_requirement");
+        let requirements: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        let mut changes = Vec::new();
+        for operation in operations {
+            changes.extend(change(operation)?);
+        }
+        changes.push(Change {
+            folder: Folder::Top,
+            path: "config.yaml".to_owned(),
+            content: Some(BASE64_STANDARD.encode(&text)),
+        });
+        Ok(ReadPatch {
+            prev_hash,
+            config: wire::yaml::read_config(&text).map_err(|why| Error::field("config", &why))?,
+            changes,
+            requirements: requires.then(|| BASE64_STANDARD.encode(requirements)),
+            next: Content { hash, signature: signature.to_string() },
+        })
+    }
+
+    /// The patch of what has this configuration: that names the folders and the file of requirements.
+    pub fn of(self, config: &Map<String, Value>) -> Patch {
+        let name = |field: &str| config.get(field).and_then(Value::as_str);
+        let requirements = name("requirements_file").zip(self.requirements);
+        let path = |change: &Change| match change.folder {
+            Folder::Top => change.path.clone(),
+            Folder::Model => format!("{}/{}", name("model_module_dir").unwrap_or("model"), change.path),
+            Folder::Packages => format!("{}/{}", name("bundled_packages_dir").unwrap_or("packages"), change.path),
+        };
+        let changes =
+            self.changes.into_iter().map(|change| FileChange { path: path(&change), content: change.content });
+        let of_requirements =
+            requirements.map(|(path, lines)| FileChange { path: path.to_owned(), content: Some(lines) });
+        Patch {
+            prev_hash: self.prev_hash,
+            next: self.next,
+            config: self.config,
+            changes: changes.chain(of_requirements).collect(),
         }
     }
-    let next = signature["config"].as_str().unwrap_or_default();
-    changes.push(FileChange { path: "config.yaml".to_owned(), content: Some(BASE64_STANDARD.encode(next)) });
-    let requires = operations.iter().any(|operation| operation.kind == "python_requirement");
-    if let (true, Some(path)) = (requires, config.get("requirements_file").and_then(Value::as_str)) {
-        let lines = signature["requirements_file_requirements"].as_array().into_iter().flatten();
-        let lines: String = lines.filter_map(Value::as_str).flat_map(|line| [line, "\n"]).collect();
-        changes.push(FileChange { path: path.to_owned(), content: Some(BASE64_STANDARD.encode(lines)) });
-    }
-    Ok(changes)
 }
 
-fn file_change(folder: &str, operation: &PatchOp) -> Result<FileChange, Error> {
-    let body = operation.body.as_deref();
-    let path = operation.path.as_ref().or(body.and_then(|body| body.path.as_ref()));
-    let path = path.ok_or_else(|| Error::field("patch_ops.path", "must be given"))?;
+/// What an operation changes in the archive; nothing where it is of the configuration alone.
+fn change(operation: PatchOp) -> Result<Option<Change>, Error> {
+    match operation.kind.as_str() {
+        "model_code" => file_change(Folder::Model, operation).map(Some),
+        "package" => file_change(Folder::Packages, operation).map(Some),
+        "config" | "environment_variable" | "external_data" | "system_package" | "python_requirement" => Ok(None),
+        "data" => Err(Error::field("patch_ops", "cannot change data: push the model again")),
+        other => {
+            let other = quoted(other);
+            let why = format!("has an operation of type `{other}`, which is not known here: push the model again");
+            Err(Error::field("patch_ops", &why))
+        }
+    }
+}
+
+/// What stands in the operation itself counts before what stands in its body.
+fn file_change(folder: Folder, operation: PatchOp) -> Result<Change, Error> {
+    let body = operation.body.map(|body| *body);
+    let (in_body, path, text, bytes) = match body {
+        Some(body) => (Some(body.action), body.path, body.content, body.content_bytes),
+        None => (None, None, None, None),
+    };
+    let path = operation.path.or(path).ok_or_else(|| Error::field("patch_ops.path", "must be given"))?;
     if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Error::field("patch_ops.path", "must stay inside its folder"));
     }
-    let path = format!("{folder}/{path}");
-    if path.len() > PATH_BYTES_MAX || path.split('/').count() > PATH_DEPTH_MAX {
+    // The folder that it is in adds a level at least.
+    if path.len() > PATH_BYTES_MAX || path.split('/').count() >= PATH_DEPTH_MAX {
         let why = format!("must have at most {PATH_BYTES_MAX} bytes and {PATH_DEPTH_MAX} levels with its folder");
         return Err(Error::field("patch_ops.path", &why));
     }
-    let action = operation.action.as_deref().or(body.map(|body| body.action.as_str()));
-    let text = operation.content.as_ref().or(body.and_then(|body| body.content.as_ref()));
-    let bytes = operation.content_bytes.as_ref().or(body.and_then(|body| body.content_bytes.as_ref()));
-    let content = match (action, bytes, text) {
+    let action = operation.action.or(in_body);
+    let (bytes, text) = (operation.content_bytes.or(bytes), operation.content.or(text));
+    let content = match (action.as_deref(), bytes, text) {
         (Some("REMOVE"), _, _) => None,
-        (Some("ADD" | "UPDATE"), Some(bytes), _) => match BASE64_STANDARD.decode(bytes) {
-            Ok(_) => Some(bytes.clone()),
+        (Some("ADD" | "UPDATE"), Some(bytes), _) => match BASE64_STANDARD.decode(&bytes) {
+            Ok(_) => Some(bytes),
             Err(_) => return Err(Error::field("patch_ops.content_bytes", "must be base 64")),
         },
         (Some("ADD" | "UPDATE"), None, Some(text)) => Some(BASE64_STANDARD.encode(text)),
         (Some("ADD" | "UPDATE"), None, None) => return Err(Error::field("patch_ops.content", "must be given")),
         (Some(_) | None, _, _) => return Err(Error::field("patch_ops.action", "must be ADD, UPDATE or REMOVE")),
     };
-    Ok(FileChange { path, content })
+    Ok(Change { folder, path, content })
 }

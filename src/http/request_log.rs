@@ -131,6 +131,7 @@ impl RequestLog {
     pub fn note_failure(&self, error: &Error) {
         let (request_id, peer) = (self.id.as_str(), self.peer.map(display));
         match error {
+            Error::Unread => tracing::error!(request_id, "internal error: a body was asked for that was not read"),
             Error::Internal(cause) | Error::Defect(cause) => tracing::error!(request_id, cause, "internal error"),
             Error::StorageFull => tracing::error!(request_id, "refused: the disk is full"),
             Error::RateLimited { retry_after_seconds } => {

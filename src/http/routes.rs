@@ -39,6 +39,8 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Reads,
+    /// Reads what may be much, so it is done on the pool.
+    Searches,
     Writes,
 }
 
@@ -248,7 +250,7 @@ pub const ROUTES: &[Route] = &[
                                                           Owned(Kind::Model, TeamAct::View, deployments::config)),
     on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/download",
                                                           Owned(Kind::Model, TeamAct::View, deployments::download)),
-    on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/logs",
+    asks("GET",  "/v1/models/{model_id}/deployments/{deployment_id}/logs",
                                                           Owned(Kind::Model, TeamAct::View, logs::of_deployment)),
     asks("POST", "/v1/models/{model_id}/deployments/{deployment_id}/logs",
                                                           Owned(Kind::Model, TeamAct::View, logs::of_deployment_by_body)),
@@ -256,7 +258,7 @@ pub const ROUTES: &[Route] = &[
                                                           OwnedMetrics(Kind::Model, logs::metrics_of_deployment)),
     on("POST",   "/v1/models/{model_id}/deployments/{deployment_id}/patches",
                                                           OwnedToDeploy(Kind::Model, patches::stage)),
-    on("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/patches/state",
+    asks("GET",  "/v1/models/{model_id}/deployments/{deployment_id}/patches/state",
                                                           Owned(Kind::Model, TeamAct::View, patches::state)),
     on("POST",   "/v1/models/{model_id}/deployments/{deployment_id}/patches/sync",
                                                           OwnedToDeploy(Kind::Model, patches::sync)),
@@ -283,7 +285,7 @@ pub const ROUTES: &[Route] = &[
                                                           OwnedToDeploy(Kind::Model, environments::force_cancel_promotion)),
     on("POST",   "/v1/models/{model_id}/environments/{env_name}/force_roll_forward_promotion",
                                                           OwnedToDeploy(Kind::Model, environments::force_roll_forward_promotion)),
-    on("GET",    "/v1/models/{model_id}/environments/{env_name}/logs",
+    asks("GET",  "/v1/models/{model_id}/environments/{env_name}/logs",
                                                           Owned(Kind::Model, TeamAct::View, logs::of_environment)),
     on("GET",    "/v1/models/{model_id}/environments/{env_name}/metrics",
                                                           OwnedMetrics(Kind::Model, logs::metrics_of_environment)),
@@ -299,7 +301,7 @@ pub const ROUTES: &[Route] = &[
                                                           OwnedToDeploy(Kind::Chain, chains::deployments::delete)),
     on("POST",   "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/deactivate",
                                                           OwnedToDeploy(Kind::Chain, chains::deployments::deactivate)),
-    on("GET",    "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/chainlets/{chainlet_id}/logs",
+    asks("GET",  "/v1/chains/{chain_id}/deployments/{chain_deployment_id}/chainlets/{chainlet_id}/logs",
                                                           Owned(Kind::Chain, TeamAct::View,
                                                                 chains::deployments::chainlet_logs)),
     on("GET",    "/v1/chains/{chain_id}/environments",    Owned(Kind::Chain, TeamAct::View, chains::environments::list)),
@@ -343,7 +345,7 @@ pub const ROUTES: &[Route] = &[
                                                           Owned(Kind::TrainingProject, TeamAct::Deploy, training_jobs::stop)),
     on("POST",   "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/recreate",
                                                           Owned(Kind::TrainingProject, TeamAct::Deploy, training_jobs::recreate)),
-    on("GET",    "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs",
+    asks("GET",  "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs",
                                                           Owned(Kind::TrainingProject, TeamAct::View, training_jobs::logs)),
     asks("POST", "/v1/training_projects/{training_project_id}/jobs/{training_job_id}/logs",
                                                           Owned(Kind::TrainingProject, TeamAct::View, training_jobs::logs_by_body)),
@@ -379,14 +381,14 @@ pub const ROUTES: &[Route] = &[
     on("GET",    "/v1/model_apis/{model_api_name}",       ModelApis(model_apis::show)),
 
     // billing, instance types
-    on("GET",    "/v1/billing/usage_summary",             Org(OrgAct::ManageBilling, billing::usage_summary)),
+    asks("GET",  "/v1/billing/usage_summary",             Org(OrgAct::ManageBilling, billing::usage_summary)),
     on("GET",    "/v1/instance_types",                    AllTeams(TeamAct::View, instance_types::list)),
     on("GET",    "/v1/instance_type_prices",              AllTeams(TeamAct::View, instance_types::prices)),
 
     // audit log: it tells what people did, so it is for who manages them
-    on("GET",    "/v1/audit_logs",                        Org(OrgAct::ManageMembers, audit_logs::list)),
-    on("GET",    "/v1/models/{model_id}/audit_logs",      OrgOwned(Kind::Model, OrgAct::ManageMembers, audit_logs::list_of_model)),
-    on("GET",    "/v1/chains/{chain_id}/audit_logs",      OrgOwned(Kind::Chain, OrgAct::ManageMembers, audit_logs::list_of_chain)),
+    asks("GET",  "/v1/audit_logs",                        Org(OrgAct::ManageMembers, audit_logs::list)),
+    asks("GET",  "/v1/models/{model_id}/audit_logs",      OrgOwned(Kind::Model, OrgAct::ManageMembers, audit_logs::list_of_model)),
+    asks("GET",  "/v1/chains/{chain_id}/audit_logs",      OrgOwned(Kind::Chain, OrgAct::ManageMembers, audit_logs::list_of_chain)),
 
     // permissions
     ours("GET",    "/v1/permissions",                     Caller(permissions::show)),
@@ -413,9 +415,9 @@ const fn on(method: &'static str, template: &'static str, answer: Answer) -> Rou
     Route { method, template, answer, origin: Origin::Baseten, effect: Effect::of(method) }
 }
 
-/// A POST that writes nothing.
+/// What writes nothing and may read much.
 const fn asks(method: &'static str, template: &'static str, answer: Answer) -> Route {
-    Route { method, template, answer, origin: Origin::Baseten, effect: Effect::Reads }
+    Route { method, template, answer, origin: Origin::Baseten, effect: Effect::Searches }
 }
 
 const fn ours(method: &'static str, template: &'static str, answer: Answer) -> Route {

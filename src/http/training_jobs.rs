@@ -36,7 +36,7 @@ pub fn list(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 }
 
 pub fn search(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
-    let filter = filter(body_or_default(ask)?)?;
+    let filter = filter(ask.json_or_default()?)?;
     let jobs = training_jobs::search(tx, teams, &filter)?;
     Ok(Reply::ok(&TrainingJobs { training_jobs: jobs.iter().map(TrainingJob::from).collect() }))
 }
@@ -98,7 +98,7 @@ pub fn logs(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 /// The same, asked in a body.
 pub fn logs_by_body(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let job = find(tx, team, ask)?;
-    lines(tx, &job, &body_or_default(ask)?)
+    lines(tx, &job, &ask.json_or_default()?)
 }
 
 pub fn metrics(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
@@ -114,7 +114,7 @@ pub fn metrics(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
 /// The same, asked in a body.
 pub fn metrics_by_body(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let job = find(tx, team, ask)?;
-    series(&job, &body_or_default(ask)?)
+    series(&job, &ask.json_or_default()?)
 }
 
 pub fn checkpoints(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
@@ -256,11 +256,6 @@ fn filter(asked: Search) -> Result<Filter, Error> {
         Some(_) => return Err(Error::field("order_by", "must name one order")),
     };
     Ok(Filter { project_id: asked.project_id, job_id: asked.job_id, statuses: asked.statuses, order })
-}
-
-/// A body that may be left out.
-fn body_or_default<T: Default + serde::de::DeserializeOwned>(ask: &Ask) -> Result<T, Error> {
-    if ask.request.body.is_empty() { Ok(T::default()) } else { ask.json() }
 }
 
 // ---- logs and metrics ----

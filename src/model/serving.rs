@@ -42,7 +42,7 @@ macro_rules! named {
                 let name = String::deserialize(from)?;
                 let names: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
                 $Enum::parse(&name)
-                    .ok_or_else(|| serde::de::Error::custom(format!("it must be one of {}", names.join(", "))))
+                    .ok_or_else(|| serde::de::Error::custom(format!("must be one of {}", names.join(", "))))
             }
         }
 

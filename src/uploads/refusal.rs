@@ -76,7 +76,7 @@ impl From<Error> for Refusal {
             }
             Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
-            Error::Internal(_) | Error::Defect(_) => "InternalError",
+            Error::Internal(_) | Error::Defect(_) | Error::Unread => "InternalError",
         };
         let message = match &error {
             Error::Unauthenticated => "the API key that asked for these credentials works no more".to_owned(),

@@ -1,6 +1,7 @@
 //! GraphQL on the wire: what is sent and answered, and the types of objects, named as truss asks for them.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeSeed as _, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::db::chains::deployments::ChainDeployment as ChainsDeployment;
@@ -10,6 +11,7 @@ use crate::graphql::shape::{Given, object};
 use crate::model::instance_types;
 use crate::model::serving::Status;
 use crate::model::{self, Site};
+use crate::wire::tree::{Budget, Tree};
 
 pub mod arguments;
 
@@ -17,9 +19,28 @@ pub mod arguments;
 #[serde(deny_unknown_fields)]
 pub struct Request {
     pub query: String,
-    pub variables: Option<Map<String, Value>>,
+    pub variables: Option<Variables>,
     #[serde(rename = "operationName")]
     pub operation_name: Option<String>,
+}
+
+/// The values of variables. There may be many bytes of them, and not very many values.
+pub struct Variables(pub Map<String, Value>);
+
+const VARIABLE_VALUES_MAX: usize = 50_000;
+
+impl<'de> Deserialize<'de> for Variables {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Variables, D::Error> {
+        let budget = Budget::new(VARIABLE_VALUES_MAX, usize::MAX);
+        match Tree(&budget).deserialize(from) {
+            Ok(Value::Object(variables)) => Ok(Variables(variables)),
+            Ok(_) => Err(D::Error::custom("must be an object")),
+            Err(_) if budget.is_spent() => {
+                Err(D::Error::custom(format!("must be at most {VARIABLE_VALUES_MAX} values")))
+            }
+            Err(cause) => Err(cause),
+        }
+    }
 }
 
 object! {

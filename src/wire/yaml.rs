@@ -3,11 +3,10 @@
 //! Of a key given twice the last counts, aliases and merge keys are expanded, and `.inf` and `.nan`, which JSON cannot hold,
 //! become null. What the text expands to is bounded, not only the text.
 
-use std::cell::Cell;
-use std::fmt;
+use serde::de::DeserializeSeed as _;
+use serde_json::{Map, Value};
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use crate::wire::tree::{Budget, Tree};
 
 /// Of a `config.yaml` as it was written.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
@@ -25,15 +24,14 @@ pub fn read_config(text: &str) -> Result<Map<String, Value>, String> {
     if text.len() > CONFIG_BYTES_MAX {
         return Err(format!("must be at most {CONFIG_BYTES_MAX} bytes"));
     }
-    let budget =
-        Budget { nodes_left: Cell::new(NODES_MAX), bytes_left: Cell::new(JSON_BYTES_MAX), is_spent: Cell::new(false) };
+    let budget = Budget::new(NODES_MAX, JSON_BYTES_MAX);
     let read =
         serde_saphyr::with_deserializer_from_str_with_options(text, options(), |from| Tree(&budget).deserialize(from));
     match read {
         Ok(Value::Object(config)) => Ok(config),
         Ok(Value::Null) => Ok(Map::new()),
         Ok(_) => Err("must be a mapping, in YAML".to_owned()),
-        Err(_) if budget.is_spent.get() => Err(format!(
+        Err(_) if budget.is_spent() => Err(format!(
             "is too large as YAML: with its aliases it must be at most {NODES_MAX} keys and values and {JSON_BYTES_MAX} bytes of JSON"
         )),
         Err(cause) => Err(unreadable(&cause)),
@@ -71,119 +69,6 @@ fn unreadable(cause: &serde_saphyr::Error) -> String {
     match cause.location() {
         Some(at) if at.line() > 0 => format!("cannot be read as YAML: see line {}, column {}", at.line(), at.column()),
         _ => "cannot be read as YAML".to_owned(),
-    }
-}
-
-/// What may still be built.
-struct Budget {
-    nodes_left: Cell<usize>,
-    bytes_left: Cell<usize>,
-    is_spent: Cell<bool>,
-}
-
-impl Budget {
-    /// Pays for one more node, of so many bytes of JSON with what separates it from the next.
-    fn spend<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
-        let left = self.nodes_left.get().checked_sub(1).zip(self.bytes_left.get().checked_sub(bytes + 1));
-        let Some((nodes, bytes)) = left else {
-            self.is_spent.set(true);
-            return Err(E::custom("the budget is spent"));
-        };
-        self.nodes_left.set(nodes);
-        self.bytes_left.set(bytes);
-        Ok(())
-    }
-}
-
-/// How long a text is in JSON.
-fn json_bytes(text: &str) -> usize {
-    2 + text
-        .bytes()
-        .map(|byte| if byte < 0x20 { 6 } else { 1 + usize::from(matches!(byte, b'"' | b'\\')) })
-        .sum::<usize>()
-}
-
-/// Builds a value within the budget.
-#[derive(Clone, Copy)]
-struct Tree<'b>(&'b Budget);
-
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Tree<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON can hold")
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
-        self.0.spend(5).map(|()| Value::Bool(value))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
-        self.0.spend(20).map(|()| Value::from(value))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
-        self.0.spend(20).map(|()| Value::from(value))
-    }
-
-    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Value, E> {
-        self.visit_f64(value as f64) // as JSON's readers do with numbers of this size
-    }
-
-    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Value, E> {
-        self.visit_f64(value as f64)
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        self.0.spend(24).map(|()| Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
-        self.0.spend(json_bytes(text)).map(|()| Value::from(text))
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
-        self.0.spend(4).map(|()| Value::Null)
-    }
-
-    fn visit_none<E: serde::de::Error>(self) -> Result<Value, E> {
-        self.visit_unit()
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
-        self.deserialize(from)
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
-        self.deserialize(from)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        self.0.spend(2)?;
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        self.0.spend(2)?;
-        let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            self.0.spend(json_bytes(&key))?;
-            let value = entries.next_value_seed(self)?;
-            map.insert(key, value);
-        }
-        Ok(Value::Object(map))
     }
 }
 

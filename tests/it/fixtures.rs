@@ -216,7 +216,7 @@ fn spoiled() -> Vec<(Value, &'static str, &'static str)> {
     vec![
         // shapes and values
         (json!({}), "", "organization"),
-        (json!("whole"), "", "expected"),
+        (json!("whole"), "", "must be an object"),
         (set("/person", json!([])), "person", "unknown field"),
         (set("/people/1/email", json!("mei")), "people[1].email", "must be an e-mail address"),
         (set("/people/1/role", json!("OWNER")), "people[1].role", "ADMIN or MEMBER"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use guildhall::db::{self, Tx};
 use guildhall::error::Error;
-use guildhall::graphql::document::{Document, Kind};
+use guildhall::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
 use guildhall::graphql::shape::Given;
 use guildhall::graphql::{Answer, Ask, ROOT_FIELDS, RootField, execute};
 use guildhall::model::TeamName;
@@ -173,8 +173,20 @@ fn both_paths_answer_and_no_other_method_does() {
 // ---- arguments and mutations, on a table of the test's own ----
 
 const TABLE: &[RootField] = &[
-    RootField { kind: Kind::Query, name: "echo", arguments: &["text", "flag", "of"], answer: Answer::Caller(echo) },
-    RootField { kind: Kind::Mutation, name: "create_team", arguments: &["name"], answer: Answer::Caller(create_team) },
+    RootField {
+        kind: Kind::Query,
+        name: "echo",
+        arguments: &["text", "flag", "of"],
+        answer: Answer::Caller(echo),
+        prepare: None,
+    },
+    RootField {
+        kind: Kind::Mutation,
+        name: "create_team",
+        arguments: &["name"],
+        answer: Answer::Caller(create_team),
+        prepare: None,
+    },
 ];
 
 #[derive(serde::Deserialize)]
@@ -210,7 +222,9 @@ fn create_team(tx: &Tx, caller: &Caller, ask: &Ask) -> Result<Given, Error> {
 
 /// Carries a document out on the test's own table, by the writer as the server does.
 fn carry_out(house: &House, who: &str, body: Value) -> Value {
-    let Document::Operation(operation) = Document::read(body.to_string().as_bytes()) else { panic!("{body}") };
+    let Document::Operation(operation) = Document::read(body.to_string().as_bytes(), DOCUMENT_BYTES_MAX) else {
+        panic!("{body}")
+    };
     let key = PlainKey::parse(WORLD.keys.text(who)).unwrap();
     let request = house.request(None, "POST", "/graphql", Vec::new());
     let work = move |tx: &Tx| execute(tx, &db::api_keys::caller(tx, &key)?.0, &operation, &request, TABLE);
@@ -240,9 +254,9 @@ fn an_argument_that_does_not_fit_is_named() {
     let house = WORLD.house();
     for (arguments, why) in [
         ("texts: \"a\"", "`echo` has no argument `texts`: it takes `text`, `flag`, `of`"),
-        ("text: 5", "`text` cannot be read"),
-        ("flag: \"yes\"", "`flag` cannot be read"),
-        ("of: [{ number: 1 }, { number: \"2\" }]", "`of[1].number` cannot be read"),
+        ("text: 5", "`text` must be a string"),
+        ("flag: \"yes\"", "`flag` must be true or false"),
+        ("of: [{ number: 1 }, { number: \"2\" }]", "`of[1].number` must be"),
         ("of: [{ number: 1, more: 1 }]", "unknown field `more`"),
     ] {
         let answer = carry_out(&house, "max", json!({ "query": format!("{{ echo({arguments}) }}") }));

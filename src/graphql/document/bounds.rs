@@ -1,0 +1,101 @@
+//! The bounds of a document: what it is, and what it becomes.
+
+use std::cell::Cell;
+
+use crate::error::Error;
+
+// Bounds of a document, together. Braces, brackets and parentheses nest no deeper than the parser's own bound of 50.
+/// Of a document that pushes: it carries configurations or patches.
+pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+/// Of a document of whoever may deploy nowhere.
+pub const SMALL_DOCUMENT_BYTES_MAX: usize = 64 << 10;
+/// The body that carries a document, and all arguments of a document as JSON, are at most so many times as long as it.
+pub const EXPANSION_MAX: usize = 2;
+/// Names, numbers, texts and signs.
+pub const TOKENS_MAX: usize = 20_000;
+/// Of all selections together.
+const ARGUMENTS_MAX: usize = 1024;
+/// Of all arguments together: lists, objects, their fields and what stands in them.
+const NODES_MAX: usize = 50_000;
+pub const ROOT_FIELDS_MAX: usize = 16;
+/// Fields and fragments, those that a fragment brings counted each time.
+const SELECTIONS_MAX: usize = 256;
+pub const DEPTH_MAX: usize = 50;
+
+/// How many tokens a document has, at most by a few more than the parser finds.
+pub fn tokens(document: &str) -> usize {
+    let mut bytes = document.bytes().peekable();
+    let mut tokens = 0;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'#' => while bytes.next_if(|byte| !matches!(byte, b'\n' | b'\r')).is_some() {},
+            b'"' => {
+                tokens += 1;
+                while let Some(byte) = bytes.next_if(|byte| !matches!(byte, b'\n' | b'\r')) {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => drop(bytes.next()),
+                        _ => {}
+                    }
+                }
+            }
+            b' ' | b'\t' | b'\n' | b'\r' | b',' => {}
+            b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                tokens += 1;
+                while bytes
+                    .next_if(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'+' | b'-'))
+                    .is_some()
+                {}
+            }
+            _ => tokens += 1,
+        }
+    }
+    tokens
+}
+
+/// What may still be built of a document.
+pub struct Left {
+    selections: Cell<usize>,
+    arguments: Cell<usize>,
+    nodes: Cell<usize>,
+    bytes: Cell<usize>,
+    bytes_max: usize,
+}
+
+impl Left {
+    pub fn new(bytes_max: usize) -> Left {
+        Left {
+            selections: Cell::new(SELECTIONS_MAX),
+            arguments: Cell::new(ARGUMENTS_MAX),
+            nodes: Cell::new(NODES_MAX),
+            bytes: Cell::new(bytes_max),
+            bytes_max,
+        }
+    }
+
+    pub fn take_selection(&self) -> Result<(), Error> {
+        take(&self.selections, 1)
+            .ok_or_else(|| Error::Invalid(format!("a document asks for at most {SELECTIONS_MAX} fields and fragments")))
+    }
+
+    pub fn take_argument(&self) -> Result<(), Error> {
+        take(&self.arguments, 1)
+            .ok_or_else(|| Error::Invalid(format!("a document has at most {ARGUMENTS_MAX} arguments")))
+    }
+
+    pub fn take_value(&self, (nodes, bytes): (usize, usize)) -> Result<(), Error> {
+        let taken = take(&self.nodes, nodes).and_then(|()| take(&self.bytes, bytes));
+        taken.ok_or_else(|| {
+            let bytes_max = self.bytes_max;
+            Error::Invalid(format!(
+                "the arguments of a document are at most {bytes_max} bytes of JSON with {NODES_MAX} values, variables \
+                 counted wherever they are used"
+            ))
+        })
+    }
+}
+
+fn take(left: &Cell<usize>, taken: usize) -> Option<()> {
+    left.set(left.get().checked_sub(taken)?);
+    Some(())
+}
