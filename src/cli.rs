@@ -4,17 +4,16 @@
 //! without one.
 
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::fs::Mode;
 
 use crate::db::directory::{Directory, Refusal};
-use crate::db::{Db, Moment};
+use crate::db::{self, Db, Moment};
 use crate::error::Error;
 use crate::http::operator::Answered;
 use crate::http::{self, App, S3Hosts};
@@ -29,9 +28,13 @@ mod init;
 mod log;
 mod operator;
 mod organization;
+mod output;
 mod permissions;
+mod secrets;
 mod serve;
 mod user;
+
+use output::{print, talk};
 
 /// Teams for an organization, on a host of its own.
 #[derive(Parser)]
@@ -61,19 +64,25 @@ enum Action {
     #[command(subcommand)]
     Fixtures(fixtures::Action),
     #[command(subcommand)]
+    Secrets(secrets::Action),
+    #[command(subcommand)]
     User(user::Action),
     Permissions(permissions::Options),
 }
 
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO); // whatever is made is for this user alone
     let action = Command::parse().action;
     let _log = match &action {
         Action::Serve(options) => log::begin(options.log(), log::Level::Info),
         Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
-        Action::Init(_) | Action::Organization(_) | Action::Fixtures(_) | Action::User(_) | Action::Permissions(_) => {
-            log::begin_of_command()
-        }
+        Action::Init(_)
+        | Action::Organization(_)
+        | Action::Fixtures(_)
+        | Action::Secrets(_)
+        | Action::User(_)
+        | Action::Permissions(_) => log::begin_of_command(),
     };
     let done = match action {
         Action::Serve(options) => serve::run(&options),
@@ -81,6 +90,7 @@ pub fn run() -> ExitCode {
         Action::Init(options) => init::run(&options),
         Action::Organization(action) => organization::run(&action),
         Action::Fixtures(action) => fixtures::run(&action),
+        Action::Secrets(action) => secrets::run(&action),
         Action::User(action) => user::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
@@ -224,42 +234,42 @@ fn not_taken(path: &Path, refusal: Refusal) -> Failure {
     Failure::new(match refusal {
         Refusal::Held(Some(pid)) => format!("{} is in use by another guildhall, process {pid}", path.display()),
         Refusal::Held(None) => format!("{} is in use by another guildhall", path.display()),
-        Refusal::Failed(place, cause) => format!("cannot use {}: {cause}", place.display()),
+        Refusal::Failed(why) => why,
     })
 }
 
-/// Opens what stands in the directory. A new installation gets a master key, which somebody must hear of.
-fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Arc<App>, Failure> {
-    let key = Directory::master_key(path);
-    let had_key = key.exists();
-    let app = open_silently(directory, front)?;
-    if !had_key {
+/// An app on what stands in the directory.
+struct Opened {
+    app: Arc<App>,
+    /// Whether this installation has just got its master key.
+    has_new_key: bool,
+}
+
+/// Opens what stands in the directory, and says what the operator must hear of it.
+fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Opened, Failure> {
+    let had_key = Directory::master_key(path).exists();
+    let app = Arc::new(App::behind(front, Db::open(directory, moment())?));
+    app.db.notes().iter().for_each(|note| tracing::warn!("{note}"));
+    if let Some(db::Migrated { from, to, copy }) = app.db.migrated() {
+        let copy = copy.display();
+        tracing::warn!("migrated the database from schema {from} to {to}; a copy from before is {copy}");
+    }
+    Ok(Opened { app, has_new_key: !had_key })
+}
+
+/// A new master key, which somebody must hear of once it is there to stay.
+fn tell_of_key(path: &Path, has_new_key: bool) {
+    if has_new_key {
+        let key = Directory::master_key(path);
         let key = key.display();
         tracing::warn!("made the master key {key}: back this up, without it no secret can be read again");
     }
-    Ok(app)
-}
-
-fn open_silently(directory: Directory, front: http::Front) -> Result<Arc<App>, Failure> {
-    Ok(Arc::new(App::behind(front, Db::open(directory, moment())?)))
 }
 
 /// This moment, with new randomness.
 fn moment() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 is no clock
     Moment { now: Time(since.as_millis() as i64), seed: rand::random() }
-}
-
-/// Standard output: data, one piece at a time.
-fn print(data: impl Display) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{data}").and_then(|()| out.flush());
-    written.map_err(|cause| Failure::new(format!("cannot write to standard output: {cause}")))
-}
-
-/// Standard error: talk. Whoever closed it does not want to hear.
-fn talk(words: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{words}");
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 //! through this process's writer, which the lock on the data directory ensures.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -43,10 +43,12 @@ pub mod logs;
 pub mod members;
 pub mod model_apis;
 pub mod models;
+pub mod opening;
 pub mod organizations;
 pub mod password_resets;
 pub mod resources;
 pub mod secrets;
+mod storage;
 pub mod teams;
 pub mod training_capacity;
 pub mod training_jobs;
@@ -58,6 +60,11 @@ pub mod users;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const STATEMENTS_MAX: usize = 256;
 const GROUP_MAX: usize = 512;
+/// Without a write for so long, there is time to cut the log.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub use opening::Migrated;
+use storage::{lacks_space, of_storage};
 
 mod migrations {
     refinery::embed_migrations!("migrations");
@@ -78,6 +85,13 @@ pub struct Tx<'c> {
 pub struct Moment {
     pub now: Time,
     pub seed: [u8; 32],
+}
+
+impl<'c> Tx<'c> {
+    fn new(sql: &'c Connection, sealer: &'c Sealer, found_ended_at: &'c AtomicI64, moment: Moment) -> Tx<'c> {
+        let dice = RefCell::new(StdRng::from_seed(moment.seed));
+        Tx { sql, sealer, dice, client: OnceCell::new(), found_ended_at, now: moment.now }
+    }
 }
 
 impl Tx<'_> {
@@ -121,6 +135,10 @@ pub struct Db {
     archives: archives::Archives,
     writer: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    migrated: Option<Migrated>,
+    notes: Vec<String>,
+    /// Whether what was made when it was opened stays.
+    keeps: Arc<AtomicBool>,
 }
 
 /// What a reading thread needs to know.
@@ -138,16 +156,9 @@ struct Readable {
 
 impl Db {
     /// Opens the database of a data directory, which `directory` has prepared and locked.
-    pub fn open(directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
-        directory.check_master_key()?;
-        let mut sql =
-            connect(&directory.database(), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        sql.execute_batch(
-            "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = FULL;",
-        )?;
-        migrate(&mut sql)?;
-        let sealer = Arc::new(directory.unlock(&sql, moment)?);
+    pub fn open(mut directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
+        let opening::Opened { sql, sealer, migrated, notes } = opening::open(&mut directory, moment)?;
+        let sealer = Arc::new(sealer);
         let readable = Readable {
             id: next_id(),
             path: directory.database(),
@@ -156,19 +167,35 @@ impl Db {
             found_ended_at: Arc::default(),
         };
         let (writer, jobs) = mpsc::channel();
+        let path = directory.database();
         let commits = Arc::clone(&readable.commits);
-        let lock = directory.into_lock();
+        let keeps = directory.keep();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || Writer { sql, sealer, commits, _lock: lock }.run(&jobs))
+            .spawn(move || Writer { sql, sealer, commits, path, _directory: directory }.run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
         let archives = archives::Archives::new(readable.path.parent().expect("the database is in a directory"));
-        Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread) })
+        Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread), migrated, notes, keeps })
     }
 
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.readable.path.parent().expect("the database stands in a directory")
+    }
+
+    /// What opening it has done to the schema.
+    pub fn migrated(&self) -> Option<&Migrated> {
+        self.migrated.as_ref()
+    }
+
+    /// What opening it has changed otherwise that the operator should know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Closes it, and takes away again what was made for a new installation.
+    pub fn abandon(self) {
+        self.keeps.store(false, Ordering::Release);
     }
 
     /// The files of archives in the data directory.
@@ -198,15 +225,8 @@ impl Db {
     pub fn read<T>(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
         with_reader(&self.readable, |reader| {
             reader.begin(&self.readable.commits)?;
-            let tx = Tx {
-                sql: &reader.sql,
-                sealer: &self.readable.sealer,
-                dice: RefCell::new(StdRng::from_seed(moment.seed)),
-                client: OnceCell::new(),
-                found_ended_at: &self.readable.found_ended_at,
-                now: moment.now,
-            };
-            let outcome = work(&tx);
+            let readable = &self.readable;
+            let outcome = work(&Tx::new(&reader.sql, &readable.sealer, &readable.found_ended_at, moment));
             if matches!(outcome, Err(Error::Internal(_) | Error::Defect(_))) {
                 reader.end();
             }
@@ -242,12 +262,7 @@ impl Db {
 
     /// Queues a write that nobody waits for, such as when a key was last used.
     pub fn write_later(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) {
-        // It is lost with the process, and may be.
-        let _ = self.queue(moment, work, |done: Result<(), Error>| {
-            if let Err(cause) = done {
-                tracing::debug!(?cause, "a write that nobody waits for failed");
-            }
-        });
+        let _ = self.queue(moment, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
     }
 
     /// Queues a write, and hands `answer` what came of it once its group is on the disk.
@@ -276,10 +291,9 @@ impl Drop for Db {
 
 /// Whether the database that is read has the schema of this binary.
 pub fn check_schema(tx: &Tx) -> Result<(), Error> {
-    let known = migrations::migrations::runner().get_migrations().iter().map(|known| known.version()).max();
     let mut query = tx.sql.prepare_cached("SELECT max(version) FROM refinery_schema_history")?;
     let applied: Option<i32> = query.query_row([], |row| row.get(0))?;
-    if applied == known {
+    if applied == Some(opening::newest_schema()) {
         return Ok(());
     }
     Err(Error::Unavailable("the database's schema is not this binary's: start the binary that migrated it"))
@@ -302,20 +316,10 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
         "PRAGMA foreign_keys = ON;
          PRAGMA recursive_triggers = ON;
          PRAGMA mmap_size = 2147418112;
+         PRAGMA temp_store = MEMORY;
          PRAGMA busy_timeout = 5000;",
     )?;
     Ok(sql)
-}
-
-/// Brings an older schema up to date. A newer one than this binary knows is refused untouched.
-fn migrate(sql: &mut Connection) -> Result<(), Error> {
-    migrations::migrations::runner()
-        .set_grouped(true)
-        .set_abort_divergent(true)
-        .set_abort_missing(true)
-        .run(sql)
-        .map(drop)
-        .map_err(|cause| Error::Internal(format!("the database's schema does not fit this binary: {cause}")))
 }
 
 // ---- the writer ----
@@ -338,11 +342,10 @@ fn job<T: Send + 'static>(
     answer: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Job {
     Box::new(move |sql, sealer| {
-        let dice = RefCell::new(StdRng::from_seed(moment.seed));
-        let client = OnceCell::new();
-        let tx = Tx { sql, sealer, dice, client, found_ended_at: &found_ended_at, now: moment.now };
+        let tx = Tx::new(sql, sealer, &found_ended_at, moment);
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
-            .unwrap_or_else(|_| Err(Error::Defect("a write panicked".to_owned())));
+            .unwrap_or_else(|_| Err(Error::Defect("a write panicked".to_owned())))
+            .map_err(|cause| of_storage(sql, cause));
         let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };
         let answer: Answer = Box::new(move |committed| answer(outcome.and_then(|done| committed.map(|()| done))));
         (verdict, answer)
@@ -353,13 +356,15 @@ struct Writer {
     sql: Connection,
     sealer: Arc<Sealer>,
     commits: Arc<AtomicU64>,
-    _lock: File,
+    path: PathBuf,
+    /// Let go last.
+    _directory: directory::Directory,
 }
 
 impl Writer {
     /// The queue that gathers during one fsync is the next group.
     fn run(self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        while let Some(first) = self.next(jobs) {
             let group = std::iter::once(first).chain(std::iter::from_fn(|| jobs.try_recv().ok())).take(GROUP_MAX);
             let mut answers = Vec::new();
             let committed = self.commit(group, &mut answers);
@@ -371,10 +376,32 @@ impl Writer {
         let _ = self.sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"); // the log is replayed at the next start otherwise
     }
 
+    /// Waits for a job. A log that somebody else's reader has kept from beginning anew is cut while there is none.
+    fn next(&self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
+        while storage::log_bytes(&self.path) > storage::LOG_BYTES_MAX {
+            match jobs.recv_timeout(IDLE) {
+                Ok(job) => return Some(job),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => self.truncate_log(),
+            }
+        }
+        jobs.recv().ok()
+    }
+
+    /// At once or not at all: a reader may hold the log for hours.
+    fn truncate_log(&self) {
+        let _ = self.sql.execute_batch(
+            "PRAGMA busy_timeout = 0;
+             PRAGMA wal_checkpoint(TRUNCATE);
+             PRAGMA busy_timeout = 5000;",
+        ); // tried again as long as the log is too long
+    }
+
     /// Runs the jobs and makes them durable, all of them or none.
     fn commit(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
-        self.sql.execute_batch("BEGIN IMMEDIATE")?;
+        self.sql.execute_batch("BEGIN IMMEDIATE").map_err(|cause| of_storage(&self.sql, cause.into()))?;
         let done = self.run_each(group, answers).and_then(|()| Ok(self.sql.execute_batch("COMMIT")?));
+        let done = done.map_err(|cause| of_storage(&self.sql, cause));
         if done.is_err() && !self.sql.is_autocommit() {
             let _ = self.sql.execute_batch("ROLLBACK"); // what cannot be rolled back now is when the connection closes
         }
@@ -389,7 +416,9 @@ impl Writer {
             answers.push(answer);
             if self.sql.is_autocommit() {
                 // SQLite itself rolled all of it back: the disk is full or failing.
-                return Err(Error::StorageFull);
+                let is_full = lacks_space(&self.sql) || storage::is_disk_full(&self.path);
+                let failed = || Error::Internal("the disk failed, and SQLite rolled back".to_owned());
+                return Err(if is_full { Error::StorageFull } else { failed() });
             }
             if verdict == Verdict::Undo {
                 self.sql.prepare_cached("ROLLBACK TO job")?.execute([])?;

@@ -25,6 +25,7 @@ pub mod billing;
 mod body;
 pub mod chains;
 pub mod deployments;
+pub mod elsewhere;
 pub mod environment_groups;
 pub mod environments;
 pub mod expiry;
@@ -128,6 +129,8 @@ pub struct Request {
     /// Where whoever sent it reaches us.
     pub site: Site,
     pub s3_hosts: S3Hosts,
+    /// Whether it came for the host at which a model or a Chain is called.
+    pub is_for_model: bool,
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
     pub authorization: Option<String>,
@@ -171,7 +174,8 @@ enum Came {
 ///
 /// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
 pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
-    let row = routes::find(request).inspect(|row| request.log.note_route(row));
+    let row = routes::find(request);
+    request.log.note_route(row.as_ref().ok().map(|row| row.route), request);
     let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
     let moment = Moment { now: request.at, seed: request.seed };
     let admitted = app.db.read(moment, |tx| {
@@ -197,7 +201,9 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
 
 async fn carry_out(app: &Arc<App>, moment: Moment, request: Request) -> Reply {
     let log = Arc::clone(&request.log);
-    let row = match routes::find(&request).inspect(|row| log.note_route(row)) {
+    let row = routes::find(&request);
+    log.note_route(row.as_ref().ok().map(|row| row.route), &request);
+    let row = match row {
         Ok(row) => row,
         Err(error) => {
             let answered = read(app, moment, Err(error), &request, &Ahead::default());
@@ -259,7 +265,9 @@ async fn write(app: &App, moment: Moment, row: &'static Split, request: Request)
     } else {
         ahead.body = read_ahead(app, moment, row, &request).await?;
     }
-    app.db.write(moment, move |tx| act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply)).await
+    let (moment, step) = (operator::moment(&request)?, operator::Step::of(&request)?);
+    let work = move |tx: &Tx| step.take(tx, || act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply));
+    app.db.write(moment, work).await
 }
 
 async fn read_ahead(app: &App, moment: Moment, row: &'static Split, request: &Request) -> Result<Body, Error> {
@@ -439,11 +447,8 @@ impl Ask<'_> {
                     graphql::answer(tx, caller, document, self.request)
                 })
             }
-            Answer::Unserved => {
-                signed_in()?;
-                let route = self.row.route;
-                Err(Error::NotImplemented(format!("{} {}", route.method, route.template)))
-            }
+            Answer::Unserved | Answer::UnservedInference => signed_in().and(Err(self.row.route.not_served())),
+            Answer::UnservedOAuth => Err(self.row.route.not_served()),
         }
     }
 

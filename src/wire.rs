@@ -94,6 +94,19 @@ impl Refusal {
     }
 }
 
+/// A refusal as whoever calls a model reads it.
+#[derive(Serialize)]
+pub struct InferenceRefusal<'a> {
+    pub error: &'a str,
+}
+
+/// A refusal as OAuth 2.0 has it.
+#[derive(Serialize)]
+pub struct OAuthRefusal<'a> {
+    pub error: &'a str,
+    pub error_description: &'a str,
+}
+
 /// What a refusal says, to whoever reads one.
 #[derive(Deserialize)]
 pub struct Refused {

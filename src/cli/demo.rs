@@ -1,17 +1,19 @@
 //! `guildhall demo`
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::cli::serve::{self, Signal};
 use crate::cli::{
-    Failure, Format, Front, Listen, Output, fixtures, log, moment, open, open_silently, operator, print, take, talk,
+    Failure, Format, Front, Listen, Opened, Output, fixtures, log, moment, open, operator, print, take, talk,
+    tell_of_key,
 };
 use crate::db::organizations;
-use crate::http::App;
 use crate::http::server::{Hangup, Limits};
-use crate::wire::fixtures::{Demo, LoadedOrganization};
+use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
 
 const FIXTURES: [&str; 2] = [include_str!("../../fixtures/acme.json"), include_str!("../../fixtures/solo.json")];
 
@@ -66,11 +68,8 @@ enum Keep {
 fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<(), Failure> {
     let directory = take(path)?;
     let listener = serve::bind(&options.listen)?;
-    let front = options.front.front(&options.listen);
-    let app = match keep {
-        Keep::Named => open(path, directory, front)?,
-        Keep::UntilTheEnd => open_silently(directory, front)?,
-    };
+    let address = listener.local_addr().map_err(|cause| Failure::new(format!("cannot listen: {cause}")))?;
+    let Opened { app, has_new_key } = open(path, directory, options.front.front(&options.listen))?;
     if app.db.read(moment(), organizations::count)? > 0 {
         return Err(Failure::new(format!(
             "{0} holds organizations already, and keys are shown once: serve it with `guildhall serve --data {0}`, or \
@@ -78,23 +77,30 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
             path.display()
         )));
     }
-    let loaded = load(&app)?;
-    serve::until_signal(app, path, listener, Limits::default(), signal, |url| match options.format.output {
-        Output::Json => {
-            let demo = Demo { url, organizations: &loaded };
-            print(serde_json::to_string(&demo).expect("shapes of ours always serialize"))
+    let url = format!("http://{address}");
+    let loaded = operator::ask_app(&app, fixtures::ROUTE, file().as_bytes(), |answer| {
+        let organizations = fixtures::read(answer)?.organizations;
+        match options.format.output {
+            Output::Json => {
+                let demo = Demo { url: &url, organizations: &organizations };
+                print(serde_json::to_string(&demo).expect("shapes of ours always serialize"))
+            }
+            Output::Text => print(page(&url, path, keep, &organizations)),
         }
-        Output::Text => print(page(url, path, keep, &loaded)),
-    })
+    });
+    if let Err(failure) = loaded {
+        operator::abandon(app);
+        return Err(failure);
+    }
+    if let Keep::Named = keep {
+        tell_of_key(path, has_new_key);
+    }
+    serve::until_signal(app, path, listener, Limits::default(), signal, |_| Ok(()))
 }
 
-fn load(app: &Arc<App>) -> Result<Vec<LoadedOrganization>, Failure> {
-    let mut organizations = Vec::new();
-    for fixture in FIXTURES {
-        let answer = operator::ask_app(app, fixtures::ROUTE, fixture.as_bytes())?;
-        organizations.extend(fixtures::read(&answer)?.organizations);
-    }
-    Ok(organizations)
+/// The fixtures as one file, so that all of them are loaded or none.
+fn file() -> String {
+    format!("[{}]", FIXTURES.join(","))
 }
 
 fn page(url: &str, path: &Path, keep: Keep, organizations: &[LoadedOrganization]) -> String {
@@ -102,30 +108,53 @@ fn page(url: &str, path: &Path, keep: Keep, organizations: &[LoadedOrganization]
         Keep::Named => format!("It is kept in {}: `guildhall serve` goes on with it.", path.display()),
         Keep::UntilTheEnd => format!("It stands in {}, which is removed when this ends.", path.display()),
     };
-    let keys = fixtures::listing(organizations);
-    let key = organizations.iter().flat_map(|organization| &organization.people).map(|person| &person.api_key).next();
-    let key = key.expect("the demo has people");
+    let people: Vec<&LoadedPerson> = organizations.iter().flat_map(|organization| &organization.people).collect();
+    let (first, key) =
+        people.first().map(|person| (variable(&person.name), &person.api_key)).expect("the demo has people");
     format!(
         "Guildhall is at {url}: {count} organizations to look around in. Ctrl-C ends it.\n{end}\n\n\
          These keys are shown this once.\n\n{keys}\
+         For another terminal:\n\n{exports}\n\
          Try\n\n\
-         \x20 curl -H 'Authorization: Bearer {key}' {url}/v1/teams\n\n\
+         \x20 curl -H \"Authorization: Bearer ${first}\" {url}/v1/teams\n\n\
          {truss}\n\n\
          and from Python, with `pip install baseten`:\n\n\
          \x20 from baseten.client import ManagementClient\n\
          \x20 client = ManagementClient(api_key=\"{key}\", base_url_override=\"{url}\")\n\
          \x20 print(client.api.get_teams())",
         count = organizations.len(),
-        truss = truss(url, key),
+        keys = fixtures::listing(organizations),
+        exports = exports(&people),
+        truss = truss(url, &first),
     )
 }
 
+/// A line a person, by their first name. Of two who share it, the second has a number too.
+fn exports(people: &[&LoadedPerson]) -> String {
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    let line = |person: &&LoadedPerson| {
+        let name = variable(&person.name);
+        let times = taken.entry(name.clone()).or_default();
+        *times += 1;
+        let number = if *times == 1 { String::new() } else { times.to_string() };
+        format!("\x20 export {name}{number}={}\n", person.api_key)
+    };
+    people.iter().map(line).collect()
+}
+
+/// The first name as a shell has names.
+fn variable(name: &str) -> String {
+    let first = name.split_whitespace().next().unwrap_or_default();
+    let letters: String = first.nfd().filter(char::is_ascii_alphabetic).collect(); // without their accents
+    if letters.is_empty() { "PERSON".to_owned() } else { letters.to_ascii_uppercase() }
+}
+
 /// Truss knows one address that is not Baseten's own, and sends the key of any other to Baseten.
-fn truss(url: &str, key: &str) -> String {
+fn truss(url: &str, variable: &str) -> String {
     if url.ends_with(":8000") {
         format!(
             "\x20 BASETEN_TRUSS_AUTH_REMOTE_URL=http://localhost:8000 \\\n\
-             \x20 BASETEN_TRUSS_AUTH_API_KEY={key} truss whoami"
+             \x20 BASETEN_TRUSS_AUTH_API_KEY=${variable} truss whoami"
         )
     } else {
         "\x20 truss, once this listens on port 8000: told of any other, it sends REST calls with the key to Baseten"

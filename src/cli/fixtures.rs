@@ -1,15 +1,17 @@
 //! `guildhall fixtures`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cli::{Data, Failure, Format, Output, operator, print, talk};
-use crate::http::FIXTURES_BYTES_MAX;
+use crate::cli::{Data, Failure, Format, Output, moment, operator, print, talk};
+use crate::http::{self, FIXTURES_BYTES_MAX};
+use crate::policy::Operator;
 use crate::wire::fixtures::{Loaded, LoadedKey, LoadedOrganization, LoadedPerson};
 
-/// Load organizations from a file
+/// Load organizations from a file, or check one
 #[derive(clap::Subcommand)]
 pub enum Action {
     Load(Load),
+    Check(Check),
 }
 
 /// Load the organizations that a file describes, with their people, teams and what these hold
@@ -30,27 +32,72 @@ pub struct Load {
     format: Format,
 }
 
+/// Check a file without loading it
+///
+/// No data directory is needed or touched. It says whether the file would load into an empty installation, or where its
+/// fault is.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  guildhall fixtures check fixtures/acme.json")]
+pub struct Check {
+    /// The file, in JSON
+    file: PathBuf,
+}
+
 pub fn run(action: &Action) -> Result<(), Failure> {
-    let Action::Load(load) = action;
-    let told =
-        |failure: Failure| Failure { message: format!("{}: {}", load.file.display(), failure.message), ..failure };
-    let body = std::fs::read(&load.file).map_err(|cause| told(Failure::new(cause.to_string())))?;
-    if body.len() > FIXTURES_BYTES_MAX {
-        return Err(told(Failure::new(format!("must be at most {FIXTURES_BYTES_MAX} bytes"))));
+    match action {
+        Action::Load(load) => run_load(load),
+        Action::Check(check) => run_check(check),
     }
-    let answer = operator::ask(&load.data.path()?, ROUTE, &body).map_err(told)?;
-    let loaded = read(&answer)?;
-    match load.format.output {
-        Output::Json => print(String::from_utf8_lossy(&answer)),
-        Output::Text => {
-            for organization in &loaded.organizations {
-                let (people, teams) = (organization.people.len(), organization.teams.len());
-                talk(format_args!("Loaded \"{}\": {people} people, {teams} teams.", organization.name));
+}
+
+fn run_load(load: &Load) -> Result<(), Failure> {
+    let path = load.data.path()?;
+    let body = read_file(&load.file)?;
+    let mut made = Vec::new();
+    let show = |answer: &[u8]| {
+        made = read(answer)?.organizations;
+        match load.format.output {
+            Output::Json => print(String::from_utf8_lossy(answer)),
+            Output::Text => {
+                talk("Save these keys now. They will not be shown again.");
+                print(listing(&made).trim_end())
             }
-            talk("Save these keys now. They will not be shown again.");
-            print(listing(&loaded.organizations).trim_end())
         }
+    };
+    operator::ask(&path, ROUTE, &body, show).map_err(in_file(&load.file))?;
+    if load.format.output == Output::Text {
+        made.iter().for_each(|organization| talk(format_args!("Loaded {}.", counts(organization))));
     }
+    Ok(())
+}
+
+fn run_check(check: &Check) -> Result<(), Failure> {
+    let body = read_file(&check.file)?;
+    let checked = http::fixtures::check(moment(), &Operator::of_this_host(), &body);
+    let loaded = checked.map_err(Failure::from).map_err(in_file(&check.file))?;
+    for organization in &loaded.organizations {
+        talk(format_args!("{}: {}", check.file.display(), counts(organization)));
+    }
+    Ok(())
+}
+
+fn read_file(file: &Path) -> Result<Vec<u8>, Failure> {
+    let body = std::fs::read(file).map_err(|cause| in_file(file)(Failure::new(cause.to_string())))?;
+    if body.len() > FIXTURES_BYTES_MAX {
+        return Err(in_file(file)(Failure::new(format!("must be at most {FIXTURES_BYTES_MAX} bytes"))));
+    }
+    Ok(body)
+}
+
+fn in_file(file: &Path) -> impl Fn(Failure) -> Failure {
+    move |failure| Failure { message: format!("{}: {}", file.display(), failure.message), ..failure }
+}
+
+fn counts(organization: &LoadedOrganization) -> String {
+    let LoadedOrganization { name, people, teams, .. } = organization;
+    format!("\"{name}\": {} people, {} teams", people.len(), teams.len())
 }
 
 pub const ROUTE: &str = "/v1/operator/fixtures";
@@ -82,10 +129,16 @@ pub fn listing(organizations: &[LoadedOrganization]) -> String {
 fn person(person: &LoadedPerson) -> [String; 3] {
     let role = |role: &str| if role == "ADMIN" { "admin" } else { "member" };
     let teams = person.teams.iter().map(|team| format!("{} of {}", role(&team.role), team.name));
-    let what: Vec<String> = std::iter::once(format!("organization {}", role(&person.role))).chain(teams).collect();
+    let named = person.api_key_name.iter().map(|name| format!("key \"{name}\""));
+    let role = std::iter::once(format!("organization {}", role(&person.role)));
+    let what: Vec<String> = role.chain(teams).chain(named).collect();
     [format!("{} <{}>", person.name, person.email), what.join(", "), person.api_key.clone()]
 }
 
 fn key(whose: &str, key: &LoadedKey) -> [String; 3] {
-    [whose.to_owned(), key.category.clone(), key.api_key.clone()]
+    let narrowed = [("environments", &key.environments), ("models", &key.models)];
+    let narrowed = narrowed.iter().filter_map(|(what, names)| Some(format!("{what} {}", names.as_ref()?.join(", "))));
+    let named = key.name.iter().map(|name| format!("\"{name}\""));
+    let what: Vec<String> = std::iter::once(key.category.clone()).chain(named).chain(narrowed).collect();
+    [whose.to_owned(), what.join(", "), key.api_key.clone()]
 }

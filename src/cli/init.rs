@@ -33,6 +33,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         ..failure
     })?;
     let body = options.founder.founds(&options.organization);
-    let answer = operator::ask_here(&path, directory, "/v1/operator/installation", &body)?;
-    organization::show(&options.organization, &options.founder, &options.format, &answer)
+    let show = |answer: &[u8]| organization::show(&options.founder, &options.format, answer);
+    operator::ask_here(&path, directory, "/v1/operator/installation", &body, show)?;
+    organization::tell_made(&options.organization, &options.founder);
+    Ok(())
 }

@@ -46,8 +46,10 @@ pub struct Founder {
 pub fn run(action: &Action) -> Result<(), Failure> {
     let Action::Create(create) = action;
     let body = create.founder.founds(&create.organization);
-    let answer = operator::ask(&create.data.path()?, "/v1/operator/organizations", &body)?;
-    show(&create.organization, &create.founder, &create.format, &answer)
+    let show = |answer: &[u8]| show(&create.founder, &create.format, answer);
+    operator::ask(&create.data.path()?, "/v1/operator/organizations", &body, show)?;
+    tell_made(&create.organization, &create.founder);
+    Ok(())
 }
 
 impl Founder {
@@ -63,18 +65,22 @@ impl Founder {
     }
 }
 
-pub fn show(organization: &str, founder: &Founder, format: &Format, answer: &[u8]) -> Result<(), Failure> {
+/// Prints the key of an organization that is about to be made.
+pub fn show(founder: &Founder, format: &Format, answer: &[u8]) -> Result<(), Failure> {
     let founded: FoundedOrganization = serde_json::from_slice(answer)
         .map_err(|cause| Failure::new(format!("the server's answer cannot be read: {cause}")))?;
     match format.output {
         Output::Json => print(String::from_utf8_lossy(answer)),
         Output::Text => {
             talk(format_args!(
-                "Made the organization \"{organization}\" with {} as its admin, whose API key is below.\n\
-                 Save this key now. It will not be shown again.",
+                "Save the API key of {}, which is below, now. It will not be shown again.",
                 founder.email
             ));
             print(founded.api_key)
         }
     }
+}
+
+pub fn tell_made(organization: &str, founder: &Founder) {
+    talk(format_args!("Made the organization \"{organization}\" with {} as its admin.", founder.email));
 }

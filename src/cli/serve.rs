@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Front, Listen, descriptors, log, moment, open, print, take};
+use crate::cli::{Data, Failure, Front, Listen, Opened, descriptors, log, moment, open, print, take, tell_of_key};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
+use crate::db::uploads::{self, Pushed};
+use crate::error::quoted;
 use crate::http::App;
 use crate::http::server::{self, Hangup, Limits};
 
@@ -55,7 +57,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let app = open(&path, directory, options.front.front(&options.listen))?;
+    let Opened { app, has_new_key } = open(&path, directory, options.front.front(&options.listen))?;
+    tell_of_key(&path, has_new_key);
+    tell_of_missing_archives(&app, &path)?;
     if app.db.read(moment(), organizations::count)? == 0 {
         let data = path.display();
         tracing::warn!(
@@ -72,6 +76,33 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be a number from 1".to_owned())
+}
+
+/// Archives that are named and not there: the database was put back without them. It hinders nothing else.
+fn tell_of_missing_archives(app: &App, data: &Path) -> Result<(), Failure> {
+    const NAMED_MAX: usize = 10;
+    let (missing, pushed) = app.db.read(moment(), |tx| {
+        let mut missing = uploads::named(tx)?;
+        missing.retain(|archive| !archive.path(data).exists());
+        let first = missing.iter().take(NAMED_MAX);
+        let pushed = first.map(|archive| uploads::pushed_with(tx, archive)).collect::<Result<Vec<_>, _>>()?;
+        Ok((missing.len(), pushed))
+    })?;
+    if missing == 0 {
+        return Ok(());
+    }
+    let archives = data.join("archives");
+    let archives = archives.display();
+    tracing::warn!(
+        "archives that the database names are missing from {archives}: {missing}; put them back from a backup"
+    );
+    for pushed in &pushed {
+        let Some(Pushed { kind, id, parent, organization }) = pushed.first() else { continue };
+        let more = if pushed.len() > 1 { format!(", and {} more", pushed.len() - 1) } else { String::new() };
+        let (parent, organization) = (quoted(parent), quoted(organization));
+        tracing::warn!("an archive is missing of {kind} {id} of \"{parent}\" in \"{organization}\"{more}");
+    }
+    Ok(())
 }
 
 pub fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
@@ -94,11 +125,10 @@ pub fn until_signal(
     ready: impl FnOnce(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let socket = Directory::operator_socket(path);
-    let cannot = |what: &str, cause: std::io::Error| Failure::new(format!("cannot {what}: {cause}"));
     let operator = directory::bind_operator_socket(path)
-        .map_err(|cause| cannot(&format!("make the operator's socket {}", socket.display()), cause))?;
+        .map_err(|cause| Failure::new(directory::failed("make the operator's socket", &socket, &cause)))?;
     let server = server::serve(&app, listener, Some(operator), descriptors::fit(limits))
-        .map_err(|cause| cannot("start the server", cause))?;
+        .map_err(|cause| Failure::new(directory::failed("serve", path, &cause)))?;
     let url = format!("http://{}", server.addr());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), url, data = %path.display(), "started");
     let ended = ready(&url).and_then(|()| signal.wait());

@@ -83,38 +83,40 @@ fn create_api_key(create: &CreateApiKey) -> Result<(), Failure> {
         name: create.name.clone(),
     };
     let body = serde_json::to_vec(&asked).expect("shapes of ours always serialize");
-    let answer = operator::ask(&create.data.path()?, "/v1/operator/users/api_keys", &body)?;
-    let issued: IssuedApiKey = read(&answer)?;
-    match create.format.output {
-        Output::Json => print(String::from_utf8_lossy(&answer)),
-        Output::Text => {
-            talk(format_args!(
-                "Made a personal API key of {} in the organization \"{}\".\n\
-                 Save this key now. It will not be shown again.",
-                create.email, create.organization
-            ));
-            print(issued.api_key)
+    operator::ask(&create.data.path()?, "/v1/operator/users/api_keys", &body, |answer| {
+        let issued: IssuedApiKey = read(answer)?;
+        match create.format.output {
+            Output::Json => print(String::from_utf8_lossy(answer)),
+            Output::Text => {
+                talk(format_args!(
+                    "A personal API key of {} in the organization \"{}\".\n\
+                     Save this key now. It will not be shown again.",
+                    create.email, create.organization
+                ));
+                print(issued.api_key)
+            }
         }
-    }
+    })
 }
 
 fn reset_password(reset: &ResetPassword) -> Result<(), Failure> {
     let asked = IssuePasswordReset { email: reset.email.clone() };
     let body = serde_json::to_vec(&asked).expect("shapes of ours always serialize");
-    let answer = operator::ask(&reset.data.path()?, "/v1/operator/users/password_resets", &body)?;
-    let issued: IssuedPasswordReset = read(&answer)?;
-    match reset.format.output {
-        Output::Json => print(String::from_utf8_lossy(&answer)),
-        Output::Text => {
-            talk(format_args!(
-                "Made a link for {}. It works once, until {}. Its last part is the token; to use it, send\n  \
-                 POST /v1/users/reset {{\"token\": \"…\", \"password\": \"…\", \"api_key_name\": \"…\"}}\n\
-                 With `api_key_name` the answer holds a new personal API key.",
-                reset.email, issued.expires_at
-            ));
-            print(issued.reset_url)
+    operator::ask(&reset.data.path()?, "/v1/operator/users/password_resets", &body, |answer| {
+        let issued: IssuedPasswordReset = read(answer)?;
+        match reset.format.output {
+            Output::Json => print(String::from_utf8_lossy(answer)),
+            Output::Text => {
+                talk(format_args!(
+                    "A link for {}. It works once, until {}. Its last part is the token; to use it, send\n  \
+                     POST /v1/users/reset {{\"token\": \"…\", \"password\": \"…\", \"api_key_name\": \"…\"}}\n\
+                     With `api_key_name` the answer holds a new personal API key.",
+                    reset.email, issued.expires_at
+                ));
+                print(issued.reset_url)
+            }
         }
-    }
+    })
 }
 
 fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Failure> {

@@ -12,8 +12,11 @@ const WINDOW_DAYS_MAX: i64 = 31;
 const BEGINNING: Time = Time(1_767_225_600_000);
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
-/// The time that a summary is asked about: from `start`, and not `end` itself. Usage is kept by the day, so that a day
-/// counts whole if any moment of it is in the window.
+/// By how much 31 days of a calendar can be longer than 31 times 24 hours, where clocks are set back meanwhile.
+const CLOCKS_SET_BACK_MILLIS_MAX: i64 = 2 * 60 * 60 * 1000;
+
+/// The time that a summary is asked about: from `start`, and not `end` itself. Usage is kept by the day, and a day belongs
+/// to the window that holds its 00:00 UTC: what adjoining windows show adds up.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     start: Time,
@@ -28,7 +31,7 @@ impl Window {
         if end <= start {
             return Err(Error::field("end_date", "must be after `start_date`"));
         }
-        if end.0 - start.0 > WINDOW_DAYS_MAX * DAY_MILLIS {
+        if end.0 - start.0 > WINDOW_DAYS_MAX * DAY_MILLIS + CLOCKS_SET_BACK_MILLIS_MAX {
             let why = format!("must be at most {WINDOW_DAYS_MAX} days after `start_date`: ask again for the rest");
             return Err(Error::field("end_date", &why));
         }
@@ -36,7 +39,7 @@ impl Window {
     }
 
     fn first_day(&self) -> String {
-        day(self.start)
+        day(Time(self.start.0 + DAY_MILLIS - 1))
     }
 
     fn last_day(&self) -> String {

@@ -46,6 +46,11 @@ pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Chain>,
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The team's Chain of this name, as clients spell it.
+pub fn named(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Option<Chain>, Error> {
+    Ok(list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop())
+}
+
 /// The team's Chain of this id.
 pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Chain, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE chain.team_id = :team_id AND chain.id = :id"))?;

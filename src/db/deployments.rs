@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Map, Value, json};
 
 use crate::db::audit::{self, Actor, Event};
+use crate::db::deployments::naming::Owner;
 use crate::db::models::Model;
 use crate::db::{Tx, environments};
 use crate::error::Error;
@@ -15,6 +16,7 @@ use crate::model::serving::{Cleanup, DeploymentName, Settings, Status};
 use crate::policy::InTeam;
 
 pub mod creation;
+pub mod naming;
 pub mod patches;
 pub mod progress;
 pub mod running;
@@ -176,6 +178,10 @@ pub fn rename(
     if deployment.is_development() {
         return Err(Error::conflict("the development deployment keeps its name: push it as published to name it"));
     }
+    if name.as_str() == deployment.name {
+        return Ok(deployment.clone());
+    }
+    Owner::Model(&model.id).check_free(tx, name)?;
     tx.sql
         .prepare_cached("UPDATE deployment SET name = :name, updated_at = :now WHERE id = :id")?
         .execute(named_params! { ":name": name.as_str(), ":now": tx.now, ":id": deployment.id })?;

@@ -1,29 +1,47 @@
-//! The data directory: what stands in it, who holds it, and the master key.
+//! The data directory: what stands in it, who holds it, and what is taken back when nothing comes of it.
 //!
 //! ```text
 //! guildhall.db   the database          lock           held by the one process that writes
-//! master.key     the master key, 0600  operator.sock  the operator's door while a server runs
+//! master.key     the master key, 0600  operator.sock  the operator's socket while a server runs
 //! archives/      uploads, by hash      uploads/       what is on its way in; emptied at start-up
 //! swept          its time: last sweep
+//! guildhall.schema-N.db                copies of the database from before a migration
 //! ```
+//!
+//! Everything in it is for this user alone: files are 0600 and folders 0700, whatever they were before. A process that
+//! opens a new installation and fails, or whose command is refused, leaves nothing that it has made.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, named_params};
+use rustix::process::{Pid, test_kill_process};
 
-use crate::db::{Moment, connect};
-use crate::error::Error;
-use crate::seal::{MasterKey, Sealer};
+mod access;
+mod master_key;
+
+pub use access::failed;
+pub(super) use access::{is_full, make_private, sync_folder, tighten_contents};
+pub(super) use master_key::{check, replace as replace_master_key, unlock};
+
+/// How long whoever has just taken the lock may take to write its process id.
+const PID_WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A data directory that this process alone may write.
 pub struct Directory {
     path: PathBuf,
-    lock: File,
+    _lock: File,
+    /// What was changed about it that its owner should know.
+    notes: Vec<String>,
+    /// Files and folders that this process has made, in their order.
+    made: Vec<PathBuf>,
+    /// Whether they stay when this is dropped.
+    keeps: Arc<AtomicBool>,
 }
 
 /// What stands in the way of opening a data directory.
@@ -31,39 +49,30 @@ pub struct Directory {
 pub enum Refusal {
     /// Another process holds it; its number, where it could be read.
     Held(Option<u32>),
-    /// It cannot be made, read or written.
-    Failed(PathBuf, std::io::Error),
+    /// It cannot be made, read, written or kept private: the sentence names the file.
+    Failed(String),
 }
 
 impl Directory {
     /// Makes the directory if need be (0700) and takes its lock, at once or not at all.
     pub fn take(path: &Path) -> Result<Directory, Refusal> {
-        let failed = |cause| Refusal::Failed(path.to_owned(), cause);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join("lock"))
-            .map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Refusal::Held(read_pid(&mut lock))),
-            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+        let mut made = Vec::new();
+        let taken = Directory::take_making(path, &mut made);
+        if taken.is_err() {
+            remove(&made);
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).map_err(failed)?;
-        writeln!(lock, "{}", std::process::id()).map_err(failed)?;
-        let directory = Directory { path: path.to_owned(), lock };
-        directory.keep_database_private().map_err(failed)?;
-        Ok(directory)
+        taken
     }
 
-    /// SQLite makes its files, the log beside it too, as the database's own mode says; a directory that was there before
-    /// us may be open to others.
-    fn keep_database_private(&self) -> std::io::Result<()> {
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.database()).map(drop)
+    fn take_making(path: &Path, made: &mut Vec<PathBuf>) -> Result<Directory, Refusal> {
+        access::make_folders(path, made)?;
+        let notes = access::tighten_folder(path)?.into_iter().collect();
+        let lock = take_lock(&path.join("lock"), made)?;
+        Ok(Directory { path: path.to_owned(), _lock: lock, notes, made: std::mem::take(made), keeps: Arc::default() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn database(&self) -> PathBuf {
@@ -79,85 +88,101 @@ impl Directory {
         path.join("master.key")
     }
 
-    pub(super) fn into_lock(self) -> File {
-        self.lock
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
-    /// Refuses a master key that is not this database's before anything is written, were it only an older schema brought
-    /// up to date or a log written back.
-    pub(super) fn check_master_key(&self) -> Result<(), Error> {
-        if !self.database().exists() {
-            return Ok(());
-        }
-        let sql = connect(&self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let wrapped = if sql.table_exists(None, "installation")? { wrapped_key(&sql)? } else { None };
-        wrapped.map_or(Ok(()), |wrapped| self.unwrap(&wrapped).map(drop))
+    /// Notes a file that was made: it goes again unless something comes of it.
+    pub(super) fn has_made(&mut self, path: PathBuf) {
+        self.made.push(path);
     }
 
-    /// The key under which secrets are sealed: made on first run, unwrapped by the master key ever after.
-    pub(super) fn unlock(&self, sql: &Connection, moment: Moment) -> Result<Sealer, Error> {
-        match wrapped_key(sql)? {
-            Some(wrapped) => self.unwrap(&wrapped),
-            None => self.first_run(sql, moment),
-        }
-    }
-
-    fn unwrap(&self, wrapped: &[u8]) -> Result<Sealer, Error> {
-        self.read_master_key()?.unwrap(wrapped).ok_or_else(|| self.wrong_master_key())
-    }
-
-    fn first_run(&self, sql: &Connection, moment: Moment) -> Result<Sealer, Error> {
-        let mut dice = StdRng::from_seed(moment.seed);
-        let master = match self.read_master_key() {
-            Ok(master) => master,
-            Err(_) if !Directory::master_key(&self.path).exists() => self.write_master_key(&mut dice)?,
-            Err(cause) => return Err(cause),
-        };
-        let wrapped = master.wrap_new_data_key(&mut dice);
-        sql.execute(
-            "INSERT INTO installation (id, wrapped_key, created_at)
-             VALUES (1, :wrapped_key, :now)",
-            named_params! { ":wrapped_key": wrapped, ":now": moment.now },
-        )?;
-        master.unwrap(&wrapped).ok_or_else(|| self.wrong_master_key())
-    }
-
-    fn read_master_key(&self) -> Result<MasterKey, Error> {
-        let path = Directory::master_key(&self.path);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|cause| Error::Internal(format!("cannot read the master key {}: {cause}", path.display())))?;
-        MasterKey::parse(&text).ok_or_else(|| Error::Internal(format!("{} does not hold a master key", path.display())))
-    }
-
-    /// On the disk before the database relies on it.
-    fn write_master_key(&self, dice: &mut StdRng) -> Result<MasterKey, Error> {
-        let path = Directory::master_key(&self.path);
-        let master = MasterKey::generate(dice);
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| {
-            file.write_all(master.to_text().as_bytes())?;
-            file.sync_all()?;
-            File::open(&self.path)?.sync_all()
-        });
-        match written {
-            Ok(()) => Ok(master),
-            Err(cause) => Err(Error::Internal(format!("cannot write the master key {}: {cause}", path.display()))),
-        }
-    }
-
-    fn wrong_master_key(&self) -> Error {
-        let path = Directory::master_key(&self.path);
-        Error::Internal(format!("{} is not the master key of this database", path.display()))
+    /// Keeps what was made. Set back, it goes when the lock does.
+    pub(super) fn keep(&self) -> Arc<AtomicBool> {
+        self.keeps.store(true, Ordering::Release);
+        Arc::clone(&self.keeps)
     }
 }
 
-fn wrapped_key(sql: &Connection) -> Result<Option<Vec<u8>>, Error> {
-    Ok(sql.query_row("SELECT wrapped_key FROM installation", [], |row| row.get("wrapped_key")).optional()?)
+/// While the lock is still held, so that nobody else has begun with these files.
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !self.keeps.load(Ordering::Acquire) {
+            remove(&self.made);
+        }
+    }
+}
+
+/// The last that was made goes first. A folder that holds anything else by now stays.
+fn remove(made: &[PathBuf]) {
+    for path in made.iter().rev() {
+        let removed = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
+        let _ = removed; // what cannot be removed is an installation that was begun: the next command goes on with it
+    }
+}
+
+// ---- the lock ----
+
+fn take_lock(path: &Path, made: &mut Vec<PathBuf>) -> Result<File, Refusal> {
+    let since = Instant::now();
+    loop {
+        let (mut lock, is_new) = open_lock(path)?;
+        match lock.try_lock() {
+            Ok(()) if !is_at(&lock, path) => {} // its holder took it away with an installation that came to nothing
+            Ok(()) => {
+                if is_new {
+                    made.push(path.to_owned());
+                }
+                write_pid(&mut lock).map_err(|cause| Refusal::Failed(failed("write", path, &cause)))?;
+                return Ok(lock);
+            }
+            Err(TryLockError::WouldBlock) => match read_pid(&mut lock) {
+                Some(pid) if is_alive(pid) => return Err(Refusal::Held(Some(pid))),
+                pid if since.elapsed() >= PID_WRITTEN_WITHIN => return Err(Refusal::Held(pid)),
+                _ => std::thread::sleep(PAUSE), // it is still that of a process that was killed, or not yet written
+            },
+            Err(TryLockError::Error(cause)) => return Err(Refusal::Failed(failed("lock", path, &cause))),
+        }
+    }
+}
+
+/// The lock's file, and whether this made it.
+fn open_lock(path: &Path) -> Result<(File, bool), Refusal> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let opened = match options.clone().create_new(true).open(path) {
+        Ok(file) => access::make_private(&file).map(|()| (file, true)),
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => options.open(path).map(|file| (file, false)),
+        Err(cause) => Err(cause),
+    };
+    match opened {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => open_lock(path), // removed in between
+        opened => opened.map_err(|cause| Refusal::Failed(failed("open", path, &cause))),
+    }
+}
+
+fn is_at(lock: &File, path: &Path) -> bool {
+    match (lock.metadata(), path.metadata()) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+fn write_pid(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
 }
 
 fn read_pid(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
     lock.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    text.strip_suffix('\n')?.parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
 /// Makes way for the operator's socket and keeps it to this user.

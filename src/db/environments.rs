@@ -266,7 +266,7 @@ fn settings_data(environment: &Environment) -> Value {
         "replica_overhead_percent": rolling.replica_overhead_percent,
         "promotion_cleanup_strategy": promotion.promotion_cleanup_strategy,
         "ramp_up_while_promoting": false,
-        "ramp_up_duration_seconds": null,
+        "ramp_up_duration_seconds": promotion.ramp_up_duration_seconds,
         "ramp_up_step_size": null,
         "request_backpressure_policy": environment.settings.backpressure,
     });

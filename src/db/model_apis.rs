@@ -83,6 +83,11 @@ pub fn of_name(name: &str) -> Option<&'static ModelApi> {
     CATALOGUE.iter().find(|model_api| model_api.name == name)
 }
 
+/// The names of the catalogue.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CATALOGUE.iter().map(|model_api| model_api.name)
+}
+
 /// When an organization added a Model API, and when it last called it.
 #[derive(Clone, Copy, Debug)]
 pub struct Added {

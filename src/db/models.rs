@@ -65,6 +65,11 @@ pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>,
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The team's model of this name. Clients compare names exactly, and spell one so that it folds to this.
+pub fn named(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Option<Model>, Error> {
+    Ok(list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop())
+}
+
 /// The same of the models that the teams' Chains made of their chainlets.
 pub fn list_of_chains(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
@@ -100,6 +105,9 @@ pub fn refuse_chainlet(model: &Model) -> Result<(), Error> {
 /// one that is in use.
 pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Result<Model, Error> {
     may_change_environments(tx, team, model)?;
+    if name.as_str() == model.name {
+        return Ok(model.clone());
+    }
     let renamed = tx
         .sql
         .prepare_cached("UPDATE model SET name = :name WHERE team_id = :team_id AND id = :id")?

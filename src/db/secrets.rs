@@ -5,9 +5,10 @@ use serde_json::json;
 
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
+use crate::db::opening::Discarded;
 use crate::error::Error;
-use crate::model::{SecretName, SecretValue, Team, Time};
-use crate::policy::InTeam;
+use crate::model::{OrgId, SecretName, SecretValue, Team, Time};
+use crate::policy::{InTeam, Operator};
 use crate::seal::Place;
 
 /// A secret without its value. Borrowed from the row it stands in: lists go to the client without a copy.
@@ -114,6 +115,28 @@ pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, E
     let (id, name) = deleted.ok_or(Error::NotFound("secret"))?;
     noted(tx, team, "SECRET_DELETED", &id, &name)?;
     SecretName::parse(&name)
+}
+
+/// Drops the values of all secrets of the installation, which nothing can open any more. Their names stay.
+pub(super) fn discard(tx: &Tx, operator: &Operator) -> Result<Discarded, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT secret.org_id, count(*), count(DISTINCT secret.team_id)
+         FROM secret_value JOIN secret ON secret.id = secret_value.secret_id
+         GROUP BY secret.org_id
+         ORDER BY secret.org_id",
+    )?;
+    let rows = query.query_map([], |row| Ok((OrgId(row.get(0)?), row.get(1)?, row.get(2)?)))?;
+    let mut discarded = Discarded { secrets: 0, teams: 0, organizations: 0 };
+    for row in rows {
+        let (org_id, secrets, teams): (OrgId, i64, i64) = row?;
+        let event = Event::new("SECRETS_DISCARDED", json!({ "secrets": secrets, "teams": teams }));
+        audit::record(tx, Actor::Operator(operator), &org_id, None, event)?;
+        discarded.secrets += secrets;
+        discarded.teams += teams;
+        discarded.organizations += 1;
+    }
+    tx.sql.execute("DELETE FROM secret_value", [])?;
+    Ok(discarded)
 }
 
 /// Columns by their place, `id, name, created_at`: lists of secrets are the busiest of all.

@@ -236,6 +236,53 @@ pub fn is_named(tx: &Tx, hash: &[u8; 32]) -> Result<bool, Error> {
     Ok(query.query_row(named_params! { ":hash": hash }, |row| row.get(0))?)
 }
 
+/// Every archive that an upload names, once.
+pub fn named(tx: &Tx) -> Result<Vec<Archive>, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT DISTINCT hash, bytes FROM upload ORDER BY hash")?;
+    let archives = query.query_map([], from_row)?.collect::<Result<_, _>>()?;
+    Ok(archives)
+}
+
+/// What was pushed with an archive, to be told to the operator.
+pub fn pushed_with(tx: &Tx, archive: &Archive) -> Result<Vec<Pushed>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT pushed.kind, pushed.id, pushed.parent, organization.name AS organization
+         FROM upload
+         JOIN (SELECT 'deployment' AS kind, deployment.id, model.name AS parent, deployment.s3_key
+               FROM deployment JOIN model ON model.id = deployment.model_id
+               UNION ALL
+               SELECT 'Chain deployment', chain_deployment.id, chain.name, chain_deployment.s3_key
+               FROM chain_deployment JOIN chain ON chain.id = chain_deployment.chain_id
+               UNION ALL
+               SELECT 'training job', training_job.id, training_project.name, training_job_artifact.s3_key
+               FROM training_job_artifact
+               JOIN training_job ON training_job.id = training_job_artifact.job_id
+               JOIN training_project ON training_project.id = training_job.project_id
+              ) AS pushed ON pushed.s3_key = upload.s3_key
+         JOIN organization ON organization.id = upload.org_id
+         WHERE upload.hash = :hash
+         ORDER BY organization.name, pushed.kind, pushed.parent, pushed.id",
+    )?;
+    let rows = query.query_map(named_params! { ":hash": archive.hash }, |row| {
+        Ok(Pushed {
+            kind: row.get("kind")?,
+            id: row.get("id")?,
+            parent: row.get("parent")?,
+            organization: row.get("organization")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A deployment or a job that was pushed with an archive, and what it is of.
+#[derive(Debug)]
+pub struct Pushed {
+    pub kind: String,
+    pub id: String,
+    pub parent: String,
+    pub organization: String,
+}
+
 fn from_row(row: &Row) -> rusqlite::Result<Archive> {
     Ok(Archive { hash: row.get("hash")?, bytes: row.get::<_, i64>("bytes")? as u64 })
 }

@@ -13,10 +13,9 @@ use crate::db::resources::Kind;
 use crate::error::Error;
 use crate::graphql::document::Selected;
 use crate::graphql::models::of_team;
-use crate::graphql::pushes::{chosen, deploys_somewhere, object, read_config};
+use crate::graphql::pushes::{chosen, deploys_somewhere, naming, object, read_config};
 use crate::graphql::shape::Given;
 use crate::graphql::{Ask, owner};
-use crate::model::serving::DeploymentName;
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{DeployChain, PushedChainlet, WhichById, WhichChains};
@@ -81,7 +80,7 @@ pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
         }
         (None, Some(name)) => {
             let team = chosen(teams, asked.team_id.as_deref())?;
-            (team, named(tx, team, &ResourceName::parse("chain_name", name)?, &new)?)
+            (team, found_or_made(tx, team, &ResourceName::parse("chain_name", name)?, &new)?)
         }
         (Some(_), Some(_)) | (None, None) => {
             return Err(Error::field("chain_id", "or `chain_name` must be given, and not both"));
@@ -92,19 +91,13 @@ pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     ask.give(&DeployedChain { chain_deployment })
 }
 
-/// The Chain that a development deployment goes to; a published one by name is the first of its Chain.
-fn named(tx: &Tx, team: &InTeam, name: &ResourceName, new: &New) -> Result<Chain, Error> {
-    let there = match new.slot {
-        Slot::Development => chains::list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop(),
-        Slot::Published { .. } => None,
-    };
-    match there {
-        Some(chain) => Ok(chain),
-        None => {
-            creation::check(tx, team, new)?;
-            chains::create(tx, team, name)
-        }
+/// The Chain of a name, which is made if need be. A client may spell the name otherwise, and so not have found it.
+fn found_or_made(tx: &Tx, team: &InTeam, name: &ResourceName, new: &New) -> Result<Chain, Error> {
+    if let Some(chain) = chains::named(tx, team, name)? {
+        return Ok(chain);
     }
+    creation::check(tx, team, new)?;
+    chains::create(tx, team, name)
 }
 
 struct ReadPush {
@@ -180,11 +173,7 @@ fn slot(asked: &DeployChain) -> Result<Slot, Error> {
         return Ok(Slot::Development);
     }
     Ok(Slot::Published {
-        name: asked
-            .deployment_name
-            .as_deref()
-            .map(|name| DeploymentName::parse("deployment_name", name))
-            .transpose()?,
+        naming: naming("deployment_name", asked.deployment_name.as_deref())?,
         environment: environment.map(|name| EnvironmentName::parse("environment", name)).transpose()?,
     })
 }

@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::db::deployments::creation::{self, New, Package, Published, Slot};
+use crate::db::deployments::creation::{self, MissingEnvironment, New, Package, Published, Slot};
+use crate::db::deployments::naming::Naming;
 use crate::db::environments::Change;
 use crate::db::environments::promotion::{Instance, Previous};
 use crate::db::models::{self, Downloads, Model};
@@ -57,13 +58,13 @@ pub fn validate(_: &Tx, _: &Caller, ask: &Ask) -> Result<Given, Error> {
     ask.give(&Validation { success: errors.is_empty(), details: Some(details.to_string()) })
 }
 
-/// The first published push of a model.
+/// The first published push of a model, or of one that the client did not find under the name that it spells otherwise.
 pub fn create_model(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     deploys_somewhere(teams)?;
     let ReadPush { asked, pushed } = ask.prepared()?;
     let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
     let new = pushed.deployment(&asked, published(&asked, asked.version_name.as_deref(), Previous::AsSet)?)?;
-    let model = make(tx, team, &name, &asked, &new)?;
+    let model = found_or_made(tx, team, &name, &asked, &new)?;
     created(tx, team, &model, &new, ask)
 }
 
@@ -82,15 +83,14 @@ pub fn deploy_draft(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error
     let ReadPush { asked, pushed } = ask.prepared()?;
     let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
     let new = pushed.deployment(&asked, Slot::Development)?;
-    let there = models::list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop();
-    let model = match there {
-        Some(model) => model,
-        None => make(tx, team, &name, &asked, &new)?,
-    };
+    let model = found_or_made(tx, team, &name, &asked, &new)?;
     created(tx, team, &model, &new, ask)
 }
 
-fn make(tx: &Tx, team: &InTeam, name: &ResourceName, asked: &Push, new: &New) -> Result<Model, Error> {
+fn found_or_made(tx: &Tx, team: &InTeam, name: &ResourceName, asked: &Push, new: &New) -> Result<Model, Error> {
+    if let Some(model) = models::named(tx, team, name)? {
+        return Ok(model);
+    }
     let instance_type = creation::check(tx, team, new)?;
     let downloads = if asked.allow_truss_download == Some(false) { Downloads::Refused } else { Downloads::Allowed };
     models::create(tx, team, name, instance_type.id, downloads)
@@ -125,11 +125,18 @@ fn published(asked: &Push, name: Option<&str>, previous: Previous) -> Result<Slo
     let environment = asked.environment_name.as_deref();
     let keep = asked.preserve_env_instance_type != Some(false);
     Ok(Slot::Published(Published {
-        name: name.map(|name| DeploymentName::parse("name", name)).transpose()?,
+        naming: naming("name", name)?,
         environment: environment.map(|name| EnvironmentName::parse("environment_name", name)).transpose()?,
+        missing: MissingEnvironment::Create,
         previous,
         instance: if keep { Instance::OfEnvironment } else { Instance::OfDeployment },
     }))
+}
+
+/// truss pushes a name again and again: a taken one is no reason to refuse.
+pub(super) fn naming(argument: &str, name: Option<&str>) -> Result<Naming, Error> {
+    let name = name.map(|name| DeploymentName::parse(argument, name)).transpose()?;
+    Ok(name.map_or(Naming::Numbered, Naming::Suffixed))
 }
 
 impl Pushed {

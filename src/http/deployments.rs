@@ -14,7 +14,7 @@ use crate::model::serving::{DeploymentName, Settings};
 use crate::model::truss_config::with_defaults;
 use crate::policy::InTeam;
 use crate::wire;
-use crate::wire::environments::{SettingsUpdated, UpdateSettings};
+use crate::wire::environments::{SettingsUpdated, UpdateOnPromotion};
 
 pub fn list(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let deployments = deployments::list(tx, team, ask.param("model_id"), ask.query("name"))?;
@@ -65,7 +65,7 @@ pub(super) fn promoted(
     let change = match &update {
         None => Change::default(),
         Some(update) => {
-            let update: UpdateSettings = wire::read("`environment_settings_update`", update.clone())?;
+            let update: UpdateOnPromotion = wire::read("`environment_settings_update`", update.clone())?;
             update.change(&before.settings, &before.promotion)?
         }
     };

@@ -3,13 +3,13 @@
 //! A fixture is checked twice: each value by itself while it is read, and here what its parts say of each other.
 //! Whatever is wrong is told with its place, as in `people[3].teams.Reserch`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::db::api_keys::{NewKey, Owner};
 use crate::db::fixtures::{self, Resource};
 use crate::db::invitations::Place;
-use crate::db::{Tx, model_apis, organizations};
-use crate::error::Error;
+use crate::db::{Moment, Tx, model_apis, opening, organizations};
+use crate::error::{Error, quoted};
 use crate::http::{Ask, Reply};
 use crate::model::{KeyName, Organization, Team, TeamName, UserId};
 use crate::policy::keys::Lifetime;
@@ -21,16 +21,29 @@ use crate::wire::fixtures::{
 
 mod generate;
 mod holdings;
+mod naming;
+
+use naming::{Once, unknown};
 
 pub fn load(tx: &Tx, operator: &Operator, ask: &Ask) -> Result<Reply, Error> {
     let file = ask.read(File::parse)?;
+    Ok(Reply::ok(&load_file(tx, operator, file)?))
+}
+
+/// Checks a file by loading it into a database that is then forgotten. Answers what it would make.
+pub fn check(moment: Moment, operator: &Operator, body: &[u8]) -> Result<Loaded, Error> {
+    let file = File::parse(body)?;
+    opening::in_memory(moment, |tx| load_file(tx, operator, file))
+}
+
+fn load_file(tx: &Tx, operator: &Operator, file: File) -> Result<Loaded, Error> {
     let mut loaded = Loaded::default();
     for (number, fixture) in file.fixtures.into_iter().enumerate() {
         let within = if file.is_list { format!("[{number}].") } else { String::new() };
-        let fixture = generate::expanded(fixture).map_err(at(format!("{within}generate")))?;
+        let fixture = generate::expanded(fixture, &format!("{within}generate"))?;
         loaded.organizations.push(organization(tx, operator, within, &fixture)?);
     }
-    Ok(Reply::ok(&loaded))
+    Ok(loaded)
 }
 
 fn organization(tx: &Tx, operator: &Operator, within: String, fixture: &Fixture) -> Result<LoadedOrganization, Error> {
@@ -103,11 +116,13 @@ impl Loading<'_> {
     fn teams_named(&self, place: &str, named: &BTreeMap<String, TeamRole>) -> Result<Vec<(Team, TeamRole)>, Error> {
         let mut once = Once::default();
         let find = |(name, role): (&String, &TeamRole)| {
-            let place = || format!("{place}.teams.{name}");
+            let place = || format!("{place}.teams.{}", quoted(name));
             let key = TeamName::parse(name).map(|name| name.key()).unwrap_or_default();
-            let team = self.teams.get(&key);
-            let team = team.ok_or_else(|| Error::field(&place(), "names no team of this fixture"))?;
-            once.see(&key, place)?;
+            let team = self.teams.get(&key).ok_or_else(|| {
+                let names = self.teams.values().map(|team| team.name.as_str());
+                unknown(&place(), name, "team of this fixture", names)
+            })?;
+            once.see_as(&key, name, place)?;
             Ok((team.clone(), *role))
         };
         named.iter().map(find).collect()
@@ -117,13 +132,16 @@ impl Loading<'_> {
         if !people.iter().any(|person| person.role == OrgRole::Admin) {
             return Err(Error::field(&format!("{}people", self.within), "must hold an organization admin"));
         }
-        people.iter().enumerate().map(|(number, person)| self.person(&self.place("people", number), person)).collect()
+        let mut once = Once::default();
+        let load = |(number, person): (usize, &wire::Person)| {
+            let place = self.place("people", number);
+            once.see(person.email.as_str(), || format!("{place}.email"))?;
+            self.person(&place, person)
+        };
+        people.iter().enumerate().map(load).collect()
     }
 
     fn person(&mut self, place: &str, person: &wire::Person) -> Result<LoadedPerson, Error> {
-        if self.people.contains_key(person.email.as_str()) {
-            return Err(Error::field(&format!("{place}.email"), "stands here twice"));
-        }
         let mut teams = self.teams_named(place, &person.teams)?;
         // While teams are off, whoever joins as a member is put into the default team.
         if !self.organization.teams_enabled && person.role == OrgRole::Member && teams.is_empty() {
@@ -142,6 +160,7 @@ impl Loading<'_> {
             name: user.name,
             role: person.role.as_str().to_owned(),
             api_key: key.reveal().to_owned(),
+            api_key_name: person.api_key_name.as_ref().map(|name| name.as_str().to_owned()),
             teams: teams.iter().map(membership).collect(),
         };
         self.people.insert(user.email, Known { user_id: user.id, role: person.role, teams });
@@ -185,7 +204,7 @@ impl Loading<'_> {
             }
             let owner = Owner::Organization(&self.organization.id);
             let made = self.key(Category::ManageApiKeys, owner, key.name.as_ref())?;
-            Ok(loaded_key(Category::ManageApiKeys, &made))
+            Ok(loaded_key(Category::ManageApiKeys, key.name.as_ref(), &made))
         };
         keys.iter().enumerate().map(make).collect()
     }
@@ -196,7 +215,8 @@ impl Loading<'_> {
             let place = format!("{}.name", self.place("model_apis", number));
             once.see(&model_api.name, || place.clone())?;
             if model_apis::of_name(&model_api.name).is_none() {
-                return Err(Error::field(&place, "names no Model API of the catalogue"));
+                let names = model_apis::names();
+                return Err(unknown(&place, &model_api.name, "Model API of the catalogue", names));
             }
             fixtures::model_api(self.tx, self.operator, &self.organization, &model_api.name)?;
             let Some(tokens) = &model_api.usage else { continue };
@@ -222,29 +242,23 @@ impl Loading<'_> {
         for (number, invitation) in invitations.iter().enumerate() {
             let place = self.place("invitations", number);
             if self.people.contains_key(invitation.email.as_str()) {
-                return Err(Error::field(&format!("{place}.email"), "is a member already"));
+                let address = quoted(invitation.email.as_str());
+                return Err(Error::Invalid(format!("`{place}.email`: \"{address}\" is a member already")));
             }
             once.see(invitation.email.as_str(), || format!("{place}.email"))?;
             let teams = self.teams_named(&place, &invitation.teams)?;
             let places: Vec<Place> = teams.into_iter().map(|(team, role)| Place { team, role }).collect();
             let inviter = self.people.get(invitation.invited_by.as_str());
             let inviter = inviter.filter(|person| person.role == OrgRole::Admin).ok_or_else(|| {
-                Error::field(&format!("{place}.invited_by"), "names no organization admin of this fixture")
+                let admins = self.people.iter().filter(|(_, person)| person.role == OrgRole::Admin);
+                let addresses = admins.map(|(address, _)| address.as_str());
+                let (place, asked) = (format!("{place}.invited_by"), invitation.invited_by.as_str());
+                unknown(&place, asked, "organization admin of this fixture", addresses)
             })?;
             let (inviter, email, role) = (&inviter.user_id, &invitation.email, invitation.role);
             fixtures::invitation(self.tx, self.operator, &self.organization, inviter, email, role, &places)?;
         }
         Ok(())
-    }
-}
-
-/// What may stand in its place once.
-#[derive(Default)]
-struct Once(BTreeSet<String>);
-
-impl Once {
-    fn see(&mut self, name: &str, place: impl FnOnce() -> String) -> Result<(), Error> {
-        if self.0.insert(name.to_owned()) { Ok(()) } else { Err(Error::field(&place(), "stands here twice")) }
     }
 }
 
@@ -265,10 +279,15 @@ fn loaded_team(team: &Team, api_keys: Vec<LoadedKey>) -> LoadedTeam {
     LoadedTeam { team_id: team.id.to_string(), name: team.name.clone(), default: team.is_default, api_keys }
 }
 
-fn loaded_key(category: Category, key: &PlainKey) -> LoadedKey {
+/// A key that is narrowed to nothing.
+fn loaded_key(category: Category, name: Option<&KeyName>, key: &PlainKey) -> LoadedKey {
     LoadedKey {
         category: category.as_str().to_owned(),
+        name: name.map(|name| name.as_str().to_owned()),
         prefix: key.prefix().to_owned(),
         api_key: key.reveal().to_owned(),
+        environments: None,
+        model_ids: None,
+        models: None,
     }
 }

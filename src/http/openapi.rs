@@ -382,6 +382,6 @@ fn needs(answer: &Answer) -> String {
         Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
         Answer::Operator(_) => "The operator's alone.".to_owned(),
         Answer::GraphQl => "Open to any key; each root field of the document has a need of its own.".to_owned(),
-        Answer::Unserved => "Not served here.".to_owned(),
+        Answer::Unserved | Answer::UnservedInference | Answer::UnservedOAuth => "Not served here.".to_owned(),
     }
 }

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::db::deployments::creation::{self, New, Package, Published, Slot};
+use crate::db::deployments::creation::{self, MissingEnvironment, New, Package, Published, Slot};
+use crate::db::deployments::naming::Naming;
+use crate::db::environments::Change;
 use crate::db::environments::promotion::{Instance, Previous};
-use crate::db::environments::{self, Change};
 use crate::db::models::{self, Downloads, Model};
 use crate::db::resources::{self, Kind};
 use crate::db::uploads::{self, Purpose};
@@ -29,16 +30,22 @@ pub const RAW_CONFIG_BYTES_MAX: usize = 100 << 10;
 /// credentials, and commit from the configuration alone.
 const SEND_TO_S3: &[&str] = &["go-http-client", "baseten-go", "baseten-cli", "terraform"];
 
-/// A model with its first deployment.
+/// A model with its first deployment. Where the team has the model under another spelling of its name, a deployment of
+/// that; spelled so, the client could have found it, and is told so.
 pub fn create_model(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let asked: CreateModel = ask.json()?;
     let (source, payload) = archive_source(asked.source)?;
-    let name = source.name.as_deref().ok_or_else(|| Error::field("source.name", "must be given"))?;
-    let name = ResourceName::parse("source.name", name)?;
+    let spelled = source.name.as_deref().ok_or_else(|| Error::field("source.name", "must be given"))?;
+    let name = ResourceName::parse("source.name", spelled)?;
     let downloads = if source.disable_archive_download == Some(true) { Downloads::Refused } else { Downloads::Allowed };
     let new = new(&payload, source.s3_key.as_deref())?;
-    let instance_type = creation::check(tx, team, &new)?;
-    let model = models::create(tx, team, &name, instance_type.id, downloads)?;
+    let model = match models::named(tx, team, &name)? {
+        Some(model) if model.name != spelled => model,
+        Some(_) | None => {
+            let instance_type = creation::check(tx, team, &new)?;
+            models::create(tx, team, &name, instance_type.id, downloads)?
+        }
+    };
     created(tx, team, &model, &new)
 }
 
@@ -48,11 +55,6 @@ pub fn create_deployment(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Err
     let asked: CreateModel = ask.json()?;
     let (source, payload) = archive_source(asked.source)?;
     let new = new(&payload, source.s3_key.as_deref())?;
-    if let (Slot::Published(published), Some(false)) = (&new.slot, payload.create_environment_if_missing)
-        && let Some(environment) = &published.environment
-    {
-        environments::find(tx, team, &model, environment.as_str())?;
-    }
     created(tx, team, &model, &new)
 }
 
@@ -72,10 +74,11 @@ pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
     }
     let asked: PrepareUpload = ask.json()?;
     let team = prepared_team(tx, teams, &asked)?;
-    if asked.model_id.is_none() {
+    let model = prepared_model(tx, team, &asked)?;
+    if model.is_none() {
         models::may_create(team)?;
     }
-    creation::check(tx, team, &new(&asked.deployment, None)?)?;
+    creation::foresee(tx, team, model.as_ref(), &new(&asked.deployment, None)?)?;
     let agent = ask.request.user_agent.as_deref().unwrap_or_default().to_lowercase();
     let goes_to_s3 = SEND_TO_S3.iter().any(|name| agent.contains(name));
     let sends_elsewhere = goes_to_s3 && ask.request.s3_hosts == S3Hosts::Elsewhere;
@@ -95,6 +98,15 @@ pub fn prepare(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Reply, Error> {
         s3_key: Some(&credentials.s3_key),
         s3_region: Some(REGION),
     }))
+}
+
+/// The model that is pushed to; none, if it is still to be made.
+fn prepared_model(tx: &Tx, team: &InTeam, asked: &PrepareUpload) -> Result<Option<Model>, Error> {
+    match (&asked.model_id, &asked.name) {
+        (Some(id), _) => models::find(tx, team, id).map(Some),
+        (None, Some(name)) => models::named(tx, team, &ResourceName::parse("name", name)?),
+        (None, None) => Ok(None),
+    }
 }
 
 /// The team of the model that is pushed to, or the one that a new model is for.
@@ -141,12 +153,10 @@ pub fn nowhere() -> Error {
 fn archive_source(mut source: Source) -> Result<(Source, Payload), Error> {
     match source.kind.as_deref() {
         None | Some("model_archive") => {}
-        Some("library_listing") => {
-            return Err(Error::NotImplemented(
-                "`source.kind` library_listing: there is no library, push an archive; it".to_owned(),
-            ));
+        Some(_) => {
+            let why = "must be model_archive: there is no library here, push an archive";
+            return Err(Error::field("source.kind", why));
         }
-        Some(_) => return Err(Error::field("source.kind", "must be model_archive")),
     }
     let payload = source.deployment.take().ok_or_else(|| Error::field("source.deployment", "must be given"))?;
     Ok((source, payload))
@@ -206,15 +216,28 @@ fn slot(payload: &Payload) -> Result<Slot, Error> {
     let name = payload.deployment_name.as_deref();
     let environment = payload.environment_name.as_deref();
     if payload.is_development == Some(true) {
-        if name.is_some() || environment.is_some() {
-            return Err(Error::field("is_development", "goes with neither `deployment_name` nor `environment_name`"));
+        let given = [
+            ("deployment_name", name.is_some()),
+            ("environment_name", environment.is_some()),
+            ("preserve_env_instance_type", payload.preserve_env_instance_type == Some(false)),
+        ];
+        if let Some((field, _)) = given.iter().find(|(_, given)| *given) {
+            let why =
+                "goes not with `is_development`: the development deployment has its name and serves no environment";
+            return Err(Error::field(field, why));
         }
         return Ok(Slot::Development);
     }
     let keep = payload.preserve_env_instance_type != Some(false) && payload.instance_type_id.is_none();
+    let name = name.map(|name| DeploymentName::parse("deployment_name", name)).transpose()?;
     Ok(Slot::Published(Published {
-        name: name.map(|name| DeploymentName::parse("deployment_name", name)).transpose()?,
+        naming: name.map_or(Naming::Numbered, Naming::Exactly),
         environment: environment.map(|name| EnvironmentName::parse("environment_name", name)).transpose()?,
+        missing: if payload.create_environment_if_missing == Some(false) {
+            MissingEnvironment::Refuse
+        } else {
+            MissingEnvironment::Create
+        },
         previous: Previous::AsSet,
         instance: if keep { Instance::OfEnvironment } else { Instance::OfDeployment },
     }))

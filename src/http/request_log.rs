@@ -10,8 +10,9 @@ use std::time::Instant;
 use tracing::field::display;
 
 use crate::error::Error;
-use crate::http::Reply;
-use crate::http::routes::Split;
+use crate::http::elsewhere::Api;
+use crate::http::routes::Route;
+use crate::http::{Reply, Request};
 use crate::model::{OrgId, Team, TeamId};
 use crate::policy::{Caller, Who};
 use crate::token::PlainKey;
@@ -27,6 +28,7 @@ pub struct RequestLog {
     method: &'static str,
     peer: Option<IpAddr>,
     route: OnceLock<&'static str>,
+    api: OnceLock<Api>,
     actor: OnceLock<Actor>,
     team: OnceLock<TeamId>,
 }
@@ -61,6 +63,7 @@ impl RequestLog {
             method: known(method),
             peer,
             route: OnceLock::new(),
+            api: OnceLock::new(),
             actor: OnceLock::new(),
             team: OnceLock::new(),
         }
@@ -80,8 +83,12 @@ impl RequestLog {
         self.actor.get().map(|actor| (&actor.org_id, actor.id()))
     }
 
-    pub fn note_route(&self, row: &Split) {
-        self.note_template(row.route.template);
+    /// The request's route, if there is one: it says in whose shape a refusal is told.
+    pub fn note_route(&self, route: Option<&Route>, request: &Request) {
+        self.api.get_or_init(|| Api::of(route, request));
+        if let Some(route) = route {
+            self.note_template(route.template);
+        }
     }
 
     pub fn note_template(&self, template: &'static str) {
@@ -124,7 +131,7 @@ impl RequestLog {
     /// The reply to a request that failed. The cause of a failure of ours goes to the log alone.
     pub fn refuse(&self, error: &Error) -> Reply {
         self.note_failure(error);
-        Reply::refusal(error, &self.id)
+        self.api.get().unwrap_or(&Api::Management).refusal(error, &self.id)
     }
 
     /// Says in the log why a request failed, where its status alone does not say it.

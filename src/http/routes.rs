@@ -7,6 +7,7 @@ use Answer::*;
 use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::error::Error;
+use crate::http::elsewhere::UNSERVED_ELSEWHERE;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::unserved::UNSERVED;
 use crate::http::{
@@ -106,6 +107,10 @@ pub enum Answer {
     GraphQl,
     /// A route of Baseten's that is not served.
     Unserved,
+    /// The same of the API by which models and Chains are called.
+    UnservedInference,
+    /// The same of the API by which people sign in; asked without a key too.
+    UnservedOAuth,
 }
 
 /// Finds out which work there is to do with a password.
@@ -430,7 +435,8 @@ pub struct Split {
     parts: Vec<&'static str>,
 }
 
-static TABLE: LazyLock<Vec<Split>> = LazyLock::new(|| ROUTES.iter().chain(UNSERVED).map(Split::new).collect());
+static TABLE: LazyLock<Vec<Split>> =
+    LazyLock::new(|| ROUTES.iter().chain(UNSERVED).chain(UNSERVED_ELSEWHERE).map(Split::new).collect());
 
 /// The route of a request: the first row that fits, and what is not served after all that is. A path that is there, asked
 /// by another method, says which ones it takes.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 pub const DEPLOYMENT_NAME_CHARS_MAX: usize = 255;
+const RAMP_UP_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
 pub const REPLICAS_MAX: i64 = 1000;
 pub const DEPLOY_TIMEOUT_MINUTES: std::ops::RangeInclusive<i64> = 10..=1440;
 
@@ -235,6 +236,13 @@ pub struct PromotionSettings {
     pub rolling_deploy: bool,
     pub promotion_cleanup_strategy: Cleanup,
     pub rolling_deploy_config: RollingDeploy,
+    /// Left of an older way to promote; kept and shown, so that whoever sets it finds it as it was set.
+    #[serde(default = "ramp_up_duration_seconds")]
+    pub ramp_up_duration_seconds: i64,
+}
+
+const fn ramp_up_duration_seconds() -> i64 {
+    600
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,7 +258,7 @@ impl Default for PromotionSettings {
     fn default() -> PromotionSettings {
         PromotionSettings {
             redeploy_on_promotion: false,
-            rolling_deploy: true,
+            rolling_deploy: false,
             promotion_cleanup_strategy: Cleanup::ScaleToZero,
             rolling_deploy_config: RollingDeploy {
                 rolling_deploy_strategy: RollingStrategy::Replica,
@@ -259,16 +267,12 @@ impl Default for PromotionSettings {
                 stabilization_time_seconds: 0,
                 replica_overhead_percent: 0,
             },
+            ramp_up_duration_seconds: ramp_up_duration_seconds(),
         }
     }
 }
 
 impl PromotionSettings {
-    /// Chains do not roll.
-    pub fn of_chains() -> PromotionSettings {
-        PromotionSettings { rolling_deploy: false, ..PromotionSettings::default() }
-    }
-
     pub fn check(self) -> Result<PromotionSettings, Error> {
         let rolling = &self.rolling_deploy_config;
         let field = |name: &str| format!("promotion_settings.rolling_deploy_config.{name}");
@@ -276,6 +280,8 @@ impl PromotionSettings {
         within(&field("max_unavailable_percent"), rolling.max_unavailable_percent, 0, 50)?;
         within(&field("stabilization_time_seconds"), rolling.stabilization_time_seconds, 0, 3600)?;
         within(&field("replica_overhead_percent"), rolling.replica_overhead_percent, 0, 500)?;
+        let (ramp_up, max) = (self.ramp_up_duration_seconds, RAMP_UP_SECONDS_MAX);
+        within("promotion_settings.ramp_up_duration_seconds", ramp_up, 0, max)?;
         Ok(self)
     }
 }

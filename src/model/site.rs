@@ -47,6 +47,12 @@ impl Site {
         self.scheme == "https"
     }
 
+    /// Whether a model or a Chain is called here: the counterpart of [`Site::of`], under whatever domain.
+    pub fn is_of_model(&self) -> bool {
+        let label = self.authority.split('.').next().unwrap_or_default();
+        ["model-", "chain-"].iter().any(|kind| label.strip_prefix(kind).is_some_and(|id| !id.is_empty()))
+    }
+
     /// Where a connection came in.
     pub fn of_address(address: SocketAddr) -> Site {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());

@@ -11,6 +11,7 @@ use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use super::refusal::Refusal;
+use crate::error::quoted;
 use crate::model::Time;
 use crate::seal::keyed_hash;
 use crate::token::bytes_of_hex;
@@ -21,8 +22,6 @@ const DATE: &str = "x-amz-date";
 const MUST_BE_SIGNED: [&str; 4] = ["host", CONTENT_SHA256, DATE, SESSION_TOKEN];
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// How much of a host is quoted.
-const HOST_CHARS_MAX: usize = 60;
 const SKEW_SECONDS_MAX: i64 = 15 * 60;
 
 /// What S3 leaves as it is in a path or a query.
@@ -73,7 +72,7 @@ impl<'r> Signature<'r> {
         if keyed_hash(&key, to_sign.as_bytes()).ct_eq(&self.signature).into() {
             return Ok(());
         }
-        let host: String = header(head, "host")?.unwrap_or_default().chars().take(HOST_CHARS_MAX).collect();
+        let host = quoted(header(head, "host")?.unwrap_or_default());
         let message = format!(
             "the signature is not that of these credentials over this request, which came for the host `{host}`: \
              whatever stands before the server must pass on the host that the client signed"

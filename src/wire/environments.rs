@@ -75,7 +75,7 @@ pub struct PromotionSettings<'a> {
     promotion_cleanup_strategy: Cleanup,
     rolling_deploy_config: &'a serving::RollingDeploy,
     ramp_up_while_promoting: bool,
-    ramp_up_duration_seconds: u32,
+    ramp_up_duration_seconds: i64,
 }
 
 impl<'a> From<&'a serving::PromotionSettings> for PromotionSettings<'a> {
@@ -85,9 +85,8 @@ impl<'a> From<&'a serving::PromotionSettings> for PromotionSettings<'a> {
             rolling_deploy: settings.rolling_deploy,
             promotion_cleanup_strategy: settings.promotion_cleanup_strategy,
             rolling_deploy_config: &settings.rolling_deploy_config,
-            // Both are left of an older way to promote.
-            ramp_up_while_promoting: false,
-            ramp_up_duration_seconds: 600,
+            ramp_up_while_promoting: false, // an older way to promote
+            ramp_up_duration_seconds: settings.ramp_up_duration_seconds,
         }
     }
 }
@@ -188,6 +187,7 @@ pub struct UpdatePromotionSettings {
     promotion_cleanup_strategy: Option<Cleanup>,
     rolling_deploy_config: Option<UpdateRollingDeploy>,
     ramp_up_while_promoting: Option<bool>,
+    ramp_up_duration_seconds: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -230,6 +230,7 @@ impl UpdatePromotionSettings {
                     config.replica_overhead_percent,
                 ),
             },
+            ramp_up_duration_seconds: or(self.ramp_up_duration_seconds, before.ramp_up_duration_seconds),
         };
         settings.check()
     }
@@ -259,10 +260,38 @@ impl UpdateSettings {
     }
 }
 
+/// Clients send a request again that is answered 501, so a part of a route that is not served is an error of theirs.
 pub fn refuse_unserved(field: &str, given: Option<&Value>) -> Result<(), Error> {
     match given {
         None => Ok(()),
-        Some(_) => Err(Error::NotImplemented(format!("`{field}`"))),
+        Some(_) => Err(Error::field(field, "is not served here: leave it out")),
+    }
+}
+
+/// The settings that a promotion changes on the occasion.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateOnPromotion {
+    autoscaling_settings: Option<UpdateAutoscaling>,
+    promotion_settings: Option<UpdatePromotionSettings>,
+    request_backpressure_settings: Option<UpdateBackpressure>,
+    autoscaling_schedule_settings: Option<Value>,
+    region: Option<Value>,
+    instance_type_id: Option<Value>,
+}
+
+impl UpdateOnPromotion {
+    pub fn change(self, before: &Settings, promotion: &serving::PromotionSettings) -> Result<Change, Error> {
+        refuse_unserved("environment_settings_update.region", self.region.as_ref())?;
+        refuse_unserved("environment_settings_update.instance_type_id", self.instance_type_id.as_ref())?;
+        let settings = UpdateSettings {
+            autoscaling_settings: self.autoscaling_settings,
+            promotion_settings: self.promotion_settings,
+            request_backpressure_settings: self.request_backpressure_settings,
+            autoscaling_schedule_settings: self.autoscaling_schedule_settings,
+            traffic_routing_settings: None,
+        };
+        settings.change(before, promotion)
     }
 }
 
@@ -272,6 +301,8 @@ pub struct CreateEnvironment {
     pub autoscaling_settings: Option<UpdateAutoscaling>,
     pub promotion_settings: Option<UpdatePromotionSettings>,
     pub request_backpressure_settings: Option<UpdateBackpressure>,
+    autoscaling_schedule_settings: Option<Value>,
+    traffic_routing_settings: Option<Value>,
 }
 
 impl CreateEnvironment {
@@ -280,7 +311,8 @@ impl CreateEnvironment {
             autoscaling_settings: self.autoscaling_settings,
             promotion_settings: self.promotion_settings,
             request_backpressure_settings: self.request_backpressure_settings,
-            ..UpdateSettings::default()
+            autoscaling_schedule_settings: self.autoscaling_schedule_settings,
+            traffic_routing_settings: self.traffic_routing_settings,
         };
         let change = settings.change(&Settings::default(), &serving::PromotionSettings::default())?;
         Ok((self.name, change))

@@ -5,10 +5,12 @@
 //! name or address: ids are made when it is loaded.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::{
     Email, EnvironmentName, Icon, KeyName, PersonName, ResourceName, SecretName, SecretValue, TeamName,
 };
@@ -52,7 +54,7 @@ pub struct Person {
     /// Of the personal key that everyone gets.
     pub api_key_name: Option<KeyName>,
     /// The person's role in each team, by the team's name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "once_each")]
     pub teams: BTreeMap<String, TeamRole>,
 }
 
@@ -231,7 +233,7 @@ pub struct EnvironmentGroup {
 pub struct Invitation {
     pub email: Email,
     pub role: OrgRole,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "once_each")]
     pub teams: BTreeMap<String, TeamRole>,
     /// The address of an organization admin.
     pub invited_by: Email,
@@ -266,12 +268,51 @@ pub struct File {
 }
 
 impl File {
+    /// Reads a file as editors write it: a byte-order mark is skipped.
     pub fn parse(body: &[u8]) -> Result<File, Error> {
-        match body.trim_ascii_start().first() {
-            Some(b'[') => Ok(File { fixtures: wire::parse(body)?, is_list: true }),
-            _ => Ok(File { fixtures: vec![wire::parse(body)?], is_list: false }),
+        if [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| body.starts_with(*mark)) || body.contains(&0) {
+            return Err(Error::Invalid("the file is UTF-16, or not text at all: save it as UTF-8".to_owned()));
+        }
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let (fixtures, is_list) = match body.trim_ascii_start().first() {
+            None => {
+                return Err(Error::Invalid("the file is empty: it must hold an organization, or a list".to_owned()));
+            }
+            Some(b'[') => (wire::parse::<Vec<Fixture>>(body)?, true),
+            Some(_) => (vec![wire::parse(body)?], false),
+        };
+        if fixtures.is_empty() {
+            return Err(Error::Invalid("the list is empty: it must hold at least one organization".to_owned()));
+        }
+        Ok(File { fixtures, is_list })
+    }
+}
+
+/// A map that refuses a name that stands in it twice; serde alone would take the last.
+fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<BTreeMap<String, V>, D::Error> {
+    struct OnceEach<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> de::Visitor<'de> for OnceEach<V> {
+        type Value = BTreeMap<String, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut read = BTreeMap::new();
+            while let Some(name) = entries.next_key::<String>()? {
+                let value = entries.next_value()?;
+                if read.contains_key(&name) {
+                    return Err(de::Error::custom(format_args!("\"{}\" stands here twice", quoted(&name))));
+                }
+                read.insert(name, value);
+            }
+            Ok(read)
         }
     }
+
+    from.deserialize_map(OnceEach(PhantomData))
 }
 
 /// What was loaded, with the keys that are shown this once.
@@ -296,6 +337,7 @@ pub struct LoadedPerson {
     pub name: String,
     pub role: String,
     pub api_key: String,
+    pub api_key_name: Option<String>,
     pub teams: Vec<LoadedMembership>,
 }
 
@@ -318,11 +360,21 @@ pub struct LoadedTeam {
 pub struct LoadedKey {
     #[serde(rename = "type")]
     pub category: String,
+    pub name: Option<String>,
     pub prefix: String,
     pub api_key: String,
+    /// The names of the environments to which it is narrowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Vec<String>>,
+    /// The ids of the models to which it is narrowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_ids: Option<Vec<String>>,
+    /// Their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
 }
 
-/// The line that `guildhall demo -o json` prints once it listens.
+/// The line that `guildhall demo -o json` prints.
 #[derive(Serialize)]
 pub struct Demo<'a> {
     pub url: &'a str,

@@ -146,7 +146,7 @@ fn the_team_is_named_where_there_are_several() {
 }
 
 #[test]
-fn a_day_counts_if_any_moment_of_it_was_asked_for() {
+fn a_day_belongs_to_the_window_that_holds_its_midnight() {
     let house = House::empty();
     let org = Org::new(&house, "acme", Teams::Off);
     for day in ["2026-10-14", "2026-10-15", "2026-10-16", "2026-10-17"] {
@@ -157,9 +157,19 @@ fn a_day_counts_if_any_moment_of_it_was_asked_for() {
     };
     let two = ["2026-10-15", "2026-10-16"];
     assert_eq!(between("2026-10-15T00:00:00Z", "2026-10-17T00:00:00Z"), two);
-    assert_eq!(between("2026-10-15T23:59:59.999Z", "2026-10-16T00:00:00.001Z"), two);
-    assert_eq!(between("2026-10-15T12:00:00Z", "2026-10-15T12:00:01Z"), two[..1]);
+    assert_eq!(between("2026-10-15T23:59:59.999Z", "2026-10-16T00:00:00.001Z"), two[1..]);
+    assert_eq!(between("2026-10-15T00:00:00Z", "2026-10-15T00:00:00.001Z"), two[..1]);
+    assert_eq!(between("2026-10-14T00:00:00.001Z", "2026-10-15T00:00:00Z"), [""; 0]);
+    assert_eq!(between("2026-10-15T12:00:00Z", "2026-10-15T12:00:01Z"), [""; 0]);
     assert_eq!(between("2026-10-15T02:00:00+02:00", "2026-10-16T20:00:00-04:00"), two, "in any offset");
+    // Months as people have them, wherever they live, adjoin and hold each day once.
+    for (start, middle, end) in [
+        ("2026-10-14T00:00:00-07:00", "2026-10-16T00:00:00-07:00", "2026-10-18T00:00:00-07:00"),
+        ("2026-10-14T00:00:00+13:00", "2026-10-15T12:34:56+13:00", "2026-10-18T00:00:00+13:00"),
+        ("2026-10-14T00:00:00Z", "2026-10-16T23:59:59.999Z", "2026-10-18T00:00:00Z"),
+    ] {
+        assert_eq!([between(start, middle), between(middle, end)].concat(), between(start, end), "{middle}");
+    }
     assert_eq!(between("2026-10-15T00:00:00", "2026-10-17"), two, "without one it is UTC");
     assert_eq!(between("2026-10-20", "2026-10-21"), [""; 0]);
 }
@@ -175,7 +185,7 @@ fn a_window_that_cannot_be_is_refused() {
         ("start_date=2026-10-02T00:00:00Z&end_date=", "`end_date`"),
         ("start_date=2026-10-02T00:00:00Z&end_date=2026-10-02T00:00:00Z", "`end_date`"),
         ("start_date=2026-10-02T00:00:00Z&end_date=2026-10-01T00:00:00Z", "`end_date`"),
-        ("start_date=2026-10-01T00:00:00Z&end_date=2026-11-01T00:00:00.001Z", "31 days"),
+        ("start_date=2026-10-01T00:00:00Z&end_date=2026-11-01T02:00:00.001Z", "31 days"),
         ("start_date=2025-12-31T23:59:59.999Z&end_date=2026-01-02T00:00:00Z", "2026-01-01"),
     ];
     for (query, named) in bad {
@@ -184,6 +194,14 @@ fn a_window_that_cannot_be_is_refused() {
         assert!(text(&told["message"]).contains(named), "{query}: {told}");
     }
     org.summary("/v1/billing/usage_summary?start_date=2026-01-01T00:00:00Z&end_date=2026-02-01T00:00:00Z");
+    // October where clocks are set back in it.
+    for (start, end) in [
+        ("2026-10-01T00:00:00+02:00", "2026-11-01T00:00:00+01:00"),
+        ("2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z"),
+        ("2026-10-02T00:00:00-04:00", "2026-11-02T00:00:00-05:00"),
+    ] {
+        org.summary(&format!("/v1/billing/usage_summary?start_date={start}&end_date={end}"));
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod configurations;
 mod environments;
 mod failures;
 mod links;
+mod naming;
+mod settable;
 mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -289,7 +291,8 @@ fn the_same_name_in_two_teams_is_two_models_and_twice_in_one_is_refused() {
     let (two, _) = acme.create("ian", "inference", "llama");
     assert_ne!(one, two);
     let body = json!({ "source": { "name": "llama", "deployment": payload() } });
-    acme.refused(409, "max", "POST", "/v1/teams/research/models", body);
+    let told = acme.refused(409, "max", "POST", "/v1/teams/research/models", body);
+    assert!(told.contains("llama") && told.contains("Research"), "{told}");
     acme.refused(404, "ian", "POST", &format!("/v1/models/{one}/deployments"), push_body(json!({})));
     acme.refused(404, "fay", "GET", &format!("/v1/models/{one}/deployments"), None);
     acme.refused(404, "ian", "GET", &format!("/v1/models/{one}/environments/production"), None);
@@ -330,8 +333,8 @@ fn what_comes_from_a_library_is_not_served() {
     let acme = Acme::new();
     let body =
         json!({ "source": { "kind": "library_listing", "lab_display_name": "x", "user_defined_listing_id": "y" } });
-    let told = acme.send("max", "POST", "/v1/teams/research/models", Some(body));
-    assert_eq!(told.status, 501, "{}", told.body);
+    let told = acme.refused(400, "max", "POST", "/v1/teams/research/models", body);
+    assert!(told.contains("`source.kind`"), "{told}");
 }
 
 #[test]

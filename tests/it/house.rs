@@ -110,6 +110,7 @@ impl House {
             method: method.to_owned(),
             site: Site::of_host("localhost:8000").unwrap(),
             s3_hosts: S3Hosts::default(),
+            is_for_model: false,
             path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
             query: query.split('&').filter_map(pair).collect(),
             authorization: key.map(|key| format!("Bearer {key}")),

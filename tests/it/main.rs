@@ -29,6 +29,7 @@ mod resources;
 mod rules;
 mod schema;
 mod seed;
+mod surroundings;
 mod tidy;
 mod unserved;
 mod uploads;

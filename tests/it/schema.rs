@@ -82,7 +82,7 @@ fn no_row_points_into_another_organization() {
         "INSERT INTO chain_deployment (id, org_id, team_id, chain_id, name, number, created_by, created_at)
          VALUES ('x', 'acme', 'research', 'abroadchain', 'x', 9, 'x', 0)",
         "UPDATE chain_deployment SET org_id = 'globex', team_id = 'abroad' WHERE id = 'researchchainidle'",
-        "UPDATE chain_deployment SET chain_id = 'abroadchain', number = 9 WHERE id = 'researchchainidle'",
+        "UPDATE chain_deployment SET chain_id = 'abroadchain', name = 'x', number = 9 WHERE id = 'researchchainidle'",
         "UPDATE chainlet SET chain_deployment_id = 'abroadchainidle', place = 9, name = 'x'
          WHERE id = 'researchchainidlehello'",
         "UPDATE chainlet SET org_id = 'globex', team_id = 'abroad' WHERE id = 'researchchainidlehello'",
@@ -116,7 +116,7 @@ fn within_the_organization_no_grant_reaches_past_its_team() {
         "INSERT INTO api_key_model (prefix, model_id, org_id, team_id)
          SELECT prefix, 'inferencemodel', 'acme', 'research' FROM api_key WHERE name = 'spare'",
         // A Chain's deployment of another team's Chain, and in its environment; a chainlet of its deployment.
-        "UPDATE chain_deployment SET chain_id = 'inferencechain', number = 9 WHERE id = 'researchchainidle'",
+        "UPDATE chain_deployment SET chain_id = 'inferencechain', name = 'x', number = 9 WHERE id = 'researchchainidle'",
         "UPDATE chain_deployment SET environment = 'nowhere' WHERE id = 'researchchainidle'",
         "UPDATE chainlet SET chain_deployment_id = 'inferencechainidle', place = 9, name = 'x'
          WHERE id = 'researchchainidlehello'",
@@ -249,6 +249,8 @@ fn names_are_unique_where_the_documents_say_so() {
         "INSERT INTO organization VALUES ('x', 'ACME', 'acme', 1, 0)",
         "INSERT INTO user (id, email, name, created_at) VALUES ('x', 'max@example.com', 'X', 0)",
         "UPDATE api_key SET name = 'spare' WHERE name = 'invoke'",
+        "UPDATE deployment SET name = 'development' WHERE id = 'researchidle'",
+        "UPDATE chain_deployment SET name = 'development' WHERE id = 'researchchainidle'",
     ] {
         assert!(refused(&sql, statement).contains("UNIQUE"), "{statement}");
     }
@@ -301,11 +303,30 @@ fn of_release(version: i32, rows: &str) -> tempfile::TempDir {
 #[test]
 fn every_released_schema_migrates_to_the_fresh_one() {
     let fresh = structure(&seed::open(House::empty().data()));
-    for version in [1, 2, 3, 5] {
+    for version in [1, 2, 3, 5, 7] {
         let data = of_release(version, "");
         drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
         assert_eq!(structure(&seed::open(data.path())), fresh, "from V{version}");
     }
+}
+
+#[test]
+fn invitations_of_the_release_before_end_with_the_standing_of_their_inviter() {
+    let data = of_release(
+        7,
+        "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);
+         INSERT INTO user (id, email, name, created_at) VALUES
+             ('ada', 'ada@e.org', 'Ada', 0), ('max', 'max@e.org', 'Max', 0), ('gone', 'gone@e.org', 'Gone', 0);
+         INSERT INTO org_member VALUES ('acme', 'ada', 'ADMIN', 0), ('acme', 'max', 'MEMBER', 0);
+         INSERT INTO invitation (id, org_id, email, role, token_hash, invited_by, created_at, expires_at) VALUES
+             ('of-ada', 'acme', 'a@e.org', 'MEMBER', randomblob(32), 'ada', 0, 9),
+             ('of-max', 'acme', 'b@e.org', 'MEMBER', randomblob(32), 'max', 0, 9),
+             ('of-gone', 'acme', 'c@e.org', 'MEMBER', randomblob(32), 'gone', 0, 9);",
+    );
+    drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
+    let sql = seed::open(data.path());
+    let open = "SELECT group_concat(id) FROM invitation WHERE revoked_at IS NULL";
+    assert_eq!(one::<String>(&sql, open), "of-ada");
 }
 
 #[test]
@@ -346,6 +367,38 @@ fn a_chain_of_the_release_before_gets_its_production() {
     assert_eq!(one::<i64>(&sql, "SELECT sum(published) FROM chain"), 0);
     assert_eq!(one::<Option<String>>(&sql, "SELECT chain_id FROM model"), None, "a model stays the team's own");
     assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+}
+
+/// Names were not unique in releases before. Every deployment keeps one by which it can be told from the others.
+#[test]
+fn deployments_that_shared_a_name_are_told_apart() {
+    let data = of_release(
+        7,
+        "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);
+         INSERT INTO team (id, org_id, name, name_key, is_default, created_at) VALUES ('home', 'acme', 'Default', 'default', 1, 0);
+         INSERT INTO model (id, org_id, team_id, name, instance_type, created_at)
+         VALUES ('llama', 'acme', 'home', 'llama', '1x2', 0), ('other', 'acme', 'home', 'other', '1x2', 0);
+         INSERT INTO chain (id, org_id, team_id, name, created_at) VALUES ('rag', 'acme', 'home', 'rag', 0);
+         INSERT INTO deployment (id, org_id, team_id, model_id, name, number, status, config, instance_type, autoscaling,
+                                 backpressure, created_by, created_at, updated_at)
+         SELECT value ->> 0, 'acme', 'home', value ->> 1, value ->> 2, value ->> 3, 'ACTIVE', '{}', '1x2', '{}',
+                'QUEUE_ON_FULL', 'x', value ->> 4, 0
+         FROM json_each('[[\"d0\", \"llama\", \"development\", 0, 5000], [\"d1\", \"llama\", \"blue\", 1, 5000],
+                          [\"d2\", \"llama\", \"blue\", 2, 6000], [\"d3\", \"llama\", \"blue\", 3, 6999],
+                          [\"d4\", \"llama\", \"development\", 4, 7000], [\"d5\", \"llama\", \"blue.6\", 5, 8000],
+                          [\"d6\", \"other\", \"blue\", 1, 5000]]');
+         INSERT INTO chain_deployment (id, org_id, team_id, chain_id, name, number, created_by, created_at)
+         VALUES ('c1', 'acme', 'home', 'rag', 'blue', 1, 'x', 5000), ('c2', 'acme', 'home', 'rag', 'blue', 2, 'x', 6000),
+                ('c3', 'acme', 'home', 'rag', 'development', 3, 'x', 7000);",
+    );
+    drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
+    let sql = seed::open(data.path());
+    let names = |table: &str| {
+        one::<String>(&sql, &format!("SELECT group_concat(name, ' ') FROM (SELECT name FROM {table} ORDER BY id)"))
+    };
+    // Two were made in one second, and one was called so already.
+    assert_eq!(names("deployment"), "development blue blue.6 blue.6.d3 development.7 blue.6.d5 blue");
+    assert_eq!(names("chain_deployment"), "blue blue.6 development.7");
 }
 
 fn structure(sql: &Connection) -> String {

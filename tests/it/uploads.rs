@@ -420,6 +420,7 @@ fn credentials_over_http() {
             method: "GET".to_owned(),
             site: guildhall::model::Site::of_host("127.0.0.1:8000").unwrap(),
             s3_hosts: S3Hosts::default(),
+            is_for_model: false,
             path: path.split('/').map(str::to_owned).collect(),
             query: Vec::new(),
             authorization: Some(format!("Bearer {key}")),

@@ -8,13 +8,14 @@ use crate::db::chains::deployments::{self, ChainDeployment};
 use crate::db::chains::environments::{self, ChainEnvironment};
 use crate::db::chains::{Chain, promotion};
 use crate::db::deployments::creation::{Package, Stage, create_for_chain};
+use crate::db::deployments::naming::{Naming, Owner};
 use crate::db::deployments::{DEVELOPMENT, write_json};
 use crate::db::environments::promotion::Previous;
 use crate::db::environments::{PRODUCTION, may_change};
 use crate::db::models::{self, Downloads, PROVIDED_TO_CHAINLETS};
 use crate::db::uploads::{self, Purpose};
 use crate::error::Error;
-use crate::model::serving::{DeploymentName, Phase};
+use crate::model::serving::Phase;
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
 
@@ -46,8 +47,7 @@ pub struct NewChainlet<'a> {
 pub enum Slot {
     Development,
     Published {
-        /// `None`: it is named after its number.
-        name: Option<DeploymentName>,
+        naming: Naming,
         /// The environment that it is for. `None`: `production`, if nothing serves that yet.
         environment: Option<EnvironmentName>,
     },
@@ -81,11 +81,7 @@ pub fn create(tx: &Tx, team: &InTeam, chain: &Chain, new: &New) -> Result<ChainD
     }
     let (number, name) = match &new.slot {
         Slot::Development => (0, DEVELOPMENT.to_owned()),
-        Slot::Published { name: Some(name), .. } => (deployments::next_number(tx, chain)?, name.as_str().to_owned()),
-        Slot::Published { name: None, .. } => {
-            let number = deployments::next_number(tx, chain)?;
-            (number, format!("deployment-{number}"))
-        }
+        Slot::Published { naming, .. } => Owner::Chain(&chain.id).name(tx, naming)?,
     };
     let id = insert(tx, team, chain, new, number, &name)?;
     let destination = destination(tx, team, chain, &new.slot)?;

@@ -170,13 +170,6 @@ pub(super) fn record(
     chains::record(tx, team, event_type, chain, data)
 }
 
-/// The next published deployment is named after this number.
-pub(super) fn next_number(tx: &Tx, chain: &Chain) -> Result<i64, Error> {
-    let mut count =
-        tx.sql.prepare_cached("UPDATE chain SET published = published + 1 WHERE id = :id RETURNING published")?;
-    Ok(count.query_row(named_params! { ":id": chain.id }, |row| row.get("published"))?)
-}
-
 pub(super) fn insert_chainlet(
     tx: &Tx,
     team: &InTeam,

@@ -110,7 +110,7 @@ pub fn find(tx: &Tx, team: &InTeam, chain: &Chain, name: &str) -> Result<ChainEn
     Ok(ChainEnvironment {
         name: name.to_owned(),
         created_at,
-        promotion: promotion.unwrap_or_else(PromotionSettings::of_chains),
+        promotion: promotion.unwrap_or_default(),
         current: deployments::current(tx, team, &chain.id, name)?,
         candidate: deployments::candidate(tx, team, &chain.id, name)?,
         set: set(tx, chain, name)?,
@@ -332,7 +332,7 @@ fn settings_data(environment: &ChainEnvironment) -> Value {
         "environment_name": environment.name,
         "redeploy_on_promotion": environment.promotion.redeploy_on_promotion,
         "ramp_up_while_promoting": false,
-        "ramp_up_duration_seconds": null,
+        "ramp_up_duration_seconds": environment.promotion.ramp_up_duration_seconds,
     })
 }
 

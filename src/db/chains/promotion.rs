@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::db::chains::Chain;
 use crate::db::chains::deployments::{self, ChainDeployment};
 use crate::db::chains::environments::{self, ChainEnvironment};
+use crate::db::deployments::naming::Owner;
 use crate::db::deployments::{Deployment, from_row, read_json, running, select};
 use crate::db::environments::promotion::{Previous, no_longer_serves, serves};
 use crate::db::{Tx, logs};
@@ -106,7 +107,8 @@ fn copy_into(
 }
 
 fn copy_row(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment) -> Result<String, Error> {
-    let (id, number) = (tx.id(), deployments::next_number(tx, chain)?);
+    let id = tx.id();
+    let (number, name) = Owner::Chain(&chain.id).name_of_copy(tx, &deployment.name)?;
     tx.sql
         .prepare_cached(
             "INSERT INTO chain_deployment (id, org_id, team_id, chain_id, name, number, user_env, s3_key, created_by,
@@ -117,7 +119,7 @@ fn copy_row(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment)
         )?
         .execute(named_params! {
             ":id": id,
-            ":name": format!("deployment-{number}"),
+            ":name": name,
             ":number": number,
             ":created_by": team.caller().prefix(),
             ":now": tx.now,

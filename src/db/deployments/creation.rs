@@ -3,6 +3,7 @@
 use rusqlite::named_params;
 use serde_json::{Map, Value, json};
 
+use crate::db::deployments::naming::{self, Naming, Owner};
 use crate::db::deployments::{Deployment, Which, find, record, write_json};
 use crate::db::environments::promotion::{self, Instance, Previous};
 use crate::db::environments::{self, Change};
@@ -11,7 +12,7 @@ use crate::db::uploads::Purpose;
 use crate::db::{Tx, logs, secrets, uploads};
 use crate::error::Error;
 use crate::model::instance_types::{InstanceType, Resources};
-use crate::model::serving::{Cleanup, DeploymentName, Level, Phase, Settings};
+use crate::model::serving::{Cleanup, Level, Phase, Settings};
 use crate::model::{EnvironmentName, SecretName};
 use crate::policy::InTeam;
 
@@ -46,12 +47,19 @@ pub enum Slot {
 
 #[derive(Debug)]
 pub struct Published {
-    /// `None`: it is named after its number.
-    pub name: Option<DeploymentName>,
+    pub naming: Naming,
     /// The environment that it is for. `None`: `production`, if nothing serves that yet.
     pub environment: Option<EnvironmentName>,
+    pub missing: MissingEnvironment,
     pub previous: Previous,
     pub instance: Instance,
+}
+
+/// What becomes of a push into an environment that the model does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingEnvironment {
+    Create,
+    Refuse,
 }
 
 /// What must be refused before anything is written, also where nothing is to be written at all.
@@ -63,6 +71,21 @@ pub fn check(tx: &Tx, team: &InTeam, new: &New) -> Result<&'static InstanceType,
     };
     environments::may_change(tx, team, environment)?;
     Ok(instance_type)
+}
+
+/// What would be refused of a push to this model, or to one that is to be made, without making anything.
+pub fn foresee(tx: &Tx, team: &InTeam, model: Option<&Model>, new: &New) -> Result<(), Error> {
+    check(tx, team, new)?;
+    let Slot::Published(published) = &new.slot else { return Ok(()) };
+    if let Some(model) = model {
+        naming::check(tx, &model.id, &published.naming)?;
+    }
+    let environment = published.environment.as_ref().map(EnvironmentName::as_str);
+    match (environment.filter(|_| published.missing == MissingEnvironment::Refuse), model) {
+        (Some(environment), Some(model)) => environments::find(tx, team, model, environment).map(drop),
+        (Some(environment), None) if environment != environments::PRODUCTION => Err(Error::NotFound("environment")),
+        (Some(_) | None, _) => Ok(()),
+    }
 }
 
 /// Makes a deployment of the model. The runner takes it from there, after the commit.
@@ -107,8 +130,7 @@ fn publish(
             instance_type = environment.instance_type;
         }
     }
-    let number = next_number(tx, &model.id)?;
-    let name = published.name.as_ref().map_or_else(|| format!("deployment-{number}"), |name| name.as_str().to_owned());
+    let (number, name) = Owner::Model(&model.id).name(tx, &published.naming)?;
     let numbered = Numbered { number, name, instance_type: &instance_type, settings: &new.settings };
     let id = insert(tx, team, model, &new.package, &numbered)?;
     let mut made = find(tx, team, &model.id, Which::Id(&id))?;
@@ -129,7 +151,10 @@ fn publish(
 /// closed to the caller: then it goes into none, and its log says so. While what is there has failed, the next is the first.
 fn destination(tx: &Tx, team: &InTeam, model: &Model, asked: &Published) -> Result<Option<String>, Error> {
     if let Some(name) = &asked.environment {
-        environments::ensure(tx, team, model, name)?;
+        match asked.missing {
+            MissingEnvironment::Create => environments::ensure(tx, team, model, name)?,
+            MissingEnvironment::Refuse => drop(environments::find(tx, team, model, name.as_str())?),
+        }
         return Ok(Some(name.as_str().to_owned()));
     }
     let production = environments::find(tx, team, model, environments::PRODUCTION)?;
@@ -137,12 +162,6 @@ fn destination(tx: &Tx, team: &InTeam, model: &Model, asked: &Published) -> Resu
     let vacant = production.current.as_ref().is_none_or(has_failed) && production.candidate.is_none();
     let open = environments::may_change(tx, team, Some(environments::PRODUCTION)).is_ok();
     Ok((vacant && open).then(|| environments::PRODUCTION.to_owned()))
-}
-
-fn next_number(tx: &Tx, model_id: &str) -> Result<i64, Error> {
-    let mut count =
-        tx.sql.prepare_cached("UPDATE model SET published = published + 1 WHERE id = :id RETURNING published")?;
-    Ok(count.query_row(named_params! { ":id": model_id }, |row| row.get("published"))?)
 }
 
 /// The deployment of a chainlet, of a model that was made for it. Its Chain's deployment has the environment and the
@@ -156,7 +175,7 @@ pub(in crate::db) fn create_for_chain(
 ) -> Result<String, Error> {
     let (number, name) = match stage {
         Stage::Development => (0, super::DEVELOPMENT.to_owned()),
-        Stage::Published => (next_number(tx, &model.id)?, "deployment-1".to_owned()),
+        Stage::Published => Owner::Model(&model.id).name(tx, &Naming::Numbered)?,
     };
     let settings = &Change::default();
     insert(tx, team, model, package, &Numbered { number, name, instance_type: &model.instance_type, settings })

@@ -3,6 +3,7 @@
 use rusqlite::named_params;
 use serde_json::json;
 
+use crate::db::deployments::naming::Owner;
 use crate::db::deployments::{Deployment, Which, find, record, write_json};
 use crate::db::models::Model;
 use crate::db::{Tx, logs};
@@ -133,24 +134,22 @@ pub(in crate::db) fn copy(
     instance_type: &str,
 ) -> Result<String, Error> {
     let id = tx.id();
-    tx.sql
-        .prepare_cached("UPDATE model SET published = published + 1 WHERE id = :model_id")?
-        .execute(named_params! { ":model_id": model.id })?;
+    let (number, name) = Owner::Model(&model.id).name_of_copy(tx, &deployment.name)?;
     tx.sql
         .prepare_cached(
             "INSERT INTO deployment (id, org_id, team_id, model_id, name, number, status, config, raw_config, labels,
                                      user_env, instance_type, autoscaling, backpressure, s3_key, truss_hash,
                                      truss_signature, timeout_minutes, created_by, created_at, updated_at)
-             SELECT :id, deployment.org_id, deployment.team_id, model_id, 'deployment-' || model.published,
-                    model.published, 'BUILDING', config, raw_config, labels,
+             SELECT :id, org_id, team_id, model_id, :name, :number, 'BUILDING', config, raw_config, labels,
                     user_env, :instance_type, autoscaling, backpressure, s3_key, truss_hash,
                     truss_signature, timeout_minutes, :created_by, :now, :now
              FROM deployment
-             JOIN model ON model.id = deployment.model_id
-             WHERE deployment.team_id = :team_id AND deployment.id = :source",
+             WHERE team_id = :team_id AND id = :source",
         )?
         .execute(named_params! {
             ":id": id,
+            ":name": name,
+            ":number": number,
             ":instance_type": instance_type,
             ":created_by": team.caller().prefix(),
             ":now": tx.now,

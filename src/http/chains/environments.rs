@@ -34,8 +34,7 @@ pub fn create(tx: &Tx, team: &InTeam, ask: &Ask) -> Result<Reply, Error> {
     let chain = chains::find(tx, team, ask.param("chain_id"))?;
     let asked: wire::CreateChainEnvironment = ask.json()?;
     let name = EnvironmentName::parse("name", &asked.name)?;
-    let promotion =
-        asked.promotion_settings.map(|asked| settled(&asked, &PromotionSettings::of_chains())).transpose()?;
+    let promotion = asked.promotion_settings.map(|asked| settled(&asked, &PromotionSettings::default())).transpose()?;
     let chainlets = asked.chainlet_settings.unwrap_or_default();
     each_once("chainlet_settings", chainlets.iter().map(|chainlet| chainlet.chainlet_name.as_str()))?;
     let chainlets = chainlets.iter().map(change).collect::<Result<Vec<_>, _>>()?;

@@ -245,6 +245,8 @@ impl Worker {
         let front = &self.app.front;
         Ok(Request {
             method: method.to_owned(),
+            is_for_model: host.is_of_model()
+                && front.public.as_ref().is_none_or(|public| public.authority() != host.authority()),
             site: self.site(host, visit.here),
             s3_hosts: front.s3_hosts,
             path: head::path(&head.uri)?,

@@ -49,7 +49,7 @@ fn each_write_to_a_chain_is_an_entry_with_the_fields_that_the_sdk_requires() {
     let environments = format!("/v1/chains/{}/environments", rag.chain);
     let environment = |name: &str, redeploy: bool| {
         json!({ "chain_id": rag.chain, "chain_name": "rag", "environment_name": name, "redeploy_on_promotion": redeploy,
-                "ramp_up_while_promoting": false, "ramp_up_duration_seconds": null })
+                "ramp_up_while_promoting": false, "ramp_up_duration_seconds": 600 })
     };
     let data = entry(&acme, "CHAIN_ENVIRONMENT_CREATED", || {
         drop(acme.post("max", &environments, json!({ "name": "staging" })))

@@ -120,7 +120,7 @@ fn what_is_asked_of_a_push_and_not_served_is_told() {
         ("promotion_settings_override", json!({ "rolling_deploy": false })),
     ] {
         let body = push_body(json!({ field: value }));
-        let told = acme.refused(501, "max", "POST", &format!("/v1/models/{model}/deployments"), body);
+        let told = acme.refused(400, "max", "POST", &format!("/v1/models/{model}/deployments"), body);
         assert!(told.to_string().contains(field), "{told}");
     }
 }

@@ -1,0 +1,151 @@
+//! Who may touch what stands in the data directory, and sentences about what cannot be touched.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File, Metadata, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::Refusal;
+
+const OF_OTHERS: u32 = 0o077;
+/// Others may add files of their own: a directory such as the one for temporary files.
+const STICKY: u32 = 0o1000;
+/// What stands in a data directory beside `guildhall.db` and its log and copies.
+const OURS: &[&str] = &["archives", "lock", "master.key", "operator.sock", "uploads"];
+const NOTES_MAX: usize = 10;
+
+/// Says what failed with which file, whose the file is and who we are.
+pub fn failed(what: &str, path: &Path, cause: &std::io::Error) -> String {
+    if is_full(cause) {
+        return format!("cannot {what} {}: the disk is full; free space and try again", path.display());
+    }
+    let owner = match cause.kind() {
+        ErrorKind::PermissionDenied => owner_of(path),
+        _ => String::new(),
+    };
+    format!("cannot {what} {}: {cause}{owner}", path.display())
+}
+
+/// Whether space is what is missing: of the disk or of the user's share of it.
+pub(in crate::db) fn is_full(cause: &std::io::Error) -> bool {
+    matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// The file itself, or the nearest folder above it that can be seen.
+fn owner_of(path: &Path) -> String {
+    let us = rustix::process::geteuid().as_raw();
+    let seen = path.ancestors().find_map(|path| Some((path, path.metadata().ok()?)));
+    match seen {
+        Some((seen, metadata)) => format!(
+            "; {} belongs to user {} with mode {:04o}, and this process is user {us}",
+            if seen == Path::new("") { Path::new(".") } else { seen }.display(),
+            metadata.uid(),
+            metadata.mode() & 0o7777,
+        ),
+        None => format!("; this process is user {us}"),
+    }
+}
+
+/// Makes the folder and those above it, each durable in its parent before anything is put into it.
+pub(super) fn make_folders(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), Refusal> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| *path != Path::new("") && !path.exists()).collect();
+    for folder in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => made.push(folder.to_owned()),
+            Err(cause) if cause.kind() == ErrorKind::AlreadyExists => continue,
+            Err(cause) => return Err(Refusal::Failed(failed("make", folder, &cause))),
+        }
+        let kept = std::fs::set_permissions(folder, Permissions::from_mode(0o700)).and_then(|()| sync_parent(folder));
+        kept.map_err(|cause| Refusal::Failed(failed("make", folder, &cause)))?;
+    }
+    Ok(())
+}
+
+/// Makes what was put into the folder durable.
+pub(in crate::db) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn sync_parent(folder: &Path) -> std::io::Result<()> {
+    match folder.parent() {
+        Some(parent) if parent == Path::new("") => sync_folder(Path::new(".")),
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
+}
+
+/// Whatever the umask was.
+pub(in crate::db) fn make_private(file: &File) -> std::io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o600))
+}
+
+/// Closes the data directory to others. One that all users share and use is refused: they would lose it.
+pub(super) fn tighten_folder(path: &Path) -> Result<Option<String>, Refusal> {
+    let metadata = path.metadata().map_err(|cause| Refusal::Failed(failed("use", path, &cause)))?;
+    if !metadata.is_dir() {
+        return Err(Refusal::Failed(format!("cannot use {}: it is not a directory", path.display())));
+    }
+    if metadata.mode() & STICKY != 0 && metadata.mode() & 0o002 != 0 && holds_what_is_not_ours(path) {
+        return Err(Refusal::Failed(format!(
+            "cannot use {}: it is shared with every user of this host; name a directory of its own",
+            path.display()
+        )));
+    }
+    tighten(path, &metadata).map_err(Refusal::Failed)
+}
+
+fn holds_what_is_not_ours(data: &Path) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(data) else { return true };
+    entries.any(|entry| entry.map_or(true, |entry| !is_ours(&entry.file_name())))
+}
+
+fn is_ours(name: &OsStr) -> bool {
+    OURS.iter().any(|ours| name == *ours) || name.to_string_lossy().starts_with("guildhall.")
+}
+
+/// Closes to others what guildhall keeps in the data directory. Answers what was open.
+pub(in crate::db) fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
+    let mut notes = Vec::new();
+    for entry in std::fs::read_dir(data).map_err(|cause| failed("read", data, &cause))? {
+        let entry = entry.map_err(|cause| failed("read", data, &cause))?;
+        if is_ours(&entry.file_name()) {
+            tighten_below(&entry.path(), &mut notes)?;
+        }
+    }
+    if let Some(more) = notes.len().checked_sub(NOTES_MAX).filter(|more| *more > 0) {
+        notes.truncate(NOTES_MAX);
+        notes.push(format!("closed {more} more files and folders to others"));
+    }
+    Ok(notes)
+}
+
+fn tighten_below(path: &Path, notes: &mut Vec<String>) -> Result<(), String> {
+    let metadata = match path.metadata() {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()), // a link to nothing
+        metadata => metadata.map_err(|cause| failed("use", path, &cause))?,
+    };
+    notes.extend(tighten(path, &metadata)?);
+    if metadata.is_dir() {
+        let unreadable = |cause| failed("read", path, &cause);
+        for entry in std::fs::read_dir(path).map_err(unreadable)? {
+            tighten_below(&entry.map_err(unreadable)?.path(), notes)?;
+        }
+    }
+    Ok(())
+}
+
+fn tighten(path: &Path, metadata: &Metadata) -> Result<Option<String>, String> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & OF_OTHERS == 0 {
+        return Ok(None);
+    }
+    let private = mode & if metadata.is_dir() { 0o700 } else { 0o600 };
+    match std::fs::set_permissions(path, Permissions::from_mode(private)) {
+        Ok(()) => Ok(Some(format!("closed {} to others: its mode was {mode:04o}", path.display()))),
+        Err(cause) => {
+            let why = failed("close", path, &cause);
+            Err(format!("{why}: others may enter or read it; set its mode to {private:04o}"))
+        }
+    }
+}
