@@ -18,6 +18,7 @@ mod graphql;
 mod health;
 mod house;
 mod keys;
+mod log;
 mod matrix;
 mod model;
 mod openapi;
