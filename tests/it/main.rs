@@ -32,6 +32,7 @@ mod rules;
 mod schema;
 mod seed;
 mod surroundings;
+mod tenants;
 mod tidy;
 mod unserved;
 mod uploads;
