@@ -375,6 +375,7 @@ pub fn unproven() -> Error {
 /// Notes that a password was sent that proved nothing.
 pub fn note_wrong_password(tx: &Tx, offer: &Offer) -> Result<(), Error> {
     let data = json!({ "invitation_id": offer.id, "invited_user_email": offer.email.as_str() });
+    tx.note_change(); // this entry alone is what is written
     audit::record(tx, Actor::Nobody, &offer.org_id, None, Event::new("SIGN_IN_FAILED", data))
 }
 
