@@ -46,6 +46,7 @@ pub mod models;
 pub mod opening;
 pub mod organizations;
 pub mod password_resets;
+pub mod readiness;
 pub mod resources;
 pub mod secrets;
 mod storage;
@@ -290,7 +291,7 @@ impl Drop for Db {
 }
 
 /// Whether the database that is read has the schema of this binary.
-pub fn check_schema(tx: &Tx) -> Result<(), Error> {
+fn check_schema(tx: &Tx) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached("SELECT max(version) FROM refinery_schema_history")?;
     let applied: Option<i32> = query.query_row([], |row| row.get(0))?;
     if applied == Some(opening::newest_schema()) {

@@ -101,6 +101,14 @@ impl Error {
         Error::Invalid(format!("`{field}` {why}"))
     }
 
+    /// Refuses a list that is too long.
+    pub fn check_count(field: &str, count: usize, count_max: usize) -> Result<(), Error> {
+        if count <= count_max {
+            return Ok(());
+        }
+        Err(Error::field(field, &format!("must be at most {count_max}: send fewer")))
+    }
+
     pub fn conflict(message: impl Into<String>) -> Error {
         Error::Conflict(Conflict { message: message.into(), details: None })
     }

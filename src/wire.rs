@@ -29,6 +29,7 @@ pub mod model_apis;
 pub mod models;
 pub mod organizations;
 pub mod permissions;
+pub mod python;
 pub mod secrets;
 mod strict;
 pub mod teams;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, endings, environment_groups, users};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::{EnvironmentName, KeyName, OrgId, Team, Time, User, UserId};
 use crate::policy::keys::{KeyKind, Lifetime, OverKeys};
 use crate::policy::{Category, InOrg, TeamCategory};
@@ -350,7 +350,7 @@ fn keep(tx: &Tx, keys: &OverKeys, key: &PlainKey, terms: &Terms, lifetime: Lifet
 pub(super) fn name_taken(name: &KeyName) -> Error {
     Error::conflict(format!(
         "an API key named \"{}\" exists: choose another name or revoke that key first",
-        name.as_str()
+        quoted(name.as_str())
     ))
 }
 

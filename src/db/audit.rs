@@ -1,6 +1,6 @@
 //! The audit log: one entry for each thing done, in the transaction that did it, never changed afterwards.
 
-use rusqlite::{Row, named_params};
+use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::Value;
 
 use crate::db::Tx;
@@ -124,6 +124,29 @@ pub struct Filter<'a> {
     pub end: Option<Time>,
 }
 
+/// How many entries one page of a narrow list reads.
+const ENTRIES_READ_MAX: i64 = 10_000;
+
+impl Filter<'_> {
+    /// Whether some entries are left out, so that many may be read for few.
+    fn is_narrow(&self) -> bool {
+        let lists = [
+            &self.user_ids,
+            &self.team_ids,
+            &self.deployment_ids,
+            &self.chain_deployment_ids,
+            &self.environment_names,
+            &self.sources,
+        ];
+        self.about.is_some()
+            || self.search.is_some()
+            || self.event_types.is_some()
+            || self.start.is_some()
+            || self.end.is_some()
+            || lists.iter().any(|list| !list.is_empty())
+    }
+}
+
 /// What all entries are to be about.
 #[derive(Clone, Copy, Debug)]
 pub enum About<'a> {
@@ -169,11 +192,13 @@ pub fn list(tx: &Tx, org: &InOrg, filter: &Filter, place: Place, items_max: usiz
         Direction::NewestFirst => (NEWEST_FIRST, i64::MAX),
         Direction::OldestFirst => (OLDEST_FIRST, 0),
     };
+    let last_read = if filter.is_narrow() { last_read(tx, org, place)? } else { None };
     let mut query = tx.sql.prepare_cached(sql)?;
     let rows = query.query_map(
         named_params! {
             ":org_id": org.org_id(),
             ":after": place.after.unwrap_or(first),
+            ":last_read": last_read,
             ":model_id": model_id,
             ":chain_id": chain_id,
             ":search": filter.search.map(str::to_ascii_lowercase),
@@ -193,8 +218,30 @@ pub fn list(tx: &Tx, org: &InOrg, filter: &Filter, place: Place, items_max: usiz
     let mut items: Vec<Entry> = rows.collect::<Result<_, _>>()?;
     let others = items.len() > items_max;
     items.truncate(items_max);
-    let next = items.last().filter(|_| others).map(|last| last.id.to_string());
-    Ok(Page { items, next })
+    let next = items.last().filter(|_| others).map(|last| last.id).or(last_read);
+    Ok(Page { items, next: next.map(|id| id.to_string()) })
+}
+
+/// Where a page of a narrow list ends that finds too little: it may hold fewer items than asked for, or none, and the next
+/// one goes on there.
+fn last_read(tx: &Tx, org: &InOrg, place: Place) -> Result<Option<i64>, Error> {
+    let (sql, first) = match place.direction {
+        Direction::NewestFirst => (
+            "SELECT id FROM audit WHERE org_id = :org_id AND id < :after ORDER BY id DESC LIMIT 1 OFFSET :skipped",
+            i64::MAX,
+        ),
+        Direction::OldestFirst => {
+            ("SELECT id FROM audit WHERE org_id = :org_id AND id > :after ORDER BY id ASC LIMIT 1 OFFSET :skipped", 0)
+        }
+    };
+    let mut query = tx.sql.prepare_cached(sql)?;
+    let id = query.query_row(
+        named_params! {
+            ":org_id": org.org_id(), ":after": place.after.unwrap_or(first), ":skipped": ENTRIES_READ_MAX - 1,
+        },
+        |row| row.get("id"),
+    );
+    Ok(id.optional()?)
 }
 
 /// Both orders of the same entries.
@@ -235,8 +282,8 @@ macro_rules! entries {
     };
 }
 
-const NEWEST_FIRST: &str = entries!("id < :after", "id DESC");
-const OLDEST_FIRST: &str = entries!("id > :after", "id ASC");
+const NEWEST_FIRST: &str = entries!("id < :after AND (:last_read IS NULL OR id >= :last_read)", "id DESC");
+const OLDEST_FIRST: &str = entries!("id > :after AND (:last_read IS NULL OR id <= :last_read)", "id ASC");
 
 /// A filter as SQL takes it: null where it asks for nothing in particular.
 fn any_of(wanted: &[&str]) -> Option<String> {

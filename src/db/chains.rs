@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, resources};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
 
@@ -67,7 +67,7 @@ pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Erro
         Err(cause) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(
             "team \"{}\" has a Chain named \"{}\" already: deploy to that, or choose another name",
             team.team().name,
-            name.as_str()
+            quoted(name.as_str())
         ))),
         Err(cause) => Err(Error::from(cause)),
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, users};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::{EnvironmentName, Team, User, UserId};
 use crate::policy::{InTeam, Restriction};
 
@@ -86,7 +86,7 @@ pub fn create(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAcce
         return Err(Error::conflict(format!(
             "team \"{}\" has the environment \"{}\" already: change it with PATCH",
             team.team().name,
-            name.as_str()
+            quoted(name.as_str())
         )));
     }
     let restriction = match access {
@@ -143,7 +143,7 @@ pub fn delete(tx: &Tx, team: &InTeam, name: &EnvironmentName) -> Result<(), Erro
         return Err(Error::conflict(format!(
             "a model or a Chain of team \"{}\" has the environment \"{}\": lift its restriction with PATCH instead",
             team.team().name,
-            name.as_str()
+            quoted(name.as_str())
         )));
     }
     record(tx, team, "ENVIRONMENT_GROUP_DELETED", name)?;
@@ -271,8 +271,11 @@ fn check(tx: &Tx, team: &Team, access: &ManageAccess) -> Result<Restriction, Err
         let values = named_params! { ":org_id": team.org_id, ":team_id": team.id, ":user_id": user_id };
         let found = member.query_row(values, |row| row.get("user_id")).optional()?;
         granted.users.push(found.ok_or_else(|| {
-            let why =
-                format!("names \"{user_id}\", who is no member of team \"{}\": only members can be granted", team.name);
+            let why = format!(
+                "names \"{}\", who is no member of team \"{}\": only members can be granted",
+                quoted(user_id),
+                team.name
+            );
             Error::field("manage_access.user_ids", &why)
         })?);
     }
@@ -289,7 +292,7 @@ fn check(tx: &Tx, team: &Team, access: &ManageAccess) -> Result<Restriction, Err
         let found = key.query_row(values, |row| row.get("prefix")).optional()?;
         granted.api_key_prefixes.push(found.ok_or_else(|| {
             // Whoever sends a whole key by mistake does not get it back.
-            let shown = prefix.split('.').next().unwrap_or_default();
+            let shown = quoted(prefix.split('.').next().unwrap_or_default());
             let why = format!("names \"{shown}\", which is the prefix of no API key of team \"{}\"", team.name);
             Error::field("manage_access.api_key_prefixes", &why)
         })?);

@@ -10,7 +10,7 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::deployments::{self, Deployment, Which, read_json, write_json};
 use crate::db::models::Model;
 use crate::db::{Tx, environment_groups, models};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::serving::{Autoscaling, Backpressure, Cleanup, PromotionSettings, Settings};
 use crate::model::{EnvironmentName, Time};
 use crate::policy::InTeam;
@@ -100,8 +100,8 @@ pub fn create(
         Err(cause) if Error::is_unique_violation(&cause) => {
             return Err(Error::conflict(format!(
                 "model \"{}\" has the environment \"{}\" already: change it with PATCH",
-                model.name,
-                name.as_str()
+                quoted(&model.name),
+                quoted(name.as_str())
             )));
         }
         inserted => inserted?,

@@ -30,16 +30,36 @@ pub struct Filter {
     pub lines_max: usize,
     pub min_level: Level,
     /// What all of the lines hold, without regard to case.
-    pub includes: Vec<String>,
+    pub includes: Vec<Text>,
     /// What none of them holds.
-    pub excludes: Vec<String>,
+    pub excludes: Vec<Text>,
 }
 
+/// A text that messages are searched for, in lower case.
+#[derive(Clone, Debug)]
+pub struct Text(String);
+
+impl Text {
+    pub fn all<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<Text> {
+        texts.map(|text| Text(text.to_lowercase())).collect()
+    }
+}
+
+/// How much of a log one request reads.
+const LINES_READ_MAX: usize = 50_000;
+const BYTES_READ_MAX: usize = 32 << 20;
+
 impl Filter {
-    fn wants(&self, message: &str) -> bool {
-        let message = message.to_lowercase();
-        self.includes.iter().all(|text| message.contains(&text.to_lowercase()))
-            && !self.excludes.iter().any(|text| message.contains(&text.to_lowercase()))
+    fn wants(&self, line: &Line) -> bool {
+        if !self.min_level.and_above().contains(&line.level) {
+            return false;
+        }
+        if self.includes.is_empty() && self.excludes.is_empty() {
+            return true;
+        }
+        let message = line.message.to_lowercase();
+        self.includes.iter().all(|Text(text)| message.contains(text))
+            && !self.excludes.iter().any(|Text(text)| message.contains(text))
     }
 }
 
@@ -110,18 +130,32 @@ pub(super) fn append_to_job(tx: &Tx, job_id: &str, level: Level, message: &str) 
 }
 
 /// The first lines that the filter wants, of those that this SQL gives.
+///
+/// # Errors
+/// [`Error::Invalid`] if it takes too long to find as many as are asked for: a shorter answer would look like all there is.
 fn select(tx: &Tx, sql: &str, id: &str, filter: &Filter) -> Result<Vec<Line>, Error> {
     let mut query = tx.sql.prepare_cached(sql)?;
     let mut rows = query.query(named_params! { ":id": id, ":start": filter.start, ":end": filter.end })?;
     let mut lines = Vec::new();
-    while let Some(row) = rows.next()? {
-        if lines.len() == filter.lines_max {
-            break;
-        }
+    let (mut lines_left, mut bytes_left) = (LINES_READ_MAX, BYTES_READ_MAX);
+    while lines.len() < filter.lines_max
+        && let Some(row) = rows.next()?
+    {
         let line = Line { at: row.get("at")?, level: row.get("level")?, message: row.get("message")? };
-        if filter.min_level.and_above().contains(&line.level) && filter.wants(&line.message) {
+        let left = lines_left.checked_sub(1).zip(bytes_left.checked_sub(line.message.len()));
+        (lines_left, bytes_left) = left.ok_or_else(too_much)?;
+        if filter.wants(&line) {
             lines.push(line);
         }
     }
     Ok(lines)
+}
+
+fn too_much() -> Error {
+    Error::field(
+        "start_epoch_millis",
+        &format!(
+            "and `end_epoch_millis` hold more than {LINES_READ_MAX} lines to search: ask for less time or fewer lines"
+        ),
+    )
 }

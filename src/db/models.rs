@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, environments, resources};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
 
@@ -114,7 +114,7 @@ pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Res
         .execute(named_params! { ":name": name.as_str(), ":team_id": team.team().id, ":id": model.id });
     match renamed {
         Err(cause) if Error::is_unique_violation(&cause) => {
-            let message = format!("the team has a model named \"{}\": choose another name", name.as_str());
+            let message = format!("the team has a model named \"{}\": choose another name", quoted(name.as_str()));
             return Err(Error::conflict(message));
         }
         other => other?,
@@ -207,7 +207,7 @@ fn taken(cause: rusqlite::Error, team: &InTeam, name: &ResourceName) -> Error {
     Error::conflict(format!(
         "team \"{}\" has a model named \"{}\" already: deploy to that, or choose another name",
         team.team().name,
-        name.as_str()
+        quoted(name.as_str())
     ))
 }
 

@@ -4,8 +4,8 @@ use crate::db::{Tx, training_jobs};
 use crate::error::Error;
 use crate::graphql::Ask;
 use crate::graphql::shape::Given;
-use crate::model::ResourceName;
 use crate::model::instance_types::InstanceType;
+use crate::model::{NAMED_MAX, ResourceName};
 use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{DeployCheckpoints, WeightsSource};
 
@@ -20,6 +20,7 @@ pub fn deploy(tx: &Tx, teams: &[InTeam], ask: &Ask) -> Result<Given, Error> {
     if asked.weights_sources.is_empty() {
         return Err(Error::field("request.weights_sources", "must name a checkpoint"));
     }
+    Error::check_count("request.weights_sources", asked.weights_sources.len(), NAMED_MAX)?;
     asked.weights_sources.iter().try_for_each(|source| check_job(tx, teams, source))?;
     Err(Error::NotFound("checkpoint"))
 }

@@ -20,6 +20,7 @@ use crate::http::pushes::{nowhere, raw_config};
 use crate::model::serving::{DeploymentName, check_deploy_timeout};
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::{Caller, InTeam, deploying};
+use crate::wire;
 use crate::wire::graphql::arguments::{Push, Validate};
 use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
 
@@ -182,8 +183,8 @@ pub(super) fn decode(argument: &str, text: &str) -> Result<String, Error> {
 }
 
 pub(super) fn object(argument: &str, text: &str) -> Result<Value, Error> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(Value::Object(object)),
-        Ok(_) | Err(_) => Err(Error::field(argument, "must be a JSON object, as text")),
+    match wire::python::read(text).map_err(|why| Error::field(argument, &why))? {
+        Value::Object(object) => Ok(Value::Object(object)),
+        _ => Err(Error::field(argument, "must be a JSON object, as text")),
     }
 }

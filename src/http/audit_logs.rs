@@ -13,6 +13,7 @@ use crate::wire::audit_logs::Entry;
 
 const PAGE_ENTRIES: usize = 20;
 const PAGE_ENTRIES_MAX: usize = 200;
+const SEARCH_BYTES_MAX: usize = 256;
 
 pub fn list(tx: &Tx, org: &InOrg, ask: &Ask) -> Result<Reply, Error> {
     reply(tx, org, ask, None)
@@ -31,13 +32,13 @@ fn reply(tx: &Tx, org: &InOrg, ask: &Ask, about: Option<About>) -> Result<Reply,
     let place = place(ask, &paging)?;
     let filter = Filter {
         about,
-        search: ask.query("search"),
+        search: search(ask)?,
         event_types: event_types(ask)?,
-        user_ids: ask.queries("user_ids").collect(),
-        team_ids: ask.queries("team_ids").collect(),
-        deployment_ids: ask.queries("deployment_ids").collect(),
-        chain_deployment_ids: ask.queries("chain_deployment_ids").collect(),
-        environment_names: ask.queries("environment_names").collect(),
+        user_ids: ask.queries("user_ids")?,
+        team_ids: ask.queries("team_ids")?,
+        deployment_ids: ask.queries("deployment_ids")?,
+        chain_deployment_ids: ask.queries("chain_deployment_ids")?,
+        environment_names: ask.queries("environment_names")?,
         sources: sources(ask)?,
         start: epoch_millis(ask, "start_epoch_millis")?,
         end: epoch_millis(ask, "end_epoch_millis")?,
@@ -45,6 +46,15 @@ fn reply(tx: &Tx, org: &InOrg, ask: &Ask, about: Option<About>) -> Result<Reply,
     let page = audit::list(tx, org, &filter, place, paging.items_max)?;
     let next = page.next.map(|id| format!("{}:{id}", place.direction.as_str()));
     Ok(Reply::ok(&Items::of("audit_logs", page.items.iter().map(Entry::from).collect(), next.as_deref())))
+}
+
+fn search<'a>(ask: &'a Ask) -> Result<Option<&'a str>, Error> {
+    match ask.query("search") {
+        Some(text) if text.len() > SEARCH_BYTES_MAX => {
+            Err(Error::field("search", &format!("must be at most {SEARCH_BYTES_MAX} bytes")))
+        }
+        text => Ok(text),
+    }
 }
 
 /// A cursor knows its direction; whatever else is said of it does not count.
@@ -66,7 +76,7 @@ fn place_of(cursor: &str) -> Option<Place> {
 
 fn event_types(ask: &Ask) -> Result<Option<Vec<&'static str>>, Error> {
     let mut event_types = None;
-    for group in ask.queries("event_type_groups") {
+    for group in ask.queries("event_type_groups")? {
         let of_group = audit::event_types(group).ok_or_else(|| one_of("event_type_groups", audit::groups()))?;
         event_types.get_or_insert_with(Vec::new).extend(of_group);
     }
@@ -77,7 +87,7 @@ fn sources<'a>(ask: &'a Ask) -> Result<Vec<&'a str>, Error> {
     let known = |source| {
         if audit::SOURCES.contains(&source) { Ok(source) } else { Err(one_of("sources", audit::SOURCES.into_iter())) }
     };
-    ask.queries("sources").map(known).collect()
+    ask.queries("sources")?.into_iter().map(known).collect()
 }
 
 fn one_of(field: &str, names: impl Iterator<Item = &'static str>) -> Error {

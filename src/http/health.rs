@@ -13,9 +13,9 @@ pub fn live(_: &Tx, _: Option<&Caller>, _: &Ask) -> Result<Reply, Error> {
     Ok(Reply::ok(&OK))
 }
 
-/// The writer has come to this, and the database that it writes is readable and has the schema of this binary.
+/// The writer has come to this: the database takes what is written, and has the schema and the key that it should have.
 pub fn ready(tx: &Tx, _: Option<&Caller>, _: &Ask) -> Result<Reply, Error> {
-    db::check_schema(tx)?;
+    db::readiness::check(tx)?;
     Ok(Reply::ok(&OK))
 }
 

@@ -7,7 +7,7 @@ use crate::db::{Tx, teams};
 use crate::error::Error;
 use crate::http::passwords::{Outcome, Work};
 use crate::http::{Ask, Reply};
-use crate::model::{Email, KeyName, Password, PersonName};
+use crate::model::{Email, KeyName, NAMED_MAX, Password, PersonName};
 use crate::policy::{Caller, InOrg, OrgAct};
 use crate::token::LinkToken;
 use crate::wire::Items;
@@ -113,6 +113,7 @@ impl Acceptance {
 
 /// The teams that an invitation names, each once. One of another organization is not there.
 fn places(tx: &Tx, org: &InOrg, asked: &[CreateInvitationTeam]) -> Result<Vec<Place>, Error> {
+    Error::check_count("teams", asked.len(), NAMED_MAX)?;
     let mut named = HashSet::new();
     if let Some(at) = asked.iter().position(|team| !named.insert(&team.team_id)) {
         return Err(Error::field(&format!("teams[{at}].team_id"), "names a team that stands in the list already"));

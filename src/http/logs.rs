@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use crate::db::deployments::Deployment;
-use crate::db::logs::{self, Direction, Filter};
+use crate::db::logs::{self, Direction, Filter, Text};
 use crate::db::models;
 use crate::db::{Tx, environments};
 use crate::error::Error;
@@ -19,6 +19,8 @@ const LINES: usize = 500;
 const LINES_MAX: usize = 1000;
 const WINDOW_SECONDS: i64 = 30 * 60;
 const WINDOW_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
+/// Of both kinds together.
+const FILTERS_MAX: usize = 20;
 const FILTER_BYTES_MAX: usize = 256;
 const SERIES_POINTS: i64 = 60;
 
@@ -54,7 +56,7 @@ pub(super) fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked
 
 pub(super) fn asked_by_query(ask: &Ask) -> Result<LogsAsked, Error> {
     let text = |name| ask.query(name).map(str::to_owned);
-    let all = |name| Some(ask.queries(name).map(str::to_owned).collect());
+    let all = |name| Ok::<_, Error>(Some(ask.queries(name)?.into_iter().map(str::to_owned).collect()));
     let limit = number(ask, "limit")?.map(|limit| usize::try_from(limit).unwrap_or(0));
     Ok(LogsAsked {
         start_epoch_millis: number(ask, "start_epoch_millis")?,
@@ -66,8 +68,8 @@ pub(super) fn asked_by_query(ask: &Ask) -> Result<LogsAsked, Error> {
         request_id: text("request_id"),
         component: text("component"),
         search_pattern: text("search_pattern"),
-        includes: all("includes"),
-        excludes: all("excludes"),
+        includes: all("includes")?,
+        excludes: all("excludes")?,
     })
 }
 
@@ -93,14 +95,22 @@ pub(super) fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
             Level::parse(name).ok_or_else(|| Error::field("min_level", "must be DEBUG, INFO, WARNING or ERROR"))?
         }
     };
-    let mut includes = asked.includes.clone().unwrap_or_default();
-    includes.extend(asked.search_pattern.clone());
-    let excludes = asked.excludes.clone().unwrap_or_default();
-    if includes.iter().chain(&excludes).any(|text| text.len() > FILTER_BYTES_MAX) {
+    let includes = asked.includes.iter().flatten().chain(&asked.search_pattern);
+    let excludes = asked.excludes.iter().flatten();
+    Error::check_count("includes` and `excludes", includes.clone().chain(excludes.clone()).count(), FILTERS_MAX)?;
+    if includes.clone().chain(excludes.clone()).any(|text| text.len() > FILTER_BYTES_MAX) {
         let why = format!("must each be at most {FILTER_BYTES_MAX} bytes");
-        return Err(Error::field("includes", &why));
+        return Err(Error::field("includes` and `excludes", &why));
     }
-    Ok(Filter { start, end, direction, lines_max, min_level, includes, excludes })
+    Ok(Filter {
+        start,
+        end,
+        direction,
+        lines_max,
+        min_level,
+        includes: Text::all(includes.map(String::as_str)),
+        excludes: Text::all(excludes.map(String::as_str)),
+    })
 }
 
 /// Without an end it is open: the last line may be a little ahead of the clock.
@@ -133,7 +143,8 @@ fn metrics(tx: &Tx, deployment: Option<&Deployment>, ask: &Ask) -> Result<Reply,
     let (start, end) = (number(ask, "start_epoch_millis")?, number(ask, "end_epoch_millis")?);
     let (start, _) = window(tx.now, start, end)?;
     let end = end.unwrap_or(tx.now.0);
-    let wanted = ask.queries("metrics").count() == 0 || ask.queries("metrics").any(|name| name == REPLICAS);
+    let asked = ask.queries("metrics")?;
+    let wanted = asked.is_empty() || asked.contains(&REPLICAS);
     let value = |value| if wanted { vec![vec![value]] } else { Vec::new() };
     let now = deployment.map_or(0, active_replicas);
     let (mode, step_seconds, metric_values) = match ask.query("mode") {

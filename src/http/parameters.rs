@@ -12,6 +12,9 @@ use crate::wire;
 const PAGE_ITEMS_MAX: usize = 1000;
 const PAGE_ITEMS: usize = 100;
 
+/// How often a parameter of the query may be repeated.
+const QUERY_VALUES_MAX: usize = 100;
+
 impl Ask<'_> {
     /// What stands in the request at the place `{name}` of its route.
     pub fn param(&self, name: &str) -> &str {
@@ -25,13 +28,16 @@ impl Ask<'_> {
     }
 
     /// All values of a parameter that may be repeated.
-    pub fn queries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.request.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    pub fn queries<'a>(&'a self, name: &str) -> Result<Vec<&'a str>, Error> {
+        let given = self.request.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let values: Vec<&str> = given.collect();
+        Error::check_count(name, values.len(), QUERY_VALUES_MAX)?;
+        Ok(values)
     }
 
     /// A parameter that is `true` or `false`, and `false` if absent.
     pub fn flag(&self, name: &str) -> Result<bool, Error> {
-        if self.queries(name).count() > 1 {
+        if self.queries(name)?.len() > 1 {
             return Err(Error::field(name, "must be given once"));
         }
         match self.query(name) {

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::db::training_jobs::{self, Change, Filter, Job, Order, queue};
 use crate::db::{self, Tx, downloads, secrets, teams, training_projects};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::http::{Ask, Reply, logs};
 use crate::model::training::{
     Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
@@ -22,6 +22,8 @@ use crate::wire::training_jobs::{
 };
 use crate::wire::training_projects::TrainingProject;
 
+/// Of a search: each may be named more than once.
+const STATUSES_MAX: usize = 100;
 /// The last millisecond that can be shown, of the year 9999.
 const MILLIS_MAX: i64 = 253_402_300_799_999;
 
@@ -195,17 +197,22 @@ fn compute(asked: &pushed::Compute) -> Result<Compute, Error> {
 
 /// A job can name secrets of its project's team alone, whatever others the caller sees.
 fn check_secrets(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> {
-    for (field, name) in asked.secrets() {
+    let secrets = asked.secrets();
+    if secrets.len() > NAMED_MAX {
+        return Err(Error::field("training_job", &format!("must name at most {NAMED_MAX} secrets")));
+    }
+    for (field, name) in secrets {
         let is_there = match SecretName::parse(name) {
             Ok(name) => secrets::exists(tx, team, &name)?,
             Err(_) => false, // a name that no secret can have names none
         };
         if !is_there {
             let why = format!(
-                "names the secret `{name}`, and team \"{}\" has none of that name: set it there first",
+                "names the secret `{}`, and team \"{}\" has none of that name: set it there first",
+                quoted(name),
                 team.team().name
             );
-            return Err(Error::field(&format!("training_job.{field}"), &why));
+            return Err(Error::field(&format!("training_job.{}", quoted(&field)), &why));
         }
     }
     Ok(())
@@ -213,6 +220,8 @@ fn check_secrets(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> {
 
 /// A job can begin with checkpoints of its own team's jobs and projects alone.
 fn check_checkpoints(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> {
+    let field = "training_job.runtime.load_checkpoint_config.checkpoints";
+    Error::check_count(field, asked.checkpoints().len(), NAMED_MAX)?;
     for (place, checkpoint) in asked.checkpoints().iter().enumerate() {
         let field = |name| format!("training_job.runtime.load_checkpoint_config.checkpoints[{place}].{name}");
         let of_team = |what| format!("must be a training {what} of team \"{}\", as this one is", team.team().name);
@@ -232,9 +241,7 @@ fn check_checkpoints(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> 
 
 fn s3_keys(asked: &Spec) -> Result<Vec<String>, Error> {
     let artifacts = asked.artifacts();
-    if artifacts.len() > NAMED_MAX {
-        return Err(Error::field("training_job.runtime.artifacts", &format!("must be at most {NAMED_MAX}")));
-    }
+    Error::check_count("training_job.runtime.artifacts", artifacts.len(), NAMED_MAX)?;
     if let Some(place) = artifacts.iter().position(|artifact| artifact.s3_bucket != BUCKET) {
         let field = format!("training_job.runtime.artifacts[{place}].s3_bucket");
         return Err(Error::field(&field, "must be the bucket of the credentials: GET /v1/blobs/credentials/train"));
@@ -243,6 +250,7 @@ fn s3_keys(asked: &Spec) -> Result<Vec<String>, Error> {
 }
 
 fn filter(asked: Search) -> Result<Filter, Error> {
+    Error::check_count("statuses", asked.statuses.as_ref().map_or(0, Vec::len), STATUSES_MAX)?;
     let order = match asked.order_by.as_deref() {
         None | Some([]) => Order::NewestFirst,
         Some([by, ..]) if by.field != "created_at" => {

@@ -98,7 +98,11 @@ impl<'r> Signature<'r> {
                 .map(|value| value.to_str().map_err(|_| malformed()))
                 .collect::<Result<_, _>>()?;
             if values.is_empty() {
-                return Err(Refusal::new(403, "AccessDenied", format!("the signed header `{name}` is missing")));
+                return Err(Refusal::new(
+                    403,
+                    "AccessDenied",
+                    format!("the signed header `{}` is missing", quoted(name)),
+                ));
             }
             let words = values.iter().map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "));
             headers += &format!("{name}:{}\n", words.collect::<Vec<_>>().join(","));

@@ -3,7 +3,7 @@
 
 use serde_path_to_error::{Path, Segment};
 
-use crate::error::{Error, quoted};
+use crate::error::Error;
 
 /// Of a path, from its end: the rest is known from the shape.
 const SEGMENTS_MAX: usize = 12;
@@ -35,9 +35,15 @@ pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
         // The syntax, which the parser describes without quoting it.
         _ => match cause.line() {
             0 => format!("{subject} cannot be read: {words}"),
-            line => format!("{subject} cannot be read: {words} at line {line} column {}", cause.column()),
+            line => format!("{whole} cannot be read: {words} at line {line} column {}", cause.column()),
         },
     })
+}
+
+/// Whether it may be shown: a name is no secret that somebody put in the wrong place.
+fn is_name(text: &str) -> bool {
+    text.len() <= FIELD_NAME_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
 /// `a.b[0].c`, of which the names may come from whoever sent it.
@@ -47,7 +53,7 @@ fn shown(segments: &[&Segment]) -> String {
         match segment {
             Segment::Seq { index } => shown.push_str(&format!("[{index}]")),
             Segment::Map { key: name } | Segment::Enum { variant: name } => {
-                shown = joined(&shown, &quoted(name).to_string());
+                shown = joined(&shown, if is_name(name) { name } else { "…" });
             }
             Segment::Unknown => {}
         }
@@ -61,10 +67,8 @@ fn joined(path: &str, field: &str) -> String {
 
 /// The name is shown if it is one: whoever mistypes a field wants to see which.
 fn unknown_field(path: &str, name: &str, expected: Option<&str>) -> String {
-    let is_name = name.len() <= FIELD_NAME_BYTES_MAX
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
     let known = expected.map(|expected| format!(": it must be {}", one_of(expected))).unwrap_or_default();
-    match (is_name, path.is_empty()) {
+    match (is_name(name), path.is_empty()) {
         (true, true) => format!("unknown field `{name}`{known}"),
         (true, false) => format!("unknown field `{name}`, at `{path}.{name}`{known}"),
         (false, true) => format!("unknown field{known}"),
@@ -150,7 +154,7 @@ mod tests {
             ),
             (r#"["hush"]"#, "the body must be an object"),
             (r#""hush""#, "the body must be an object"),
-            (r#"{"value": hush}"#, "`value` cannot be read: expected value at line 1 column 11"),
+            (r#"{"value": hush}"#, "the body cannot be read: expected value at line 1 column 11"),
         ] {
             let said = refused(body);
             assert_eq!(said, told, "{body}");

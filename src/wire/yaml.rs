@@ -13,7 +13,7 @@ pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 /// Of what a configuration becomes: mappings, lists, keys and values, those of aliases each time.
 pub const NODES_MAX: usize = 50_000;
 /// Of what a configuration becomes, as JSON.
-const JSON_BYTES_MAX: usize = 4 << 20;
+pub const JSON_BYTES_MAX: usize = 4 << 20;
 const DEPTH_MAX: usize = 64;
 
 /// Reads a configuration. An empty one is an empty mapping. It takes up to tens of milliseconds: call it on the pool.

@@ -10,6 +10,7 @@ use guildhall::http::server::Limits;
 mod client;
 mod crowd;
 mod heads;
+mod hosts;
 mod limits;
 
 use client::{Client, assert_refused, open_door, patient};

@@ -206,6 +206,27 @@ fn every_route_is_open_to_somebody() {
     }
 }
 
+/// One request to a served route that is carried out.
+pub struct CarriedOut {
+    pub method: String,
+    pub target: String,
+    pub key: Option<&'static str>,
+    pub body: Option<Value>,
+    pub from: guildhall::http::Door,
+}
+
+/// A request to every served route, from a caller and about a place for which it is carried out.
+pub fn carried_out(house: &House) -> Vec<CarriedOut> {
+    let first = |expected: Expected| {
+        let is_carried_out = |status: &u16| (200..300).contains(status);
+        let (place, row) = expected.places.iter().find(|(_, row)| row.iter().any(is_carried_out))?;
+        let caller = Caller::of(row.iter().position(is_carried_out)?);
+        let Ask { target, body, from } = Ask::new(&expected, place, &caller, house);
+        Some(CarriedOut { method: expected.method, target, key: caller.key, body, from })
+    };
+    table().served.into_iter().filter_map(first).collect()
+}
+
 /// A copy of the world, and all that it holds.
 struct Scene {
     house: House,

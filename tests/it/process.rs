@@ -50,6 +50,13 @@ impl Serving {
         Serving { process, addr }
     }
 
+    /// What of it is in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says how much");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// SIGKILL: nothing is tidied up.
     pub fn kill(mut self) {
         self.process.kill().unwrap();

@@ -311,6 +311,25 @@ fn every_released_schema_migrates_to_the_fresh_one() {
 }
 
 #[test]
+fn invitations_of_the_release_before_end_with_the_standing_of_their_inviter() {
+    let data = of_release(
+        7,
+        "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);
+         INSERT INTO user (id, email, name, created_at) VALUES
+             ('ada', 'ada@e.org', 'Ada', 0), ('max', 'max@e.org', 'Max', 0), ('gone', 'gone@e.org', 'Gone', 0);
+         INSERT INTO org_member VALUES ('acme', 'ada', 'ADMIN', 0), ('acme', 'max', 'MEMBER', 0);
+         INSERT INTO invitation (id, org_id, email, role, token_hash, invited_by, created_at, expires_at) VALUES
+             ('of-ada', 'acme', 'a@e.org', 'MEMBER', randomblob(32), 'ada', 0, 9),
+             ('of-max', 'acme', 'b@e.org', 'MEMBER', randomblob(32), 'max', 0, 9),
+             ('of-gone', 'acme', 'c@e.org', 'MEMBER', randomblob(32), 'gone', 0, 9);",
+    );
+    drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
+    let sql = seed::open(data.path());
+    let open = "SELECT group_concat(id) FROM invitation WHERE revoked_at IS NULL";
+    assert_eq!(one::<String>(&sql, open), "of-ada");
+}
+
+#[test]
 fn an_archive_of_the_release_before_keeps_its_name() {
     let data = of_release(
         5,

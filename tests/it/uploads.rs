@@ -16,7 +16,7 @@ use crate::process::{Client, Serving, init};
 mod narrowed;
 mod parts;
 mod requested;
-mod s3;
+pub mod s3;
 mod seed;
 mod site;
 mod sweeping;

@@ -14,7 +14,7 @@ use crate::db::environments::promotion::Previous;
 use crate::db::environments::{PRODUCTION, may_change};
 use crate::db::models::{self, Downloads, PROVIDED_TO_CHAINLETS};
 use crate::db::uploads::{self, Purpose};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::serving::Phase;
 use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
@@ -65,7 +65,7 @@ pub fn check(tx: &Tx, team: &InTeam, new: &New) -> Result<(), Error> {
     }
     for (place, chainlet) in new.chainlets.iter().enumerate() {
         if new.chainlets[..place].iter().any(|other| other.name == chainlet.name) {
-            let why = format!("names the chainlet `{}` twice", chainlet.name.as_str());
+            let why = format!("names the chainlet `{}` twice", quoted(chainlet.name.as_str()));
             return Err(Error::field("dependencies", &why));
         }
         chainlet.package.check(tx, team, PROVIDED_TO_CHAINLETS)?;

@@ -9,7 +9,7 @@ use crate::db::Tx;
 use crate::db::chains::deployments::{self, ChainDeployment, Chainlet};
 use crate::db::chains::{self, Chain};
 use crate::db::deployments::{read_json, running, write_json};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::instance_types::{InstanceType, SMALLEST};
 use crate::model::serving::{Autoscaling, PromotionSettings, Settings};
 use crate::model::{EnvironmentName, Time};
@@ -129,8 +129,8 @@ pub fn create(
         Err(cause) if Error::is_unique_violation(&cause) => {
             return Err(Error::conflict(format!(
                 "Chain \"{}\" has the environment \"{}\" already: change it with PATCH",
-                chain.name,
-                name.as_str()
+                quoted(&chain.name),
+                quoted(name.as_str())
             )));
         }
         inserted => inserted?,

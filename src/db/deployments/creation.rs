@@ -10,10 +10,10 @@ use crate::db::environments::{self, Change};
 use crate::db::models::Model;
 use crate::db::uploads::Purpose;
 use crate::db::{Tx, logs, secrets, uploads};
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::model::instance_types::{InstanceType, Resources};
 use crate::model::serving::{Cleanup, Level, Phase, Settings};
-use crate::model::{EnvironmentName, SecretName};
+use crate::model::{EnvironmentName, NAMED_MAX, SecretName};
 use crate::policy::InTeam;
 
 /// A push to a model: what is pushed, and what it becomes.
@@ -279,6 +279,7 @@ pub(super) fn check_secrets(
     provided: &[&str],
 ) -> Result<(), Error> {
     let named = config.get("secrets").and_then(Value::as_object);
+    Error::check_count("config.secrets", named.map_or(0, Map::len), NAMED_MAX)?;
     for name in named.into_iter().flat_map(Map::keys).filter(|name| !provided.contains(&name.as_str())) {
         let is_there = match SecretName::parse(name) {
             Ok(name) => secrets::exists(tx, team, &name)?,
@@ -286,7 +287,8 @@ pub(super) fn check_secrets(
         };
         if !is_there {
             let why = format!(
-                "names `{name}`, and team \"{}\" has no secret of that name: set it first, or leave it out",
+                "names `{}`, and team \"{}\" has no secret of that name: set it first, or leave it out",
+                quoted(name),
                 team.team().name
             );
             return Err(Error::field("config.secrets", &why));

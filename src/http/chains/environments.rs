@@ -5,7 +5,7 @@ use crate::db::chains::environments::{self, ChainEnvironment, ChainletChange};
 use crate::db::chains::{self, Chain, deployments, promotion};
 use crate::db::environments::may_change;
 use crate::db::environments::promotion::Previous;
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::http::chains::deployments::shown;
 use crate::http::{Ask, Reply};
 use crate::model::instance_types::InstanceType;
@@ -134,7 +134,8 @@ fn known(tx: &Tx, chain: &Chain, environment: &ChainEnvironment, name: &str) -> 
     if environments::has_chainlet(tx, chain, environment, name)? {
         return Ok(());
     }
-    let why = format!("names the chainlet {name:?}, which the Chain \"{}\" does not have", chain.name);
+    let why =
+        format!("names the chainlet \"{}\", which the Chain \"{}\" does not have", quoted(name), quoted(&chain.name));
     Err(Error::field("updates.chainlet_name", &why))
 }
 
@@ -146,7 +147,7 @@ fn each_once<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Result<()
     seen.sort_unstable();
     match seen.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
-        Some(pair) => Err(Error::field(field, &format!("names the chainlet {:?} twice", pair[0]))),
+        Some(pair) => Err(Error::field(field, &format!("names the chainlet \"{}\" twice", quoted(pair[0])))),
     }
 }
 

@@ -90,6 +90,20 @@ impl Account {
         Held { id, bytes: 0, payers, connection: Arc::clone(&self.connection), memory: Arc::clone(&self.memory) }
     }
 
+    /// Whether so much is held that somebody may have had its share.
+    pub fn is_pressed(&self) -> bool {
+        self.memory.accounts().used > self.memory.bytes_max / 4
+    }
+
+    /// Refuses whoever has had its share already: what would be answered could not be refused any more.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` where nobody gives way.
+    pub fn check_share(&self) -> Result<(), Error> {
+        self.hold().grow_to(0)
+    }
+
     /// Says that its body is waited for, from now on.
     pub fn receives(&self) {
         self.connection.enter(Phase::Body);
@@ -136,11 +150,14 @@ impl Held {
         Ok(())
     }
 
-    /// Holds so many bytes that are there already: a reply cannot be refused any more. Others give way at once.
+    /// Holds so many bytes that are there already: a reply cannot be refused any more. Others give way where they can.
     pub fn take(&mut self, bytes: usize) {
         let mut accounts = self.memory.accounts();
+        // Whoever has no key is not refused beforehand.
+        let is_unknown = self.payers.iter().any(|payer| matches!(payer, Payer::Peer(_)));
+        let patience = if is_unknown { Duration::ZERO } else { self.memory.patience };
         while let Some(full) = accounts.full(&self.payers, bytes, self.memory.bytes_max) {
-            if !accounts.make_way(&full, &self.connection, Duration::ZERO) {
+            if !accounts.make_way(&full, &self.connection, patience) {
                 break;
             }
         }
@@ -287,5 +304,9 @@ mod tests {
         held[1].take(5000);
         assert!(!seats[1].connection.has_given_way(), "it is being served");
         assert_eq!(memory.accounts().used, 5100, "a reply is there, whatever it takes");
+        let mut next = self::held(&memory, &seats[2], "10.0.0.1");
+        assert!(matches!(next.grow_to(0), Err(Error::Busy { .. })), "and the next is refused before there is one");
+        seats[2].connection.enter(Phase::Reply);
+        assert!(next.grow_to(0).is_err(), "nobody makes way for itself");
     }
 }

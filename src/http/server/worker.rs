@@ -227,6 +227,10 @@ impl Worker {
         let mut request = self.request(&head, visit, &account.log)?;
         head::framing(&head.headers)?;
         if body.is_end_stream() {
+            if account.is_pressed() && request.authorization.is_some() {
+                http::admit(&self.app, &request).await?; // says whose request it is
+                account.check_share()?;
+            }
             return Ok((request, None));
         }
         let bytes_max = http::admit(&self.app, &request).await?;

@@ -9,6 +9,7 @@ use guildhall::http::server::Limits;
 
 use super::client::{Client, open_door, open_doors, patient};
 use super::{GET, LONG, PATIENCE, SHORT, WITH_BODY};
+use crate::process::{Serving, init};
 use crate::seed::WORLD;
 
 #[test]
@@ -203,4 +204,34 @@ fn replies_that_nobody_reads_give_way() {
         std::thread::sleep(Duration::from_millis(20));
     }
     open.assert_serves();
+}
+
+/// Each round a body one byte short of the limit, from many at once: with a key that works, with one that does not, and
+/// without.
+#[test]
+fn a_crowd_of_unfinished_bodies_costs_little_memory() {
+    let data = tempfile::tempdir().unwrap();
+    let key = init(data.path());
+    let server = Serving::start(data.path());
+    let before = server.resident_bytes();
+    let anyone = "POST /v1/invitations/accept HTTP/1.1\r\nHost: localhost\r\n";
+    let of = |key: &str| format!("POST /v1/teams HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n");
+    for (head, bytes) in [(of(&key), MIB), (of("guild_nobodys0.x"), MIB), (anyone.to_owned(), 64 << 10)] {
+        let body = " ".repeat(bytes - 1);
+        let crowd: Vec<_> = (0..400)
+            .map(|_| {
+                let mut client = Client::connect(server.addr);
+                client.0.set_write_timeout(Some(SHORT)).unwrap();
+                client.write(format!("{head}Content-Length: {bytes}\r\n\r\n"));
+                client.write(&body);
+                client
+            })
+            .collect();
+        let mut other = Client::connect(server.addr);
+        other.write(GET);
+        assert_eq!(other.reply(), 401, "who asks is answered");
+        let more = server.resident_bytes().saturating_sub(before);
+        assert!(more < 160 << 20, "{} MiB more", more >> 20);
+        drop(crowd);
+    }
 }
