@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustix::fs::Mode;
 
 use crate::db::directory::{Directory, Refusal};
+use crate::db::quotas::{Setting, Settings};
 use crate::db::{self, Db, Moment};
 use crate::error::Error;
 use crate::http::operator::Answered;
@@ -203,6 +204,29 @@ impl Front {
     }
 }
 
+/// What teams, organizations and callers may take.
+#[derive(Args)]
+struct Quotas {
+    /// What a team, an organization or a caller may take, such as database_bytes=4GiB; repeated for several
+    #[arg(
+        long,
+        env = "GUILDHALL_QUOTA",
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        value_parser = Setting::parse,
+        long_help = Setting::HELP
+    )]
+    quota: Vec<Setting>,
+}
+
+impl Quotas {
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        self.quota.iter().for_each(|setting| setting.apply(&mut settings));
+        settings
+    }
+}
+
 #[derive(Args)]
 struct Listen {
     /// The address to listen on; port 0 takes one that is free
@@ -246,9 +270,9 @@ struct Opened {
 }
 
 /// Opens what stands in the directory, and says what the operator must hear of it.
-fn open(path: &Path, directory: Directory, front: http::Front) -> Result<Opened, Failure> {
+fn open(path: &Path, directory: Directory, front: http::Front, quotas: Settings) -> Result<Opened, Failure> {
     let had_key = Directory::master_key(path).exists();
-    let app = Arc::new(App::behind(front, Db::open(directory, moment())?));
+    let app = Arc::new(App::behind(front, Db::open_with(directory, moment(), quotas)?));
     app.db.notes().iter().for_each(|note| tracing::warn!("{note}"));
     if let Some(db::Migrated { from, to, copy }) = app.db.migrated() {
         let copy = copy.display();

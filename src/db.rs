@@ -7,12 +7,10 @@
 //! through this process's writer, which the lock on the data directory ensures.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -20,6 +18,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+use crate::db::quotas::accounting::Books;
+use crate::db::quotas::{Charged, Desk, Quotas};
+use crate::db::space::{Shortage, Space};
+use crate::db::writer::{Job, Writer, job};
 use crate::error::Error;
 use crate::model::{Client, Time};
 use crate::seal::Sealer;
@@ -46,9 +48,11 @@ pub mod models;
 pub mod opening;
 pub mod organizations;
 pub mod password_resets;
+pub mod quotas;
 pub mod readiness;
 pub mod resources;
 pub mod secrets;
+pub mod space;
 mod storage;
 pub mod teams;
 pub mod training_capacity;
@@ -56,16 +60,13 @@ pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;
+mod writer;
 
 /// Bugs in older releases touch what we rely on: WAL resets and STRICT tables.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const STATEMENTS_MAX: usize = 256;
-const GROUP_MAX: usize = 512;
-/// Without a write for so long, there is time to cut the log.
-const IDLE: Duration = Duration::from_secs(1);
 
 pub use opening::Migrated;
-use storage::{lacks_space, of_storage};
 
 mod migrations {
     refinery::embed_migrations!("migrations");
@@ -77,6 +78,10 @@ pub struct Tx<'c> {
     sealer: &'c Sealer,
     dice: RefCell<StdRng>,
     client: OnceCell<Client>,
+    pub(crate) quotas: &'c Quotas,
+    charged: Charged,
+    /// In the writer alone.
+    desk: Option<&'c Desk>,
     found_ended_at: &'c AtomicI64,
     pub now: Time,
 }
@@ -89,9 +94,18 @@ pub struct Moment {
 }
 
 impl<'c> Tx<'c> {
-    fn new(sql: &'c Connection, sealer: &'c Sealer, found_ended_at: &'c AtomicI64, moment: Moment) -> Tx<'c> {
+    /// `desk` is the writer's.
+    fn new(
+        sql: &'c Connection,
+        sealer: &'c Sealer,
+        found_ended_at: &'c AtomicI64,
+        quotas: &'c Quotas,
+        desk: Option<&'c Desk>,
+        moment: Moment,
+    ) -> Tx<'c> {
         let dice = RefCell::new(StdRng::from_seed(moment.seed));
-        Tx { sql, sealer, dice, client: OnceCell::new(), found_ended_at, now: moment.now }
+        let (client, charged) = (OnceCell::new(), Charged::default());
+        Tx { sql, sealer, dice, client, quotas, charged, desk, found_ended_at, now: moment.now }
     }
 }
 
@@ -103,12 +117,39 @@ impl Tx<'_> {
     /// Does all of `work` or none of it; the transaction goes on either way.
     pub(crate) fn attempt<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Error> {
         self.sql.prepare_cached("SAVEPOINT attempt")?.execute([])?;
+        let mark = self.desk.map(|desk| desk.books.mark());
         let done = work();
+        if self.sql.is_autocommit() {
+            return Ok(done); // SQLite itself rolled all of it back: there is nothing left to end
+        }
         if done.is_err() {
             self.sql.prepare_cached("ROLLBACK TO attempt")?.execute([])?;
+            self.desk.zip(mark).into_iter().for_each(|(desk, mark)| desk.books.go_back(mark));
         }
         self.sql.prepare_cached("RELEASE attempt")?.execute([])?;
         Ok(done)
+    }
+
+    /// Does `work`; if it changed nothing but the audit log, that entry goes too: a write that changes nothing leaves none.
+    pub(crate) fn unless_unchanged<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let Some(desk) = self.desk else { return work() };
+        self.sql.prepare_cached("SAVEPOINT attempt")?.execute([])?;
+        let mark = desk.books.mark();
+        let done = work();
+        if self.sql.is_autocommit() {
+            return done; // SQLite itself rolled all of it back: there is nothing left to end
+        }
+        if done.is_ok() && !desk.books.has_change() && desk.books.has_grown(&mark) {
+            self.sql.prepare_cached("ROLLBACK TO attempt")?.execute([])?;
+            desk.books.go_back(mark);
+        }
+        self.sql.prepare_cached("RELEASE attempt")?.execute([])?;
+        done
+    }
+
+    /// Says that this write changes something, though no row shows it.
+    pub(crate) fn note_change(&self) {
+        self.desk.into_iter().for_each(|desk| desk.books.note_change());
     }
 
     /// Says which program asks for what is done here: the audit log keeps it.
@@ -151,13 +192,24 @@ struct Readable {
     sealer: Arc<Sealer>,
     /// Counts commits. It rises before their answers are sent.
     commits: Arc<AtomicU64>,
+    quotas: Arc<Quotas>,
+    shortage: Shortage,
     /// By which time, in milliseconds, a transaction found something expired that is not marked yet; 0 if none did.
     found_ended_at: Arc<AtomicI64>,
 }
 
 impl Db {
     /// Opens the database of a data directory, which `directory` has prepared and locked.
-    pub fn open(mut directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
+    pub fn open(directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
+        Db::open_with(directory, moment, quotas::Settings::default())
+    }
+
+    /// The same, with the operator's quotas.
+    pub fn open_with(
+        mut directory: directory::Directory,
+        moment: Moment,
+        settings: quotas::Settings,
+    ) -> Result<Db, Error> {
         let opening::Opened { sql, sealer, migrated, notes } = opening::open(&mut directory, moment)?;
         let sealer = Arc::new(sealer);
         let readable = Readable {
@@ -165,15 +217,26 @@ impl Db {
             path: directory.database(),
             sealer: Arc::clone(&sealer),
             commits: Arc::new(AtomicU64::new(1)),
+            quotas: Arc::new(Quotas::new(settings)),
+            shortage: Shortage::default(),
             found_ended_at: Arc::default(),
         };
+        let books = Books::open(&sql)?;
+        let folder = readable.path.parent().expect("the database stands in a directory");
+        let space = Space::open(folder, &sql, &settings, readable.shortage.clone())?;
+        let desk = Desk::new(books, space);
+        quotas::measure_disk(&sql, &readable.quotas, &desk, moment.now)?;
         let (writer, jobs) = mpsc::channel();
         let path = directory.database();
         let commits = Arc::clone(&readable.commits);
+        let quotas = Arc::clone(&readable.quotas);
+        let found_ended_at = Arc::clone(&readable.found_ended_at);
         let keeps = directory.keep();
+        let writer_of =
+            move || Writer { sql, sealer, commits, path, quotas, found_ended_at, desk, _directory: directory };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || Writer { sql, sealer, commits, path, _directory: directory }.run(&jobs))
+            .spawn(move || writer_of().run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
         let archives = archives::Archives::new(readable.path.parent().expect("the database is in a directory"));
         Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread), migrated, notes, keeps })
@@ -182,6 +245,19 @@ impl Db {
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.readable.path.parent().expect("the database stands in a directory")
+    }
+
+    pub fn quotas(&self) -> &Quotas {
+        &self.readable.quotas
+    }
+
+    /// Whether the disk, or the number of the database's pages, leaves room only for what frees space.
+    pub fn is_short_of_space(&self) -> bool {
+        self.readable.shortage.is_there()
+    }
+
+    pub fn shortage(&self) -> Shortage {
+        self.readable.shortage.clone()
     }
 
     /// What opening it has done to the schema.
@@ -226,8 +302,8 @@ impl Db {
     pub fn read<T>(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
         with_reader(&self.readable, |reader| {
             reader.begin(&self.readable.commits)?;
-            let readable = &self.readable;
-            let outcome = work(&Tx::new(&reader.sql, &readable.sealer, &readable.found_ended_at, moment));
+            let Readable { sealer, found_ended_at, quotas, .. } = &self.readable;
+            let outcome = work(&Tx::new(&reader.sql, sealer, found_ended_at, quotas, None, moment));
             if matches!(outcome, Err(Error::Internal(_) | Error::Defect(_))) {
                 reader.end();
             }
@@ -274,8 +350,7 @@ impl Db {
         answer: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         let writer = self.writer.as_ref().expect("the writer is taken only when the database is dropped");
-        let found = Arc::clone(&self.readable.found_ended_at);
-        writer.send(job(moment, found, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
+        writer.send(job(moment, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
     }
 }
 
@@ -321,121 +396,6 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
          PRAGMA busy_timeout = 5000;",
     )?;
     Ok(sql)
-}
-
-// ---- the writer ----
-
-/// A write that waits for its group: run in a savepoint, answered after the commit.
-type Job = Box<dyn FnOnce(&Connection, &Sealer) -> (Verdict, Answer) + Send>;
-/// Told whether the group reached the disk.
-type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
-
-#[derive(PartialEq)]
-enum Verdict {
-    Keep,
-    Undo,
-}
-
-fn job<T: Send + 'static>(
-    moment: Moment,
-    found_ended_at: Arc<AtomicI64>,
-    work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
-    answer: impl FnOnce(Result<T, Error>) + Send + 'static,
-) -> Job {
-    Box::new(move |sql, sealer| {
-        let tx = Tx::new(sql, sealer, &found_ended_at, moment);
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(&tx)))
-            .unwrap_or_else(|_| Err(Error::Defect("a write panicked".to_owned())))
-            .map_err(|cause| of_storage(sql, cause));
-        let verdict = if outcome.is_ok() { Verdict::Keep } else { Verdict::Undo };
-        let answer: Answer = Box::new(move |committed| answer(outcome.and_then(|done| committed.map(|()| done))));
-        (verdict, answer)
-    })
-}
-
-struct Writer {
-    sql: Connection,
-    sealer: Arc<Sealer>,
-    commits: Arc<AtomicU64>,
-    path: PathBuf,
-    /// Let go last.
-    _directory: directory::Directory,
-}
-
-impl Writer {
-    /// The queue that gathers during one fsync is the next group.
-    fn run(self, jobs: &mpsc::Receiver<Job>) {
-        while let Some(first) = self.next(jobs) {
-            let group = std::iter::once(first).chain(std::iter::from_fn(|| jobs.try_recv().ok())).take(GROUP_MAX);
-            let mut answers = Vec::new();
-            let committed = self.commit(group, &mut answers);
-            self.commits.fetch_add(1, Ordering::Release);
-            for answer in answers {
-                answer(committed.as_ref().copied().map_err(repeat));
-            }
-        }
-        let _ = self.sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"); // the log is replayed at the next start otherwise
-    }
-
-    /// Waits for a job. A log that somebody else's reader has kept from beginning anew is cut while there is none.
-    fn next(&self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
-        while storage::log_bytes(&self.path) > storage::LOG_BYTES_MAX {
-            match jobs.recv_timeout(IDLE) {
-                Ok(job) => return Some(job),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
-                Err(mpsc::RecvTimeoutError::Timeout) => self.truncate_log(),
-            }
-        }
-        jobs.recv().ok()
-    }
-
-    /// At once or not at all: a reader may hold the log for hours.
-    fn truncate_log(&self) {
-        let _ = self.sql.execute_batch(
-            "PRAGMA busy_timeout = 0;
-             PRAGMA wal_checkpoint(TRUNCATE);
-             PRAGMA busy_timeout = 5000;",
-        ); // tried again as long as the log is too long
-    }
-
-    /// Runs the jobs and makes them durable, all of them or none.
-    fn commit(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
-        self.sql.execute_batch("BEGIN IMMEDIATE").map_err(|cause| of_storage(&self.sql, cause.into()))?;
-        let done = self.run_each(group, answers).and_then(|()| Ok(self.sql.execute_batch("COMMIT")?));
-        let done = done.map_err(|cause| of_storage(&self.sql, cause));
-        if done.is_err() && !self.sql.is_autocommit() {
-            let _ = self.sql.execute_batch("ROLLBACK"); // what cannot be rolled back now is when the connection closes
-        }
-        done
-    }
-
-    /// Each in a savepoint of its own, so that a refused one leaves nothing behind.
-    fn run_each(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
-        for job in group {
-            self.sql.prepare_cached("SAVEPOINT job")?.execute([])?;
-            let (verdict, answer) = job(&self.sql, &self.sealer);
-            answers.push(answer);
-            if self.sql.is_autocommit() {
-                // SQLite itself rolled all of it back: the disk is full or failing.
-                let is_full = lacks_space(&self.sql) || storage::is_disk_full(&self.path);
-                let failed = || Error::Internal("the disk failed, and SQLite rolled back".to_owned());
-                return Err(if is_full { Error::StorageFull } else { failed() });
-            }
-            if verdict == Verdict::Undo {
-                self.sql.prepare_cached("ROLLBACK TO job")?.execute([])?;
-            }
-            self.sql.prepare_cached("RELEASE job")?.execute([])?;
-        }
-        Ok(())
-    }
-}
-
-/// A failed commit is everybody's failure.
-fn repeat(error: &Error) -> Error {
-    match error {
-        Error::StorageFull => Error::StorageFull,
-        other => Error::Internal(format!("{other:?}")),
-    }
 }
 
 // ---- the readers ----

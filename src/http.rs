@@ -47,6 +47,7 @@ pub mod passwords;
 pub mod patches;
 pub mod permissions;
 pub mod pushes;
+pub mod quotas;
 pub mod reply;
 pub mod request_log;
 pub mod routes;
@@ -294,12 +295,19 @@ async fn ready(app: &App, moment: Moment, row: &'static Split, request: Request)
 fn act(tx: &Tx, row: Result<&'static Split, Error>, request: &Request, ahead: &Ahead) -> Result<(Reply, Used), Error> {
     let caller = caller(tx, request)?;
     let ask = Ask { request, row: row?, ahead, came: Came::All };
+    if let Some((caller, _)) = caller.as_ref().filter(|_| ask.writes()) {
+        tx.charge_to(caller);
+    }
+    if ask.row.route.deletes() {
+        tx.frees_space()?;
+    }
     if ask.writes()
         && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
     {
         tx.sent_by(client);
     }
-    let reply = ask.answer(tx, caller.as_ref().map(|(caller, _)| caller))?;
+    let answer = || ask.answer(tx, caller.as_ref().map(|(caller, _)| caller));
+    let reply = if ask.writes() && caller.is_some() { tx.unless_unchanged(answer)? } else { answer()? };
     let used = caller.and_then(|(caller, used)| (used == Use::ToNote).then(|| caller.prefix().to_owned()));
     if ask.writes() {
         used.iter().try_for_each(|prefix| db::api_keys::note_use(tx, prefix))?;

@@ -4,8 +4,8 @@
 //! disk. An upload is answered when its archive is durable under its hash and its row is written. Whatever else S3 can do
 //! is refused as access denied, and so is every key but the one that was granted: keys are compared, never opened.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,16 +15,19 @@ use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Uri};
 use tokio::sync::{OwnedMutexGuard, watch};
 
+use crate::db::quotas::Quotas;
+use crate::db::quotas::in_progress::Charge;
 use crate::db::uploads::{self, Grant, Recorded};
 use crate::db::{Moment, Tx};
 use crate::error::Error;
 use crate::http::request_log::RequestLog;
 use crate::http::{App, Reply};
-use crate::model::{Archive, Time};
+use crate::model::Archive;
 
 mod body;
 mod chunked;
 mod content;
+mod in_parts;
 mod refusal;
 mod requested;
 mod said;
@@ -35,11 +38,12 @@ mod xml;
 pub use body::Body;
 use chunked::{Chunked, Malformed};
 use content::Content;
+use in_parts::{AllInParts, Completed, Parts, State};
 use refusal::Refusal;
 use requested::{Operation, Precondition, refuse_unserved};
 use said::{Framing, Said, UnsignedPayloads};
 use signature::{Signature, header};
-use store::{Part, Room, Shared, Sink, Store, Written};
+use store::{Part, Sink, Store, Written};
 use xml::ListedPart;
 
 /// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
@@ -52,7 +56,6 @@ const PARTS_MAX: u16 = 10_000;
 /// S3's: every part but the last has at least so many.
 const PART_BYTES_MIN: u64 = 5 << 20;
 const LIST_OF_PARTS_BYTES_MAX: u64 = 2 << 20;
-const OPEN_UPLOADS_MAX: usize = 1000;
 /// Parts that nobody completed go then: their credentials ended an hour ago.
 const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
 const OPEN_UPLOAD_SECONDS: i64 = 2 * uploads::CREDENTIALS_SECONDS;
@@ -61,14 +64,13 @@ const OPEN_UPLOAD_SECONDS: i64 = 2 * uploads::CREDENTIALS_SECONDS;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub archive_bytes_max: u64,
-    pub organization_bytes_max: u64,
     /// How long a body may bring nothing.
     pub stalled: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { archive_bytes_max: 5 << 30, organization_bytes_max: 100 << 30, stalled: Duration::from_secs(60) }
+        Limits { archive_bytes_max: 5 << 30, stalled: Duration::from_secs(60) }
     }
 }
 
@@ -78,34 +80,7 @@ pub struct Uploads {
     limits: Limits,
     /// Reads the clock.
     clock: fn() -> Moment,
-    in_parts: Mutex<HashMap<String, InParts>>,
-}
-
-/// An upload that comes in parts.
-struct InParts {
-    grant: Grant,
-    since: Time,
-    state: Arc<tokio::sync::Mutex<State>>,
-}
-
-enum State {
-    Open(Parts),
-    /// A client that did not hear of it asks again.
-    Completed(Completed),
-}
-
-/// What an upload in parts has become.
-struct Completed {
-    tag: String,
-    bytes: u64,
-    list: Vec<ListedPart>,
-}
-
-#[derive(Default)]
-struct Parts {
-    came: BTreeMap<u16, Part>,
-    /// Where they stand side by side.
-    shared: Option<Shared>,
+    in_parts: Mutex<AllInParts>,
 }
 
 /// Whether this request is for the bucket.
@@ -130,7 +105,7 @@ impl Uploads {
     pub fn open(app: &Arc<App>, limits: Limits, clock: fn() -> Moment) -> std::io::Result<Uploads> {
         Ok(Uploads {
             app: Arc::clone(app),
-            store: Store::open(app.db.archives().clone())?,
+            store: Store::open(app.db.archives().clone(), app.db.shortage())?,
             limits,
             clock,
             in_parts: Mutex::default(),
@@ -181,7 +156,7 @@ impl Uploads {
         let precondition = Precondition::of(head)?;
         self.check_precondition(grant, precondition)?;
         let said = self.said(head)?;
-        let sink = self.store.begin(&grant.org_id, said.bytes, self.room(grant)?, said.tally())?;
+        let sink = self.store.begin(self.charge(grant, said.bytes)?, said.tally())?;
         let written = self.receive(said, sink, body).await?;
         let reply = stored(&written.content);
         self.keep(grant, written, precondition).await?;
@@ -231,11 +206,37 @@ impl Uploads {
         Ok(written)
     }
 
-    /// What is left beside all that the organization has.
-    fn room(&self, grant: &Grant) -> Result<Room, Refusal> {
-        let organization_bytes_max = self.limits.organization_bytes_max;
-        let held = self.app.db.read((self.clock)(), |tx| uploads::bytes_held(tx, grant))?;
-        Ok(Room { left_bytes: organization_bytes_max.saturating_sub(held), organization_bytes_max })
+    /// Charges a file to whoever uploads it: as long as it says to be, until it is placed or given up.
+    fn charge(&self, grant: &Grant, bytes: u64) -> Result<Charge, Refusal> {
+        let db = &self.app.db;
+        if db.is_short_of_space() {
+            return Err(Refusal::from(Error::StorageFull));
+        }
+        let moment = (self.clock)();
+        let room = db.read(moment, |tx| uploads::room(tx, grant))?;
+        let Quotas { settings, in_progress, .. } = db.quotas();
+        loop {
+            match in_progress.begin_file(settings, grant, bytes, room) {
+                Ok(charge) => return Ok(charge),
+                Err(_) if self.in_parts().give_way(grant, moment.now) => {}
+                Err(error) => return Err(self.refused(grant, error, moment)),
+            }
+        }
+    }
+
+    /// Lets the audit log tell of a quota that refuses an upload.
+    fn refused(&self, grant: &Grant, error: Error, moment: Moment) -> Refusal {
+        if let Error::QuotaExceeded(quota) = &error
+            && self.app.db.quotas().in_progress.is_to_note(&grant.owner(), moment.now)
+        {
+            let (grant, quota) = (grant.clone(), quota.clone());
+            self.app.db.write_later(moment, move |tx| uploads::note_refusal(tx, &grant, quota));
+        }
+        Refusal::from(error)
+    }
+
+    fn in_parts(&self) -> MutexGuard<'_, AllInParts> {
+        self.in_parts.lock().expect("nobody panics holding it")
     }
 
     /// Makes an upload count: its archive durable, its row written.
@@ -247,8 +248,8 @@ impl Uploads {
         precondition.check(foreseen)?;
         if foreseen == Recorded::New {
             let placed = self.store.place(written).await?;
-            let (grant, archive, quota) = (grant.clone(), placed.archive.clone(), self.limits.organization_bytes_max);
-            let record = move |tx: &Tx| uploads::record(tx, &grant, &archive, quota);
+            let (grant, archive) = (grant.clone(), placed.archive.clone());
+            let record = move |tx: &Tx| uploads::record(tx, &grant, &archive);
             precondition.check(self.app.db.write((self.clock)(), record).await?)?;
         }
         Ok(archive)
@@ -259,17 +260,16 @@ impl Uploads {
     fn create_in_parts(&self, grant: Grant) -> Result<Reply, Refusal> {
         let Moment { now, seed } = (self.clock)();
         let upload_id: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut in_parts = self.in_parts.lock().expect("nobody panics holding it");
-        if in_parts.values().filter(|other| other.grant.org_id == grant.org_id).count() >= OPEN_UPLOADS_MAX {
-            return Err(Refusal::new(
-                503,
-                "SlowDown",
-                "the organization has too many uploads under way: try again later",
-            ));
-        }
+        let Quotas { settings, in_progress, .. } = self.app.db.quotas();
+        let charge = loop {
+            match in_progress.begin_upload(settings, &grant) {
+                Ok(charge) => break charge,
+                Err(_) if self.in_parts().give_way(&grant, now) => {}
+                Err(error) => return Err(self.refused(&grant, error, Moment { now, seed })),
+            }
+        };
         let reply = xml::created(&grant.s3_key, &upload_id);
-        let state = Arc::new(tokio::sync::Mutex::new(State::Open(Parts::default())));
-        in_parts.insert(upload_id, InParts { grant, since: now, state });
+        self.in_parts().begin(upload_id, grant, charge, now);
         Ok(reply)
     }
 
@@ -282,9 +282,11 @@ impl Uploads {
         number: u16,
     ) -> Result<Reply, Refusal> {
         let said = self.said(head)?;
+        let _receiving = self.in_parts().receiving(grant, upload_id, (self.clock)().now)?;
         let sink = match &mut *self.state(grant, upload_id)?.lock().await {
             State::Open(Parts { shared, .. }) => {
-                self.store.begin_part(&grant.org_id, said.bytes, self.room(grant)?, said.tally(), number, shared)?
+                let charge = self.charge(grant, said.bytes)?;
+                self.store.begin_part(charge, said.bytes, said.tally(), number, shared)?
             }
             State::Completed(_) => return Err(Refusal::no_such_upload()),
         };
@@ -312,9 +314,10 @@ impl Uploads {
         let list = xml::parts(&self.list_of_parts(body, &mut said).await?)?;
         let state = state.lock_owned().await;
         // It goes on if the client hangs up: when it asks again, the upload is complete.
-        let (this, whose) = (Arc::clone(self), grant.clone());
-        let joined = tokio::task::spawn_local(async move { this.join(state, &whose, said, list, precondition).await });
-        let tag = joined.await.map_err(|cause| Error::Internal(format!("an upload was not completed: {cause}")))??;
+        let (this, whose, id) = (Arc::clone(self), grant.clone(), upload_id.to_owned());
+        let joining = async move { this.join(state, &whose, &id, said, list, precondition).await };
+        let joined = tokio::task::spawn_local(joining).await;
+        let tag = joined.map_err(|cause| Error::Internal(format!("an upload was not completed: {cause}")))??;
         Ok(xml::completed(&grant.s3_key, &tag))
     }
 
@@ -322,6 +325,7 @@ impl Uploads {
         &self,
         mut state: OwnedMutexGuard<State>,
         grant: &Grant,
+        upload_id: &str,
         mut said: Said,
         list: Vec<ListedPart>,
         precondition: Precondition,
@@ -343,27 +347,26 @@ impl Uploads {
         let written = match whole {
             Some(whole) => whole,
             // The parts are counted already.
-            None => self.store.begin(&grant.org_id, 0, self.room(grant)?, said.tally())?.join(&parts).await?,
+            None => self.store.begin(self.charge(grant, 0)?, said.tally())?.join(&parts).await?,
         };
         said.check(&written.content)?;
         let kept = self.keep(grant, written, precondition).await;
         open.came.retain(|_, part| part.is_under_way());
         let archive = kept?;
         let tag = format!("{}-{}", tag(&archive.hash), list.len());
+        self.in_parts().complete(grant, upload_id, list.len());
         *state = State::Completed(Completed { tag: tag.clone(), bytes: archive.bytes, list });
         Ok(tag)
     }
 
     fn abort(&self, grant: &Grant, upload_id: &str) -> Result<Reply, Refusal> {
         self.state(grant, upload_id)?;
-        self.in_parts.lock().expect("nobody panics holding it").remove(upload_id);
+        self.in_parts().remove(upload_id);
         Ok(Reply { status: 204, content_type: "application/xml", headers: Vec::new(), body: Vec::new(), archive: None })
     }
 
     fn state(&self, grant: &Grant, upload_id: &str) -> Result<Arc<tokio::sync::Mutex<State>>, Refusal> {
-        let in_parts = self.in_parts.lock().expect("nobody panics holding it");
-        let found = in_parts.get(upload_id).filter(|upload| upload.grant == *grant);
-        found.map(|upload| Arc::clone(&upload.state)).ok_or_else(Refusal::no_such_upload)
+        self.in_parts().state(grant, upload_id)
     }
 
     async fn list_of_parts(&self, body: &mut Body, said: &mut Said) -> Result<Vec<u8>, Refusal> {
@@ -399,10 +402,7 @@ impl Uploads {
     /// Removes what is of no use: parts that nobody completed, uploads that nobody used, archives that no upload names.
     async fn sweep(&self) {
         let moment = (self.clock)();
-        self.in_parts
-            .lock()
-            .expect("nobody panics holding it")
-            .retain(|_, upload| upload.since.plus_seconds(OPEN_UPLOAD_SECONDS) > moment.now);
+        self.in_parts().forget_older_than(moment.now.plus_seconds(-OPEN_UPLOAD_SECONDS));
         let forgotten = [
             self.app.db.write(moment, uploads::forget_untaken).await,
             self.app.db.write(moment, uploads::forget_readings).await,

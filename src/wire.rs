@@ -30,6 +30,7 @@ pub mod models;
 pub mod organizations;
 pub mod permissions;
 pub mod python;
+pub mod quotas;
 pub mod secrets;
 mod strict;
 pub mod teams;

@@ -12,6 +12,7 @@ use crate::cli::{
     tell_of_key,
 };
 use crate::db::organizations;
+use crate::db::quotas::Settings;
 use crate::http::server::{Hangup, Limits};
 use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
 
@@ -69,7 +70,7 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
     let directory = take(path)?;
     let listener = serve::bind(&options.listen)?;
     let address = listener.local_addr().map_err(|cause| Failure::new(format!("cannot listen: {cause}")))?;
-    let Opened { app, has_new_key } = open(path, directory, options.front.front(&options.listen))?;
+    let Opened { app, has_new_key } = open(path, directory, options.front.front(&options.listen), Settings::default())?;
     if app.db.read(moment(), organizations::count)? > 0 {
         return Err(Failure::new(format!(
             "{0} holds organizations already, and keys are shown once: serve it with `guildhall serve --data {0}`, or \

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cli::{Exit, Failure, Opened, moment, not_taken, open, tell_of_key};
 use crate::db::Moment;
 use crate::db::directory::{Directory, Refusal};
+use crate::db::quotas::Settings;
 use crate::http::operator::{self, AnswerHash, Answered, Step};
 use crate::http::{App, Front};
 
@@ -45,7 +46,7 @@ pub fn ask_here(
     body: &[u8],
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Opened { app, has_new_key } = open(path, directory, Front::default())?;
+    let Opened { app, has_new_key } = open(path, directory, Front::default(), Settings::default())?;
     let done = ask_app(&app, route, body, show);
     match &done {
         Ok(()) => tell_of_key(path, has_new_key),

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cli::{Data, Failure, Front, Listen, Opened, descriptors, log, moment, open, print, take, tell_of_key};
+use crate::cli::{
+    Data, Failure, Front, Listen, Opened, Quotas, descriptors, log, moment, open, print, take, tell_of_key,
+};
 use crate::db::directory::{self, Directory};
 use crate::db::organizations;
 use crate::db::uploads::{self, Pushed};
@@ -37,6 +39,8 @@ pub struct Options {
     )]
     connections_per_peer: usize,
     #[command(flatten)]
+    quotas: Quotas,
+    #[command(flatten)]
     log: log::LogOptions,
     #[command(flatten)]
     data: Data,
@@ -57,7 +61,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let Opened { app, has_new_key } = open(&path, directory, options.front.front(&options.listen))?;
+    let Opened { app, has_new_key } =
+        open(&path, directory, options.front.front(&options.listen), options.quotas.settings())?;
     tell_of_key(&path, has_new_key);
     tell_of_missing_archives(&app, &path)?;
     if app.db.read(moment(), organizations::count)? == 0 {

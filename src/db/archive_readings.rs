@@ -49,8 +49,14 @@ pub fn find(tx: &Tx, archive: &Archive, rules: i64) -> Result<Reading, Error> {
 pub fn begin(tx: &Tx, archive: &Archive, rules: i64) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
-            "INSERT INTO archive_reading (hash, rules, attempts, updated_at)
-             VALUES (:hash, :rules, 1, :now)
+            "INSERT INTO archive_reading (hash, rules, attempts, updated_at, org_id, team_id)
+             VALUES (:hash, :rules, 1, :now,
+                     (SELECT org_id FROM upload WHERE upload.hash = :hash ORDER BY uploaded_at, s3_key LIMIT 1),
+                     (SELECT coalesce(team_upload.team_id, upload.team_id)
+                      FROM upload LEFT JOIN team_upload ON team_upload.s3_key = upload.s3_key
+                      WHERE upload.hash = :hash
+                      ORDER BY upload.uploaded_at, upload.s3_key
+                      LIMIT 1))
              ON CONFLICT (hash) DO UPDATE
              SET attempts = CASE WHEN rules = :rules THEN attempts + 1 ELSE 1 END, rules = :rules, failure = NULL,
                  truss_hash = NULL, truss_signature = NULL, updated_at = :now",

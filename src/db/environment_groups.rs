@@ -116,15 +116,15 @@ pub fn update(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAcce
         })?;
     match access {
         ManageAccess::Unrestricted => {
-            clear(tx, team.team(), &name, Grants::OfUsers)?;
-            clear(tx, team.team(), &name, Grants::OfKeys)?;
+            keep_only(tx, team.team(), &name, Grants::OfUsers(&[]))?;
+            keep_only(tx, team.team(), &name, Grants::OfKeys(&[]))?;
         }
         ManageAccess::Restricted { user_ids, api_key_prefixes } => {
             if user_ids.is_some() {
-                clear(tx, team.team(), &name, Grants::OfUsers)?;
+                keep_only(tx, team.team(), &name, Grants::OfUsers(&granted.users))?;
             }
             if api_key_prefixes.is_some() {
-                clear(tx, team.team(), &name, Grants::OfKeys)?;
+                keep_only(tx, team.team(), &name, Grants::OfKeys(&granted.api_key_prefixes))?;
             }
         }
     }
@@ -225,7 +225,8 @@ pub(super) fn insert_grants(
 ) -> Result<(), Error> {
     let mut grant = tx.sql.prepare_cached(
         "INSERT INTO environment_group_user (team_id, name, org_id, user_id)
-         VALUES (:team_id, :name, :org_id, :user_id)",
+         VALUES (:team_id, :name, :org_id, :user_id)
+         ON CONFLICT (team_id, name, user_id) DO NOTHING",
     )?;
     for user_id in &restriction.users {
         grant.execute(named_params! {
@@ -234,7 +235,8 @@ pub(super) fn insert_grants(
     }
     let mut grant = tx.sql.prepare_cached(
         "INSERT INTO environment_group_key (team_id, name, org_id, prefix)
-         VALUES (:team_id, :name, :org_id, :prefix)",
+         VALUES (:team_id, :name, :org_id, :prefix)
+         ON CONFLICT (team_id, name, prefix) DO NOTHING",
     )?;
     for prefix in &restriction.api_key_prefixes {
         grant.execute(named_params! {
@@ -244,17 +246,27 @@ pub(super) fn insert_grants(
     Ok(())
 }
 
-enum Grants {
-    OfUsers,
-    OfKeys,
+enum Grants<'a> {
+    OfUsers(&'a [UserId]),
+    OfKeys(&'a [String]),
 }
 
-fn clear(tx: &Tx, team: &Team, name: &EnvironmentName, grants: Grants) -> Result<(), Error> {
-    let sql = match grants {
-        Grants::OfUsers => "DELETE FROM environment_group_user WHERE team_id = :team_id AND name = :name",
-        Grants::OfKeys => "DELETE FROM environment_group_key WHERE team_id = :team_id AND name = :name",
+/// Ends all grants but these: who is granted already stays so, which changes nothing.
+fn keep_only(tx: &Tx, team: &Team, name: &EnvironmentName, grants: Grants) -> Result<(), Error> {
+    let (sql, kept) = match grants {
+        Grants::OfUsers(ids) => (
+            "DELETE FROM environment_group_user
+             WHERE team_id = :team_id AND name = :name AND user_id NOT IN (SELECT value FROM json_each(:kept))",
+            json!(ids.iter().map(UserId::as_str).collect::<Vec<_>>()),
+        ),
+        Grants::OfKeys(prefixes) => (
+            "DELETE FROM environment_group_key
+             WHERE team_id = :team_id AND name = :name AND prefix NOT IN (SELECT value FROM json_each(:kept))",
+            json!(prefixes),
+        ),
     };
-    tx.sql.prepare_cached(sql)?.execute(named_params! { ":team_id": team.id, ":name": name.as_str() })?;
+    let params = named_params! { ":team_id": team.id, ":name": name.as_str(), ":kept": kept.to_string() };
+    tx.sql.prepare_cached(sql)?.execute(params)?;
     Ok(())
 }
 

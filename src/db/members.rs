@@ -114,6 +114,7 @@ pub fn promote(tx: &Tx, team: &InTeam, member: &Member) -> Result<RoleUpdated, E
 
 /// Makes a team admin a member of the team. The keys of the team that they made are revoked if that is asked for.
 pub fn demote(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys) -> Result<RoleUpdated, Error> {
+    tx.frees_space()?;
     set_role(tx, team, member, TeamRole::Member)?;
     let remaining = settle_keys(tx, team, member, created_keys)?;
     Ok(RoleUpdated { member: find(tx, team, member.user.id.as_str())?, remaining: Some(remaining) })

@@ -17,6 +17,7 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_contents};
+use crate::db::quotas::{Quotas, Settings};
 use crate::db::storage::{LOG_BYTES_MAX, is_disk_full, of_storage, with_ending};
 use crate::db::{Moment, Tx, connect, migrations, secrets};
 use crate::error::Error;
@@ -76,7 +77,10 @@ pub fn discard_secrets(mut directory: Directory, operator: &Operator, moment: Mo
     let Prepared { sql, .. } = prepare(&mut directory, MasterKeyIs::Lost)?;
     let discard = || {
         let sealer = directory::replace_master_key(&directory, &sql, moment)?;
-        secrets::discard(&Tx::new(&sql, &sealer, &AtomicI64::new(0), moment), operator)
+        let quotas = Quotas::new(Settings::default());
+        let discarded = secrets::discard(&Tx::new(&sql, &sealer, &AtomicI64::new(0), &quotas, None, moment), operator)?;
+        sql.execute("DELETE FROM accounting", [])?; // what is used is counted anew at the next start
+        Ok(discarded)
     };
     sql.execute_batch("BEGIN IMMEDIATE").map_err(|cause| about(&database, cause.into()))?;
     let discarded = discard().map_err(|cause| about(&database, cause))?; // it is rolled back when the connection closes
@@ -92,7 +96,8 @@ pub fn in_memory<T>(moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) 
     let mut rng = StdRng::from_seed(moment.seed);
     let master = MasterKey::generate(&mut rng);
     let sealer = master.unwrap(&master.wrap_new_data_key(&mut rng)).expect("it was wrapped with this key");
-    work(&Tx::new(&sql, &sealer, &AtomicI64::new(0), moment))
+    let quotas = Quotas::new(Settings::default());
+    work(&Tx::new(&sql, &sealer, &AtomicI64::new(0), &quotas, None, moment))
 }
 
 #[derive(Clone, Copy, PartialEq)]

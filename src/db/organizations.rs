@@ -90,6 +90,9 @@ pub fn update(tx: &Tx, org: &InOrg, change: &Change) -> Result<Organization, Err
 
 fn rename(tx: &Tx, org: &InOrg, name: &TeamName) -> Result<(), Error> {
     let previous = own(tx, org)?;
+    if previous.name == name.as_str() {
+        return Ok(());
+    }
     let updated = tx
         .sql
         .prepare_cached("UPDATE organization SET name = :name, name_key = :name_key WHERE id = :id")?
@@ -100,6 +103,9 @@ fn rename(tx: &Tx, org: &InOrg, name: &TeamName) -> Result<(), Error> {
 }
 
 fn switch_teams(tx: &Tx, org: &InOrg, enabled: bool) -> Result<(), Error> {
+    if own(tx, org)?.teams_enabled == enabled {
+        return Ok(());
+    }
     let others: i64 = tx
         .sql
         .prepare_cached("SELECT count(*) FROM team WHERE org_id = :org_id AND is_default = 0")?

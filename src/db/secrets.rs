@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
+use subtle::ConstantTimeEq as _;
 
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
@@ -42,10 +43,31 @@ pub fn upsert<T>(
     value: &SecretValue,
     show: impl FnOnce(Secret<'_>) -> T,
 ) -> Result<T, Error> {
+    if let Some((id, created_at)) = same(tx, team.team(), name, value)? {
+        return Ok(show(Secret { id: &id, name: name.as_str(), created_at }));
+    }
     store(tx, team.team(), name, value, |secret| {
         noted(tx, team, "SECRET_UPDATED", secret.id, secret.name)?;
         Ok(show(secret))
     })
+}
+
+/// The id of the secret, and when it was made, if it has this value and this spelling already: there is nothing to change.
+fn same(tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue) -> Result<Option<(String, Time)>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT secret.id, secret.version, secret.created_at, secret_value.sealed
+         FROM secret JOIN secret_value ON secret_value.secret_id = secret.id
+         WHERE secret.team_id = :team_id AND secret.lookup = :lookup AND secret.name = :name",
+    )?;
+    let params = named_params! { ":team_id": team.id, ":lookup": name.lookup(), ":name": name.as_str() };
+    let mut rows = query.query(params)?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (id, created_at): (String, Time) = (row.get("id")?, row.get("created_at")?);
+    let place = Place { org_id: &team.org_id, team_id: &team.id, secret_id: &id, name, version: row.get("version")? };
+    let sealed: Vec<u8> = row.get("sealed")?;
+    let kept = tx.sealer.open(place, &sealed);
+    let is_same = kept.is_some_and(|kept| bool::from(kept.expose().as_bytes().ct_eq(value.expose().as_bytes())));
+    Ok(is_same.then_some((id, created_at)))
 }
 
 /// The same without an entry in the audit log, which is left to `then`.

@@ -38,6 +38,15 @@ pub(super) fn is_disk_full(database: &Path) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NEEDED_BYTES)
 }
 
+/// Cuts the log, at once or not at all: a reader may hold it for hours.
+pub(super) fn truncate_log(sql: &Connection) {
+    let _ = sql.execute_batch(
+        "PRAGMA busy_timeout = 0;
+         PRAGMA wal_checkpoint(TRUNCATE);
+         PRAGMA busy_timeout = 5000;",
+    ); // tried again as long as it is wanted
+}
+
 /// How long the log is.
 pub(super) fn log_bytes(database: &Path) -> u64 {
     with_ending(database, "-wal").metadata().map_or(0, |log| log.len())

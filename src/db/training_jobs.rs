@@ -211,6 +211,7 @@ pub fn update(tx: &Tx, team: &InTeam, job: &Job, change: &Change) -> Result<Job,
 
 /// Stops a job that has not ended, and lets the next ones have its GPUs.
 pub fn stop(tx: &Tx, team: &InTeam, job: &Job) -> Result<Job, Error> {
+    tx.frees_space()?;
     if job.status.has_ended() {
         return Err(Error::conflict(format!("the job has ended already: it is {}", job.status.as_str())));
     }

@@ -64,7 +64,9 @@ pub fn upsert(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<TrainingPro
     Ok(project)
 }
 
+/// That it was used again is what changes.
 fn touch(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<String, Error> {
+    tx.note_change();
     let id = tx
         .sql
         .prepare_cached(

@@ -9,9 +9,11 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::db::audit::{self, Actor, Event};
+use crate::db::quotas::in_progress::{Room, Share};
+use crate::db::quotas::{Owner, Used};
 use crate::db::{Tx, api_keys, archive_readings, teams};
-use crate::error::Error;
-use crate::model::{Archive, OrgId, Time, UserId};
+use crate::error::{Error, QuotaExceeded};
+use crate::model::{Archive, OrgId, TeamId, Time, UserId};
 use crate::policy::deploying::nowhere;
 use crate::policy::{Caller, InTeam, Who};
 use crate::token;
@@ -60,6 +62,18 @@ pub struct Grant {
     pub user_id: Option<UserId>,
     pub api_key_prefix: String,
     pub expires_at: Time,
+    /// The team whose key asked; `None` where a person did.
+    pub team_id: Option<TeamId>,
+}
+
+impl Grant {
+    /// Who is charged for what is in progress.
+    pub fn owner(&self) -> Owner {
+        match (&self.team_id, &self.user_id) {
+            (Some(team_id), _) => Owner::Team(team_id.clone()),
+            (None, user_id) => Owner::Person(user_id.clone().expect("a grant is a team key's or a person's")),
+        }
+    }
 }
 
 /// Credentials for one archive. The teams are those in which the caller may deploy, if only into some environments.
@@ -71,6 +85,7 @@ pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials,
         user_id: person(caller).cloned(),
         api_key_prefix: caller.prefix().to_owned(),
         expires_at: tx.now.plus_seconds(CREDENTIALS_SECONDS),
+        team_id: team_of_key(caller).cloned(),
     };
     let access_key_id = token::access_key_id(&mut tx.dice());
     let sealed = tx.sealer.seal_grant(&mut tx.dice(), &access_key_id, &grant.to_text());
@@ -101,14 +116,35 @@ pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
     if may_deploy && caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
 }
 
-/// What the organization's uploads hold, in bytes, that of this grant aside.
-pub fn bytes_held(tx: &Tx, grant: &Grant) -> Result<u64, Error> {
+/// What is used and allowed of archives and of the disk, what stands under this key aside: sent again, it is the same.
+pub fn room(tx: &Tx, grant: &Grant) -> Result<Room, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT bytes, taken_at IS NULL FROM upload WHERE s3_key = :s3_key")?;
+    let there = query.query_row(named_params! { ":s3_key": grant.s3_key }, |row| Ok((row.get(0)?, row.get(1)?)));
+    let (there, is_untaken): (i64, bool) = there.optional()?.unwrap_or_default();
+    let there = there as u64;
+    let settings = &tx.quotas.settings;
+    let organization = Used::by_organization(tx, grant.org_id.as_str())?.unwrap_or_default();
+    let of_owner = match &grant.team_id {
+        Some(team_id) => Used::by_team(tx, team_id.as_str())?.unwrap_or_default().archive_bytes,
+        None => untaken_bytes(tx, grant)?,
+    };
+    let of_all = organization.archive_bytes.saturating_sub(there);
+    let of_owner = if is_untaken { of_owner.saturating_sub(there) } else { of_owner };
+    Ok(Room {
+        owner: Share { used: of_owner, allowed: settings.archive_bytes },
+        organization: Share { used: of_all, allowed: settings.organization_archive_bytes },
+        disk: Share { used: organization.database_bytes + of_all, allowed: tx.quotas.organization_disk_bytes() },
+    })
+}
+
+/// What a person has uploaded and nothing uses yet.
+fn untaken_bytes(tx: &Tx, grant: &Grant) -> Result<u64, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT coalesce(sum(bytes), 0)
-         FROM upload
-         WHERE org_id = :org_id AND s3_key <> :s3_key",
+        "SELECT ifnull(sum(bytes), 0)
+         FROM upload INDEXED BY upload_untaken_of_person
+         WHERE org_id = :org_id AND user_id = :user_id AND taken_at IS NULL",
     )?;
-    let params = named_params! { ":org_id": grant.org_id, ":s3_key": grant.s3_key };
+    let params = named_params! { ":org_id": grant.org_id, ":user_id": grant.user_id };
     Ok(query.query_row(params, |row| row.get::<_, i64>(0))? as u64)
 }
 
@@ -137,25 +173,25 @@ pub fn foreseen(tx: &Tx, s3_key: &str, hash: &[u8; 32]) -> Result<Recorded, Erro
 }
 
 /// Notes an archive that stands on the disk.
-pub fn record(tx: &Tx, grant: &Grant, archive: &Archive, organization_bytes_max: u64) -> Result<Recorded, Error> {
+pub fn record(tx: &Tx, grant: &Grant, archive: &Archive) -> Result<Recorded, Error> {
     let caller = uploader(tx, grant)?;
     match foreseen(tx, &grant.s3_key, &archive.hash)? {
         Recorded::New => {}
         there => return Ok(there),
     }
-    if bytes_held(tx, grant)?.saturating_add(archive.bytes) > organization_bytes_max {
-        return Err(quota_reached(organization_bytes_max));
-    }
+    tx.charge_to(&caller);
+    room(tx, grant)?.admit(grant, archive.bytes, 0, 0)?;
     tx.sql
         .prepare_cached(
-            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
-             VALUES (:s3_key, :org_id, :user_id, :api_key_prefix, :hash, :bytes, :now)",
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, team_id, hash, bytes, uploaded_at)
+             VALUES (:s3_key, :org_id, :user_id, :api_key_prefix, :team_id, :hash, :bytes, :now)",
         )?
         .execute(named_params! {
             ":s3_key": grant.s3_key,
             ":org_id": grant.org_id,
             ":user_id": grant.user_id,
             ":api_key_prefix": grant.api_key_prefix,
+            ":team_id": grant.team_id,
             ":hash": archive.hash,
             ":bytes": archive.bytes as i64,
             ":now": tx.now,
@@ -203,8 +239,8 @@ pub(super) fn succeed(tx: &Tx, s3_key: &str, archive: &Archive) -> Result<String
     let key = format!("{}/{}{}", Purpose::Model.as_str(), tx.id(), tx.id());
     tx.sql
         .prepare_cached(
-            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at, taken_at)
-             SELECT :key, org_id, user_id, api_key_prefix, :hash, :bytes, :now, :now
+            "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, team_id, hash, bytes, uploaded_at, taken_at)
+             SELECT :key, org_id, user_id, api_key_prefix, team_id, :hash, :bytes, :now, :now
              FROM upload
              WHERE s3_key = :s3_key",
         )?
@@ -214,8 +250,15 @@ pub(super) fn succeed(tx: &Tx, s3_key: &str, archive: &Archive) -> Result<String
     Ok(key)
 }
 
+/// Refuses as a write would be, for the audit log: this upload was refused by a quota before it came to a write.
+pub fn note_refusal(tx: &Tx, grant: &Grant, quota: QuotaExceeded) -> Result<(), Error> {
+    tx.charge_to(&uploader(tx, grant)?);
+    Err(Error::QuotaExceeded(quota))
+}
+
 /// Forgets what was uploaded a day ago and never used.
 pub fn forget_untaken(tx: &Tx) -> Result<(), Error> {
+    tx.frees_space()?;
     tx.sql
         .prepare_cached(
             "DELETE FROM upload
@@ -287,13 +330,6 @@ fn from_row(row: &Row) -> rusqlite::Result<Archive> {
     Ok(Archive { hash: row.get("hash")?, bytes: row.get::<_, i64>("bytes")? as u64 })
 }
 
-/// What an organization that has no room left is told.
-pub fn quota_reached(organization_bytes_max: u64) -> Error {
-    Error::Forbidden(format!(
-        "the organization's archives would hold more than {organization_bytes_max} bytes: delete deployments first"
-    ))
-}
-
 fn person(caller: &Caller) -> Option<&UserId> {
     match &caller.who {
         Who::Person(person) => Some(&person.user_id),
@@ -301,21 +337,32 @@ fn person(caller: &Caller) -> Option<&UserId> {
     }
 }
 
+fn team_of_key(caller: &Caller) -> Option<&TeamId> {
+    match &caller.who {
+        Who::TeamKey(key) => Some(&key.team_id),
+        Who::Person(_) | Who::KeyManager { .. } => None,
+    }
+}
+
 /// A line a field: none of them can hold one.
 impl Grant {
     fn to_text(&self) -> String {
         let user_id = self.user_id.as_ref().map_or("", UserId::as_str);
-        [&self.s3_key, self.org_id.as_str(), user_id, &self.api_key_prefix, &self.expires_at.0.to_string()].join("\n")
+        let team_id = self.team_id.as_ref().map_or("", TeamId::as_str);
+        let expires_at = self.expires_at.0.to_string();
+        [&self.s3_key, self.org_id.as_str(), user_id, team_id, &self.api_key_prefix, &expires_at].join("\n")
     }
 
     fn parse(text: &str) -> Option<Grant> {
-        let [s3_key, org_id, user_id, api_key_prefix, expires_at] = text.split('\n').collect::<Vec<_>>()[..] else {
+        let [s3_key, org_id, user_id, team_id, api_key_prefix, expires_at] = text.split('\n').collect::<Vec<_>>()[..]
+        else {
             return None;
         };
         Some(Grant {
             s3_key: s3_key.to_owned(),
             org_id: OrgId(org_id.to_owned()),
             user_id: (!user_id.is_empty()).then(|| UserId(user_id.to_owned())),
+            team_id: (!team_id.is_empty()).then(|| TeamId(team_id.to_owned())),
             api_key_prefix: api_key_prefix.to_owned(),
             expires_at: Time(expires_at.parse().ok()?),
         })

@@ -174,6 +174,7 @@ pub fn promote(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<RoleUpdated, 
 /// Their open invitations are revoked, and so are the keys that they made if that is asked for. While teams are off
 /// everyone who is no admin is in the default team, so they are put into it.
 pub fn demote(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys) -> Result<RoleUpdated, Error> {
+    tx.frees_space()?;
     keep_an_admin(tx, org, member)?;
     let user_id = &member.user.id;
     let demoted = keeping_a_way_in(tx, org.org_id(), || set_role(tx, org, member, OrgRole::Member))?;

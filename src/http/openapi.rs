@@ -64,6 +64,8 @@ const SHAPES: &[Shapes] = &[
                   &["revoke_created_api_keys"]),
     act("DELETE", "/v1/teams/{team_id}/members/{user_id}", "MemberTombstone", &["revoke_created_api_keys"]),
 
+    read("/v1/teams/{team_id}/quotas", "Quotas", &[]),
+
     read("/v1/users", "Users", &["email", "cursor", "limit"]),
     read("/v1/users/me", "UserInfo", &[]),
     write("PATCH", "/v1/users/me", "UpdateMeRequest", "UserInfo"),

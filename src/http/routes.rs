@@ -13,7 +13,7 @@ use crate::http::unserved::UNSERVED;
 use crate::http::{
     Ask, BODY_BYTES_MAX, Door, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX, Reply, Request, api_keys, audit_logs, billing,
     chains, deployments, environment_groups, environments, fixtures, health, installation, instance_types, invitations,
-    logs, members, model_apis, models, openapi, organizations, patches, permissions, pushes, secrets, teams,
+    logs, members, model_apis, models, openapi, organizations, patches, permissions, pushes, quotas, secrets, teams,
     training_capacity, training_jobs, training_projects, uploads, users,
 };
 use crate::model::Team;
@@ -147,6 +147,9 @@ pub const ROUTES: &[Route] = &[
                                                           Team(TeamAct::ManageMembers, members::update)),
     ours("DELETE", "/v1/teams/{team_id}/members/{user_id}",
                                                           TeamOrSelf(TeamAct::ManageMembers, members::remove)),
+
+    // quotas
+    ours("GET",    "/v1/teams/{team_id}/quotas",          Team(TeamAct::View, quotas::list)),
 
     // users
     on("GET",    "/v1/users",                             Member(users::list)),
@@ -472,6 +475,11 @@ impl Route {
 
     pub fn writes(&self) -> bool {
         self.effect == Effect::Writes
+    }
+
+    /// Whether all it does is to revoke, remove or delete.
+    pub fn deletes(&self) -> bool {
+        self.method == "DELETE"
     }
 
     pub fn body_bytes_max(&self) -> usize {

@@ -1,7 +1,7 @@
 //! What a client is told in S3's words: codes that its software knows, sentences for whoever reads them.
 
 use super::xml;
-use crate::error::Error;
+use crate::error::{Error, QuotaExceeded};
 use crate::http::Reply;
 use crate::http::request_log::RequestLog;
 
@@ -74,6 +74,7 @@ impl From<Error> for Refusal {
             Error::RateLimited { .. } | Error::GrowthLimited { .. } | Error::Busy { .. } | Error::Unavailable(_) => {
                 "SlowDown"
             }
+            Error::QuotaExceeded(quota) if is_transient(quota) => "SlowDown",
             Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
             Error::Internal(_) | Error::Defect(_) | Error::Unread => "InternalError",
@@ -84,10 +85,17 @@ impl From<Error> for Refusal {
         };
         let status = match &error {
             Error::Unauthenticated => 403,
+            // What a client may send again in a while: S3's status for it.
+            Error::QuotaExceeded(quota) if is_transient(quota) => 503,
             other => other.status().0,
         };
         Refusal { status, code, message, failure: Some(error) }
     }
+}
+
+/// What is in progress ends soon; other quotas are used until something is deleted.
+fn is_transient(quota: &QuotaExceeded) -> bool {
+    quota.name.ends_with("uploads_in_progress") || quota.name.ends_with("files_in_progress")
 }
 
 /// A full disk is its owner's to clear; the client hears of that, of no other cause.

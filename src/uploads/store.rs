@@ -3,12 +3,12 @@
 //! Bytes are hashed and written on threads that may block, one batch at a time for each upload, while the next batch
 //! comes in. What is not placed is removed when its [`Temp`] is dropped, or at start-up after a crash.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -17,8 +17,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::content::{Content, Tally};
 use super::refusal::Refusal;
 use crate::db::archives::{Archives, Placed, UNFINISHED};
-use crate::db::uploads::quota_reached;
-use crate::model::{Archive, OrgId};
+use crate::db::quotas::in_progress::Charge;
+use crate::db::space::Shortage;
+use crate::error::Error;
+use crate::model::Archive;
 
 /// What is hashed and written at a time. With the batch that gathers meanwhile, about twice this is held an upload.
 const BATCH_BYTES: usize = 256 << 10;
@@ -30,40 +32,37 @@ const SHARED_BYTES_MAX: u64 = 8 << 30;
 pub struct Store {
     archives: Archives,
     names: AtomicU64,
-    /// What stands under `uploads/`, in bytes an organization: it counts against the quota as if it were placed.
-    under_way: Arc<Mutex<HashMap<OrgId, u64>>>,
+    /// Tells when there is no space but for what frees some.
+    shortage: Shortage,
 }
 
 impl Store {
     /// Makes the directories. Nothing else may run on them: what an earlier process left under way is removed.
-    pub fn open(archives: Archives) -> std::io::Result<Store> {
+    pub fn open(archives: Archives, shortage: Shortage) -> std::io::Result<Store> {
         let uploads = archives.data().join(UNFINISHED);
         match std::fs::remove_dir_all(&uploads) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(cause),
             _ => {}
         }
         archives.make_folder(&uploads)?;
-        Ok(Store { archives, names: AtomicU64::new(0), under_way: Arc::default() })
+        Ok(Store { archives, names: AtomicU64::new(0), shortage })
     }
 
-    /// A new file under way, of so many bytes. What the organization has under way must fit its room.
-    pub fn begin(&self, org_id: &OrgId, bytes: u64, room: Room, tally: Tally) -> Result<Sink, Refusal> {
-        let account = self.charge(org_id, bytes, room)?;
+    /// A new file under way, that was charged to somebody.
+    pub fn begin(&self, charge: Charge, tally: Tally) -> Result<Sink, Refusal> {
         let (temp, file) = self.create()?;
-        Ok(Sink::new(account, Place { temp, file, offset: 0 }, tally))
+        Ok(self.sink(charge, Place { temp, file, offset: 0 }, tally))
     }
 
     /// The same for a part: beside the others where it fits, otherwise in a file of its own.
     pub fn begin_part(
         &self,
-        org_id: &OrgId,
+        charge: Charge,
         bytes: u64,
-        room: Room,
         tally: Tally,
         number: u16,
         shared: &mut Option<Shared>,
     ) -> Result<Sink, Refusal> {
-        let account = self.charge(org_id, bytes, room)?;
         let shared = match shared {
             Some(shared) => shared,
             None => {
@@ -78,10 +77,10 @@ impl Store {
             && shared.begun.insert(number)
         {
             let place = Place { temp: Arc::clone(&shared.temp), file: Arc::clone(&shared.file), offset };
-            return Ok(Sink { writer: Arc::clone(&shared.writers), ..Sink::new(account, place, tally) });
+            return Ok(Sink { writer: Arc::clone(&shared.writers), ..self.sink(charge, place, tally) });
         }
         let (temp, file) = self.create()?;
-        Ok(Sink::new(account, Place { temp, file, offset: 0 }, tally))
+        Ok(self.sink(charge, Place { temp, file, offset: 0 }, tally))
     }
 
     fn create(&self) -> std::io::Result<(Arc<Temp>, Arc<Growing>)> {
@@ -92,14 +91,10 @@ impl Store {
         Ok((Arc::new(temp), Arc::new(Growing::new(file))))
     }
 
-    fn charge(&self, org_id: &OrgId, bytes: u64, room: Room) -> Result<Account, Refusal> {
-        let mut under_way = self.under_way.lock().expect("nobody panics holding it");
-        let total = under_way.entry(org_id.clone()).or_default();
-        if total.saturating_add(bytes) > room.left_bytes {
-            return Err(Refusal::from(quota_reached(room.organization_bytes_max)));
-        }
-        *total += bytes;
-        Ok(Account { org_id: org_id.clone(), bytes, under_way: Arc::clone(&self.under_way) })
+    fn sink(&self, charge: Charge, place: Place, tally: Tally) -> Sink {
+        let (batch, work) = (Vec::new(), Work::Idle(Box::new(tally)));
+        let shortage = self.shortage.clone();
+        Sink { charge, place, writer: Arc::default(), bytes: 0, batch, batch_bytes: 0, work, shortage }
     }
 
     /// Gives a written archive its name. From here on it is there whatever happens, until it is swept.
@@ -111,32 +106,6 @@ impl Store {
             archives.place(&written.place.temp.path, archive)
         })
         .await
-    }
-}
-
-/// What an organization's placed archives leave of its quota.
-#[derive(Clone, Copy)]
-pub struct Room {
-    pub left_bytes: u64,
-    pub organization_bytes_max: u64,
-}
-
-/// Bytes that an organization has under way.
-struct Account {
-    org_id: OrgId,
-    bytes: u64,
-    under_way: Arc<Mutex<HashMap<OrgId, u64>>>,
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        let mut under_way = self.under_way.lock().expect("nobody panics holding it");
-        if let Some(total) = under_way.get_mut(&self.org_id) {
-            *total -= self.bytes;
-            if *total == 0 {
-                under_way.remove(&self.org_id);
-            }
-        }
     }
 }
 
@@ -186,7 +155,7 @@ impl Shared {
         })
         .await?;
         let place = Place { temp: self.temp, file: self.file, offset: 0 };
-        Ok(Some(Written { account: None, place, content }))
+        Ok(Some(Written { charge: None, place, content }))
     }
 }
 
@@ -262,7 +231,7 @@ struct Place {
 
 /// Takes bytes as they come.
 pub struct Sink {
-    account: Account,
+    charge: Charge,
     place: Place,
     /// Of [`Shared`]; its own where nothing is shared.
     writer: Arc<()>,
@@ -271,6 +240,7 @@ pub struct Sink {
     batch: Vec<Bytes>,
     batch_bytes: usize,
     work: Work,
+    shortage: Shortage,
 }
 
 enum Work {
@@ -284,17 +254,12 @@ enum Work {
 /// What has all its bytes. It is not yet durable.
 pub struct Written {
     /// `None` where its parts are counted.
-    account: Option<Account>,
+    charge: Option<Charge>,
     place: Place,
     pub content: Content,
 }
 
 impl Sink {
-    fn new(account: Account, place: Place, tally: Tally) -> Sink {
-        let (batch, work) = (Vec::new(), Work::Idle(Box::new(tally)));
-        Sink { account, place, writer: Arc::default(), bytes: 0, batch, batch_bytes: 0, work }
-    }
-
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
         self.batch_bytes += bytes.len();
         self.batch.push(bytes);
@@ -304,7 +269,7 @@ impl Sink {
     pub async fn finish(mut self) -> Result<Written, Refusal> {
         self.flush().await?;
         let content = self.tally().await?.end();
-        Ok(Written { account: Some(self.account), place: self.place, content })
+        Ok(Written { charge: Some(self.charge), place: self.place, content })
     }
 
     /// Writes parts one behind the other. They stay until they are dropped, and are counted until then.
@@ -324,12 +289,15 @@ impl Sink {
             Ok(tally.end())
         })
         .await?;
-        Ok(Written { account: Some(self.account), place: self.place, content })
+        Ok(Written { charge: Some(self.charge), place: self.place, content })
     }
 
     /// Waits for the batch before, and sends this one off.
     async fn flush(&mut self) -> Result<(), Refusal> {
         let mut tally = self.tally().await?;
+        if self.shortage.is_there() {
+            return Err(Refusal::from(Error::StorageFull));
+        }
         let batch: Arc<[Bytes]> = std::mem::take(&mut self.batch).into();
         let (written, file, writer) = (Arc::clone(&batch), Arc::clone(&self.place.file), Arc::clone(&self.writer));
         let mut at = self.place.offset + self.bytes;
@@ -365,14 +333,14 @@ impl Sink {
 impl Written {
     /// A part of an archive: its file is let go until all parts are there.
     pub fn into_part(self) -> Part {
-        let Written { account, place: Place { temp, offset, .. }, content } = self;
-        Part { _account: account, temp, offset, content }
+        let Written { charge, place: Place { temp, offset, .. }, content } = self;
+        Part { _charge: charge, temp, offset, content }
     }
 }
 
 /// A part that came, of an archive that comes in parts.
 pub struct Part {
-    _account: Option<Account>,
+    _charge: Option<Charge>,
     temp: Arc<Temp>,
     offset: u64,
     pub content: Content,

@@ -33,10 +33,13 @@ pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
         Some(expected) if words.starts_with("unknown variant") => format!("{subject} must be {}", one_of(expected)),
         _ if words.starts_with("must ") => format!("{subject} {words}"),
         // The syntax, which the parser describes without quoting it.
-        _ => match cause.line() {
-            0 => format!("{subject} cannot be read: {words}"),
-            line => format!("{whole} cannot be read: {words} at line {line} column {}", cause.column()),
-        },
+        _ => {
+            let subject = if cause.is_data() { &subject } else { whole };
+            match cause.line() {
+                0 => format!("{subject} cannot be read: {words}"),
+                line => format!("{subject} cannot be read: {words} at line {line} column {}", cause.column()),
+            }
+        }
     })
 }
 

@@ -155,8 +155,16 @@ fn fixture(name: &str) -> PathBuf {
 
 #[test]
 fn every_command_helps_with_examples() {
-    let leaves: &[&[&str]] =
-        &[&["serve"], &["demo"], &["init"], &["organization", "create"], &["fixtures", "load"], &["permissions"]];
+    let leaves: &[&[&str]] = &[
+        &["serve"],
+        &["demo"],
+        &["init"],
+        &["organization", "create"],
+        &["fixtures", "load"],
+        &["fixtures", "check"],
+        &["secrets", "discard"],
+        &["permissions"],
+    ];
     let overview = Done::of(&mut guildhall(&["--help"])).well();
     assert!(overview.out.contains("Exit codes:"));
     for leaf in leaves {
@@ -358,6 +366,31 @@ fn fixtures_load_prints_the_keys_and_they_work() {
         assert_eq!(status, 200);
     }
     assert_eq!(server.end("TERM").code, Some(0));
+}
+
+#[test]
+fn fixtures_are_checked_without_a_data_directory() {
+    let place = Place::new();
+    let check = |file: &Path| Done::of(guildhall(&["fixtures", "check"]).arg(file).env("GUILDHALL_DATA", place.data()));
+    let done = check(&fixture("acme.json")).well();
+    assert!(done.err.contains("\"acme\": 8 people, 4 teams"), "{}", done.err);
+    let bad = place.0.path().join("bad.json");
+    std::fs::write(&bad, "[]").expect("written");
+    check(&bad).badly(5, "bad.json: the list is empty");
+    check(Path::new("no-such-file.json")).badly(1, "no-such-file.json");
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn the_demo_says_whose_keys_they_are_and_exports_them() {
+    let place = Place::new();
+    let done = place.start("demo").end("TERM").well();
+    for line in
+        ["export ADA=guild_", "export TOMAS=guild_", "key \"laptop-of-ada\"", "\"help-desk\", models support-summaries"]
+    {
+        assert!(done.out.contains(line), "{line}: {}", done.out);
+    }
+    assert_eq!(done.out.matches("  export ").count(), 11, "a line for each person");
 }
 
 #[test]

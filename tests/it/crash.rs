@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -50,11 +51,16 @@ fn a_hundred_kills_lose_nothing_and_leave_nothing_half_done() {
     assert!(acknowledged >= kills as i64, "the test wrote too little to show anything: {acknowledged}");
 }
 
+static VALUES: AtomicU64 = AtomicU64::new(0);
+
 fn write_until_cut_off(addr: std::net::SocketAddr, key: &str, writer: usize, told: &Mutex<Acknowledged>) {
     let mut client = crate::process::Client::new(addr, key);
     for turn in 0.. {
         let name = format!("secret_{writer}_{}", turn % 5);
-        let Some(_) = answered(client.send("POST", "/v1/secrets", Some(json!({ "name": name, "value": "v" })))) else {
+        // Another each time: the same again would change nothing.
+        let value = VALUES.fetch_add(1, Ordering::Relaxed).to_string();
+        let Some(_) = answered(client.send("POST", "/v1/secrets", Some(json!({ "name": name, "value": value }))))
+        else {
             return;
         };
         *told.lock().unwrap().secret_versions.entry(name).or_default() += 1;

@@ -261,6 +261,13 @@ fn spoiled() -> Vec<(Value, &'static str, &'static str)> {
         (set("/invitations/0/email", json!("mei@whole.example")), "invitations[0].email", "member already"),
         (set("/invitations/0/invited_by", json!("mei@whole.example")), "invitations[0].invited_by", "no organization admin"),
         (set("/invitations/0/teams", json!({"Reserch": "ADMIN"})), "invitations[0].teams.Reserch", "no team"),
+        (set("/teams/1/models/0/instance_type", json!("H1000:1")), "teams[1].models[0].instance_type", "\"H1000:1\" names no instance type: there is \"H100"),
+        (set("/teams/1/models/0/usage/0/instance_type", json!("1x3")), "teams[1].models[0].usage[0].instance_type", "\"1x2\""),
+        (set("/people/1/teams", json!({"Reserch": "ADMIN"})), "people[1].teams.Reserch", "there is \"Research\", \"Everybody\""),
+        (set("/invitations/0/invited_by", json!("mei@whole.example")), "invitations[0].invited_by", "\"ada@whole.example\""),
+        (twice("/people"), "people[2].email", "\"ada@whole.example\" stands here twice; it is in `people[0].email` too"),
+        (set("/teams/1/secrets/-", json!({"name": "HF-Access.Token", "value": "x"})), "\"HF-Access.Token\"", "`teams[1].secrets[0].name` too"),
+        (json!([]), "list", "is empty"),
         (set("/model_apis/0/name", json!("gpt-5")), "model_apis[0].name", "no Model API"),
         (set("/generate", json!({
             "seed": 1, "teams": 2, "people": 3, "admins": 4, "teams_per_person": 1, "secrets_per_team": 0,
@@ -281,6 +288,45 @@ fn a_bad_fixture_is_refused_whole_and_says_where_and_why() {
     }
     assert_eq!(load(&house, b"{").0, 400);
     assert!(is_empty(&house), "nothing of any of them was kept");
+}
+
+#[test]
+fn a_file_is_read_as_editors_write_it_and_never_half() {
+    let house = House::empty();
+    let text = whole().to_string();
+    let utf_16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = [b"\xff\xfe".as_slice(), &utf_16].concat();
+    let twice = text.replacen("\"Research\":\"MEMBER\"", "\"Research\":\"MEMBER\",\"Research\":\"ADMIN\"", 1);
+    assert_ne!(twice, text);
+    let two_lists = text.replacen("\"people\":", "\"people\":[],\"people\":", 1);
+    for (file, why) in [
+        (utf_16.as_slice(), "UTF-16"),
+        (&marked, "UTF-16"),
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (twice.as_bytes(), "\"Research\" stands here twice"),
+        (two_lists.as_bytes(), "duplicate field `people`"),
+    ] {
+        let (status, body) = load(&house, file);
+        assert_eq!(status, 400, "{why}: {body}");
+        assert!(text_of(&body).contains(why), "{why}: {body}");
+    }
+    assert!(is_empty(&house));
+    let house = House::empty();
+    loaded(&house, &[b"\xef\xbb\xbf".as_slice(), text.as_bytes()].concat());
+}
+
+fn text_of(refusal: &Value) -> &str {
+    text(&refusal["message"])
+}
+
+#[test]
+fn keys_are_answered_with_their_names_and_what_narrows_them() {
+    let organizations = loaded(&House::empty(), whole().to_string().as_bytes());
+    let key = &organizations[0]["teams"][1]["api_keys"][0];
+    assert_eq!((&key["name"], &key["environments"]), (&json!("robot"), &json!(["staging"])));
+    assert_eq!((&key["models"], items(&key["model_ids"]).len()), (&json!(["kites"]), 1));
+    assert_eq!(organizations[0]["api_keys"][0]["name"], "vault");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use guildhall::db::directory::Directory;
+use guildhall::db::quotas::Settings;
 use guildhall::db::{Db, Moment};
 use guildhall::http::{App, Door, Reply, Request, S3Hosts, answer};
 use guildhall::model::{Site, Time};
@@ -37,8 +38,16 @@ impl House {
 
     /// A house on what stands in this directory.
     pub fn at(data: tempfile::TempDir) -> House {
+        House::at_with(data, Settings::default())
+    }
+
+    pub fn with_quotas(quotas: Settings) -> House {
+        House::at_with(tempfile::tempdir().expect("a directory for the test"), quotas)
+    }
+
+    pub fn at_with(data: tempfile::TempDir, quotas: Settings) -> House {
         let directory = Directory::take(data.path()).expect("nobody else holds it");
-        let db = Db::open(directory, Moment { now: BEGIN, seed: [7; 32] }).expect("it opens");
+        let db = Db::open_with(directory, Moment { now: BEGIN, seed: [7; 32] }, quotas).expect("it opens");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         House { app: Arc::new(App::new(db)), now: Cell::new(BEGIN), draws: Cell::new(0), runtime, data }
     }

@@ -27,6 +27,7 @@ mod org;
 mod people;
 mod permissions;
 mod process;
+mod quotas;
 mod resources;
 mod rules;
 mod schema;

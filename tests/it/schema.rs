@@ -311,6 +311,31 @@ fn every_released_schema_migrates_to_the_fresh_one() {
 }
 
 #[test]
+fn before_a_migration_the_database_is_copied() {
+    let newest: i64 = one(&seed::open(House::empty().data()), "SELECT max(version) FROM refinery_schema_history");
+    let data = of_release(5, "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);");
+    for old in ["guildhall.schema-1.db", "guildhall.schema-2.db", "guildhall.schema-3.db"] {
+        std::fs::write(data.path().join(old), "").unwrap();
+    }
+    let db = Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens");
+    let migrated = db.migrated().expect("it was migrated").clone();
+    assert_eq!((migrated.from, i64::from(migrated.to)), (5, newest));
+    assert_eq!(migrated.copy, data.path().join("guildhall.schema-5.db"));
+    let mode = std::os::unix::fs::MetadataExt::mode(&migrated.copy.metadata().unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let copy = Connection::open(&migrated.copy).unwrap();
+    assert_eq!(one::<i64>(&copy, "SELECT max(version) FROM refinery_schema_history"), 5);
+    assert_eq!(one::<String>(&copy, "SELECT name FROM organization"), "Acme");
+    assert_eq!(one::<String>(&copy, "PRAGMA integrity_check"), "ok");
+    let names = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let copies = names.filter(|name| name.starts_with("guildhall.schema-") && name.ends_with(".db"));
+    assert_eq!(copies.count(), 2, "older copies give way");
+    drop(db);
+    let again = Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens");
+    assert!(again.migrated().is_none());
+}
+
+#[test]
 fn invitations_of_the_release_before_end_with_the_standing_of_their_inviter() {
     let data = of_release(
         7,

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guildhall::db::quotas::Settings;
 use guildhall::db::uploads::Credentials;
 use guildhall::error::Error;
 use guildhall::http::{Door, Request, S3Hosts, answer};
@@ -13,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::process::{Client, Serving, init};
 
+mod in_progress;
 mod narrowed;
 mod parts;
 mod requested;
@@ -281,17 +283,18 @@ fn an_archive_has_a_limit() {
 
 #[test]
 fn an_organization_has_a_quota_and_what_is_under_way_counts() {
-    let site = Site::with(|limits| limits.uploads.organization_bytes_max = 1000);
+    let quotas = Settings { organization_archive_bytes: 1000, ..Settings::default() };
+    let site = Site::with_quotas(quotas);
     let client = site.client(&site.bob);
     client.send(client.request("PUT", "", &noise(700))).is(200, "");
     // Sent again, it does not count twice.
     client.send(client.request("PUT", "", &noise(700))).is(200, "");
     let next = site.client(&site.ada);
-    next.send_expecting(next.request("PUT", "", &noise(301))).is(403, "AccessDenied");
+    next.send_expecting(next.request("PUT", "", &noise(301))).is(429, "QuotaExceeded");
     let upload = next.create();
     let part = next.part(&upload, 1, &noise(200));
     let third = site.client(&site.ada);
-    third.send_expecting(third.request("PUT", "", &noise(101))).is(403, "AccessDenied");
+    third.send_expecting(third.request("PUT", "", &noise(101))).is(429, "QuotaExceeded");
     next.complete(&upload, &[part]).is(200, "");
     site.settles();
     third.send(third.request("PUT", "", &noise(100))).is(200, "");

@@ -130,6 +130,7 @@ pub(super) fn candidate(
 
 /// Switches off every chainlet, also those that are not active yet.
 pub fn deactivate(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment) -> Result<Done, Error> {
+    tx.frees_space()?;
     let mut all = Done::AsItWas;
     for chainlet in &deployment.chainlets {
         if running::switch_off(tx, &chainlet.deployment)? == Done::Changed {

@@ -39,6 +39,7 @@ pub fn activate(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) 
 
 /// Switches a deployment off, also one that is not active yet.
 pub fn deactivate(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Done, Error> {
+    tx.frees_space()?;
     let done = switch_off(tx, deployment)?;
     record(tx, team, "MODEL_DEPLOYMENT_DEACTIVATED", model, deployment, json!({}))?;
     Ok(done)

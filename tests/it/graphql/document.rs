@@ -1,5 +1,7 @@
 //! What of a document is answered, and which one is refused?
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use guildhall::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
 use proptest::prelude::*;
 use serde_json::json;
@@ -174,6 +176,53 @@ fn a_long_or_deep_document_is_an_error_and_no_crash() {
         (0..40).map(|at| format!("fragment F{at} on Query {{ ...F{0} ...F{0} }} ", at + 1)).collect();
     let document = format!("{{ ...F0 }} {doubling} fragment F40 on Query {{ user {{ id }} }}");
     assert!(refused(&house, "max", &document).contains("at most 256 fields and fragments"));
+}
+
+/// A variable counts wherever it is used, in whatever it stands: nothing is built that is larger than its bound.
+#[test]
+fn what_a_document_becomes_is_bounded() {
+    let house = WORLD.house();
+    let long = "v".repeat(900 << 10);
+    let aliases = |of: &str| (0..16).map(|at| format!("a{at}: {of} ")).collect::<String>();
+    let uses = |count: usize| vec!["$v"; count].join(",");
+    for (document, variable) in [
+        (format!("query($v:String){{model(id:[{}]){{id}}}}", uses(1000)), json!(long)),
+        (format!("query($v:String){{model(id:{{a:[{}]}}){{id}}}}", uses(20)), json!(long)),
+        (format!("query($v:String){{{}}}", aliases("model(id:$v){id}")), json!(long)),
+        (format!("query($v:String){{...F}} fragment F on Query{{{}}}", aliases("model(id:$v){id}")), json!(long)),
+        (format!("query($v:String,$w:String=\"w\"){{model(id:[{}]){{id}}}}", uses(9000)), json!("\u{1}".repeat(500))),
+        (format!("query($v:[Int]){{model(id:[{}]){{id}}}}", uses(2000)), json!(vec![0; 100])),
+        (format!("{{model(id:[{}]){{id}}}}", "1,".repeat(50_000)), json!(null)),
+        (format!("{{model(id:1 {}){{id}}}}", (0..2000).map(|at| format!("a{at}:1 ")).collect::<String>()), json!(null)),
+    ] {
+        let answer = send(&house, "max", json!({ "query": document, "variables": { "v": variable } }));
+        let message = answer["errors"][0]["message"].as_str().unwrap_or_default();
+        assert!(answer["data"].is_null() && message.len() < 300, "{:.100}: {:.300}", document, answer.to_string());
+        assert!(["at most", "cannot be read"].iter().any(|why| message.contains(why)), "{document:.100}: {message}");
+    }
+    // Once is well: a variable of this length is one argument.
+    let once = json!({ "query": "query($v:String){model(id:$v){id}}", "variables": { "v": long } });
+    assert!(send(&house, "max", once.clone())["errors"][0]["message"].as_str().unwrap().contains("no such model"));
+    // Whoever may deploy nowhere sends less.
+    let key = Some(WORLD.keys.text("invoke"));
+    assert_eq!(house.send(key, "POST", "/graphql/", Some(once)).status, 413);
+}
+
+/// What truss pushes: configurations of several hundred KiB, in the document as in variables.
+#[test]
+fn large_configurations_are_pushed() {
+    let house = WORLD.house();
+    let config =
+        json!({ "resources": { "cpu": "1", "memory": "2Gi" }, "model_metadata": { "text": "x".repeat(600 << 10) } });
+    let config = BASE64_STANDARD.encode(config.to_string().replace("\"1\"", "\"1\", \"more\": Infinity"));
+    let validation = format!("{{ truss_validation(config: \"{config}\") {{ success details }} }}");
+    assert_eq!(given(&house, "max", &validation)["truss_validation"]["success"], true);
+    let push = format!(
+        "mutation {{ create_model_from_truss(name: \"large\" s3_key: \"nosuch\" config: \"{config}\") {{ model_version {{ id }} }} }}"
+    );
+    let refused = ask(&house, "max", &push);
+    let message = refused["errors"][0]["message"].as_str().expect("there is no such upload");
+    assert!(message.contains("no such upload"), "{message}");
 }
 
 proptest! {

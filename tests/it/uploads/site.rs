@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guildhall::db::directory::Directory;
+use guildhall::db::quotas::Settings;
 use guildhall::db::uploads::{Credentials, Purpose};
 use guildhall::db::{Db, Moment, api_keys, teams, uploads};
 use guildhall::error::Error;
@@ -37,18 +38,22 @@ impl Site {
     }
 
     pub fn with(change: impl FnOnce(&mut Limits)) -> Site {
-        Site::behind(Front::default(), change)
+        Site::behind(Front::default(), Settings::default(), change)
     }
 
     /// Clients reach it by HTTPS: a front ends TLS for it.
     pub fn behind_tls() -> Site {
         let public = guildhall::model::Site::parse("https://guildhall.example.com").unwrap();
-        Site::behind(Front { public: Some(public), ..Front::default() }, |_| ())
+        Site::behind(Front { public: Some(public), ..Front::default() }, Settings::default(), |_| ())
     }
 
-    fn behind(front: Front, change: impl FnOnce(&mut Limits)) -> Site {
+    pub fn with_quotas(quotas: Settings) -> Site {
+        Site::behind(Front::default(), quotas, |_| ())
+    }
+
+    fn behind(front: Front, quotas: Settings, change: impl FnOnce(&mut Limits)) -> Site {
         let data = tempfile::tempdir().unwrap();
-        let db = open(data.path());
+        let db = open(data.path(), quotas);
         let [ada, bob, team, invoke] = organization(data.path());
         let mut limits = Limits { workers: 2, ..Limits::default() };
         change(&mut limits);
@@ -128,7 +133,7 @@ impl Site {
         self.stop();
         let Site { app, ada, bob, team, invoke, data, .. } = self;
         drop(Arc::into_inner(app).expect("the server has let it go"));
-        let app = Arc::new(App::new(open(data.path())));
+        let app = Arc::new(App::new(open(data.path(), Settings::default())));
         let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, Limits::default()).unwrap();
         Site { app, ada, bob, team, invoke, server: Some(server), data }
     }
@@ -140,8 +145,8 @@ impl Site {
     }
 }
 
-fn open(data: &Path) -> Db {
-    Db::open(Directory::take(data).unwrap(), moment()).unwrap()
+fn open(data: &Path, quotas: Settings) -> Db {
+    Db::open_with(Directory::take(data).unwrap(), moment(), quotas).unwrap()
 }
 
 pub fn files(folder: &Path) -> Vec<PathBuf> {

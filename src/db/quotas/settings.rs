@@ -1,0 +1,189 @@
+//! How large quotas are: what the operator sets with `--quota NAME=VALUE`.
+
+/// What a quota counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    BytesPerHour,
+    Rows,
+    Uploads,
+    Files,
+    Deployments,
+    TrainingJobs,
+}
+
+impl Unit {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Bytes => "bytes",
+            Unit::BytesPerHour => "bytes per hour",
+            Unit::Rows => "rows",
+            Unit::Uploads => "uploads",
+            Unit::Files => "files",
+            Unit::Deployments => "deployments",
+            Unit::TrainingJobs => "training jobs",
+        }
+    }
+}
+
+/// Every quota, and what is reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// In the database, a team: everything that it makes grow, with its entries in the audit log.
+    pub database_bytes: u64,
+    pub database_rows: u64,
+    /// Of archives, a team: those that its deployments and jobs use, and those of its keys that wait to be used. A person
+    /// may have as many waiting.
+    pub archive_bytes: u64,
+    /// Of archives, an organization.
+    pub organization_archive_bytes: u64,
+    /// Uploads in parts that were begun, a team or a person; an organization may have ten times as many.
+    pub uploads_in_progress: u64,
+    pub upload_files_in_progress: u64,
+    pub upload_bytes_in_progress: u64,
+    pub deployments_in_progress: u64,
+    pub training_jobs_in_progress: u64,
+    /// Of the disk, an organization: database and archives together.
+    pub organization_disk_percent: u64,
+    /// What a person, a team's keys or an organization's make the database grow.
+    pub growth_bytes_per_hour: u64,
+    /// What is kept free for what revokes, removes and deletes; `None`: by the size of the disk.
+    pub reserve_bytes: Option<u64>,
+    /// SQLite's `max_page_count`; `None`: SQLite's own bound.
+    pub max_page_count: Option<u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            database_bytes: 2 << 30,
+            database_rows: 5_000_000,
+            archive_bytes: 100 << 30,
+            organization_archive_bytes: 100 << 30,
+            uploads_in_progress: 100,
+            upload_files_in_progress: 10_000,
+            upload_bytes_in_progress: 50 << 30,
+            deployments_in_progress: 200,
+            training_jobs_in_progress: 1000,
+            organization_disk_percent: 50,
+            growth_bytes_per_hour: 512 << 20,
+            reserve_bytes: None,
+            max_page_count: None,
+        }
+    }
+}
+
+/// A quota as the operator sets it, read from `NAME=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    name: String,
+    value: u64,
+}
+
+const NAMES: &[&str] = &[
+    "database_bytes",
+    "database_rows",
+    "archive_bytes",
+    "organization_archive_bytes",
+    "uploads_in_progress",
+    "upload_files_in_progress",
+    "upload_bytes_in_progress",
+    "deployments_in_progress",
+    "training_jobs_in_progress",
+    "organization_disk_percent",
+    "growth_bytes_per_hour",
+    "reserve_bytes",
+    "max_page_count",
+];
+
+impl Setting {
+    /// For whoever runs the server.
+    pub const HELP: &str = "\
+What a team, an organization or a caller may take, as NAME=VALUE; repeated for several. Bytes take KiB, MiB, GiB or TiB.
+
+Of each team: database_bytes, database_rows, archive_bytes, deployments_in_progress, training_jobs_in_progress.
+Of each team and person: uploads_in_progress, upload_files_in_progress, upload_bytes_in_progress.
+Of each organization: organization_archive_bytes, organization_disk_percent (its share of the disk).
+Of each caller: growth_bytes_per_hour (what it makes the database grow).
+Of the installation: reserve_bytes (kept free for revoking and deleting), max_page_count (of the database).";
+
+    /// # Errors
+    /// A sentence for the operator: the name is unknown, or the value is no number that fits it.
+    pub fn parse(text: &str) -> Result<Setting, String> {
+        let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as database_bytes=4GiB")?;
+        if !NAMES.contains(&name) {
+            return Err(format!("there is no such quota; there are {}", NAMES.join(", ")));
+        }
+        let value = number(value).ok_or("the value is a number, for bytes also with KiB, MiB, GiB or TiB behind it")?;
+        let bound = match name {
+            "organization_disk_percent" => 100,
+            "max_page_count" => u64::from(u32::MAX - 1),
+            _ => i64::MAX as u64,
+        };
+        if value > bound {
+            return Err(format!("the value is at most {bound}"));
+        }
+        Ok(Setting { name: name.to_owned(), value })
+    }
+
+    /// Sets it; of several of one name the last counts.
+    pub fn apply(&self, settings: &mut Settings) {
+        let value = self.value;
+        match self.name.as_str() {
+            "database_bytes" => settings.database_bytes = value,
+            "database_rows" => settings.database_rows = value,
+            "archive_bytes" => settings.archive_bytes = value,
+            "organization_archive_bytes" => settings.organization_archive_bytes = value,
+            "uploads_in_progress" => settings.uploads_in_progress = value,
+            "upload_files_in_progress" => settings.upload_files_in_progress = value,
+            "upload_bytes_in_progress" => settings.upload_bytes_in_progress = value,
+            "deployments_in_progress" => settings.deployments_in_progress = value,
+            "training_jobs_in_progress" => settings.training_jobs_in_progress = value,
+            "organization_disk_percent" => settings.organization_disk_percent = value,
+            "growth_bytes_per_hour" => settings.growth_bytes_per_hour = value,
+            "reserve_bytes" => settings.reserve_bytes = Some(value),
+            "max_page_count" => settings.max_page_count = u32::try_from(value).ok(),
+            other => unreachable!("no name is read that is not known: {other}"),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let (digits, shift) =
+        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));
+    let number: u64 = digits.trim().parse().ok()?;
+    number.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_sets_something() {
+        for name in NAMES {
+            let mut settings = Settings::default();
+            Setting::parse(&format!("{name}=7")).unwrap().apply(&mut settings);
+            assert_ne!(settings, Settings::default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_carry_units() {
+        let mut settings = Settings::default();
+        Setting::parse("database_bytes=3GiB").unwrap().apply(&mut settings);
+        assert_eq!(settings.database_bytes, 3 << 30);
+        for wrong in [
+            "database_bytes",
+            "database_bytes=",
+            "database_bytes=-1",
+            "database_bytes=1GB",
+            "bytes=1",
+            "organization_disk_percent=101",
+            "database_bytes=99999999TiB",
+        ] {
+            assert!(Setting::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

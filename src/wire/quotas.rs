@@ -1,0 +1,31 @@
+//! Quotas on the wire.
+
+use serde::Serialize;
+
+use crate::db::quotas;
+
+/// All quotas of a team: they fit one page.
+#[derive(Serialize)]
+pub struct Quotas {
+    items: Vec<Quota>,
+}
+
+#[derive(Serialize)]
+struct Quota {
+    name: &'static str,
+    used: u64,
+    allowed: u64,
+    unit: &'static str,
+}
+
+impl From<Vec<quotas::Quota>> for Quotas {
+    fn from(items: Vec<quotas::Quota>) -> Quotas {
+        let item = |quota: quotas::Quota| Quota {
+            name: quota.name,
+            used: quota.used,
+            allowed: quota.allowed,
+            unit: quota.unit.as_str(),
+        };
+        Quotas { items: items.into_iter().map(item).collect() }
+    }
+}
