@@ -94,9 +94,9 @@ fn who_is_no_member_any_more_is_told_apart() {
 fn the_client_is_named_as_it_names_itself() {
     let house = House::empty();
     let (org, blue, ada) = office(&house);
-    let body = json!({ "name": "hf_token", "value": "v" }).to_string();
     for user_agent in ["baseten-python/0.13.1 (Linux)", "curl", "(nothing)"] {
-        let asked = house.request(Some(&ada.key), "POST", &format!("/v1/teams/{blue}/secrets"), body.clone().into());
+        let body = json!({ "name": "hf_token", "value": user_agent }).to_string();
+        let asked = house.request(Some(&ada.key), "POST", &format!("/v1/teams/{blue}/secrets"), body.into());
         let request = Request { user_agent: Some(user_agent.to_owned()), ..asked };
         let reply =
             tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer(&house.app, request));
