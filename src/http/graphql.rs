@@ -25,7 +25,7 @@ pub async fn speak(app: &Arc<App>, moment: Moment, row: &'static Split, request:
         let writes = document.writes();
         let ahead = Ahead { document: Some(document), ..Ahead::default() };
         if writes {
-            return Ok(Next::Write(request, ahead));
+            return Ok(Next::Write(Box::new(request), ahead));
         }
         read(&on_pool, moment, Ok(row), &request, &ahead).map(Next::Answered)
     });
@@ -40,7 +40,7 @@ pub async fn speak(app: &Arc<App>, moment: Moment, row: &'static Split, request:
 /// What comes after the pool.
 enum Next {
     Answered(Reply),
-    Write(Request, Ahead),
+    Write(Box<Request>, Ahead),
 }
 
 pub fn answer(tx: &Tx, caller: &Caller, document: &Document, request: &Request) -> Result<Reply, Error> {

@@ -106,7 +106,7 @@ mod tests {
         let deep = format!("a: {}", "[".repeat(5000));
         let escaped = format!("a: &x \"{}\"\nb: [*x, *x, *x, *x, *x]", "\\u0001".repeat(170_000));
         for text in [long, format!("l0: &l0 1\n{laughs}"), nodes, deep, escaped] {
-            let refused = read_config(&text).err().expect("it is too large");
+            let refused = read_config(&text).expect_err("it is too large");
             assert!(refused.len() < 200 && !refused.contains("yyy"), "{refused}");
         }
         assert!(read_config(&"a".repeat(CONFIG_BYTES_MAX + 1)).unwrap_err().contains("1048576"));

@@ -107,7 +107,7 @@ impl Cage {
         }
     }
 
-    fn is_empty(self, sent_at_least: usize) {
+    fn found_nothing(self, sent_at_least: usize) {
         assert!(self.sent >= sent_at_least, "{} were sent", self.sent);
         let wrong = &self.wrong[..self.wrong.len().min(20)];
         assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", self.wrong.len(), self.sent);
@@ -143,7 +143,7 @@ fn no_field_of_any_body_is_shown() {
             cage.send(&asked, &asked.target, broken.as_bytes(), &Value::Null, true);
         }
     }
-    cage.is_empty(1000);
+    cage.found_nothing(1000);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn no_parameter_of_a_query_is_shown() {
             cage.send(&asked, &format!("{path}?{parameter}={}", long()), b"", &json!(long()), false);
         }
     }
-    cage.is_empty(500);
+    cage.found_nothing(500);
 }
 
 #[test]
@@ -244,5 +244,5 @@ fn nothing_of_a_document_is_shown() {
         let body = json!({ "query": "{ user { id } }", "operationName": canary, "variables": canary }).to_string();
         cage.send(&asked, "/graphql/", body.as_bytes(), &canary, false);
     }
-    cage.is_empty(20);
+    cage.found_nothing(20);
 }

@@ -156,13 +156,16 @@ fn past_a_quota_a_write_is_refused_with_what_is_used_and_allowed() {
     assert_exact(house);
 }
 
+/// The path and the body of the write with this number.
+type Growing<'a> = &'a dyn Fn(usize) -> (String, Value);
+
 #[test]
 fn every_way_to_grow_is_counted() {
     let house = House::with_quotas(Settings { database_bytes: 120_000, ..Settings::default() });
     let org = Org::new(&house, "acme", Teams::On);
     let team = org.team("Research");
     let jobs = format!("/v1/training_projects/{}/jobs", project(&org, &org.founder, &team));
-    let grow: &[(&str, &dyn Fn(usize) -> (String, Value))] = &[
+    let grow: &[(&str, Growing)] = &[
         ("training jobs", &|_| (jobs.clone(), job(20_000))),
         ("secrets", &|at| (format!("/v1/teams/{team}/secrets"), secret(&format!("s{at}"), 5_000))),
         ("keys", &|at| {

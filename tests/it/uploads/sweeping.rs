@@ -106,24 +106,27 @@ fn sweeping_and_placing_at_once_lose_nothing() {
     let house = House::empty();
     let archives = house.app.db.archives();
     let (named, stop) = (Mutex::new(HashSet::<u8>::new()), AtomicBool::new(false));
-    std::thread::scope(|scope| {
+    let lost = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 archives.sweep(|hash| Ok(named.lock().unwrap().contains(&hash[0])), |_, _| ());
             }
         });
-        for round in 0..150 {
-            let number = round as u8;
+        let lost = (0..150).find(|round| {
+            let number = *round as u8;
             let (placed, path) = place(archives, number);
             age(&path, 25); // as one that was there before
             std::thread::yield_now();
             named.lock().unwrap().insert(number);
             drop(placed);
-            assert!(path.exists(), "{round}");
+            let is_lost = !path.exists();
             named.lock().unwrap().remove(&number);
-        }
-        stop.store(true, Ordering::Relaxed);
+            is_lost
+        });
+        stop.store(true, Ordering::Relaxed); // before anything is asserted: the scope waits for the sweeper
+        lost
     });
+    assert_eq!(lost, None, "the sweep took the archive of this round");
 }
 
 /// Nobody else reads them, whatever the directory was before.
