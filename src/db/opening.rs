@@ -19,7 +19,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_contents};
 use crate::db::quotas::{Quotas, Settings};
 use crate::db::storage::{LOG_BYTES_MAX, is_disk_full, of_storage, with_ending};
-use crate::db::{Moment, Tx, connect, migrations, secrets};
+use crate::db::{Moment, Tx, connect, migrations, secrets, space};
 use crate::error::Error;
 use crate::policy::Operator;
 use crate::seal::{MasterKey, Sealer};
@@ -184,6 +184,7 @@ fn create(directory: &mut Directory) -> Result<(), Error> {
     built.map_err(|cause| about(&database, cause))?;
     directory.has_made(database.clone());
     SIDE_FILES.iter().for_each(|ending| directory.has_made(with_ending(&database, ending)));
+    directory.has_made(space::reserve(directory.path()));
     Ok(())
 }
 

@@ -23,6 +23,8 @@ use crate::error::Error;
 const RESERVE_BYTES: u64 = 64 << 20;
 const RESERVE_DISK_PART: u64 = 16;
 const BLOCK_BYTES: u64 = 512;
+/// The file that holds the reserve, in the data directory.
+pub(super) const RESERVE: &str = "reserve";
 
 /// Whether the disk is short of space: everybody may ask, the writer finds out.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,10 @@ impl Shortage {
     pub fn is_there(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+pub(super) fn reserve(folder: &Path) -> PathBuf {
+    folder.join(RESERVE)
 }
 
 pub(super) struct Space {
@@ -84,7 +90,7 @@ impl Space {
     /// Lets what follows use the reserve.
     pub fn open_reserve(&self, sql: &Connection) -> Result<(), Error> {
         if self.is_low() && self.is_held.get() && self.free_bytes() < self.margin_bytes() {
-            let emptied = OpenOptions::new().write(true).open(self.reserve()).and_then(|file| file.set_len(0));
+            let emptied = OpenOptions::new().write(true).open(reserve(&self.folder)).and_then(|file| file.set_len(0));
             self.is_held.set(emptied.is_err());
         }
         self.limit_pages(sql, 0)
@@ -102,7 +108,7 @@ impl Space {
 
     /// What the database and the reserve take on the disk.
     pub fn used_bytes(&self) -> u64 {
-        let files = ["guildhall.db", "guildhall.db-wal", "reserve"];
+        let files = ["guildhall.db", "guildhall.db-wal", RESERVE];
         let bytes = |name| std::fs::metadata(self.folder.join(name)).map_or(0, |file| file.blocks() * BLOCK_BYTES);
         files.into_iter().map(bytes).sum()
     }
@@ -112,12 +118,9 @@ impl Space {
         self.reserve_bytes / 2
     }
 
-    fn reserve(&self) -> PathBuf {
-        self.folder.join("reserve")
-    }
-
     fn take_reserve(&self) -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.reserve())?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(reserve(&self.folder))?;
         let taken = self.fill(&mut file);
         if taken.is_err() {
             file.set_len(0)?;

@@ -523,7 +523,7 @@ fn the_log_is_cut_once_nobody_reads_it() {
     let sql = house.sql();
     sql.execute_batch("BEGIN; SELECT count(*) FROM secret;").unwrap();
     for number in 0..120 {
-        let body = json!({"name": format!("long_{}", number % 4), "value": "x".repeat(60_000)});
+        let body = json!({"name": format!("long_{}", number % 4), "value": format!("{number}{}", "x".repeat(60_000))});
         let set = house.send(Some(WORLD.keys.text("ada")), "POST", "/v1/teams/research/secrets", Some(body));
         assert_eq!(set.status, 200, "{}", set.body);
     }

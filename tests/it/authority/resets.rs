@@ -93,6 +93,7 @@ fn a_link_that_does_not_work_is_not_there_whatever_the_reason() {
         }
         assert_eq!(dead(&of_ada), nonsense, "its maker was {fall}");
     }
+    acme.delete(&acme.founder, &format!("/v1/users/{}", mia.id)).ok();
     assert_eq!(dead(&second), nonsense, "the person was removed");
 
     let grace = acme.person("grace", "ADMIN", json!([]));

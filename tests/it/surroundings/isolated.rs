@@ -119,6 +119,9 @@ fn a_disk_that_fails_is_not_called_full_and_a_full_one_is() {
                 if code == Some(0) {
                     continue; // there are fewer calls
                 }
+                if err.contains("cannot write to standard output") {
+                    continue; // that is another file's disk, and is named as the system names it
+                }
                 seen += 1;
                 let says_full = err.contains("disk is full");
                 assert_eq!(says_full, is_full, "{error} {calls} {from}: {err}");
