@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::http::routes::{Answer, Effect, Origin, Route};
-use crate::http::{Reply, Request};
+use crate::http::{Reply, Request, graphql};
 use crate::wire;
 
 /// An API that has a shape of its own for what it refuses.
@@ -11,6 +11,7 @@ use crate::wire;
 pub enum Api {
     Management,
     Inference,
+    GraphQl,
     /// A person signs in by a device code: whoever begins has no key yet.
     OAuth,
 }
@@ -80,6 +81,7 @@ impl Api {
         match route.map(|route| route.answer) {
             Some(Answer::UnservedInference) => Api::Inference,
             Some(Answer::UnservedOAuth) => Api::OAuth,
+            Some(Answer::GraphQl) => Api::GraphQl,
             None if request.is_for_model => Api::Inference,
             Some(_) | None => Api::Management,
         }
@@ -89,7 +91,9 @@ impl Api {
         let reply = Reply::refusal(error, request_id);
         let (message, code) = (error.to_string(), error.status().1.to_ascii_lowercase());
         let body = match self {
-            Api::Management => return reply,
+            // truss shows a sentence from within GraphQL, and hides one that comes with another status.
+            Api::GraphQl if matches!(error, Error::Unauthenticated) => return graphql::told(error, request_id),
+            Api::Management | Api::GraphQl => return reply,
             Api::Inference => serde_json::to_vec(&wire::InferenceRefusal { error: &message }),
             Api::OAuth => serde_json::to_vec(&wire::OAuthRefusal { error: &code, error_description: &message }),
         };

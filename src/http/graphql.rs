@@ -46,7 +46,7 @@ enum Next {
 pub fn answer(tx: &Tx, caller: &Caller, document: &Document, request: &Request) -> Result<Reply, Error> {
     match document {
         Document::Operation(operation) => Ok(reply(graphql::execute(tx, caller, operation, request, ROOT_FIELDS)?)),
-        Document::Refused(error) => Ok(told(error, &request.log)),
+        Document::Refused(error) => Ok(told(error, request.log.id())),
         Document::Unreadable(error) => Ok(Reply::refusal(error, request.log.id())),
     }
 }
@@ -73,12 +73,12 @@ fn read_document(app: &App, moment: Moment, request: &Request, bytes_max: usize)
 
 pub fn refused(error: &Error, log: &RequestLog) -> Reply {
     log.note_failure(error);
-    told(error, log)
+    told(error, log.id())
 }
 
-fn told(error: &Error, log: &RequestLog) -> Reply {
+pub(super) fn told(error: &Error, request_id: &str) -> Reply {
     let failure = wire::graphql::Failure::of_document(error);
-    reply(wire::graphql::answer(None, &[failure.of_request(error, log.id())]))
+    reply(wire::graphql::answer(None, &[failure.of_request(error, request_id)]))
 }
 
 fn reply(body: Vec<u8>) -> Reply {

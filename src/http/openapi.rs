@@ -336,7 +336,33 @@ fn operation(route: &Route, shapes: &Shapes) -> Value {
 }
 
 fn parameter(name: &str, place: &str, required: bool) -> Value {
-    json!({ "name": name, "in": place, "required": required, "schema": { "type": "string" } })
+    let schema = if place == "query" { of_query(name) } else { json!({ "type": "string" }) };
+    json!({ "name": name, "in": place, "required": required, "schema": schema })
+}
+
+/// What a parameter of a query holds: it goes by its name, which means the same on every route.
+fn of_query(name: &str) -> Value {
+    match name {
+        "limit" | "page_size" => json!({ "type": "integer", "minimum": 1 }),
+        "page_token" => json!({ "type": "integer", "minimum": 0 }),
+        "start_epoch_millis" | "end_epoch_millis" | "step_seconds" => json!({ "type": "integer" }),
+        "force" | "include_implicit" | "added_only" | "created_by_me" | "revoke_created_api_keys" => {
+            json!({ "type": "boolean" })
+        }
+        "chain_deployment_ids"
+        | "deployment_ids"
+        | "environment_names"
+        | "event_type_groups"
+        | "excludes"
+        | "includes"
+        | "metrics"
+        | "sources"
+        | "team_ids"
+        | "user_ids" => {
+            json!({ "type": "array", "items": { "type": "string" } }) // the parameter is repeated
+        }
+        _ => json!({ "type": "string" }),
+    }
 }
 
 fn places(template: &'static str) -> impl Iterator<Item = &'static str> {

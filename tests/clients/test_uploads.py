@@ -50,3 +50,47 @@ def test_the_credentials_do_nothing_else(acme):
         with pytest.raises(ClientError) as raised:
             refused()
         assert raised.value.response["Error"]["Code"] == "AccessDenied"
+
+
+def in_parts(s3, granted, *parts, **checksums):
+    where = {"Bucket": granted["s3_bucket"], "Key": granted["s3_key"]}
+    upload = s3.create_multipart_upload(**where, **checksums)["UploadId"]
+    sent = [
+        s3.upload_part(**where, UploadId=upload, PartNumber=number, Body=part, **checksums)
+        for number, part in enumerate(parts, start=1)
+    ]
+    listed = [{"PartNumber": number, "ETag": part["ETag"]} for number, part in enumerate(sent, start=1)]
+    return {**where, "UploadId": upload}, listed
+
+
+def refused(call, **arguments):
+    with pytest.raises(ClientError) as raised:
+        call(**arguments)
+    return raised.value.response["ResponseMetadata"]["HTTPStatusCode"], raised.value.response["Error"]["Code"]
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA256"])
+def test_what_is_said_of_parts_is_checked(acme, algorithm):
+    granted = upload_credentials(acme.member)
+    s3 = client(granted)
+    parts = os.urandom(5 * MIB), os.urandom(100)
+    upload, listed = in_parts(s3, granted, *parts, ChecksumAlgorithm=algorithm)
+    wrong = [listed[0] | {f"Checksum{algorithm}": "AAAAAA==" if algorithm == "CRC32" else "A" * 43 + "="}, listed[1]]
+    complete = s3.complete_multipart_upload
+    assert refused(complete, **upload, MultipartUpload={"Parts": wrong}) == (400, "InvalidPart")
+    whole = {"MultipartUpload": {"Parts": listed}}
+    assert refused(complete, **upload, **whole, MpuObjectSize=7) == (400, "InvalidRequest")
+    complete(**upload, **whole, MpuObjectSize=5 * MIB + 100)
+    assert acme.stored(b"".join(parts)) == b"".join(parts)
+
+
+def test_a_key_is_written_once(acme):
+    granted = upload_credentials(acme.member)
+    s3, where = client(granted), {"Bucket": granted["s3_bucket"], "Key": granted["s3_key"]}
+    s3.put_object(**where, Body=b"first", IfNoneMatch="*")
+    assert refused(s3.put_object, **where, Body=b"first", IfNoneMatch="*") == (412, "PreconditionFailed")
+    assert refused(s3.put_object, **where, Body=b"second") == (409, "OperationAborted")
+    assert refused(s3.put_object, **where, Body=b"first", IfMatch='"x"') == (501, "NotImplemented")
+    encrypted = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    assert refused(s3.put_object, **where, Body=b"first", **encrypted) == (501, "NotImplemented")
+    s3.put_object(**where, Body=b"first")

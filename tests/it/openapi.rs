@@ -32,6 +32,45 @@ fn every_shape_that_is_named_is_there_and_every_shape_is_named() {
     assert_eq!(named, there);
 }
 
+/// As Baseten's specification types them, so that generated clients of either fit.
+#[test]
+fn parameters_are_typed_as_what_they_are() {
+    let document = document();
+    let mut types = std::collections::BTreeMap::new();
+    for operation in document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+    {
+        for parameter in operation["parameters"].as_array().unwrap() {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            if parameter["in"] == "path" {
+                assert_eq!(schema["type"], "string", "{name}");
+            } else {
+                types.insert(name.to_owned(), schema["type"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    let of = |wanted: &str| -> Vec<&str> {
+        types.iter().filter(|(_, kind)| *kind == wanted).map(|(name, _)| name.as_str()).collect()
+    };
+    assert_eq!(
+        of("integer"),
+        ["end_epoch_millis", "limit", "page_size", "page_token", "start_epoch_millis", "step_seconds"]
+    );
+    assert_eq!(of("boolean"), ["added_only", "created_by_me", "force", "include_implicit", "revoke_created_api_keys"]);
+    let lists = of("array");
+    assert!(["includes", "excludes", "metrics", "user_ids", "sources"].iter().all(|name| lists.contains(name)));
+    // What is counted is a number in every shape too.
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (shape, schema) in schemas {
+        for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let is_number = ["_seconds", "_percent", "_count", "_millis", "_replica", "priority", "_gpus", "_minutes"]
+                .iter()
+                .any(|end| field.ends_with(end));
+            let kind = schema["type"].to_string();
+            assert!(!is_number || kind.contains("integer") || kind.contains("number"), "{shape}.{field} is {kind}");
+        }
+    }
+}
+
 fn references(value: &Value, named: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {

@@ -28,8 +28,6 @@ fn who_may_not_is_told_before_a_body_comes() {
             ("POST /v1/teams", Some(nobody), 401),
             ("POST /v1/teams", None, 401),
             ("POST /v1/secrets", None, 401),
-            ("POST /graphql/", Some(nobody), 401),
-            ("POST /graphql", None, 401),
             ("POST /v1/invitations/accept", Some(nobody), 401),
             ("GET /healthz", Some(nobody), 401),
             ("GET /readyz", Some(nobody), 401),
@@ -46,6 +44,22 @@ fn who_may_not_is_told_before_a_body_comes() {
         ] {
             let (answered, _) = ask(&open, line, key, framing);
             assert_eq!(answered, status, "{line} {key:?} {framing:?}");
+        }
+    }
+    open.assert_serves();
+}
+
+/// Within GraphQL, as clients of that read it.
+#[test]
+fn who_has_no_key_is_told_within_graphql_before_a_body_comes() {
+    let open = open_door(patient());
+    for line in ["POST /graphql/", "POST /graphql"] {
+        for key in ["", "Authorization: Bearer guild_nobodys0.x\r\n"] {
+            let mut client = Client::connect(open.addr);
+            client.write(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{key}Content-Length: 1048575\r\n\r\n{{"));
+            let replies = client.replies();
+            assert_eq!((replies.len(), replies[0].status), (1, 200), "{line}");
+            assert!(replies[0].closes() && replies[0].body.contains("\"UNAUTHENTICATED\""), "{line}");
         }
     }
     open.assert_serves();
