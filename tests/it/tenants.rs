@@ -7,6 +7,7 @@
 //! - `archives`: what is pushed, and the worker that builds it
 //! - `documents`: what is sent to GraphQL, to every root field
 //! - `bodies`: what is sent to every route, in its body, its query and its head
+//! - `growth`: what a tenant makes the database and the disk hold, and a disk that is full
 //! - `reads`: what is asked for, and answers that nobody collects
 //! - `connections`: what is only begun or reserved
 //! - `uploads`: the same for every operation of the S3 part
@@ -15,6 +16,7 @@ mod archives;
 mod bodies;
 mod connections;
 mod documents;
+mod growth;
 mod neighbour;
 mod peer;
 mod reads;

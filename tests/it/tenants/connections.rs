@@ -162,7 +162,7 @@ fn bodies_in_tiny_pieces_are_no_more_than_others() {
 #[test]
 fn answers_that_nobody_collects_take_no_memory() {
     let mut site = Site::new();
-    for _ in 0..60 {
+    for _ in 0..30 {
         let body = json!({ "training_project": { "name": unique(&"p".repeat(200)) } });
         site.hostile.deployer.post("/v1/training_projects", body);
     }
@@ -179,7 +179,7 @@ fn answers_that_nobody_collects_take_no_memory() {
         let lines = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let request = site.hostile.deployer.head(method, target, &lines);
         site.beside(&format!("{what}, uncollected"), |hostile| {
-            hold(&hostile.deployer, 150, &request.repeat(6), b"", 3 * WHILE);
+            hold(&hostile.deployer, 80, &request.repeat(4), b"", 3 * WHILE);
         });
     }
     site.assert_restarts("uncollected answers");

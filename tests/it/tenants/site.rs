@@ -161,6 +161,18 @@ impl Site {
         drop(sql);
         self.start();
     }
+
+    /// How many audit entries there are.
+    pub fn entries(&self) -> i64 {
+        let sql = Connection::open(self.data.join("guildhall.db")).unwrap();
+        sql.query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap()
+    }
+
+    /// The size of the database and of what is not in it yet.
+    pub fn database_bytes(&self) -> u64 {
+        let size = |name: &str| std::fs::metadata(self.data.join(name)).map_or(0, |file| file.len());
+        size("guildhall.db") + size("guildhall.db-wal")
+    }
 }
 
 impl Tenant {

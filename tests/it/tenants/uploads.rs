@@ -6,12 +6,44 @@ use std::net::TcpStream;
 use super::site::{Site, Tenant};
 use crate::uploads::s3::{S3, head, noise, part_query};
 
+/// Opens uploads in parts until one is refused. Gives how many it got.
+fn open_until_refused(tenant: &Tenant, times: usize) -> usize {
+    let s3 = tenant.upload();
+    (0..times).take_while(|_| s3.send(s3.request("POST", "?uploads", b"")).status == 200).count()
+}
+
 /// An archive goes up in two parts.
 fn upload_in_parts(tenant: &Tenant) {
     let s3 = tenant.upload();
     let upload = s3.create();
     let parts = [s3.part(&upload, 1, &noise(5 << 20)), s3.part(&upload, 2, &noise(1000))];
     s3.complete(&upload, &parts).is(200, "");
+}
+
+#[test]
+fn uploads_that_one_team_begins_are_no_other_team_s() {
+    let mut site = Site::new();
+    let other = site.hostile.another_team();
+    site.beside("1,100 uploads begun", |hostile| {
+        let got = open_until_refused(hostile, 1100);
+        assert!(got < 1100, "there is no end to them");
+    });
+    upload_in_parts(&other);
+    upload_in_parts(&site.neighbour);
+    // One upload in many small parts.
+    site.beside("400 parts of one upload", |_| {
+        let s3 = other.upload();
+        let upload = s3.create();
+        for number in 1..=400 {
+            let sent = s3.request("PUT", &part_query(&upload, number), b"p");
+            if s3.send(sent).status != 200 {
+                break;
+            }
+        }
+    });
+    upload_in_parts(&site.neighbour);
+    site.assert_restarts("uploads begun");
+    upload_in_parts(&site.hostile);
 }
 
 /// Sends the head of this request and as much of the body.
