@@ -113,6 +113,11 @@ impl Error {
         Error::Conflict(Conflict { message: message.into(), details: None })
     }
 
+    /// Whether trying again would fail again. What is not so is a fault of the system, which may pass.
+    pub fn would_recur(&self) -> bool {
+        !matches!(self, Error::Internal(_) | Error::StorageFull | Error::Unavailable(_) | Error::Busy { .. })
+    }
+
     /// Whether SQLite refused because a name or an id stands there already.
     pub fn is_unique_violation(cause: &rusqlite::Error) -> bool {
         use rusqlite::ffi;
@@ -212,14 +217,14 @@ impl From<rusqlite::Error> for Error {
         }
         match cause.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Error::StorageFull,
-            _ if would_recur(&cause) => Error::Defect(cause.to_string()),
+            _ if is_defect(&cause) => Error::Defect(cause.to_string()),
             _ => Error::Internal(cause.to_string()),
         }
     }
 }
 
 /// Whether a statement fails because of what is stored or written, not because of the system.
-fn would_recur(cause: &rusqlite::Error) -> bool {
+fn is_defect(cause: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
     matches!(cause.sqlite_error_code(), Some(ConstraintViolation | ParameterOutOfRange | TooBig | TypeMismatch))
         || matches!(

@@ -19,7 +19,7 @@ mod site;
 pub mod training;
 pub mod truss_config;
 
-pub use archive::Archive;
+pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use site::Site;
 
 // Bounds of the domain, together.

@@ -43,6 +43,9 @@ const TASKS_MAX: usize = 4;
 /// How many steps of one organization are taken before the others have their turn again.
 const STEPS_IN_TURN_MAX: usize = 32;
 
+/// What is said of a failure that nobody outside can mend.
+const OUR_FAULT: &str = "failed by a fault of this installation, which its log explains: push it again";
+
 /// Works until told to stop. `moment` is the clock.
 pub fn run(db: &Db, moment: impl Fn() -> Moment, stopped: impl Fn() -> bool) {
     let mut runner = Runner::new(db, &moment);
@@ -257,19 +260,17 @@ impl<'a, M: Fn() -> Moment> Runner<'a, M> {
 
     /// Decides whose a failure is: what would happen again ends the row, a fault of ours is tried again.
     fn settle(&mut self, subject: &Subject, cause: Error) {
-        match (&cause, subject) {
-            (Error::Internal(_) | Error::StorageFull | Error::Unavailable(_), _) => {
-                self.pause(subject, &format!("{cause:?}"));
-            }
-            (_, Subject::Archive(_)) => self.pause(subject, &format!("{cause:?}")),
-            (_, Subject::Deployment(id)) => {
-                tracing::error!(deployment = id, ?cause, "a deployment is given up");
-                let given_up = id.clone();
-                let why = "failed by a fault of this installation, which its log explains: push it again";
-                if let Err(cause) = self.write(move |tx| progress::give_up(tx, &given_up, why)) {
-                    self.pause(subject, &format!("{cause:?}"));
-                }
-            }
+        if !cause.would_recur() {
+            return self.pause(subject, &format!("{cause:?}"));
+        }
+        tracing::error!(%subject, ?cause, "is given up");
+        let ended = subject.clone();
+        let given_up = self.write(move |tx| match &ended {
+            Subject::Archive(hash) => archive_readings::end(tx, hash, Err(OUR_FAULT)),
+            Subject::Deployment(id) => progress::give_up(tx, id, OUR_FAULT),
+        });
+        if let Err(cause) = given_up {
+            self.pause(subject, &format!("{cause:?}"));
         }
     }
 

@@ -74,7 +74,7 @@ pub fn give_back(tx: &Tx, archive: &Archive) -> Result<(), Error> {
 }
 
 /// Records what a reading found, or why nothing can be built of the archive.
-pub fn end(tx: &Tx, archive: &Archive, found: Result<&Content, &str>) -> Result<(), Error> {
+pub fn end(tx: &Tx, hash: &[u8; 32], found: Result<&Content, &str>) -> Result<(), Error> {
     let content = found.ok();
     tx.sql
         .prepare_cached(
@@ -88,7 +88,7 @@ pub fn end(tx: &Tx, archive: &Archive, found: Result<&Content, &str>) -> Result<
             ":truss_hash": content.map(|content| &content.hash),
             ":truss_signature": content.map(|content| &content.signature),
             ":now": tx.now,
-            ":hash": archive.hash,
+            ":hash": hash,
         })?;
     Ok(())
 }

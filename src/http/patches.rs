@@ -10,6 +10,7 @@ use crate::db::{Tx, deployments};
 use crate::error::{Error, quoted};
 use crate::http::deployments::{find, to_patch};
 use crate::http::{Ask, Reply};
+use crate::model::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 use crate::policy::InTeam;
 use crate::wire;
 use crate::wire::deployments::{
@@ -176,6 +177,11 @@ fn file_change(folder: Folder, operation: PatchOp) -> Result<Change, Error> {
     let path = operation.path.or(path).ok_or_else(|| Error::field("patch_ops.path", "must be given"))?;
     if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Error::field("patch_ops.path", "must stay inside its folder"));
+    }
+    // The folder that it is in adds a level at least.
+    if path.len() > PATH_BYTES_MAX || path.split('/').count() >= PATH_DEPTH_MAX {
+        let why = format!("must have at most {PATH_BYTES_MAX} bytes and {PATH_DEPTH_MAX} levels with its folder");
+        return Err(Error::field("patch_ops.path", &why));
     }
     let action = operation.action.or(in_body);
     let (bytes, text) = (operation.content_bytes.or(bytes), operation.content.or(text));

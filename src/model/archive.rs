@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+/// Of a path in an archive, and of the target of a link.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Of a path in an archive: its folders and its name.
+pub const PATH_DEPTH_MAX: usize = 100;
+
 /// An archive on the disk, under the hash of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use tar::EntryType;
 
 use crate::error::quoted;
+use crate::model::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 
 /// What is read of an archive at most.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +37,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             entries_max: 100_000,
-            name_bytes_max: 4096,
-            depth_max: 100,
+            name_bytes_max: PATH_BYTES_MAX as u64,
+            depth_max: PATH_DEPTH_MAX,
             paths_max: 200_000,
             signature_bytes_max: 8 << 20,
             link_steps_max: 2_000_000,

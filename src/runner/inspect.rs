@@ -164,3 +164,97 @@ fn bounded_start(content: &mut dyn Read, bytes_max: u64) -> Result<Vec<u8>, Brok
 fn parse(config: &str) -> Result<Map<String, Value>, Broken> {
     yaml::read_config(config).map_err(|why| Broken::Content(format!("config.yaml {why}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+
+    fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, path, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn read(bytes: &[u8], limits: Limits) -> Result<Inspected, Broken> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        inspect(file.path(), limits, &AtomicBool::new(false))
+    }
+
+    fn refusal(bytes: &[u8], limits: Limits) -> String {
+        match read(bytes, limits) {
+            Ok(_) => panic!("it was read"),
+            Err(why) => why.to_string(),
+        }
+    }
+
+    const CONFIG: (&str, &[u8]) = ("config.yaml", b"model_name: m\n");
+    const CODE: (&str, &[u8]) = ("model/model.py", b"");
+
+    /// Each bound holds at its value, and is told one beyond it.
+    #[test]
+    fn bounds_are_exact() {
+        let files = [CONFIG, CODE, ("a/b/c.py", b"x" as &[u8])];
+        let fits = |change: fn(&mut Limits, usize), at: usize, why: &str| {
+            let mut limits = Limits::default();
+            change(&mut limits, at);
+            read(&tar(&files), limits).unwrap_or_else(|cause| panic!("{why}: {cause}"));
+            change(&mut limits, at - 1);
+            let told = refusal(&tar(&files), limits);
+            assert!(told.contains(why), "{told}");
+        };
+        fits(|limits, max| limits.entries_max = max, 3, "entries");
+        fits(|limits, max| limits.paths_max = max, 6, "files and folders");
+        fits(|limits, max| limits.depth_max = max, 3, "levels deep");
+        fits(|limits, max| limits.name_bytes_max = max as u64, 14, "bytes");
+        fits(|limits, max| limits.text_bytes_max = max as u64, 14, "bytes");
+        // Six paths of 42 bytes, three folders, three hashes, and the configuration, a line of which is escaped.
+        let signature_bytes = 42 + 3 * 8 + 3 * 70 + 15;
+        fits(|limits, max| limits.signature_bytes_max = max, signature_bytes, "take more than");
+    }
+
+    /// Memory is taken for what was counted, so the count must not be less than what is written.
+    #[test]
+    fn what_is_counted_is_what_is_written() {
+        let names = ["plain", "qu\"ote", "back\\slash", "tab\tnew\nline", "\u{1}\u{1f}", "ünï¢ode/🎙", "a/b/c/d"];
+        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, b"" as &[u8])).chain([CONFIG, CODE]).collect();
+        let found = read(&tar(&files), Limits::default()).unwrap();
+        let limits = Limits { signature_bytes_max: found.content.signature.len(), ..Limits::default() };
+        read(&tar(&files), limits).unwrap();
+        let frame = r#"{"content_hashes_by_path":{},"config":"","requirements_file_requirements":[]}"#.len();
+        let limits = Limits { signature_bytes_max: found.content.signature.len() - frame - 1, ..limits };
+        assert!(refusal(&tar(&files), limits).contains("take more than"));
+    }
+
+    /// Whatever is changed or cut off, it is read or refused.
+    #[test]
+    fn no_archive_panics() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let long = "n".repeat(300);
+        let files = [CONFIG, CODE, (long.as_str(), b"long" as &[u8]), ("x.txt", b"text")];
+        let plain = tar(&files);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &plain).unwrap();
+        let packed = encoder.finish().unwrap();
+        for round in 0..3000 {
+            let mut bytes = if round % 3 == 0 { packed.clone() } else { plain.clone() };
+            for _ in 0..rng.random_range(1..6) {
+                let at = rng.random_range(0..bytes.len());
+                bytes[at] = rng.random();
+            }
+            if round % 5 == 0 {
+                bytes.truncate(rng.random_range(0..bytes.len()));
+            }
+            if let Err(Broken::Ours(cause)) = read(&bytes, Limits::default()) {
+                panic!("{cause}");
+            }
+        }
+    }
+}

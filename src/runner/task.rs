@@ -124,7 +124,7 @@ impl Task {
         match (&*self.work, outcome) {
             (Work::Read(archive), Outcome::Read(found)) => {
                 let found = found.as_ref().map(|inspected| &inspected.content).map_err(String::as_str);
-                archive_readings::end(tx, archive, found)
+                archive_readings::end(tx, &archive.hash, found)
             }
             (Work::Patch { deployment, synced, .. }, Outcome::Patched(Ok(patched))) => {
                 let Patched { placed, inspected } = &*patched;

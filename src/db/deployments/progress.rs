@@ -107,8 +107,8 @@ pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
     }
 }
 
-/// Ends a deployment whose next step cannot be taken, however it came to be so. Only columns that cannot be wrong are used,
-/// and what cannot be told to others is left out.
+/// Ends a deployment whose next step cannot be taken, however it came to be so: only columns that cannot be wrong are used. It
+/// takes over nothing, and nor does its Chain.
 pub fn give_up(tx: &Tx, id: &str, why: &str) -> Result<(), Error> {
     let mut end = tx.sql.prepare_cached(
         "UPDATE deployment
@@ -125,20 +125,12 @@ pub fn give_up(tx: &Tx, id: &str, why: &str) -> Result<(), Error> {
     if end.execute(named_params! { ":now": tx.now, ":id": id })? == 0 {
         return Ok(());
     }
-    let told = tx.attempt(|| logs::append(tx, id, Level::Error, why))?;
-    let followed = tx.attempt(|| match find(tx, id)? {
-        Some(ended) => chains::promotion::follow(tx, &ended),
-        None => Ok(()),
-    })?;
-    for failed in [told, followed] {
-        if let Err(cause) = failed {
-            tracing::error!(deployment = id, ?cause, "a deployment was given up, and not everything was told of it");
-        }
-    }
-    Ok(())
-}
-
-/// Adds a line to the log of a deployment.
-pub fn note(tx: &Tx, id: &str, level: Level, message: &str) -> Result<(), Error> {
-    logs::append(tx, id, level, message)
+    tx.sql
+        .prepare_cached(
+            "UPDATE chain_deployment
+             SET candidate_for = NULL, cleanup = NULL
+             WHERE id = (SELECT chain_deployment_id FROM chainlet WHERE deployment_id = :id)",
+        )?
+        .execute(named_params! { ":id": id })?;
+    logs::append(tx, id, Level::Error, why)
 }

@@ -41,14 +41,27 @@ pub(in crate::db) fn release(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) ->
         if capacity.as_ref().is_some_and(|capacity| waiting.gpus > capacity.max_gpus) {
             continue;
         }
-        match &mut free_gpus {
-            Some(free_gpus) if waiting.gpus > *free_gpus => break,
-            Some(free_gpus) => *free_gpus -= waiting.gpus,
-            None => {}
+        if free_gpus.is_some_and(|free_gpus| waiting.gpus > free_gpus) {
+            break;
         }
-        deploy(tx, &waiting)?;
+        if deploy_or_fail(tx, &waiting)? {
+            free_gpus = free_gpus.map(|free_gpus| free_gpus - waiting.gpus);
+        }
     }
     Ok(())
+}
+
+/// Deploys a job, and answers whether that went well. What fails and would fail again ends the job: neither those behind it
+/// nor what set the queue going has to do with it.
+fn deploy_or_fail(tx: &Tx, waiting: &Waiting) -> Result<bool, Error> {
+    match tx.attempt(|| deploy(tx, waiting))? {
+        Ok(()) => Ok(true),
+        Err(cause) if cause.would_recur() => {
+            tracing::error!(training_job = waiting.id, ?cause, "a training job cannot be deployed");
+            enter(tx, &waiting.id, JobStatus::DeployFailed).map(|()| false)
+        }
+        Err(cause) => Err(cause),
+    }
 }
 
 /// The same for every GPU type, once all jobs of a project are gone.

@@ -39,6 +39,7 @@ fn a_broken_archive_ends_in_build_failed_and_its_log_says_why() {
         assert_eq!(acme.at(&model, "production")["candidate_deployment"], Value::Null);
         acme.refused(409, "max", "POST", &format!("/v1/models/{model}/deployments/{id}/promote"), json!({}));
         assert_eq!(acme.post("max", &format!("/v1/models/{model}/deployments/{id}/retry"), json!({}))["retried"], true);
+        assert!(acme.events("MODEL_DEPLOYMENT_RETRIED") > 0);
     }
 }
 

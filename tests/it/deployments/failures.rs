@@ -113,7 +113,7 @@ fn what_cannot_be_read_by_a_fault_of_ours_waits_and_the_others_go_on() {
 #[test]
 fn patches_that_cannot_be_written_by_a_fault_of_ours_wait() {
     let acme = Acme::new();
-    let (model, _) = developing(&acme);
+    let (model, id) = developing(&acme);
     let at = format!("/v1/models/{model}/deployments/development/patches");
     acme.post("max", &at, patch(&state(&acme, &model)["running_patch_point"], "x = 1\n"));
     acme.post("max", &format!("{at}/sync"), json!({}));
@@ -127,6 +127,12 @@ fn patches_that_cannot_be_written_by_a_fault_of_ours_wait() {
     }
     assert_eq!(acme.neighbour_status(&neighbour), "ACTIVE");
     std::fs::remove_file(&unfinished).unwrap();
+    std::fs::create_dir(&unfinished).unwrap();
+    for _ in 0..3 {
+        std::os::unix::fs::symlink("/dev/full", unfinished.join(format!("patched-{id}"))).unwrap();
+        acme.run_all();
+        assert_eq!(acme.status(&model, "development"), "UPDATING", "the disk is full");
+    }
     acme.run_all();
     assert_eq!(acme.status(&model, "development"), "ACTIVE");
     assert!(files(&acme, &model).contains(&("model/model.py".to_owned(), "x = 1\n".to_owned())));

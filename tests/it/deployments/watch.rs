@@ -147,6 +147,12 @@ fn a_patch_stays_inside_and_a_published_deployment_is_not_patched() {
         body["patch_ops"][0]["path"] = json!(path);
         acme.refused(400, "max", "POST", &target, body);
     }
+    for path in ["n/".repeat(100) + "x", "n".repeat(5000)] {
+        let mut body = patch(&running, "x");
+        body["patch_ops"][0]["path"] = json!(path);
+        let told = acme.refused(400, "max", "POST", &target, body);
+        assert!(told.contains("patch_ops.path") && told.contains("100 levels"), "{told}");
+    }
     let mut body = patch(&running, "x");
     body["patch_ops"][0]["type"] = json!("surprise");
     acme.refused(400, "max", "POST", &target, body);

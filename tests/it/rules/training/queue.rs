@@ -41,6 +41,24 @@ fn nobody_overtakes_the_head_but_who_could_never_go_holds_up_nobody() {
     assert!(yard.lines(&never)[0].contains("asks for 5 H100"), "{:?}", yard.lines(&never));
 }
 
+/// One that could never be deployed kept every stop and push of its team from being done.
+#[test]
+fn a_job_that_cannot_be_deployed_fails_and_the_next_one_goes() {
+    let yard = Yard::new();
+    yard.ceiling("research", 1);
+    let [first, broken, next] = [(1, 0), (1, 5), (1, 0)].map(|(n, p)| yard.push(n, p));
+    let sql = crate::seed::open(yard.house.data());
+    sql.execute_batch(&format!(
+        "CREATE TRIGGER refuses BEFORE UPDATE OF status ON training_job
+         WHEN NEW.id = '{broken}' AND NEW.status = 'TRAINING_JOB_DEPLOYING'
+         BEGIN SELECT RAISE(ABORT, 'never'); END"
+    ))
+    .unwrap();
+    yard.stop(&first);
+    assert_eq!(yard.status(&broken), "TRAINING_JOB_DEPLOY_FAILED");
+    assert_eq!(yard.status(&next), "TRAINING_JOB_DEPLOYING");
+}
+
 #[test]
 fn a_ceiling_is_of_one_team_and_one_gpu_type() {
     let yard = Yard::new();
