@@ -80,19 +80,23 @@ impl Refusal {
     }
 
     pub fn new(error: &Error) -> Refusal {
-        let details = match error {
-            Error::Conflict(conflict) => conflict.details.clone(),
-            Error::QuotaExceeded(quota) => Some(serde_json::json!({
-                "team_id": quota.team_id,
-                "name": quota.name,
-                "used": quota.used,
-                "allowed": quota.allowed,
-                "unit": quota.unit,
-            })),
-            _ => None,
-        };
-        let retry_after = error.retry_after_seconds();
+        let (details, retry_after) = (details(error), error.retry_after_seconds());
         Refusal { code: error.status().1, message: error.to_string(), details, retry_after, request_id: None }
+    }
+}
+
+/// The numbers of a refusal, where it has any: what stands in the way, or what is used and allowed.
+pub fn details(error: &Error) -> Option<serde_json::Value> {
+    match error {
+        Error::Conflict(conflict) => conflict.details.clone(),
+        Error::QuotaExceeded(quota) => Some(serde_json::json!({
+            "team_id": quota.team_id,
+            "name": quota.name,
+            "used": quota.used,
+            "allowed": quota.allowed,
+            "unit": quota.unit,
+        })),
+        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::graphql::shape::{Given, object};
 use crate::model::instance_types;
 use crate::model::serving::Status;
 use crate::model::{self, Site};
+use crate::wire;
 use crate::wire::tree::{Budget, Tree};
 
 pub mod arguments;
@@ -346,6 +347,11 @@ pub struct Failure<'a> {
 struct Extensions<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<serde_json::Value>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
 
@@ -358,7 +364,9 @@ impl<'a> Failure<'a> {
         // By this code alone truss tells a missing environment from everything else.
         let code =
             if matches!(error, Error::NotFound("environment")) { "RESOURCE_NOT_FOUND" } else { error.status().1 };
-        Failure { message: error.to_string(), path: None, extensions: Extensions { code, request_id: None } }
+        let (details, retry_after) = (wire::details(error), error.retry_after_seconds());
+        let extensions = Extensions { code, details, retry_after, request_id: None };
+        Failure { message: error.to_string(), path: None, extensions }
     }
 
     /// Names the request where the failure is ours: by its id the log has the cause.

@@ -126,12 +126,12 @@ fn until_refused(what: &str, times: usize, ask: impl Fn(usize) -> Reply) -> Valu
     panic!("{what}: {times} times, and it is never too much")
 }
 
-/// A GraphQL answer as one of REST's: what failed in it has its status.
+/// A GraphQL answer as one of REST's: what failed in it has its status, its code and its details.
 fn of_graphql(reply: Reply) -> Reply {
-    let failed = reply.json()["errors"][0]["extensions"]["code"].as_str().map(str::to_owned);
-    match failed.as_deref() {
+    let failure = reply.json()["errors"][0]["extensions"].clone();
+    match failure["code"].as_str() {
         None => reply,
-        Some("QUOTA_EXCEEDED" | "RATE_LIMITED") => Reply { status: 429, ..reply },
+        Some("QUOTA_EXCEEDED" | "RATE_LIMITED") => Reply { status: 429, body: failure.to_string().into_bytes() },
         Some(_) => Reply { status: 400, ..reply },
     }
 }
