@@ -20,6 +20,8 @@ use crate::server::Server;
 const THREADS: usize = 2;
 /// Different keys are asked for, so that no page stays hot by itself.
 const REQUESTS_MAX: usize = 20_000;
+/// How many values a secret is set to in turn.
+const VALUES: usize = 16;
 
 /// The requests to choose from, ready to be sent.
 pub struct Load {
@@ -36,8 +38,16 @@ impl Load {
     }
 
     pub fn upsert_secret(world: &World) -> Load {
-        let body = r#"{"name":"secret_1","value":"a value of some length, as keys of other services have"}"#;
-        Load::of(some_keys(world).map(|(key, team)| request("POST", key, team, body)).collect())
+        // A value that is there already would not be written again.
+        let bodies: Vec<String> = (0..VALUES)
+            .map(|number| {
+                format!(r#"{{"name":"secret_1","value":"value {number:02}, as long as keys of other services"}}"#)
+            })
+            .collect();
+        let of_key = |(key, team): &(String, String)| -> Vec<Vec<u8>> {
+            bodies.iter().map(|body| request("POST", key, team, body)).collect()
+        };
+        Load::of(some_keys(world).flat_map(of_key).take(REQUESTS_MAX).collect())
     }
 
     fn of(requests: Vec<Vec<u8>>) -> Load {

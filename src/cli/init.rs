@@ -1,7 +1,8 @@
 //! `guildhall init`
 
 use crate::cli::organization::{self, Founder};
-use crate::cli::{Data, Failure, Format, operator, take};
+use crate::cli::{Data, Failure, Format, not_taken, operator};
+use crate::db::directory::{Directory, Refusal};
 
 /// Begin an installation with its first organization and admin
 ///
@@ -25,12 +26,13 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     let path = options.data.path()?;
-    let directory = take(&path).map_err(|failure| Failure {
-        message: format!(
-            "{}: beside a running server, add an organization with `guildhall organization create`",
-            failure.message
-        ),
-        ..failure
+    let directory = Directory::take(&path).map_err(|refusal| {
+        let is_held = matches!(refusal, Refusal::Held(_));
+        let mut failure = not_taken(&path, refusal);
+        if is_held {
+            failure.message += ": beside a running server, add an organization with `guildhall organization create`";
+        }
+        failure
     })?;
     let body = options.founder.founds(&options.organization);
     let show = |answer: &[u8]| organization::show(&options.founder, &options.format, answer);

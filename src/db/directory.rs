@@ -25,7 +25,7 @@ mod access;
 mod master_key;
 
 pub use access::failed;
-pub(super) use access::{is_full, make_private, sync_folder, tighten_contents};
+pub(super) use access::{is_full, make_private, sync_folder, tighten_all};
 pub(super) use master_key::{check, replace as replace_master_key, unlock};
 
 /// How long whoever has just taken the lock may take to write its process id.
@@ -36,8 +36,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Directory {
     path: PathBuf,
     _lock: File,
-    /// What was changed about it that its owner should know.
-    notes: Vec<String>,
     /// Files and folders that this process has made, in their order.
     made: Vec<PathBuf>,
     /// Whether they stay when this is dropped.
@@ -66,9 +64,9 @@ impl Directory {
 
     fn take_making(path: &Path, made: &mut Vec<PathBuf>) -> Result<Directory, Refusal> {
         access::make_folders(path, made)?;
-        let notes = access::tighten_folder(path)?.into_iter().collect();
+        access::check_folder(path)?;
         let lock = take_lock(&path.join("lock"), made)?;
-        Ok(Directory { path: path.to_owned(), _lock: lock, notes, made: std::mem::take(made), keeps: Arc::default() })
+        Ok(Directory { path: path.to_owned(), _lock: lock, made: std::mem::take(made), keeps: Arc::default() })
     }
 
     pub fn path(&self) -> &Path {
@@ -86,10 +84,6 @@ impl Directory {
 
     pub fn master_key(path: &Path) -> PathBuf {
         path.join("master.key")
-    }
-
-    pub(super) fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
     }
 
     /// Notes a file that was made: it goes again unless something comes of it.

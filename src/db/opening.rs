@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
-use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_contents};
+use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_all};
 use crate::db::quotas::{Quotas, Settings};
 use crate::db::storage::{LOG_BYTES_MAX, is_disk_full, of_storage, with_ending};
 use crate::db::{Moment, Tx, connect, migrations, secrets, space};
@@ -119,8 +119,8 @@ fn prepare(directory: &mut Directory, master_key: MasterKeyIs) -> Result<Prepare
         create(directory)?;
     }
     let schema = recognize(directory, master_key)?;
-    let mut notes = directory.take_notes();
-    notes.extend(tighten_contents(directory.path()).map_err(Error::Internal)?);
+    // Not before it is known to be ours.
+    let notes = tighten_all(directory.path()).map_err(Error::Internal)?;
     let mut sql = connect(&database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|cause| about(&database, cause))?;
     let migrated = bring_up_to_date(directory.path(), &mut sql, schema);
     let migrated = migrated.map_err(|cause| about(&database, of_storage(&sql, cause)))?;

@@ -135,7 +135,8 @@ pub fn ask_here(app: &Arc<App>, moment: Moment, path: &str, body: &[u8]) -> std:
 pub fn step_here(app: &Arc<App>, moment: Moment, step: Step, path: &str, body: &[u8]) -> std::io::Result<Answered> {
     let request = Request {
         method: "POST".to_owned(),
-        site: Site::of_host("localhost").expect("it is a host"),
+        // Nobody listens here yet: links lead to where a server listens by default.
+        site: app.front.public.clone().unwrap_or_else(|| Site::of_host("localhost:8000").expect("it is a host")),
         s3_hosts: S3Hosts::default(),
         is_for_model: false,
         path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),

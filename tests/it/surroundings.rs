@@ -356,6 +356,20 @@ fn a_directory_that_everybody_shares_is_refused() {
     assert_eq!((mode(&place.data()), names(&place.data())), (0o1777, vec!["theirs".to_owned()]));
 }
 
+/// A refused directory may be another program's: its users would lose it.
+#[test]
+fn a_directory_that_is_refused_keeps_its_mode() {
+    for content in [&b""[..], b"not a database, but long enough to be taken for one at a glance"] {
+        let place = Place::new();
+        let path = place.file("guildhall.db", content);
+        std::fs::set_permissions(place.data(), Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        fails(&mut init(&place.data()), 1, &["guildhall.db"]);
+        assert_eq!((mode(&place.data()), mode(&path)), (0o755, 0o644));
+        assert_eq!(names(&place.data()), ["guildhall.db"]);
+    }
+}
+
 #[test]
 fn who_may_not_open_it_is_told_whose_it_is() {
     let place = Place::new();

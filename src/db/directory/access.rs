@@ -80,8 +80,8 @@ pub(in crate::db) fn make_private(file: &File) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-/// Closes the data directory to others. One that all users share and use is refused: they would lose it.
-pub(super) fn tighten_folder(path: &Path) -> Result<Option<String>, Refusal> {
+/// Refuses what cannot be a data directory. One that all users share and use is none: closed, they would lose it.
+pub(super) fn check_folder(path: &Path) -> Result<(), Refusal> {
     let metadata = path.metadata().map_err(|cause| Refusal::Failed(failed("use", path, &cause)))?;
     if !metadata.is_dir() {
         return Err(Refusal::Failed(format!("cannot use {}: it is not a directory", path.display())));
@@ -92,7 +92,15 @@ pub(super) fn tighten_folder(path: &Path) -> Result<Option<String>, Refusal> {
             path.display()
         )));
     }
-    tighten(path, &metadata).map_err(Refusal::Failed)
+    Ok(())
+}
+
+/// Closes the data directory and what guildhall keeps in it to others. Answers what was open.
+pub(in crate::db) fn tighten_all(data: &Path) -> Result<Vec<String>, String> {
+    let metadata = data.metadata().map_err(|cause| failed("use", data, &cause))?;
+    let mut notes: Vec<String> = tighten(data, &metadata)?.into_iter().collect();
+    notes.extend(tighten_contents(data)?);
+    Ok(notes)
 }
 
 fn holds_what_is_not_ours(data: &Path) -> bool {
@@ -104,8 +112,7 @@ fn is_ours(name: &OsStr) -> bool {
     OURS.iter().any(|ours| name == *ours) || name.to_string_lossy().starts_with("guildhall.")
 }
 
-/// Closes to others what guildhall keeps in the data directory. Answers what was open.
-pub(in crate::db) fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
+fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
     let mut notes = Vec::new();
     for entry in std::fs::read_dir(data).map_err(|cause| failed("read", data, &cause))? {
         let entry = entry.map_err(|cause| failed("read", data, &cause))?;

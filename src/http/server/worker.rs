@@ -251,7 +251,7 @@ impl Worker {
             method: method.to_owned(),
             is_for_model: host.is_of_model()
                 && front.public.as_ref().is_none_or(|public| public.authority() != host.authority()),
-            site: self.site(host, visit.here),
+            site: self.site(host, visit),
             s3_hosts: front.s3_hosts,
             path: head::path(&head.uri)?,
             query: head::query(&head.uri)?,
@@ -267,10 +267,14 @@ impl Worker {
     }
 
     /// What links begin with. Anyone can name any host: without a public URL only names of this very server are believed.
-    fn site(&self, host: Site, here: SocketAddr) -> Site {
-        let front = &self.app.front;
+    fn site(&self, host: Site, visit: &Visit) -> Site {
+        let (front, here) = (&self.app.front, visit.here);
         if let Some(public) = &front.public {
             return public.clone();
+        }
+        // The operator's commands ask by a socket that has no address, and so name no port.
+        if visit.from == Door::Operator {
+            return Site::of_address(here);
         }
         if host.is_of_this_host(here, front.listen.as_ref()) {
             return host;

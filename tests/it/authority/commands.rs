@@ -45,6 +45,10 @@ fn a_key_and_a_link_are_issued_beside_a_server_and_without_one() {
         assert!(text(&issued["api_key"]).starts_with(&text(&issued["prefix"])));
     }
 
+    let begins = |link: &Value, url: &str| assert!(text(&link["reset_url"]).starts_with(url), "{link}");
+    begins(&link_before, "http://localhost:8000/reset/");
+    begins(&link_beside, &format!("http://{}/reset/", serving.addr));
+
     // The later link replaces the earlier; it works once, and gives a key.
     let mut client = Client::new(serving.addr, &admin);
     let mut reset = |link: &Value| {
