@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use rustix::fs::Mode;
 
 use crate::db::directory::{Directory, Refusal};
@@ -71,10 +71,23 @@ enum Action {
     Permissions(permissions::Options),
 }
 
+/// Reads the arguments. A variable that is set to nothing counts as not set, as compose files and units write it.
+fn parse() -> Command {
+    let matches = without_empty_variables(Command::command()).get_matches();
+    Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(None::<&'static str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
 /// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO); // whatever is made is for this user alone
-    let action = Command::parse().action;
+    let action = parse().action;
     let _log = match &action {
         Action::Serve(options) => log::begin(options.log(), log::Level::Info),
         Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
