@@ -45,7 +45,10 @@ def test_what_is_written_is_patched_in(busy_acme, at, tmp_path):
             code.write_text(MODEL + "# three\n")
             until(PATCHED, times=2, written=code)
         assert development(busy_acme, "watched").id == deployment.id
-    of_team = ["MODEL_DEPLOYED", *["MODEL_DEPLOYMENT_PATCH_STAGED", "MODEL_DEPLOYMENT_PATCHES_SYNCED"] * 4]
+    # Truss may send what is written close together as one patch; each session sends one at least.
+    patches = (len(acts) - 2) // 2
+    assert 2 <= patches <= 4, acts
+    of_team = ["MODEL_DEPLOYED", *["MODEL_DEPLOYMENT_PATCH_STAGED", "MODEL_DEPLOYMENT_PATCHES_SYNCED"] * patches]
     assert acts == [
         ("ARCHIVE_UPLOADED", member.email, None),
         *((event, member.email, busy_acme.team.name) for event in of_team),
