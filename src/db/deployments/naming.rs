@@ -59,10 +59,7 @@ impl Owner<'_> {
         if !self.is_taken(tx, name.as_str())? {
             return Ok(());
         }
-        let owner = match self {
-            Owner::Model(_) => "model",
-            Owner::Chain(_) => "Chain",
-        };
+        let owner = self.columns().called;
         let name = quoted(name.as_str());
         Err(Error::conflict(format!("the {owner} has a deployment named \"{name}\": choose another name")))
     }
@@ -71,13 +68,9 @@ impl Owner<'_> {
         if name == DEVELOPMENT {
             return Ok(true);
         }
-        let (query, id) = match self {
-            Owner::Model(id) => ("SELECT EXISTS (SELECT 1 FROM deployment WHERE model_id = :id AND name = :name)", id),
-            Owner::Chain(id) => {
-                ("SELECT EXISTS (SELECT 1 FROM chain_deployment WHERE chain_id = :id AND name = :name)", id)
-            }
-        };
-        Ok(tx.sql.prepare_cached(query)?.query_row(named_params! { ":id": id, ":name": name }, |row| row.get(0))?)
+        let Columns { deployment, key, id, .. } = self.columns();
+        let query = format!("SELECT EXISTS (SELECT 1 FROM {deployment} WHERE {key} = :id AND name = :name)");
+        Ok(tx.sql.prepare_cached(&query)?.query_row(named_params! { ":id": id, ":name": name }, |row| row.get(0))?)
     }
 
     /// The first second from now on whose name is free: one only, whatever else was named within this one.
@@ -94,40 +87,46 @@ impl Owner<'_> {
 
     /// The next number whose name is free.
     fn next_number(self, tx: &Tx) -> Result<i64, Error> {
-        let (count, id) = match self {
-            Owner::Model(id) => (
-                "UPDATE model SET published = (
-                     WITH RECURSIVE candidate (number) AS (
-                         SELECT model.published + 1
-                         UNION ALL
-                         SELECT number + 1 FROM candidate
-                         WHERE EXISTS (SELECT 1 FROM deployment
-                                       WHERE model_id = :id AND name = 'deployment-' || candidate.number)
-                     )
-                     SELECT max(number) FROM candidate
+        let Columns { owner, deployment, key, id, .. } = self.columns();
+        let count = format!(
+            "UPDATE {owner} SET published = (
+                 WITH RECURSIVE candidate (number) AS (
+                     SELECT {owner}.published + 1
+                     UNION ALL
+                     SELECT number + 1 FROM candidate
+                     WHERE EXISTS (SELECT 1 FROM {deployment}
+                                   WHERE {key} = :id AND name = 'deployment-' || candidate.number)
                  )
-                 WHERE id = :id
-                 RETURNING published",
-                id,
-            ),
-            Owner::Chain(id) => (
-                "UPDATE chain SET published = (
-                     WITH RECURSIVE candidate (number) AS (
-                         SELECT chain.published + 1
-                         UNION ALL
-                         SELECT number + 1 FROM candidate
-                         WHERE EXISTS (SELECT 1 FROM chain_deployment
-                                       WHERE chain_id = :id AND name = 'deployment-' || candidate.number)
-                     )
-                     SELECT max(number) FROM candidate
-                 )
-                 WHERE id = :id
-                 RETURNING published",
-                id,
-            ),
-        };
-        Ok(tx.sql.prepare_cached(count)?.query_row(named_params! { ":id": id }, |row| row.get("published"))?)
+                 SELECT max(number) FROM candidate
+             )
+             WHERE id = :id
+             RETURNING published"
+        );
+        Ok(tx.sql.prepare_cached(&count)?.query_row(named_params! { ":id": id }, |row| row.get("published"))?)
     }
+
+    fn columns(&self) -> Columns<'_> {
+        match self {
+            Owner::Model(id) => {
+                Columns { called: "model", owner: "model", deployment: "deployment", key: "model_id", id }
+            }
+            Owner::Chain(id) => {
+                Columns { called: "Chain", owner: "chain", deployment: "chain_deployment", key: "chain_id", id }
+            }
+        }
+    }
+}
+
+/// Where the names of an owner's deployments are.
+struct Columns<'a> {
+    /// What messages call the owner.
+    called: &'static str,
+    /// Its table, and that of its deployments.
+    owner: &'static str,
+    deployment: &'static str,
+    /// The column of a deployment that names its owner.
+    key: &'static str,
+    id: &'a str,
 }
 
 /// A name is ASCII, so it can be cut anywhere.
