@@ -20,8 +20,8 @@ const QUIET: Duration = Duration::from_millis(150);
 /// Somebody asks this often. A request that takes longer keeps those waiting that would have come meanwhile: they count too,
 /// or a server that stands still for seconds would show in one sample alone.
 const EVERY: Duration = Duration::from_millis(15);
-/// How long all but one in twenty answers about its health may take: twice the promise, because this is a debug build.
-const HEALTH_P95: Duration = Duration::from_millis(500);
+/// How long all but one in twenty answers about its health may take, also of a debug build.
+const HEALTH_P95: Duration = Duration::from_millis(250);
 
 /// Medians of what the neighbour asks for.
 #[derive(Clone, Copy)]
