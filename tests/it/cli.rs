@@ -484,18 +484,3 @@ fn permissions_are_printed() {
         assert!(!items(&json[table]["acts"]).is_empty(), "{table}");
     }
 }
-
-/// Compose files and units write variables that are set to nothing.
-#[test]
-fn a_variable_that_is_empty_counts_as_not_set() {
-    let data = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
-    for name in ["LOG", "LOG_FORMAT", "QUOTA", "PUBLIC_URL", "TRUSTED_PROXIES", "CONNECTIONS_PER_PEER"] {
-        command.env(format!("GUILDHALL_{name}"), "");
-    }
-    command.args(["serve", "--listen", "nowhere", "--data"]).arg(data.path().join("data"));
-    let output = command.output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("cannot listen on nowhere"), "{told}");
-}
