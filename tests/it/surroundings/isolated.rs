@@ -30,8 +30,13 @@ fn in_namespace(size: &str, script: &str) -> Option<Output> {
     Some(unshare.output().expect("it starts"))
 }
 
-/// Makes every folder for temporary files unusable, once in each way; the data directory alone can be written.
+/// Makes every folder for temporary files unusable, once in each way; the data directory alone can be written. What is
+/// needed is kept elsewhere first, because these folders may hold it all.
 const FULL: &str = "
+    mount -t tmpfs kept /mnt
+    cp \"$G\" /mnt/guildhall
+    cp -r \"$FIXTURES\" /mnt/fixtures
+    G=/mnt/guildhall FIXTURES=/mnt/fixtures
     for folder in /var/tmp /tmp; do
         test -d $folder || continue
         case \"$DATA\" in $folder/*) mkdir -p /mnt/kept && mount --move \"$DATA\" /mnt/kept 2>/dev/null || true; DATA=/mnt/kept;; esac
@@ -41,6 +46,8 @@ const FULL: &str = "
         mount -t tmpfs -o size=4k full $folder
         head -c 4096 /dev/zero >$folder/filler
     done
+    cd /
+    mount -o remount,ro /mnt
     mount -o remount,bind,ro /
 ";
 
