@@ -12,30 +12,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use rustix::fs::Mode;
 
+use crate::api::operator::Answered;
+use crate::api::{App, ReverseProxy, S3Hosts};
 use crate::db::directory::{Directory, Refusal};
 use crate::db::quotas::{Setting, Settings};
-use crate::db::{self, Db, Moment};
+use crate::db::{self, Db, Now};
+use crate::domain::network::Network;
+use crate::domain::{BaseUrl, Time};
 use crate::error::Error;
-use crate::http::operator::Answered;
-use crate::http::{self, App, S3Hosts};
-use crate::model::network::Network;
-use crate::model::{Site, Time};
 use crate::wire;
 
-mod demo;
-mod descriptors;
-mod fixtures;
-mod init;
-mod log;
-mod operator;
-mod organization;
 mod output;
 mod permissions;
-mod secrets;
-mod serve;
-mod user;
+mod server;
 
 use output::{print, talk};
+use server::{demo, fixtures, init, log, operator, organization, secrets, serve, user};
 
 /// Teams for an organization, on a host of its own.
 #[derive(Parser)]
@@ -193,11 +185,11 @@ fn data_home(xdg_data_home: Option<OsString>, home: Option<OsString>) -> Option<
 
 /// What stands before the server, if anything does.
 #[derive(Args)]
-struct Front {
-    /// The URL by which clients reach it, where a front ends TLS: what links begin with
-    #[arg(long, env = "GUILDHALL_PUBLIC_URL", value_name = "URL", value_parser = Site::parse)]
-    public_url: Option<Site>,
-    /// The front also takes S3's host for the bucket guildhall-uploads, where Go clients send archives
+struct ProxyOptions {
+    /// The URL by which clients reach it, where a reverse proxy ends TLS: what links begin with
+    #[arg(long, env = "GUILDHALL_PUBLIC_URL", value_name = "URL", value_parser = BaseUrl::parse)]
+    public_url: Option<BaseUrl>,
+    /// The reverse proxy also receives requests for S3's host for the bucket guildhall-uploads, where Go clients send archives
     #[arg(long, requires = "public_url")]
     s3_hosts: bool,
     /// Addresses or networks of proxies: what they connect for others is not counted as theirs, and their
@@ -206,11 +198,11 @@ struct Front {
     trusted_proxies: Vec<Network>,
 }
 
-impl Front {
-    fn front(&self, listen: &Listen) -> http::Front {
-        http::Front {
+impl ProxyOptions {
+    fn reverse_proxy(&self, listen: &Listen) -> ReverseProxy {
+        ReverseProxy {
             public: self.public_url.clone(),
-            listen: Site::of_host(&listen.listen).ok(),
+            listen: BaseUrl::of_host(&listen.listen).ok(),
             s3_hosts: if self.s3_hosts { S3Hosts::Here } else { S3Hosts::Elsewhere },
             trusted_proxies: self.trusted_proxies.clone(),
         }
@@ -283,9 +275,9 @@ struct Opened {
 }
 
 /// Opens what stands in the directory, and says what the operator must hear of it.
-fn open(path: &Path, directory: Directory, front: http::Front, quotas: Settings) -> Result<Opened, Failure> {
+fn open(path: &Path, directory: Directory, reverse_proxy: ReverseProxy, quotas: Settings) -> Result<Opened, Failure> {
     let had_key = Directory::master_key(path).exists();
-    let app = Arc::new(App::behind(front, Db::open_with(directory, moment(), quotas)?));
+    let app = Arc::new(App::behind(reverse_proxy, Db::open_with(directory, now(), quotas)?));
     app.db.notes().iter().for_each(|note| tracing::warn!("{note}"));
     if let Some(db::Migrated { from, to, copy }) = app.db.migrated() {
         let copy = copy.display();
@@ -303,10 +295,10 @@ fn tell_of_key(path: &Path, has_new_key: bool) {
     }
 }
 
-/// This moment, with new randomness.
-fn moment() -> Moment {
+/// This now, with new randomness.
+fn now() -> Now {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 is no clock
-    Moment { now: Time(since.as_millis() as i64), seed: rand::random() }
+    Now { time: Time(since.as_millis() as i64), seed: rand::random() }
 }
 
 #[cfg(test)]

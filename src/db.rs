@@ -22,8 +22,8 @@ use crate::db::quotas::accounting::Books;
 use crate::db::quotas::{Charged, Desk, Quotas};
 use crate::db::space::{Shortage, Space};
 use crate::db::writer::{Job, Writer, job};
+use crate::domain::{Client, Time};
 use crate::error::Error;
-use crate::model::{Client, Time};
 use crate::seal::Sealer;
 use crate::token;
 
@@ -72,11 +72,11 @@ mod migrations {
     refinery::embed_migrations!("migrations");
 }
 
-/// One request's view of the database: one transaction, at one moment, with its own source of chance.
+/// One request's view of the database: one transaction, at one time, with its own random generator.
 pub struct Tx<'c> {
     sql: &'c Connection,
     sealer: &'c Sealer,
-    dice: RefCell<StdRng>,
+    rng: RefCell<StdRng>,
     client: OnceCell<Client>,
     pub(crate) quotas: &'c Quotas,
     charged: Charged,
@@ -88,8 +88,8 @@ pub struct Tx<'c> {
 
 /// When a request came, and the randomness drawn for it: nothing below reads a clock or a generator, so histories replay.
 #[derive(Clone, Copy)]
-pub struct Moment {
-    pub now: Time,
+pub struct Now {
+    pub time: Time,
     pub seed: [u8; 32],
 }
 
@@ -101,17 +101,17 @@ impl<'c> Tx<'c> {
         found_ended_at: &'c AtomicI64,
         quotas: &'c Quotas,
         desk: Option<&'c Desk>,
-        moment: Moment,
+        now: Now,
     ) -> Tx<'c> {
-        let dice = RefCell::new(StdRng::from_seed(moment.seed));
+        let rng = RefCell::new(StdRng::from_seed(now.seed));
         let (client, charged) = (OnceCell::new(), Charged::default());
-        Tx { sql, sealer, dice, client, quotas, charged, desk, found_ended_at, now: moment.now }
+        Tx { sql, sealer, rng, client, quotas, charged, desk, found_ended_at, now: now.time }
     }
 }
 
 impl Tx<'_> {
     pub(crate) fn id(&self) -> String {
-        token::id(&mut self.dice.borrow_mut())
+        token::id(&mut self.rng.borrow_mut())
     }
 
     /// Does all of `work` or none of it; the transaction goes on either way.
@@ -166,8 +166,8 @@ impl Tx<'_> {
         self.client.get()
     }
 
-    pub(crate) fn dice(&self) -> std::cell::RefMut<'_, StdRng> {
-        self.dice.borrow_mut()
+    pub(crate) fn rng(&self) -> std::cell::RefMut<'_, StdRng> {
+        self.rng.borrow_mut()
     }
 }
 
@@ -200,17 +200,13 @@ struct Readable {
 
 impl Db {
     /// Opens the database of a data directory, which `directory` has prepared and locked.
-    pub fn open(directory: directory::Directory, moment: Moment) -> Result<Db, Error> {
-        Db::open_with(directory, moment, quotas::Settings::default())
+    pub fn open(directory: directory::Directory, now: Now) -> Result<Db, Error> {
+        Db::open_with(directory, now, quotas::Settings::default())
     }
 
     /// The same, with the operator's quotas.
-    pub fn open_with(
-        mut directory: directory::Directory,
-        moment: Moment,
-        settings: quotas::Settings,
-    ) -> Result<Db, Error> {
-        let opening::Opened { sql, sealer, migrated, notes } = opening::open(&mut directory, moment)?;
+    pub fn open_with(mut directory: directory::Directory, now: Now, settings: quotas::Settings) -> Result<Db, Error> {
+        let opening::Opened { sql, sealer, migrated, notes } = opening::open(&mut directory, now)?;
         let sealer = Arc::new(sealer);
         let readable = Readable {
             id: next_id(),
@@ -225,7 +221,7 @@ impl Db {
         let folder = readable.path.parent().expect("the database stands in a directory");
         let space = Space::open(folder, &sql, &settings, readable.shortage.clone())?;
         let desk = Desk::new(books, space);
-        quotas::measure_disk(&sql, &readable.quotas, &desk, moment.now)?;
+        quotas::measure_disk(&sql, &readable.quotas, &desk, now.time)?;
         let (writer, jobs) = mpsc::channel();
         let path = directory.database();
         let commits = Arc::clone(&readable.commits);
@@ -294,16 +290,16 @@ impl Db {
         }
         match found.swap(0, Ordering::Relaxed) {
             0 => Ok(()),
-            at => self.write(Moment { now: Time(at), seed }, endings::mark).await,
+            at => self.write(Now { time: Time(at), seed }, endings::mark).await,
         }
     }
 
     /// Runs `work` in a read transaction, here and now.
-    pub fn read<T>(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn read<T>(&self, now: Now, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
         with_reader(&self.readable, |reader| {
             reader.begin(&self.readable.commits)?;
             let Readable { sealer, found_ended_at, quotas, .. } = &self.readable;
-            let outcome = work(&Tx::new(&reader.sql, sealer, found_ended_at, quotas, None, moment));
+            let outcome = work(&Tx::new(&reader.sql, sealer, found_ended_at, quotas, None, now));
             if matches!(outcome, Err(Error::Internal(_) | Error::Defect(_))) {
                 reader.end();
             }
@@ -314,11 +310,11 @@ impl Db {
     /// Hands `work` to the writer, which runs it in a savepoint and answers once the group is on the disk.
     pub async fn write<T: Send + 'static>(
         &self,
-        moment: Moment,
+        now: Now,
         work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        self.queue(moment, work, move |outcome| {
+        self.queue(now, work, move |outcome| {
             let _ = answer.send(outcome); // whoever asked may have hung up
         })?;
         answered.await.unwrap_or_else(|_| Err(Error::Internal("the writer dropped a job".to_owned())))
@@ -327,30 +323,30 @@ impl Db {
     /// The same for callers that may block: commands and start-up.
     pub fn write_blocking<T: Send + 'static>(
         &self,
-        moment: Moment,
+        now: Now,
         work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = mpsc::channel();
-        self.queue(moment, work, move |outcome| {
+        self.queue(now, work, move |outcome| {
             let _ = answer.send(outcome);
         })?;
         answered.recv().unwrap_or_else(|_| Err(Error::Internal("the writer dropped a job".to_owned())))
     }
 
     /// Queues a write that nobody waits for, such as when a key was last used.
-    pub fn write_later(&self, moment: Moment, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) {
-        let _ = self.queue(moment, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
+    pub fn write_later(&self, now: Now, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) {
+        let _ = self.queue(now, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
     }
 
     /// Queues a write, and hands `answer` what came of it once its group is on the disk.
     pub fn queue<T: Send + 'static>(
         &self,
-        moment: Moment,
+        now: Now,
         work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
         answer: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         let writer = self.writer.as_ref().expect("the writer is taken only when the database is dropped");
-        writer.send(job(moment, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
+        writer.send(job(now, work, answer)).map_err(|_| Error::Internal("the writer is gone".to_owned()))
     }
 }
 

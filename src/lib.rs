@@ -1,33 +1,33 @@
 //! Guildhall gives an organization teams: two levels of roles, team-scoped resources, one binary, one SQLite file.
 //!
-//! Read [`policy`], then [`http::routes`], then [`http::answer`]: that is who may do what, where it is asked, and the one
-//! way through.
+//! Read [`policy`], then [`api::routes`], then [`api::dispatch`]: that is who may do what, what is served, and the one path
+//! that every request takes.
 //!
 //! ```text
 //! 5  lib, main              the crate; parse, run, exit code
 //! 4  cli                    commands
-//! 3  http, wire, graphql    the path of a request, its table, its door; JSON shapes; what truss speaks
-//!    uploads                archives in, by the part of S3 that the clients use
+//! 3  api, s3, server        routes, dispatch, REST and GraphQL handlers; the part of S3 that clients upload with; listener
+//!    wire, runner           JSON shapes; reading of what was uploaded
 //! 2  db                     one noun a file: verbs with their rules, SQL below
-//! 1  policy, token, seal    the tables and proofs; keys and links; secrets at rest
-//! 0  model, error, pool     checked values; every failure; threads for what a tenant makes large
+//! 1  policy, token, seal    permission tables and proofs; keys and links; secrets at rest
+//! 0  domain, error, pool    checked values; every failure; threads for what a tenant makes large
 //! ```
 //!
-//! Imports go down or stay on their floor. All SQL is in `db`, all JSON shapes are in `wire`, all status codes in `error`
-//! and `http`; only the door (`http::server`) knows that the server is asynchronous.
+//! Imports go down or stay on their level. All SQL is in `db`, all JSON shapes are in `wire`, all status codes in `error`
+//! and `api`; only `server` and `s3` know that the server is asynchronous.
 
+pub mod api;
 pub mod cli;
 pub mod db;
+pub mod domain;
 pub mod error;
-pub mod graphql;
-pub mod http;
-pub mod model;
 pub mod policy;
 pub mod pool;
 pub mod runner;
+pub mod s3;
 pub mod seal;
+pub mod server;
 pub mod token;
-pub mod uploads;
 pub mod wire;
 
 mod table;

@@ -8,8 +8,8 @@
 //! The answer is a proof, not a bool: [`InOrg`] and [`InTeam`] are made only here, and every function in `db` that
 //! touches an organization's or a team's rows asks for one and uses *its* organization or team.
 
+use crate::domain::{EnvironmentName, OrgId, Team, TeamId, Time, UserId};
 use crate::error::Error;
-use crate::model::{EnvironmentName, OrgId, Team, TeamId, Time, UserId};
 use crate::table::{mark, table};
 
 pub mod deploying;

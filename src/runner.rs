@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use crate::db::deployments::Deployment;
 use crate::db::deployments::patches::{self, Synced};
 use crate::db::deployments::progress::{self, Step, Waiting};
-use crate::db::{Db, Moment, Tx, archive_readings};
+use crate::db::{Db, Now, Tx, archive_readings};
+use crate::domain::serving::{Level, Status};
+use crate::domain::{Archive, OrgId};
 use crate::error::Error;
-use crate::model::serving::{Level, Status};
-use crate::model::{Archive, OrgId};
 
 mod archive;
 mod inspect;
@@ -46,9 +46,9 @@ const STEPS_IN_TURN_MAX: usize = 32;
 /// What is said of a failure that nobody outside can mend.
 const OUR_FAULT: &str = "failed by a fault of this installation, which its log explains: push it again";
 
-/// Works until told to stop. `moment` is the clock.
-pub fn run(db: &Db, moment: impl Fn() -> Moment, stopped: impl Fn() -> bool) {
-    let mut runner = Runner::new(db, &moment);
+/// Works until told to stop. `now` is the clock.
+pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
+    let mut runner = Runner::new(db, &now);
     let stop = AtomicBool::new(false);
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -106,8 +106,8 @@ fn start<'scope, 'env>(
 
 /// Takes everything that is under way to where it comes to rest, on this thread. What a fault of ours holds up is left for
 /// the next time.
-pub fn work(db: &Db, moment: &impl Fn() -> Moment, stopped: &impl Fn() -> bool) -> Result<(), Error> {
-    let mut runner = Runner::new(db, moment);
+pub fn work(db: &Db, now: &impl Fn() -> Now, stopped: &impl Fn() -> bool) -> Result<(), Error> {
+    let mut runner = Runner::new(db, now);
     loop {
         let round = runner.round(stopped)?;
         if !round.has_advanced && round.begun.is_empty() {
@@ -122,7 +122,7 @@ pub fn work(db: &Db, moment: &impl Fn() -> Moment, stopped: &impl Fn() -> bool) 
 
 struct Runner<'a, M> {
     db: &'a Db,
-    moment: &'a M,
+    now: &'a M,
     /// Tasks that run, and for which organization.
     busy: HashMap<Subject, (OrgId, Task)>,
     /// Attempts that this process recorded and could not end in the database. They are not recorded again: it lives.
@@ -142,9 +142,9 @@ struct Round {
     begun: Vec<Task>,
 }
 
-impl<'a, M: Fn() -> Moment> Runner<'a, M> {
-    fn new(db: &'a Db, moment: &'a M) -> Runner<'a, M> {
-        Runner { db, moment, busy: HashMap::new(), recorded: HashSet::new(), pauses: HashMap::new() }
+impl<'a, M: Fn() -> Now> Runner<'a, M> {
+    fn new(db: &'a Db, now: &'a M) -> Runner<'a, M> {
+        Runner { db, now, busy: HashMap::new(), recorded: HashSet::new(), pauses: HashMap::new() }
     }
 
     fn is_busy(&self) -> bool {
@@ -162,19 +162,19 @@ impl<'a, M: Fn() -> Moment> Runner<'a, M> {
         let now = Instant::now();
         let mut steps = Steps::new();
         let mut tasks = Vec::new();
-        for waiting in self.db.read((self.moment)(), progress::waiting)? {
+        for waiting in self.db.read((self.now)(), progress::waiting)? {
             let row = Subject::Deployment(waiting.id.clone());
             if self.is_paused(&row, now) || self.busy.contains_key(&row) || steps.are_enough(&waiting.org_id) {
                 continue;
             }
-            match self.db.read((self.moment)(), |tx| plan(tx, &waiting.id)) {
+            match self.db.read((self.now)(), |tx| plan(tx, &waiting.id)) {
                 Ok(Plan::Rest) => {}
                 Ok(Plan::Step(..)) if stopped() => break,
                 Ok(Plan::Step(deployment, step)) => {
-                    steps.take(self.db, (self.moment)(), waiting, move |tx| progress::advance(tx, &deployment, &step))
+                    steps.take(self.db, (self.now)(), waiting, move |tx| progress::advance(tx, &deployment, &step))
                 }
                 Ok(Plan::GiveUpPatches { deployment, synced, why }) => {
-                    steps.take(self.db, (self.moment)(), waiting, move |tx| {
+                    steps.take(self.db, (self.now)(), waiting, move |tx| {
                         patches::failed(tx, &deployment, &synced, &why)
                     });
                 }
@@ -281,7 +281,7 @@ impl<'a, M: Fn() -> Moment> Runner<'a, M> {
     }
 
     fn write(&self, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
-        self.db.write_blocking((self.moment)(), work)
+        self.db.write_blocking((self.now)(), work)
     }
 }
 
@@ -305,14 +305,14 @@ impl Steps {
     fn take(
         &mut self,
         db: &Db,
-        moment: Moment,
+        now: Now,
         Waiting { id, org_id }: Waiting,
         step: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static,
     ) {
         *self.taken.entry(org_id).or_default() += 1;
         let answer = self.tell.clone();
         let failed = (id.clone(), answer.clone());
-        if let Err(cause) = db.queue(moment, step, move |done| drop(answer.send((id, done)))) {
+        if let Err(cause) = db.queue(now, step, move |done| drop(answer.send((id, done)))) {
             let _ = failed.1.send((failed.0, Err(cause)));
         }
     }

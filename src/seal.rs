@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::model::{OrgId, SecretName, SecretValue, TeamId};
+use crate::domain::{OrgId, SecretName, SecretValue, TeamId};
 
 const NONCE_BYTES: usize = 24;
 const WRAP_CONTEXT: &[&str] = &["guildhall data key", "1"];
@@ -23,8 +23,8 @@ const WRAP_CONTEXT: &[&str] = &["guildhall data key", "1"];
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
 impl MasterKey {
-    pub fn generate(dice: &mut StdRng) -> MasterKey {
-        MasterKey(Zeroizing::new(dice.random()))
+    pub fn generate(rng: &mut StdRng) -> MasterKey {
+        MasterKey(Zeroizing::new(rng.random()))
     }
 
     /// The file's text: 64 hexadecimal digits.
@@ -45,9 +45,9 @@ impl MasterKey {
     }
 
     /// A new data key, wrapped for the database.
-    pub fn wrap_new_data_key(&self, dice: &mut StdRng) -> Vec<u8> {
-        let data_key = Zeroizing::new(dice.random::<[u8; 32]>());
-        seal(&self.0, dice, WRAP_CONTEXT, data_key.as_slice())
+    pub fn wrap_new_data_key(&self, rng: &mut StdRng) -> Vec<u8> {
+        let data_key = Zeroizing::new(rng.random::<[u8; 32]>());
+        seal(&self.0, rng, WRAP_CONTEXT, data_key.as_slice())
     }
 
     /// The data key, or nothing if this is not the master key that wrapped it.
@@ -64,7 +64,7 @@ pub struct Sealer {
 
 /// Which value this is: what is bound to the sealed text and must be the same when it is opened.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct AssociatedData<'a> {
     pub org_id: &'a OrgId,
     pub team_id: &'a TeamId,
     pub secret_id: &'a str,
@@ -73,14 +73,14 @@ pub struct Place<'a> {
 }
 
 impl Sealer {
-    pub fn seal(&self, dice: &mut StdRng, place: Place<'_>, value: &SecretValue) -> Vec<u8> {
-        let version = place.version.to_string();
-        seal(&self.data_key, dice, &place.context(&version), value.expose().as_bytes())
+    pub fn seal(&self, rng: &mut StdRng, associated: AssociatedData<'_>, value: &SecretValue) -> Vec<u8> {
+        let version = associated.version.to_string();
+        seal(&self.data_key, rng, &associated.context(&version), value.expose().as_bytes())
     }
 
-    pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Option<SecretValue> {
-        let version = place.version.to_string();
-        let value = open(&self.data_key, &place.context(&version), sealed)?;
+    pub fn open(&self, associated: AssociatedData<'_>, sealed: &[u8]) -> Option<SecretValue> {
+        let version = associated.version.to_string();
+        let value = open(&self.data_key, &associated.context(&version), sealed)?;
         SecretValue::parse(std::str::from_utf8(&value).ok()?.to_owned()).ok()
     }
 }
@@ -95,8 +95,8 @@ impl Sealer {
     }
 
     /// Says what the credentials of this access key id are for, to be read by nobody else.
-    pub fn seal_grant(&self, dice: &mut StdRng, access_key_id: &str, grant: &str) -> Vec<u8> {
-        seal(&self.data_key, dice, &grant_context(access_key_id), grant.as_bytes())
+    pub fn seal_grant(&self, rng: &mut StdRng, access_key_id: &str, grant: &str) -> Vec<u8> {
+        seal(&self.data_key, rng, &grant_context(access_key_id), grant.as_bytes())
     }
 
     pub fn open_grant(&self, access_key_id: &str, sealed: &[u8]) -> Option<String> {
@@ -116,15 +116,15 @@ pub fn keyed_hash(key: &[u8], message: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-impl<'a> Place<'a> {
+impl<'a> AssociatedData<'a> {
     fn context(&self, version: &'a str) -> [&'a str; 7] {
         let name = self.name.as_str();
         ["guildhall secret", "1", self.org_id.as_str(), self.team_id.as_str(), self.secret_id, name, version]
     }
 }
 
-fn seal(key: &[u8; 32], dice: &mut StdRng, context: &[&str], plain: &[u8]) -> Vec<u8> {
-    let nonce: [u8; NONCE_BYTES] = dice.random();
+fn seal(key: &[u8; 32], rng: &mut StdRng, context: &[&str], plain: &[u8]) -> Vec<u8> {
+    let nonce: [u8; NONCE_BYTES] = rng.random();
     let payload = Payload { msg: plain, aad: &associated_data(context) };
     let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).expect("values are far below the cipher's limit");
     [nonce.as_slice(), &sealed].concat()

@@ -30,9 +30,9 @@ pub type TokenHash = [u8; 32];
 pub struct PlainKey(Zeroizing<String>);
 
 impl PlainKey {
-    pub fn generate(dice: &mut StdRng) -> PlainKey {
+    pub fn generate(rng: &mut StdRng) -> PlainKey {
         let body =
-            format!("{MARK}{}.{}", draw(dice, ALPHANUMERICS, PREFIX_CHARS), draw(dice, ALPHANUMERICS, SECRET_CHARS));
+            format!("{MARK}{}.{}", draw(rng, ALPHANUMERICS, PREFIX_CHARS), draw(rng, ALPHANUMERICS, SECRET_CHARS));
         let checksum = checksum(&body);
         PlainKey(Zeroizing::new(body + &checksum))
     }
@@ -72,8 +72,8 @@ impl fmt::Debug for PlainKey {
 pub struct LinkToken(Zeroizing<String>);
 
 impl LinkToken {
-    pub fn generate(dice: &mut StdRng) -> LinkToken {
-        LinkToken(Zeroizing::new(draw(dice, ALPHANUMERICS, LINK_CHARS)))
+    pub fn generate(rng: &mut StdRng) -> LinkToken {
+        LinkToken(Zeroizing::new(draw(rng, ALPHANUMERICS, LINK_CHARS)))
     }
 
     pub fn hash(&self) -> TokenHash {
@@ -91,14 +91,14 @@ pub fn link_hash(text: &str) -> TokenHash {
 }
 
 /// The public half of upload credentials, as long as S3's own.
-pub fn access_key_id(dice: &mut StdRng) -> String {
-    let name = draw(dice, LOWER, ACCESS_KEY_CHARS - ACCESS_KEY_MARK.len());
+pub fn access_key_id(rng: &mut StdRng) -> String {
+    let name = draw(rng, LOWER, ACCESS_KEY_CHARS - ACCESS_KEY_MARK.len());
     ACCESS_KEY_MARK.to_owned() + &name.to_ascii_uppercase()
 }
 
 /// A new id.
-pub fn id(dice: &mut StdRng) -> String {
-    draw(dice, LOWER, ID_CHARS)
+pub fn id(rng: &mut StdRng) -> String {
+    draw(rng, LOWER, ID_CHARS)
 }
 
 /// What hexadecimal digits stand for.
@@ -108,8 +108,8 @@ pub fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
-fn draw(dice: &mut StdRng, from: &[u8], count: usize) -> String {
-    (0..count).map(|_| char::from(from[dice.random_range(0..from.len())])).collect()
+fn draw(rng: &mut StdRng, from: &[u8], count: usize) -> String {
+    (0..count).map(|_| char::from(from[rng.random_range(0..from.len())])).collect()
 }
 
 /// CRC-32 in base 62. It guards against slips, not against forgery: that is the hash's duty.

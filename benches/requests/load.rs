@@ -56,9 +56,9 @@ impl Load {
 }
 
 fn some_keys(world: &World) -> impl Iterator<Item = &(String, String)> {
-    let mut dice = StdRng::seed_from_u64(11);
+    let mut rng = StdRng::seed_from_u64(11);
     let count = world.keys.len();
-    (0..count.min(REQUESTS_MAX)).map(move |_| &world.keys[dice.random_range(0..count)])
+    (0..count.min(REQUESTS_MAX)).map(move |_| &world.keys[rng.random_range(0..count)])
 }
 
 fn request(method: &str, key: &str, team: &str, body: &str) -> Vec<u8> {
@@ -108,8 +108,8 @@ pub fn run(server: &Server, load: &Load, connections: usize, length: Duration) -
     let threads: Vec<JoinHandle<Vec<u32>>> = (0..threads)
         .map(|thread| {
             let (addr, requests) = (server.addr, Arc::clone(&load.requests));
-            let dice = StdRng::seed_from_u64(thread as u64);
-            std::thread::spawn(move || converse(addr, &requests, connections / threads, dice, begun + length))
+            let rng = StdRng::seed_from_u64(thread as u64);
+            std::thread::spawn(move || converse(addr, &requests, connections / threads, rng, begun + length))
         })
         .collect();
     let mut micros: Vec<u32> = threads.into_iter().flat_map(|t| t.join().expect("a thread does not panic")).collect();
@@ -155,7 +155,7 @@ impl Client {
 
 /// A thread's connections, as light as can be: what the load costs is taken from the server on a machine of few cores.
 /// Answers how long each request took, in microseconds.
-fn converse(addr: SocketAddr, requests: &[Vec<u8>], connections: usize, mut dice: StdRng, end: Instant) -> Vec<u32> {
+fn converse(addr: SocketAddr, requests: &[Vec<u8>], connections: usize, mut rng: StdRng, end: Instant) -> Vec<u32> {
     let mut poll = Poll::new().expect("the system can poll");
     let mut events = Events::with_capacity(connections);
     let mut clients: Vec<Client> = (0..connections)
@@ -169,14 +169,14 @@ fn converse(addr: SocketAddr, requests: &[Vec<u8>], connections: usize, mut dice
         })
         .collect();
     let mut micros = Vec::new();
-    clients.iter_mut().for_each(|client| client.ask(&requests[dice.random_range(0..requests.len())]));
+    clients.iter_mut().for_each(|client| client.ask(&requests[rng.random_range(0..requests.len())]));
     while Instant::now() < end {
         poll.poll(&mut events, Some(Duration::from_millis(100))).expect("the system can poll");
         for event in &events {
             let client = &mut clients[event.token().0];
             if client.hear() {
                 micros.push(client.sent.elapsed().as_micros() as u32);
-                client.ask(&requests[dice.random_range(0..requests.len())]);
+                client.ask(&requests[rng.random_range(0..requests.len())]);
             }
         }
     }

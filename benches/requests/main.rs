@@ -68,18 +68,18 @@ fn reads(plan: &Plan, worlds: &[World]) {
     }
 }
 
-/// Measures hello and the house in turn; returns the ratio of processor time a request.
+/// Measures hello and the server in turn; returns the ratio of processor time a request.
 fn side_by_side(plan: &Plan, name: &str, hello: &Server, server: &Server, world: &World, connections: usize) -> f64 {
     let mut of_hello = Vec::new();
-    let mut of_house = Vec::new();
+    let mut of_server = Vec::new();
     for _ in 0..plan.rounds {
         of_hello.push(load::run(hello, &Load::hello(), connections, plan.round));
-        of_house.push(load::run(server, &Load::list_secrets(world), connections, plan.round));
+        of_server.push(load::run(server, &Load::list_secrets(world), connections, plan.round));
     }
-    let (hello, house) = (Measured::median(of_hello), Measured::median(of_house));
-    let cpu = house.cpu_micros / hello.cpu_micros;
+    let (hello, server) = (Measured::median(of_hello), Measured::median(of_server));
+    let cpu = server.cpu_micros / hello.cpu_micros;
     println!("{:<34} {}", format!("  hello, {connections} connections"), hello.columns());
-    println!("  {name:<32} {} {:>8.2} {cpu:>8.2}", house.columns(), house.per_second / hello.per_second);
+    println!("  {name:<32} {} {:>8.2} {cpu:>8.2}", server.columns(), server.per_second / hello.per_second);
     cpu
 }
 
@@ -89,14 +89,14 @@ fn writes(plan: &Plan, world: &World) {
     let server = Server::serve(world.path());
     for connections in [64, 1] {
         let mut raw = Vec::new();
-        let mut house = Vec::new();
+        let mut rounds = Vec::new();
         for _ in 0..plan.rounds {
             raw.push(load::raw_appends(world.path(), plan.round));
-            house.push(load::run(&server, &Load::upsert_secret(world), connections, plan.round));
+            rounds.push(load::run(&server, &Load::upsert_secret(world), connections, plan.round));
         }
         raw.sort_by(f64::total_cmp);
-        let (raw, house) = (raw[raw.len() / 2], Measured::median(house));
+        let (raw, server) = (raw[raw.len() / 2], Measured::median(rounds));
         println!("  raw {raw:.0}/s");
-        println!("  {:<32} {} {:>8.2}", format!("{connections} clients"), house.columns(), house.per_second / raw);
+        println!("  {:<32} {} {:>8.2}", format!("{connections} clients"), server.columns(), server.per_second / raw);
     }
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use guildhall::db::directory::Directory;
-use guildhall::db::{Db, Moment};
-use guildhall::model::Time;
+use guildhall::db::{Db, Now};
+use guildhall::domain::Time;
 use guildhall::token::PlainKey;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -43,12 +43,12 @@ fn target() -> PathBuf {
 
 fn make_schema(path: &Path) {
     let directory = Directory::take(path).expect("nobody else holds it");
-    drop(Db::open(directory, Moment { now: Time(NOW), seed: [1; 32] }).expect("it opens"));
+    drop(Db::open(directory, Now { time: Time(NOW), seed: [1; 32] }).expect("it opens"));
 }
 
 /// One organization; a person with a personal key for each key, ten people a team.
 fn fill(sql: &Connection, count: usize) -> rusqlite::Result<Vec<(String, String)>> {
-    let mut dice = StdRng::seed_from_u64(7);
+    let mut rng = StdRng::seed_from_u64(7);
     sql.execute("INSERT INTO organization VALUES ('org', 'Large', 'large', 1, ?1)", params![NOW])?;
     sql.execute("INSERT INTO team VALUES ('default', 'org', 'Default', 'default', NULL, 1, ?1)", params![NOW])?;
     let mut keys = Vec::with_capacity(count);
@@ -62,7 +62,7 @@ fn fill(sql: &Connection, count: usize) -> rusqlite::Result<Vec<(String, String)
         sql.prepare_cached("INSERT INTO org_member VALUES ('org', ?1, 'MEMBER', ?2)")?.execute(params![user, NOW])?;
         sql.prepare_cached("INSERT INTO team_member VALUES ('org', ?1, ?2, 'MEMBER', ?3)")?
             .execute(params![team, user, NOW])?;
-        let key = PlainKey::generate(&mut dice);
+        let key = PlainKey::generate(&mut rng);
         sql.prepare_cached(
             "INSERT INTO api_key (hash, prefix, org_id, category, user_id, created_at, last_used_at)
              VALUES (?1, ?2, 'org', 'PERSONAL', ?3, ?4, ?5)",

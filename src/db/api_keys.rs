@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, endings, environment_groups, users};
+use crate::domain::{EnvironmentName, KeyName, OrgId, Team, Time, User, UserId};
 use crate::error::{Error, quoted};
-use crate::model::{EnvironmentName, KeyName, OrgId, Team, Time, User, UserId};
 use crate::policy::keys::{KeyKind, Lifetime, OverKeys};
 use crate::policy::{Category, InOrg, TeamCategory};
 use crate::token::PlainKey;
@@ -16,7 +16,7 @@ mod listing;
 mod made;
 
 pub(super) use callers::caller_again;
-pub use callers::{Use, bearer, caller, note_use, person};
+pub use callers::{LastUsed, bearer, caller, note_use, person};
 pub use listing::{Filter, find, list, list_of_team};
 pub use made::{CreatedKeys, MadeKey};
 pub(super) use made::{made_by, settle};
@@ -95,7 +95,7 @@ pub fn create(tx: &Tx, keys: &OverKeys, terms: &Terms) -> Result<PlainKey, Error
         check_models(tx, team, model_ids)?;
     }
     endings::mark(tx)?; // a name is free once its key has expired
-    let key = PlainKey::generate(&mut tx.dice());
+    let key = PlainKey::generate(&mut tx.rng());
     keep(tx, keys, &key, terms, lifetime)?;
     record(tx, keys, event(tx, "API_KEY_CREATED", key.prefix())?)?;
     Ok(key)
@@ -121,7 +121,7 @@ pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<R
     if let Some(successor) = &old.replaced_by {
         return Err(Error::conflict(format!("this API key has been replaced by {successor}: rotate that one")));
     }
-    let key = PlainKey::generate(&mut tx.dice());
+    let key = PlainKey::generate(&mut tx.rng());
     let overlap_ends_at = tx.now.plus_seconds(overlap.seconds);
     let old_expires_at = old.expires_at.map_or(overlap_ends_at, |expires_at| expires_at.min(overlap_ends_at));
     replace(tx, keys, old, key.prefix(), old_expires_at)?;
@@ -234,7 +234,7 @@ pub enum Owner<'a> {
 ///
 /// A name that is taken in its scope (decision 12) and a model of another team are the caller's to tell.
 pub(super) fn insert(tx: &Tx, new: &NewKey<'_>) -> Result<PlainKey, rusqlite::Error> {
-    let key = PlainKey::generate(&mut tx.dice());
+    let key = PlainKey::generate(&mut tx.rng());
     insert_as(tx, &key, new)?;
     Ok(key)
 }

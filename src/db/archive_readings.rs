@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
 use crate::db::deployments::progress::Content;
+use crate::domain::{Archive, Time};
 use crate::error::Error;
-use crate::model::{Archive, Time};
 
 /// How often what ends the process is tried.
 pub const ATTEMPTS_MAX: i64 = 2;

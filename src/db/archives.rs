@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use crate::domain::Archive;
 use crate::error::Error;
-use crate::model::Archive;
 use crate::token::bytes_of_hex;
 
 type Hash = [u8; 32];

@@ -4,8 +4,8 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::Value;
 
 use crate::db::Tx;
+use crate::domain::{Client, OrgId, Page, Team, Time, UserId};
 use crate::error::Error;
-use crate::model::{Client, OrgId, Page, Team, Time, UserId};
 use crate::policy::{Caller, InOrg, Operator, Who};
 
 /// What was done. `data` is Baseten's `event_data` without its `event_type` (SDK model `AuditLogEvent…`).
@@ -118,9 +118,9 @@ pub struct Filter<'a> {
     pub chain_deployment_ids: Vec<&'a str>,
     pub environment_names: Vec<&'a str>,
     pub sources: Vec<&'a str>,
-    /// From this moment on.
+    /// From this time on.
     pub start: Option<Time>,
-    /// Up to this moment, and not at it.
+    /// Up to this time, excluded.
     pub end: Option<Time>,
 }
 
@@ -175,29 +175,35 @@ impl Direction {
 
 /// Where reading goes on.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct AuditCursor {
     pub direction: Direction,
     /// The id of the last entry that was seen; `None` at the beginning.
     pub after: Option<i64>,
 }
 
 /// The organization's entries, in the order in which they were written, whatever the clock said then.
-pub fn list(tx: &Tx, org: &InOrg, filter: &Filter, place: Place, items_max: usize) -> Result<Page<Entry>, Error> {
+pub fn list(
+    tx: &Tx,
+    org: &InOrg,
+    filter: &Filter,
+    cursor: AuditCursor,
+    items_max: usize,
+) -> Result<Page<Entry>, Error> {
     let (model_id, chain_id) = match filter.about {
         None => (None, None),
         Some(About::Model(id)) => (Some(id), None),
         Some(About::Chain(id)) => (None, Some(id)),
     };
-    let (sql, first) = match place.direction {
+    let (sql, first) = match cursor.direction {
         Direction::NewestFirst => (NEWEST_FIRST, i64::MAX),
         Direction::OldestFirst => (OLDEST_FIRST, 0),
     };
-    let last_read = if filter.is_narrow() { last_read(tx, org, place)? } else { None };
+    let last_read = if filter.is_narrow() { last_read(tx, org, cursor)? } else { None };
     let mut query = tx.sql.prepare_cached(sql)?;
     let rows = query.query_map(
         named_params! {
             ":org_id": org.org_id(),
-            ":after": place.after.unwrap_or(first),
+            ":after": cursor.after.unwrap_or(first),
             ":last_read": last_read,
             ":model_id": model_id,
             ":chain_id": chain_id,
@@ -224,8 +230,8 @@ pub fn list(tx: &Tx, org: &InOrg, filter: &Filter, place: Place, items_max: usiz
 
 /// Where a page of a narrow list ends that finds too little: it may hold fewer items than asked for, or none, and the next
 /// one goes on there.
-fn last_read(tx: &Tx, org: &InOrg, place: Place) -> Result<Option<i64>, Error> {
-    let (sql, first) = match place.direction {
+fn last_read(tx: &Tx, org: &InOrg, cursor: AuditCursor) -> Result<Option<i64>, Error> {
+    let (sql, first) = match cursor.direction {
         Direction::NewestFirst => (
             "SELECT id FROM audit WHERE org_id = :org_id AND id < :after ORDER BY id DESC LIMIT 1 OFFSET :skipped",
             i64::MAX,
@@ -237,7 +243,7 @@ fn last_read(tx: &Tx, org: &InOrg, place: Place) -> Result<Option<i64>, Error> {
     let mut query = tx.sql.prepare_cached(sql)?;
     let id = query.query_row(
         named_params! {
-            ":org_id": org.org_id(), ":after": place.after.unwrap_or(first), ":skipped": ENTRIES_READ_MAX - 1,
+            ":org_id": org.org_id(), ":after": cursor.after.unwrap_or(first), ":skipped": ENTRIES_READ_MAX - 1,
         },
         |row| row.get("id"),
     );

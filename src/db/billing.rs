@@ -3,8 +3,8 @@
 use rusqlite::{Row, named_params};
 
 use crate::db::Tx;
+use crate::domain::Time;
 use crate::error::Error;
-use crate::model::Time;
 use crate::policy::InOrg;
 
 const WINDOW_DAYS_MAX: i64 = 31;

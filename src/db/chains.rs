@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, resources};
+use crate::domain::{ResourceName, Team, Time};
 use crate::error::{Error, quoted};
-use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
 
 pub mod creation;

@@ -10,9 +10,9 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::deployments::naming::Owner;
 use crate::db::models::Model;
 use crate::db::{Tx, environments};
+use crate::domain::Time;
+use crate::domain::serving::{Cleanup, DeploymentName, Settings, Status};
 use crate::error::Error;
-use crate::model::Time;
-use crate::model::serving::{Cleanup, DeploymentName, Settings, Status};
 use crate::policy::InTeam;
 
 pub mod creation;

@@ -8,8 +8,8 @@ use crate::db::deployments::{self, Deployment, Which};
 use crate::db::models::{self, Model};
 use crate::db::training_jobs::{self, Job};
 use crate::db::{Tx, api_keys, teams, uploads};
+use crate::domain::{Archive, Time};
 use crate::error::Error;
-use crate::model::{Archive, Time};
 use crate::policy::{InTeam, TeamAct};
 use crate::token;
 
@@ -113,6 +113,6 @@ fn link(tx: &Tx, team: &InTeam, source: Source<'_>, s3_key: &str) -> Zeroizing<S
         team_id: team.team().id.as_str(),
         source,
     };
-    let sealed = tx.sealer.seal_grant(&mut tx.dice(), PURPOSE, &grant.to_text());
+    let sealed = tx.sealer.seal_grant(&mut tx.rng(), PURPOSE, &grant.to_text());
     Zeroizing::new(sealed.iter().map(|byte| format!("{byte:02x}")).collect())
 }

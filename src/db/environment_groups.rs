@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, users};
+use crate::domain::{EnvironmentName, Team, User, UserId};
 use crate::error::{Error, quoted};
-use crate::model::{EnvironmentName, Team, User, UserId};
 use crate::policy::{InTeam, Restriction};
 
 /// An environment of a team, and who may change it.

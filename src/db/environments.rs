@@ -10,9 +10,9 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::deployments::{self, Deployment, Which, read_json, write_json};
 use crate::db::models::Model;
 use crate::db::{Tx, environment_groups, models};
+use crate::domain::serving::{Autoscaling, Backpressure, Cleanup, PromotionSettings, Settings};
+use crate::domain::{EnvironmentName, Time};
 use crate::error::{Error, quoted};
-use crate::model::serving::{Autoscaling, Backpressure, Cleanup, PromotionSettings, Settings};
-use crate::model::{EnvironmentName, Time};
 use crate::policy::InTeam;
 
 pub mod promotion;

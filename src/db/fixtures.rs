@@ -1,21 +1,21 @@
 //! What the operator loads from fixtures: rows of every noun, made without a caller.
 //!
 //! Each verb asks for the operator as its proof. Not every row leaves an audit entry, the whole does: [`loaded`]. That
-//! no name stands twice in a fixture is for its reader to see, which knows the place to tell.
+//! no name stands twice in a fixture is for its reader to see, which knows the invited to tell.
 
 use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::environments::PRODUCTION;
-use crate::db::invitations::{self, Place};
+use crate::db::invitations::{self, InvitedTeam};
 use crate::db::teams::{self, DefaultTeam};
 use crate::db::{Tx, api_keys, chains, environment_groups, members, models, secrets, training_projects, users};
-use crate::error::Error;
-use crate::model::{
+use crate::domain::{
     Email, EnvironmentName, Icon, Organization, PersonName, ResourceName, SecretName, SecretValue, Team, TeamName,
     User, UserId,
 };
+use crate::error::Error;
 use crate::policy::{Operator, OrgRole, Restriction, TeamRole};
 use crate::token::PlainKey;
 
@@ -134,9 +134,9 @@ pub fn invitation(
     inviter: &UserId,
     email: &Email,
     role: OrgRole,
-    places: &[Place],
+    invited_teams: &[InvitedTeam],
 ) -> Result<(), Error> {
-    invitations::insert(tx, &organization.id, inviter, email, role, places).map(drop)
+    invitations::insert(tx, &organization.id, inviter, email, role, invited_teams).map(drop)
 }
 
 /// What one resource used on each of some days.

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, endings, members, organizations, teams, users};
+use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, Team, Time, User, UserId};
 use crate::error::Error;
-use crate::model::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, Team, Time, User, UserId};
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, InOrg, OrgAct, OrgRole, TeamRole};
 use crate::token::{self, LinkToken, PlainKey};
@@ -23,7 +23,7 @@ pub struct Invitation {
     pub email: String,
     pub role: OrgRole,
     /// Without those deleted since.
-    pub teams: Vec<Place>,
+    pub teams: Vec<InvitedTeam>,
     pub status: Status,
     pub created_at: Time,
     pub expires_at: Time,
@@ -33,7 +33,7 @@ pub struct Invitation {
 
 /// A team that an invitation names, and what the invited will be in it.
 #[derive(Debug)]
-pub struct Place {
+pub struct InvitedTeam {
     pub team: Team,
     pub role: TeamRole,
 }
@@ -84,7 +84,7 @@ pub fn list(tx: &Tx, org: &InOrg, status: Option<Status>, paging: &Paging) -> Re
         if status.is_some_and(|status| status != invitation.status) {
             continue;
         }
-        invitation.teams = places(tx, org.org_id(), &invitation.id)?;
+        invitation.teams = invited_teams(tx, org.org_id(), &invitation.id)?;
         found.push(invitation);
         if found.len() > paging.items_max {
             break;
@@ -104,7 +104,7 @@ pub fn find(tx: &Tx, org: &InOrg, id: &str) -> Result<Invitation, Error> {
     )?;
     let mut rows = query.query(named_params! { ":org_id": org.org_id(), ":id": id })?;
     let mut invitation = from_row(tx, rows.next()?.ok_or(Error::NotFound("invitation"))?)?;
-    invitation.teams = places(tx, org.org_id(), id)?;
+    invitation.teams = invited_teams(tx, org.org_id(), id)?;
     Ok(invitation)
 }
 
@@ -114,14 +114,14 @@ pub fn create(
     org: &InOrg,
     email: &Email,
     role: OrgRole,
-    places: &[Place],
+    invited_teams: &[InvitedTeam],
 ) -> Result<(Invitation, LinkToken), Error> {
     let (_, inviter) = org.caller().as_member()?;
     if users::with_address(tx, org, email)?.is_some() {
         return Err(Error::conflict(format!("{} is a member of the organization already", email.as_str())));
     }
     revoke_open(tx, org, email)?;
-    let (id, link) = insert(tx, org.org_id(), &inviter.user_id, email, role, places)?;
+    let (id, link) = insert(tx, org.org_id(), &inviter.user_id, email, role, invited_teams)?;
     let data = json!({ "invited_user_email": email.as_str(), "role_name": role.as_str() });
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, Event::new("USER_INVITED", data))?;
     Ok((find(tx, org, &id)?, link))
@@ -134,9 +134,9 @@ pub(super) fn insert(
     inviter: &UserId,
     email: &Email,
     role: OrgRole,
-    places: &[Place],
+    invited_teams: &[InvitedTeam],
 ) -> Result<(String, LinkToken), Error> {
-    let (id, link) = (tx.id(), LinkToken::generate(&mut tx.dice()));
+    let (id, link) = (tx.id(), LinkToken::generate(&mut tx.rng()));
     tx.sql
         .prepare_cached(
             "INSERT INTO invitation (id, org_id, email, role, token_hash, invited_by, created_at, expires_at)
@@ -156,7 +156,7 @@ pub(super) fn insert(
         "INSERT INTO invitation_team (invitation_id, org_id, team_id, role)
          VALUES (:id, :org_id, :team_id, :role)",
     )?;
-    for Place { team, role } in places {
+    for InvitedTeam { team, role } in invited_teams {
         insert.execute(named_params! {
             ":id": id, ":org_id": org_id, ":team_id": team.id, ":role": role.as_str(),
         })?;
@@ -169,7 +169,7 @@ pub(super) fn insert(
 pub fn resend(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(Invitation, LinkToken), Error> {
     let (_, inviter) = org.caller().as_member()?;
     still_open(invitation)?;
-    let link = LinkToken::generate(&mut tx.dice());
+    let link = LinkToken::generate(&mut tx.rng());
     tx.sql
         .prepare_cached(
             "UPDATE invitation
@@ -183,7 +183,7 @@ pub fn resend(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(Invitati
             ":org_id": org.org_id(),
             ":id": invitation.id,
         })?;
-    note(tx, org, "INVITATION_RESENT", &invitation.id, &invitation.email)?;
+    record(tx, org, "INVITATION_RESENT", &invitation.id, &invitation.email)?;
     Ok((find(tx, org, &invitation.id)?, link))
 }
 
@@ -193,7 +193,7 @@ pub fn revoke(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(), Error
     tx.sql
         .prepare_cached("UPDATE invitation SET revoked_at = :now WHERE org_id = :org_id AND id = :id")?
         .execute(named_params! { ":now": tx.now, ":org_id": org.org_id(), ":id": invitation.id })?;
-    note(tx, org, "INVITATION_REVOKED", &invitation.id, &invitation.email)
+    record(tx, org, "INVITATION_REVOKED", &invitation.id, &invitation.email)
 }
 
 fn still_open(invitation: &Invitation) -> Result<(), Error> {
@@ -217,7 +217,7 @@ fn revoke_open(tx: &Tx, org: &InOrg, email: &Email) -> Result<(), Error> {
             row.get(0)
         })
         .optional()?;
-    replaced.iter().try_for_each(|id| note(tx, org, "INVITATION_REVOKED", id, email.as_str()))
+    replaced.iter().try_for_each(|id| record(tx, org, "INVITATION_REVOKED", id, email.as_str()))
 }
 
 /// Revokes what a person invited who may not invite any more: their invitations stay dead if they may again.
@@ -231,10 +231,10 @@ pub(super) fn revoke_of_inviter(tx: &Tx, org: &InOrg, user_id: &UserId) -> Resul
     let values = named_params! { ":now": tx.now, ":org_id": org.org_id(), ":user_id": user_id };
     let revoked = revoke.query_map(values, |row| Ok((row.get("id")?, row.get("email")?)))?;
     let revoked: Vec<(String, String)> = revoked.collect::<Result<_, _>>()?;
-    revoked.iter().try_for_each(|(id, email)| note(tx, org, "INVITATION_REVOKED", id, email))
+    revoked.iter().try_for_each(|(id, email)| record(tx, org, "INVITATION_REVOKED", id, email))
 }
 
-fn note(tx: &Tx, org: &InOrg, event_type: &'static str, id: &str, email: &str) -> Result<(), Error> {
+fn record(tx: &Tx, org: &InOrg, event_type: &'static str, id: &str, email: &str) -> Result<(), Error> {
     let event = Event::new(event_type, json!({ "invitation_id": id, "invited_user_email": email }));
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)
 }
@@ -248,12 +248,12 @@ pub struct Offer {
     org_id: OrgId,
     email: Email,
     role: OrgRole,
-    addressee: Option<Known>,
+    addressee: Option<Addressee>,
 }
 
 /// A person who exists.
 #[derive(Debug)]
-struct Known {
+struct Addressee {
     user: User,
     password_hash: Option<String>,
     /// Whether anything ties them to the address: a password, a key that works, or a membership. Somebody who was removed
@@ -291,7 +291,7 @@ pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
     }
     let email: String = row.get("email")?;
     let addressee = match row.get("user_id")? {
-        Some(id) => Some(Known {
+        Some(id) => Some(Addressee {
             user: User { id, email: email.clone(), name: row.get("name")? },
             password_hash: row.get("password_hash")?,
             is_established: row.get("is_established")?,
@@ -345,17 +345,17 @@ impl Offer {
     pub fn identify(&self, caller: Option<&Caller>, verified: Option<&str>) -> Result<Identity<'_>, Error> {
         let known = self.addressee.as_ref();
         if let Some(caller) = caller {
-            let is_theirs = |known: &&Known| caller.is_person(known.user.id.as_str());
-            let Known { user, .. } = known.filter(is_theirs).ok_or_else(|| {
+            let is_theirs = |known: &&Addressee| caller.is_person(known.user.id.as_str());
+            let Addressee { user, .. } = known.filter(is_theirs).ok_or_else(|| {
                 Error::Forbidden("this key is not the invited person's: send theirs, or none".to_owned())
             })?;
             return Ok(Identity::Proven(Proven { user, key_ends_at: caller.key_ends_at }));
         }
         Ok(match known {
-            Some(Known { user, password_hash: Some(stored), .. }) if verified == Some(stored) => {
+            Some(Addressee { user, password_hash: Some(stored), .. }) if verified == Some(stored) => {
                 Identity::Proven(Proven { user, key_ends_at: None })
             }
-            Some(Known { is_established: true, password_hash, .. }) => {
+            Some(Addressee { is_established: true, password_hash, .. }) => {
                 Identity::Unproven { password_hash: password_hash.as_deref() }
             }
             known => Identity::New(Newcomer { email: &self.email, before: known.map(|known| &known.user) }),
@@ -383,7 +383,7 @@ pub fn note_wrong_password(tx: &Tx, offer: &Offer) -> Result<(), Error> {
 #[derive(Debug)]
 pub enum Joiner<'o> {
     New { newcomer: Newcomer<'o>, name: PersonName, password_hash: Option<String> },
-    Known(Proven<'o>),
+    Existing(Proven<'o>),
 }
 
 #[derive(Debug)]
@@ -391,7 +391,7 @@ pub struct Accepted {
     pub user: User,
     pub role: OrgRole,
     pub organization: Organization,
-    pub places: Vec<Place>,
+    pub invited_teams: Vec<InvitedTeam>,
     pub key: Option<PlainKey>,
 }
 
@@ -401,11 +401,11 @@ pub struct Accepted {
 /// While teams are off, who joins as a member of the organization is in the default team.
 pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyName>) -> Result<Accepted, Error> {
     let lifetime = match &joiner {
-        Joiner::Known(proven) => Lifetime::of_proof(proven.key_ends_at),
+        Joiner::Existing(proven) => Lifetime::of_proof(proven.key_ends_at),
         Joiner::New { .. } => Lifetime::of_proof(None),
     };
     let user = match joiner {
-        Joiner::Known(proven) => proven.user.clone(),
+        Joiner::Existing(proven) => proven.user.clone(),
         Joiner::New { newcomer, name, password_hash } => {
             let user = match newcomer.before {
                 Some(user) => users::rename_anew(tx, user, &name)?,
@@ -421,19 +421,19 @@ pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyN
     users::join(tx, &offer.org_id, &user.id, offer.role)?;
     users::note_joined(tx, Actor::User(&user.id), &offer.org_id, &user)?;
     let organization = organizations::find(tx, &offer.org_id)?;
-    let mut places = places(tx, &offer.org_id, &offer.id)?;
-    if offer.role == OrgRole::Member && !organization.teams_enabled && places.is_empty() {
-        places.push(Place { team: teams::default(tx, &offer.org_id)?, role: TeamRole::Member });
+    let mut invited_teams = invited_teams(tx, &offer.org_id, &offer.id)?;
+    if offer.role == OrgRole::Member && !organization.teams_enabled && invited_teams.is_empty() {
+        invited_teams.push(InvitedTeam { team: teams::default(tx, &offer.org_id)?, role: TeamRole::Member });
     }
-    for place in &places {
-        members::join(tx, Actor::User(&user.id), &place.team, &user, place.role)?;
+    for invited in &invited_teams {
+        members::join(tx, Actor::User(&user.id), &invited.team, &user, invited.role)?;
     }
     let first_key = |name| users::first_key(tx, Actor::User(&user.id), &offer.org_id, &user, name, lifetime);
     let key = key_name.map(first_key).transpose()?;
-    Ok(Accepted { user, role: offer.role, organization, places, key })
+    Ok(Accepted { user, role: offer.role, organization, invited_teams, key })
 }
 
-fn places(tx: &Tx, org_id: &OrgId, invitation_id: &str) -> Result<Vec<Place>, Error> {
+fn invited_teams(tx: &Tx, org_id: &OrgId, invitation_id: &str) -> Result<Vec<InvitedTeam>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT team.id, team.org_id, team.name, team.icon, team.is_default, team.created_at, invitation_team.role
          FROM invitation_team JOIN team ON team.id = invitation_team.team_id
@@ -441,7 +441,7 @@ fn places(tx: &Tx, org_id: &OrgId, invitation_id: &str) -> Result<Vec<Place>, Er
          ORDER BY team.name_key",
     )?;
     let rows = query.query_map(named_params! { ":org_id": org_id, ":id": invitation_id }, |row| {
-        Ok(Place { team: teams::from_row(row)?, role: row.get("role")? })
+        Ok(InvitedTeam { team: teams::from_row(row)?, role: row.get("role")? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

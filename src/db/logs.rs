@@ -3,9 +3,9 @@
 use rusqlite::named_params;
 
 use crate::db::Tx;
+use crate::domain::Time;
+use crate::domain::serving::Level;
 use crate::error::Error;
-use crate::model::Time;
-use crate::model::serving::Level;
 
 /// A line of a log.
 #[derive(Clone, Debug)]

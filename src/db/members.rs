@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::db::api_keys::{self, CreatedKeys, MadeKey};
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, organizations, users};
+use crate::domain::{Page, Paging, Team, Time, User, UserId};
 use crate::error::Error;
-use crate::model::{Page, Paging, Team, Time, User, UserId};
 use crate::policy::{InTeam, TeamRole};
 
 #[derive(Debug)]

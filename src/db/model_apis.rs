@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use rusqlite::named_params;
 
 use crate::db::Tx;
+use crate::domain::Time;
 use crate::error::Error;
-use crate::model::Time;
 use crate::policy::InTeam;
 
 /// A model that is offered to be called without being deployed.

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, environments, resources};
+use crate::domain::{ResourceName, Team, Time};
 use crate::error::{Error, quoted};
-use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
 
 /// A model that exists. What runs of it are its deployments.
@@ -120,7 +120,7 @@ pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Res
         other => other?,
     };
     let data = json!({ "model_id": model.id, "model_name": name.as_str(), "previous_name": model.name });
-    note(tx, team, "MODEL_RENAMED", data)?;
+    record(tx, team, "MODEL_RENAMED", data)?;
     find(tx, team, &model.id)
 }
 
@@ -132,7 +132,7 @@ pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM model WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": model.id })?;
-    note(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
+    record(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
 }
 
 fn may_change_environments(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
@@ -289,7 +289,7 @@ fn from_row(row: &Row) -> rusqlite::Result<Model> {
     })
 }
 
-fn note(tx: &Tx, team: &InTeam, event_type: &'static str, data: serde_json::Value) -> Result<(), Error> {
+fn record(tx: &Tx, team: &InTeam, event_type: &'static str, data: serde_json::Value) -> Result<(), Error> {
     let event = Event::new(event_type, data);
     audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
 }

@@ -19,7 +19,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_all};
 use crate::db::quotas::{Quotas, Settings};
 use crate::db::storage::{LOG_BYTES_MAX, is_disk_full, of_storage, with_ending};
-use crate::db::{Moment, Tx, connect, migrations, secrets, space};
+use crate::db::{Now, Tx, connect, migrations, secrets, space};
 use crate::error::Error;
 use crate::policy::Operator;
 use crate::seal::{MasterKey, Sealer};
@@ -47,10 +47,10 @@ pub struct Migrated {
     pub copy: PathBuf,
 }
 
-pub(super) fn open(directory: &mut Directory, moment: Moment) -> Result<Opened, Error> {
+pub(super) fn open(directory: &mut Directory, now: Now) -> Result<Opened, Error> {
     let database = directory.database();
     let Prepared { sql, migrated, notes } = prepare(directory, MasterKeyIs::Required)?;
-    let unlocked = directory::unlock(directory, &sql, moment);
+    let unlocked = directory::unlock(directory, &sql, now);
     let sealer = unlocked.map_err(|cause| about(&database, of_storage(&sql, cause)))?;
     Ok(Opened { sql, sealer, migrated, notes })
 }
@@ -69,16 +69,16 @@ pub struct Discarded {
 /// # Errors
 ///
 /// [`Error::Conflict`] if the master key is there and fits.
-pub fn discard_secrets(mut directory: Directory, operator: &Operator, moment: Moment) -> Result<Discarded, Error> {
+pub fn discard_secrets(mut directory: Directory, operator: &Operator, now: Now) -> Result<Discarded, Error> {
     let database = directory.database();
     if !database.exists() {
         return Err(Error::Internal(format!("{} holds no database", directory.path().display())));
     }
     let Prepared { sql, .. } = prepare(&mut directory, MasterKeyIs::Lost)?;
     let discard = || {
-        let sealer = directory::replace_master_key(&directory, &sql, moment)?;
+        let sealer = directory::replace_master_key(&directory, &sql, now)?;
         let quotas = Quotas::new(Settings::default());
-        let discarded = secrets::discard(&Tx::new(&sql, &sealer, &AtomicI64::new(0), &quotas, None, moment), operator)?;
+        let discarded = secrets::discard(&Tx::new(&sql, &sealer, &AtomicI64::new(0), &quotas, None, now), operator)?;
         sql.execute("DELETE FROM accounting", [])?; // what is used is counted anew at the next start
         Ok(discarded)
     };
@@ -90,14 +90,14 @@ pub fn discard_secrets(mut directory: Directory, operator: &Operator, moment: Mo
 }
 
 /// Runs `work` on a new, empty database that nobody else sees and nothing is left of.
-pub fn in_memory<T>(moment: Moment, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
+pub fn in_memory<T>(now: Now, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
     let mut sql = connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     run_migrations(&mut sql)?;
-    let mut rng = StdRng::from_seed(moment.seed);
+    let mut rng = StdRng::from_seed(now.seed);
     let master = MasterKey::generate(&mut rng);
     let sealer = master.unwrap(&master.wrap_new_data_key(&mut rng)).expect("it was wrapped with this key");
     let quotas = Quotas::new(Settings::default());
-    work(&Tx::new(&sql, &sealer, &AtomicI64::new(0), &quotas, None, moment))
+    work(&Tx::new(&sql, &sealer, &AtomicI64::new(0), &quotas, None, now))
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::teams::{self, DefaultTeam};
+use crate::domain::{OrgId, Organization, Team, TeamName};
 use crate::error::Error;
-use crate::model::{OrgId, Organization, Team, TeamName};
 use crate::policy::{InOrg, Operator};
 
 /// The caller's own organization.

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::users::{self, OrgMember};
 use crate::db::{Tx, api_keys, organizations};
+use crate::domain::{Email, KeyName, OrgId, Time, User, UserId};
 use crate::error::Error;
-use crate::model::{Email, KeyName, OrgId, Time, User, UserId};
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, InOrg, Operator, OrgAct};
 use crate::token::{self, LinkToken, PlainKey};
@@ -43,7 +43,7 @@ pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error
         ));
     }
     let link = insert(tx, &member.user, Some((org.caller(), &maker.user_id)))?;
-    note(tx, Actor::Caller(org.caller()), org.org_id(), &member.user, "LINK_MADE")?;
+    record(tx, Actor::Caller(org.caller()), org.org_id(), &member.user, "LINK_MADE")?;
     Ok(link)
 }
 
@@ -130,7 +130,7 @@ pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyN
         .execute(named_params! { ":now": tx.now, ":token_hash": reset.token_hash })?;
     end_all(tx, &user.id)?;
     for org_id in organizations_that_know(tx, user)? {
-        note(tx, Actor::User(&user.id), &org_id, user, "PASSWORD_SET")?;
+        record(tx, Actor::User(&user.id), &org_id, user, "PASSWORD_SET")?;
     }
     let organizations = organizations_of(tx, &user.id)?;
     let only = match &organizations[..] {
@@ -190,7 +190,7 @@ fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
 
 /// A link made by this person with the key that they sent; `None`: by the operator.
 fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<NewLink, Error> {
-    let token = LinkToken::generate(&mut tx.dice());
+    let token = LinkToken::generate(&mut tx.rng());
     let org_id = maker.map(|(caller, _)| &caller.org_id);
     let key_ends_at = maker.and_then(|(caller, _)| caller.key_ends_at);
     let in_a_day = tx.now.plus_seconds(VALID_FOR_SECONDS);
@@ -237,7 +237,7 @@ fn organizations_that_know(tx: &Tx, user: &User) -> Result<Vec<OrgId>, Error> {
     Ok(query.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
-fn note(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User, step: &str) -> Result<(), Error> {
+fn record(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User, step: &str) -> Result<(), Error> {
     let data = json!({ "user_id": user.id.as_str(), "user_email": user.email, "step": step });
     audit::record(tx, actor, org_id, None, Event::new("PASSWORD_RESET", data))
 }

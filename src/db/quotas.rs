@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::space::Space;
 use crate::db::{Tx, teams};
+use crate::domain::Time;
 use crate::error::{Error, QuotaExceeded};
-use crate::model::Time;
 use crate::policy::{Caller, InTeam};
 
 pub(in crate::db) mod accounting;

@@ -3,8 +3,8 @@
 use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::{Tx, teams};
+use crate::domain::Team;
 use crate::error::Error;
-use crate::model::Team;
 use crate::policy::InTeam;
 
 /// What a team owns under a name that is unique in it.

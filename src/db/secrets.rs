@@ -7,10 +7,10 @@ use subtle::ConstantTimeEq as _;
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::opening::Discarded;
+use crate::domain::{OrgId, SecretName, SecretValue, Team, Time};
 use crate::error::Error;
-use crate::model::{OrgId, SecretName, SecretValue, Team, Time};
 use crate::policy::{InTeam, Operator};
-use crate::seal::Place;
+use crate::seal::AssociatedData;
 
 /// A secret without its value. Borrowed from the row it stands in: lists go to the client without a copy.
 #[derive(Debug)]
@@ -63,9 +63,10 @@ fn same(tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue) -> Result<
     let mut rows = query.query(params)?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let (id, created_at): (String, Time) = (row.get("id")?, row.get("created_at")?);
-    let place = Place { org_id: &team.org_id, team_id: &team.id, secret_id: &id, name, version: row.get("version")? };
+    let associated =
+        AssociatedData { org_id: &team.org_id, team_id: &team.id, secret_id: &id, name, version: row.get("version")? };
     let sealed: Vec<u8> = row.get("sealed")?;
-    let kept = tx.sealer.open(place, &sealed);
+    let kept = tx.sealer.open(associated, &sealed);
     let is_same = kept.is_some_and(|kept| bool::from(kept.expose().as_bytes().ct_eq(value.expose().as_bytes())));
     Ok(is_same.then_some((id, created_at)))
 }
@@ -95,14 +96,14 @@ pub(super) fn store<T>(
     let row = rows.next()?.expect("an upsert returns its row");
     let secret = from_row(row)?;
     let name = SecretName::parse(secret.name)?;
-    let place = Place {
+    let associated = AssociatedData {
         org_id: &team.org_id,
         team_id: &team.id,
         secret_id: secret.id,
         name: &name,
         version: row.get("version")?,
     };
-    let sealed = tx.sealer.seal(&mut tx.dice(), place, value);
+    let sealed = tx.sealer.seal(&mut tx.rng(), associated, value);
     tx.sql
         .prepare_cached(
             "INSERT INTO secret_value (secret_id, sealed)
@@ -161,7 +162,7 @@ pub(super) fn discard(tx: &Tx, operator: &Operator) -> Result<Discarded, Error> 
     Ok(discarded)
 }
 
-/// Columns by their place, `id, name, created_at`: lists of secrets are the busiest of all.
+/// Columns by their associated, `id, name, created_at`: lists of secrets are the busiest of all.
 fn from_row<'r>(row: &'r Row) -> Result<Secret<'r>, Error> {
     let text = |column| -> Result<&'r str, Error> {
         row.get_ref(column)?.as_str().map_err(|cause| Error::Internal(cause.to_string()))

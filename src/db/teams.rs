@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, api_keys};
+use crate::domain::{Icon, OrgId, Team, TeamId, TeamName};
 use crate::error::{Conflict, Error};
-use crate::model::{Icon, OrgId, Team, TeamId, TeamName};
 use crate::policy::{Caller, InOrg, Who};
 
 /// All teams of the caller's organization, the default team first, then by name. Which of them the caller may see,
@@ -148,7 +148,7 @@ pub(super) fn write(tx: &Tx, org_id: &OrgId, team: &Team, name: &TeamName, icon:
 
 /// Whether a team is deleted with what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holding {
+pub enum OnNonEmpty {
     Refuse,
     Delete,
 }
@@ -156,7 +156,7 @@ pub enum Holding {
 /// Deletes a team with its secrets, keys, restricted environments and memberships, each noted in the audit log.
 ///
 /// While it holds models, Chains or training projects it is refused with their counts, unless they are to go too.
-pub fn delete(tx: &Tx, org: &InOrg, team: &Team, holding: Holding) -> Result<(), Error> {
+pub fn delete(tx: &Tx, org: &InOrg, team: &Team, holding: OnNonEmpty) -> Result<(), Error> {
     if team.is_default {
         return Err(Error::conflict("the default team cannot be deleted, only renamed"));
     }
@@ -170,7 +170,7 @@ pub fn delete(tx: &Tx, org: &InOrg, team: &Team, holding: Holding) -> Result<(),
         .query_row(named_params! { ":id": team.id }, |row| {
             Ok([row.get::<_, i64>("models")?, row.get("chains")?, row.get("training_projects")?])
         })?;
-    if holding == Holding::Refuse && counts != [0, 0, 0] {
+    if holding == OnNonEmpty::Refuse && counts != [0, 0, 0] {
         return Err(still_holds(team, counts));
     }
     note_contents(tx, org, team)?;

@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::training_jobs::queue;
 use crate::db::{Tx, resources};
+use crate::domain::training::GpuType;
+use crate::domain::{Team, Time};
 use crate::error::Error;
-use crate::model::training::GpuType;
-use crate::model::{Team, Time};
 use crate::policy::{InOrg, InTeam};
 
 /// A ceiling, and what is held under it.

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::db::audit::{self, Actor, Event};
 use crate::db::uploads::{self, Purpose};
 use crate::db::{Tx, logs, resources};
+use crate::domain::serving::Level;
+use crate::domain::training::{Availability, Compute, JobStatus, NewJob, Priority};
+use crate::domain::{ResourceName, Team, Time};
 use crate::error::Error;
-use crate::model::serving::Level;
-use crate::model::training::{Availability, Compute, JobStatus, NewJob, Priority};
-use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
 
 pub mod queue;
@@ -204,7 +204,7 @@ pub fn update(tx: &Tx, team: &InTeam, job: &Job, change: &Change) -> Result<Job,
             ":team_id": team.team().id,
             ":id": job.id,
         })?;
-    note(tx, team, "TRAINING_JOB_UPDATED", job)?;
+    record(tx, team, "TRAINING_JOB_UPDATED", job)?;
     queue::release(tx, team.team(), job.compute.gpu_type())?;
     find(tx, team, &job.project.id, &job.id)
 }
@@ -217,7 +217,7 @@ pub fn stop(tx: &Tx, team: &InTeam, job: &Job) -> Result<Job, Error> {
     }
     queue::enter(tx, &job.id, JobStatus::Stopped)?;
     logs::append_to_job(tx, &job.id, Level::Info, "Stopped.")?;
-    note(tx, team, "TRAINING_JOB_STOPPED", job)?;
+    record(tx, team, "TRAINING_JOB_STOPPED", job)?;
     queue::release(tx, team.team(), job.compute.gpu_type())?;
     find(tx, team, &job.project.id, &job.id)
 }
@@ -230,7 +230,7 @@ pub fn delete(tx: &Tx, team: &InTeam, job: &Job) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM training_job WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": job.id })?;
-    note(tx, team, "TRAINING_JOB_DELETED", job)
+    record(tx, team, "TRAINING_JOB_DELETED", job)
 }
 
 fn insert(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &[String]) -> Result<Job, Error> {
@@ -276,7 +276,7 @@ fn insert(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &[Str
     if job.status == JobStatus::Pending {
         queue::say_why(tx, team.team(), &job)?;
     }
-    note(tx, team, "TRAINING_JOB_CREATED", &job)?;
+    record(tx, team, "TRAINING_JOB_CREATED", &job)?;
     Ok(job)
 }
 
@@ -302,7 +302,7 @@ fn from_row(row: &Row) -> rusqlite::Result<Job> {
     })
 }
 
-fn note(tx: &Tx, team: &InTeam, event_type: &'static str, job: &Job) -> Result<(), Error> {
+fn record(tx: &Tx, team: &InTeam, event_type: &'static str, job: &Job) -> Result<(), Error> {
     let data = json!({
         "training_job_id": job.id,
         "training_job_name": job.name,

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, resources, training_jobs};
+use crate::domain::{ResourceName, Team, Time};
 use crate::error::Error;
-use crate::model::{ResourceName, Team, Time};
 use crate::policy::InTeam;
 
 /// A training project that exists. What it trained are its jobs.
@@ -60,7 +60,7 @@ pub fn upsert(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<TrainingPro
         Err(cause) => return Err(cause.into()),
     };
     let project = find(tx, team, &id)?;
-    note(tx, team, event_type, &project)?;
+    record(tx, team, event_type, &project)?;
     Ok(project)
 }
 
@@ -86,7 +86,7 @@ pub fn delete(tx: &Tx, team: &InTeam, project: &TrainingProject) -> Result<(), E
     tx.sql
         .prepare_cached("DELETE FROM training_project WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": project.id })?;
-    note(tx, team, "TRAINING_PROJECT_DELETED", project)?;
+    record(tx, team, "TRAINING_PROJECT_DELETED", project)?;
     training_jobs::queue::release_all(tx, team.team())
 }
 
@@ -118,7 +118,7 @@ fn from_row(row: &Row) -> rusqlite::Result<TrainingProject> {
     })
 }
 
-fn note(tx: &Tx, team: &InTeam, event_type: &'static str, project: &TrainingProject) -> Result<(), Error> {
+fn record(tx: &Tx, team: &InTeam, event_type: &'static str, project: &TrainingProject) -> Result<(), Error> {
     let data = json!({ "training_project_id": project.id, "training_project_name": project.name });
     let event = Event::new(event_type, data);
     audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)

@@ -12,8 +12,8 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::quotas::in_progress::{Room, Share};
 use crate::db::quotas::{Owner, Used};
 use crate::db::{Tx, api_keys, archive_readings, teams};
+use crate::domain::{Archive, OrgId, TeamId, Time, UserId};
 use crate::error::{Error, QuotaExceeded};
-use crate::model::{Archive, OrgId, TeamId, Time, UserId};
 use crate::policy::deploying::nowhere;
 use crate::policy::{Caller, InTeam, Who};
 use crate::token;
@@ -87,8 +87,8 @@ pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials,
         expires_at: tx.now.plus_seconds(CREDENTIALS_SECONDS),
         team_id: team_of_key(caller).cloned(),
     };
-    let access_key_id = token::access_key_id(&mut tx.dice());
-    let sealed = tx.sealer.seal_grant(&mut tx.dice(), &access_key_id, &grant.to_text());
+    let access_key_id = token::access_key_id(&mut tx.rng());
+    let sealed = tx.sealer.seal_grant(&mut tx.rng(), &access_key_id, &grant.to_text());
     Ok(Credentials {
         s3_key: grant.s3_key,
         secret_access_key: tx.sealer.upload_secret(&access_key_id),

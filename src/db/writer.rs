@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use crate::db::directory::Directory;
 use crate::db::quotas::{self, Desk, Quotas};
 use crate::db::storage::{self, lacks_space, of_storage};
-use crate::db::{Moment, Tx};
+use crate::db::{Now, Tx};
+use crate::domain::Time;
 use crate::error::Error;
-use crate::model::Time;
 use crate::seal::Sealer;
 
 const GROUP_MAX: usize = 512;
@@ -32,12 +32,12 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn job<T: Send + 'static>(
-    moment: Moment,
+    now: Now,
     work: impl FnOnce(&Tx) -> Result<T, Error> + Send + 'static,
     answer: impl FnOnce(Result<T, Error>) + Send + 'static,
 ) -> Job {
     Box::new(move |writer| {
-        let tx = writer.tx(moment);
+        let tx = writer.tx(now);
         let outcome = catch_unwind(AssertUnwindSafe(|| quotas::settled(&tx, &writer.desk, work)))
             .unwrap_or_else(|_| Err(Error::Defect("a write panicked".to_owned())))
             .map_err(|cause| of_storage(&writer.sql, cause));
@@ -60,9 +60,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    fn tx(&self, moment: Moment) -> Tx<'_> {
+    fn tx(&self, now: Now) -> Tx<'_> {
         let Writer { sql, sealer, found_ended_at, quotas, desk, .. } = self;
-        Tx::new(sql, sealer, found_ended_at, quotas, Some(desk), moment)
+        Tx::new(sql, sealer, found_ended_at, quotas, Some(desk), now)
     }
 
     /// The queue that gathers during one fsync is the next group.
@@ -134,7 +134,7 @@ impl Writer {
     /// The write that was refused is undone; that a quota refused it is a write of its own.
     fn note_refusal(&self, now: Time) -> Result<(), Error> {
         self.sql.prepare_cached("SAVEPOINT job")?.execute([])?;
-        let tx = self.tx(Moment { now, seed: [0; 32] });
+        let tx = self.tx(Now { time: now, seed: [0; 32] });
         let noted = quotas::settled(&tx, &self.desk, |tx| quotas::note_refusal(tx, &self.desk));
         self.end_savepoint(if noted.is_ok() { &Verdict::Keep } else { &Verdict::Undo })
     }

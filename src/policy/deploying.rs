@@ -1,7 +1,7 @@
 //! Who may deploy in a team at all, before it is known what that touches.
 
+use crate::domain::{EnvironmentName, Team};
 use crate::error::Error;
-use crate::model::{EnvironmentName, Team};
 use crate::policy::{Caller, InTeam, Restriction, TeamAct, refusal};
 
 /// What whoever may deploy in no team is told.

@@ -1,7 +1,7 @@
 //! May somebody do something, and by which row, role or grant? Decided by the functions that enforce it.
 
+use crate::domain::{EnvironmentName, Team};
 use crate::error::Error;
-use crate::model::{EnvironmentName, Team};
 use crate::policy::{Caller, OrgAct, OrgRole, Person, Restriction, TeamAct, TeamCategory, TeamKey, Who, metrics};
 
 /// The answer to "may this subject do this here, and why": decided by the same functions that enforce.

@@ -4,8 +4,8 @@
 //! that manages keys is made by an organization admin in person. No key makes one of its own kind: a team's key makes
 //! none at all, and a key that manages keys makes team keys alone.
 
+use crate::domain::{Team, TeamId, Time, UserId};
 use crate::error::Error;
-use crate::model::{Team, TeamId, Time, UserId};
 use crate::policy::{Caller, Category, InTeam, Operator, OrgAct, OrgRole, TeamAct, TeamCategory, Who};
 
 /// What decides who may make, replace and revoke a key: whose it is.

@@ -1,8 +1,8 @@
 //! Who reads metrics. No row of the tables says it: whoever may view what a team has reads its metrics, and so does a key
 //! of category `WORKSPACE_EXPORT_METRICS`, in its own team and nothing else of it (decision 13).
 
+use crate::domain::Team;
 use crate::error::Error;
-use crate::model::Team;
 use crate::policy::{Caller, InTeam, Standing, TeamAct, TeamKey, Who};
 
 /// What metrics are of, which is all that a key narrowed to models asks about.

@@ -9,8 +9,8 @@ use std::io::{self, Read};
 
 use tar::EntryType;
 
+use crate::domain::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 use crate::error::quoted;
-use crate::model::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 
 /// What is read of an archive at most.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ impl Default for Limits {
 
 /// Why an archive was not read.
 #[derive(Debug)]
-pub enum Broken {
+pub enum ArchiveError {
     /// What its sender can mend.
     Content(String),
     /// A fault of ours, which may pass: the disk is full or failing, a descriptor or a permission is missing.
@@ -59,25 +59,29 @@ pub enum Broken {
 }
 
 /// What the system says is ours. Everything else is said by those who read the archive, about the archive.
-impl From<io::Error> for Broken {
-    fn from(cause: io::Error) -> Broken {
+impl From<io::Error> for ArchiveError {
+    fn from(cause: io::Error) -> ArchiveError {
         let is_ours = cause.raw_os_error().is_some()
             || matches!(cause.kind(), io::ErrorKind::WriteZero | io::ErrorKind::OutOfMemory);
-        if is_ours { Broken::Ours(cause) } else { Broken::Content(format!("it is no readable tar archive ({cause})")) }
-    }
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Broken::Content(why) => f.write_str(why),
-            Broken::Ours(cause) => write!(f, "{cause}"),
+        if is_ours {
+            ArchiveError::Ours(cause)
+        } else {
+            ArchiveError::Content(format!("it is no readable tar archive ({cause})"))
         }
     }
 }
 
-pub fn broken<T>(why: impl Into<String>) -> Result<T, Broken> {
-    Err(Broken::Content(why.into()))
+impl fmt::Display for ArchiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArchiveError::Content(why) => f.write_str(why),
+            ArchiveError::Ours(cause) => write!(f, "{cause}"),
+        }
+    }
+}
+
+pub fn broken<T>(why: impl Into<String>) -> Result<T, ArchiveError> {
+    Err(ArchiveError::Content(why.into()))
 }
 
 /// The folders of a path and its name.
@@ -104,8 +108,8 @@ pub enum Kind {
 pub fn walk(
     from: impl Read,
     limits: Limits,
-    mut each: impl FnMut(Entry, &mut dyn Read) -> Result<(), Broken>,
-) -> Result<(), Broken> {
+    mut each: impl FnMut(Entry, &mut dyn Read) -> Result<(), ArchiveError>,
+) -> Result<(), ArchiveError> {
     let mut archive = tar::Archive::new(from);
     let mut long = Long::default();
     for (count, entry) in archive.entries()?.raw(true).enumerate() {
@@ -132,7 +136,7 @@ pub fn walk(
     Ok(())
 }
 
-fn classify(kind: EntryType, name: &str, link: Option<Vec<u8>>, limits: Limits) -> Result<Kind, Broken> {
+fn classify(kind: EntryType, name: &str, link: Option<Vec<u8>>, limits: Limits) -> Result<Kind, ArchiveError> {
     match kind {
         EntryType::Regular | EntryType::Continuous => Ok(Kind::File),
         EntryType::Directory => Ok(Kind::Folder),
@@ -162,7 +166,7 @@ struct Long {
 
 impl Long {
     /// A size in a PAX header would be another than the one that is read by.
-    fn read_pax(&mut self, entry: &mut impl Read, limits: Limits) -> Result<(), Broken> {
+    fn read_pax(&mut self, entry: &mut impl Read, limits: Limits) -> Result<(), ArchiveError> {
         let bytes = bounded(entry, "an extended header in it", 8 * limits.name_bytes_max)?;
         for extension in tar::PaxExtensions::new(&bytes) {
             let extension = extension?;
@@ -178,7 +182,7 @@ impl Long {
     }
 }
 
-fn read_long(entry: &mut impl Read, limits: Limits) -> Result<Vec<u8>, Broken> {
+fn read_long(entry: &mut impl Read, limits: Limits) -> Result<Vec<u8>, ArchiveError> {
     let mut bytes = bounded(entry, "a long name in it", limits.name_bytes_max)?;
     while bytes.last() == Some(&0) {
         bytes.pop();
@@ -186,7 +190,7 @@ fn read_long(entry: &mut impl Read, limits: Limits) -> Result<Vec<u8>, Broken> {
     Ok(bytes)
 }
 
-pub fn bounded(from: &mut (impl Read + ?Sized), what: &str, bytes_max: u64) -> Result<Vec<u8>, Broken> {
+pub fn bounded(from: &mut (impl Read + ?Sized), what: &str, bytes_max: u64) -> Result<Vec<u8>, ArchiveError> {
     let mut bytes = Vec::new();
     from.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
@@ -195,7 +199,7 @@ pub fn bounded(from: &mut (impl Read + ?Sized), what: &str, bytes_max: u64) -> R
     Ok(bytes)
 }
 
-fn text(bytes: Vec<u8>, limits: Limits) -> Result<String, Broken> {
+fn text(bytes: Vec<u8>, limits: Limits) -> Result<String, ArchiveError> {
     match String::from_utf8(bytes) {
         Ok(text) if text.len() as u64 <= limits.name_bytes_max => Ok(text),
         Ok(_) => broken(format!("a name in it has more than {} bytes", limits.name_bytes_max)),
@@ -203,7 +207,7 @@ fn text(bytes: Vec<u8>, limits: Limits) -> Result<String, Broken> {
     }
 }
 
-fn checked_parts(name: &str, limits: Limits) -> Result<Parts, Broken> {
+fn checked_parts(name: &str, limits: Limits) -> Result<Parts, ArchiveError> {
     let parts = parts(name)?;
     if parts.len() > limits.depth_max {
         return broken(format!("\"{}\" in it is more than {} levels deep", quoted(name), limits.depth_max));
@@ -212,7 +216,7 @@ fn checked_parts(name: &str, limits: Limits) -> Result<Parts, Broken> {
 }
 
 /// The folders and the name of a path that stays inside.
-pub fn parts(path: &str) -> Result<Parts, Broken> {
+pub fn parts(path: &str) -> Result<Parts, ArchiveError> {
     if path.contains('\0') {
         return broken(format!("the name \"{}\" in it holds a NUL", quoted(path)));
     }

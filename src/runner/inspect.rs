@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value};
 
-use super::archive::{Broken, Kind, Limits, Parts, bounded, broken, parts, walk};
+use super::archive::{ArchiveError, Kind, Limits, Parts, bounded, broken, parts, walk};
 use super::source::Source;
 use super::tree::{Tree, escaped_bytes, write_json};
 use crate::db::deployments::progress::Content;
@@ -28,7 +28,7 @@ pub struct Inspected {
     pub raw_config: String,
 }
 
-pub fn inspect(path: &Path, limits: Limits, stop: &AtomicBool) -> Result<Inspected, Broken> {
+pub fn inspect(path: &Path, limits: Limits, stop: &AtomicBool) -> Result<Inspected, ArchiveError> {
     let mut found = Found { limits, tree: Tree::new(limits), texts: BTreeMap::new(), texts_bytes: 0 };
     let mut source = Source::open(path, limits, stop)?;
     walk(&mut source, limits, |entry, content| match entry.kind {
@@ -66,7 +66,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, parts: &Parts, content: &mut dyn Read) -> Result<(), Broken> {
+    fn add(&mut self, parts: &Parts, content: &mut dyn Read) -> Result<(), ArchiveError> {
         let mut hasher = blake3::Hasher::new();
         let mut start = Vec::new();
         if let [name] = parts.as_slice()
@@ -88,17 +88,17 @@ impl Found {
 
     /// The text of a file of the archive, with links followed; `None` if there is no such file. What was not kept is read
     /// again.
-    fn text(&self, archive: Archive, parts: &[String], name: &str) -> Result<Option<String>, Broken> {
+    fn text(&self, archive: Archive, parts: &[String], name: &str) -> Result<Option<String>, ArchiveError> {
         let Some(file) = self.tree.file(parts) else { return Ok(None) };
         let bytes = match self.texts.get(&file) {
             Some(bytes) => bytes.clone(),
             None => self.read_again(archive, file, name)?,
         };
         let text = String::from_utf8(bytes);
-        text.map(Some).map_err(|_| Broken::Content(format!("{} is not UTF-8", quoted(name))))
+        text.map(Some).map_err(|_| ArchiveError::Content(format!("{} is not UTF-8", quoted(name))))
     }
 
-    fn read_again(&self, archive: Archive, file: u32, name: &str) -> Result<Vec<u8>, Broken> {
+    fn read_again(&self, archive: Archive, file: u32, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let mut read = Vec::new();
         walk(Source::open(archive.path, self.limits, archive.stop)?, self.limits, |entry, content| {
             if entry.kind == Kind::File && self.tree.is_at(&entry.parts, file) {
@@ -110,7 +110,7 @@ impl Found {
     }
 
     /// The model's code must be there, unless something else serves: an image's own server, or an engine.
-    fn check_model_file(&self, config: &Map<String, Value>) -> Result<(), Broken> {
+    fn check_model_file(&self, config: &Map<String, Value>) -> Result<(), ArchiveError> {
         let is_set = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
         if is_set("docker_server") || is_set("trt_llm") {
             return Ok(());
@@ -125,14 +125,14 @@ impl Found {
         broken(format!("it has no {}, which config.yaml names as the model's code", quoted(&path)))
     }
 
-    fn requirements(&self, archive: Archive, config: &Map<String, Value>) -> Result<String, Broken> {
+    fn requirements(&self, archive: Archive, config: &Map<String, Value>) -> Result<String, ArchiveError> {
         let Some(name) = config.get("requirements_file").and_then(Value::as_str) else { return Ok(String::new()) };
         let Ok(parts) = parts(name) else { return Ok(String::new()) };
         Ok(self.text(archive, &parts, name)?.unwrap_or_default())
     }
 
     /// Adds to the paths of a signature what else truss has in it.
-    fn finish(mut self, mut signature: Vec<u8>, config: &str, requirements: &str) -> Result<String, Broken> {
+    fn finish(mut self, mut signature: Vec<u8>, config: &str, requirements: &str) -> Result<String, ArchiveError> {
         let lines = || requirements.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         self.tree.count(escaped_bytes(config) + lines().map(|line| escaped_bytes(line) + 3).sum::<usize>())?;
         signature.extend_from_slice(b"},\"config\":");
@@ -155,14 +155,14 @@ fn may_be_asked_for(name: &str) -> bool {
 }
 
 /// Up to one byte more than is of use.
-fn bounded_start(content: &mut dyn Read, bytes_max: u64) -> Result<Vec<u8>, Broken> {
+fn bounded_start(content: &mut dyn Read, bytes_max: u64) -> Result<Vec<u8>, ArchiveError> {
     let mut start = Vec::new();
     content.take(bytes_max + 1).read_to_end(&mut start)?;
     Ok(start)
 }
 
-fn parse(config: &str) -> Result<Map<String, Value>, Broken> {
-    yaml::read_config(config).map_err(|why| Broken::Content(format!("config.yaml {why}")))
+fn parse(config: &str) -> Result<Map<String, Value>, ArchiveError> {
+    yaml::read_config(config).map_err(|why| ArchiveError::Content(format!("config.yaml {why}")))
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn read(bytes: &[u8], limits: Limits) -> Result<Inspected, Broken> {
+    fn read(bytes: &[u8], limits: Limits) -> Result<Inspected, ArchiveError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         inspect(file.path(), limits, &AtomicBool::new(false))
@@ -252,7 +252,7 @@ mod tests {
             if round % 5 == 0 {
                 bytes.truncate(rng.random_range(0..bytes.len()));
             }
-            if let Err(Broken::Ours(cause)) = read(&bytes, Limits::default()) {
+            if let Err(ArchiveError::Ours(cause)) = read(&bytes, Limits::default()) {
                 panic!("{cause}");
             }
         }

@@ -12,13 +12,13 @@ use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::archive::{Broken, Entry, Kind, Limits, Parts, broken, parts, walk};
+use super::archive::{ArchiveError, Entry, Kind, Limits, Parts, broken, parts, walk};
 use super::inspect::{Inspected, inspect};
 use super::source::{Packing, Source};
 use crate::db::archives::{Archives, Placed};
 use crate::db::deployments::patches::FileChange;
+use crate::domain::Archive;
 use crate::error::quoted;
-use crate::model::Archive;
 
 /// How often an archive is read again for files that a link has been to and a patch changes.
 const READ_AGAIN_MAX: usize = 16;
@@ -26,7 +26,7 @@ const READ_AGAIN_MAX: usize = 16;
 /// What patches change, read one patch at a time: all of them together may be large.
 pub trait Changes {
     fn numbers(&self) -> &[i64];
-    fn of(&self, number: i64) -> Result<Vec<FileChange>, Broken>;
+    fn of(&self, number: i64) -> Result<Vec<FileChange>, ArchiveError>;
 }
 
 /// A patched archive, in its place, and what it holds.
@@ -42,7 +42,7 @@ pub fn write(
     before: &Archive,
     changes: &impl Changes,
     stop: &AtomicBool,
-) -> Result<Patched, Broken> {
+) -> Result<Patched, ArchiveError> {
     let written = assemble(temp, &before.path(archives.data()), changes, stop).and_then(|archive| {
         let inspected = inspect(temp, Limits::default(), stop)?;
         Ok(Patched { placed: archives.place(temp, archive)?, inspected })
@@ -53,7 +53,7 @@ pub fn write(
     written
 }
 
-fn assemble(temp: &Path, before: &Path, changes: &impl Changes, stop: &AtomicBool) -> Result<Archive, Broken> {
+fn assemble(temp: &Path, before: &Path, changes: &impl Changes, stop: &AtomicBool) -> Result<Archive, ArchiveError> {
     let limits = Limits::default();
     let last = last_changes(changes, limits)?;
     let source = Source::open(before, limits, stop)?;
@@ -75,7 +75,7 @@ fn assemble(temp: &Path, before: &Path, changes: &impl Changes, stop: &AtomicBoo
 }
 
 /// Which patch changes each path last.
-fn last_changes(changes: &impl Changes, limits: Limits) -> Result<BTreeMap<Parts, i64>, Broken> {
+fn last_changes(changes: &impl Changes, limits: Limits) -> Result<BTreeMap<Parts, i64>, ArchiveError> {
     let mut last = BTreeMap::new();
     for number in changes.numbers() {
         for change in changes.of(*number)? {
@@ -100,7 +100,7 @@ struct Assembly<'a> {
 
 impl Assembly<'_> {
     /// Takes over an entry that no patch changes.
-    fn keep(&mut self, entry: Entry, content: &mut dyn Read) -> Result<(), Broken> {
+    fn keep(&mut self, entry: Entry, content: &mut dyn Read) -> Result<(), ArchiveError> {
         let Entry { parts, kind, mut header } = entry;
         if self.last.contains_key(&parts) {
             return Ok(());
@@ -121,7 +121,7 @@ impl Assembly<'_> {
     }
 
     /// A file is changed, and a link to it is not: the link's name gets what the file was. Later links are to that.
-    fn keep_as_it_was(&mut self, target: Parts, parts: Parts) -> Result<(), Broken> {
+    fn keep_as_it_was(&mut self, target: Parts, parts: Parts) -> Result<(), ArchiveError> {
         if self.moved.len() >= READ_AGAIN_MAX {
             return broken("it has many links to files that the patches change: push it again");
         }
@@ -142,7 +142,7 @@ impl Assembly<'_> {
     }
 
     /// Adds what this patch is the last to change.
-    fn add(&mut self, number: i64, changes: Vec<FileChange>) -> Result<(), Broken> {
+    fn add(&mut self, number: i64, changes: Vec<FileChange>) -> Result<(), ArchiveError> {
         let mut last_of_patch = BTreeMap::new();
         for change in changes {
             let parts = parts(&change.path)?;
@@ -154,8 +154,8 @@ impl Assembly<'_> {
             let Some(content) = content else { continue };
             let path = parts.join("/");
             let content = BASE64_STANDARD.decode(content);
-            let content =
-                content.map_err(|_| Broken::Content(format!("the content of {} is not base 64", quoted(&path))))?;
+            let content = content
+                .map_err(|_| ArchiveError::Content(format!("the content of {} is not base 64", quoted(&path))))?;
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::GzDecoder;
 
-use super::archive::{Broken, Limits};
+use super::archive::{ArchiveError, Limits};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -63,11 +63,13 @@ enum From<'s> {
 }
 
 impl<'s> Source<'s> {
-    pub fn open(path: &Path, limits: Limits, stop: &'s AtomicBool) -> Result<Source<'s>, Broken> {
+    pub fn open(path: &Path, limits: Limits, stop: &'s AtomicBool) -> Result<Source<'s>, ArchiveError> {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, Input { file: File::open(path)?, stop, bytes: 0 });
         let head = input.fill_buf()?;
         if let Some((_, name)) = OTHER_FORMATS.iter().find(|(magic, _)| head.starts_with(magic)) {
-            return Err(Broken::Content(format!("it is a {name} file: send a tar archive, plain or packed by gzip")));
+            return Err(ArchiveError::Content(format!(
+                "it is a {name} file: send a tar archive, plain or packed by gzip"
+            )));
         }
         let from =
             if head.starts_with(b"\x1f\x8b") { From::Gzip(Some(GzDecoder::new(input))) } else { From::Plain(input) };

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::archive::{Broken, Limits};
+use super::archive::{ArchiveError, Limits};
 use super::inspect::{Inspected, RULES, inspect};
 use super::patched::{self, Changes, Patched};
-use super::{Archive, Db, Deployment, Error, Moment, Synced, Tx, archive_readings, patches};
+use super::{Archive, Db, Deployment, Error, Now, Synced, Tx, archive_readings, patches};
 use crate::db::archives::UNFINISHED;
 use crate::db::deployments::patches::{Applied, FileChange};
-use crate::model::Time;
+use crate::domain::Time;
 
 /// What a task or a failure is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -107,8 +107,8 @@ impl Task {
         match outcome {
             Ok(outcome) => outcome,
             Err(_) if stop.load(Ordering::Relaxed) => Outcome::Stopped,
-            Err(Broken::Ours(cause)) => Outcome::Ours(cause.to_string()),
-            Err(Broken::Content(why)) => self.failed(why),
+            Err(ArchiveError::Ours(cause)) => Outcome::Ours(cause.to_string()),
+            Err(ArchiveError::Content(why)) => self.failed(why),
         }
     }
 
@@ -147,7 +147,7 @@ fn patch(
     archive: &Archive,
     synced: &Synced,
     stop: &AtomicBool,
-) -> Result<Patched, Broken> {
+) -> Result<Patched, ArchiveError> {
     let folder = db.directory().join(UNFINISHED);
     db.archives().make_folder(&folder)?;
     let temp = folder.join(format!("patched-{}", deployment.id));
@@ -167,13 +167,13 @@ impl Changes for Stored<'_> {
         self.numbers
     }
 
-    fn of(&self, number: i64) -> Result<Vec<FileChange>, Broken> {
-        // Nothing is asked of the moment where nothing is written.
-        let moment = Moment { now: Time(0), seed: [0; 32] };
-        let read = self.db.read(moment, |tx| patches::changes(tx, self.deployment_id, number));
+    fn of(&self, number: i64) -> Result<Vec<FileChange>, ArchiveError> {
+        // The time and the seed are not used where nothing is written.
+        let now = Now { time: Time(0), seed: [0; 32] };
+        let read = self.db.read(now, |tx| patches::changes(tx, self.deployment_id, number));
         read.map_err(|cause| match cause {
-            Error::Internal(why) => Broken::Ours(std::io::Error::other(why)),
-            cause => Broken::Content(format!("a patch cannot be read: {cause}")),
+            Error::Internal(why) => ArchiveError::Ours(std::io::Error::other(why)),
+            cause => ArchiveError::Content(format!("a patch cannot be read: {cause}")),
         })
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 
-use super::archive::{Broken, Kind, Limits, Parts, broken};
+use super::archive::{ArchiveError, Kind, Limits, Parts, broken};
 use crate::error::quoted;
 
 type Id = u32;
@@ -49,11 +49,11 @@ impl Tree {
     }
 
     /// Adds a file, or replaces an earlier one of this path. Answers its number.
-    pub fn add_file(&mut self, parts: &Parts, hash: [u8; 32]) -> Result<Id, Broken> {
+    pub fn add_file(&mut self, parts: &Parts, hash: [u8; 32]) -> Result<Id, ArchiveError> {
         self.add_leaf(parts, Is::File(hash))
     }
 
-    pub fn add(&mut self, parts: &Parts, kind: &Kind) -> Result<(), Broken> {
+    pub fn add(&mut self, parts: &Parts, kind: &Kind) -> Result<(), ArchiveError> {
         match kind {
             Kind::File => Ok(()), // it comes with its hash
             Kind::Folder => self.folder(parts, parts).map(drop),
@@ -70,7 +70,7 @@ impl Tree {
         }
     }
 
-    fn add_leaf(&mut self, parts: &Parts, is: Is) -> Result<Id, Broken> {
+    fn add_leaf(&mut self, parts: &Parts, is: Is) -> Result<Id, ArchiveError> {
         let Some((name, folders)) = parts.split_last() else { return broken("a file in it has no name") };
         let folder = self.folder(folders, parts)?;
         self.mark_used(folder);
@@ -88,7 +88,7 @@ impl Tree {
     }
 
     /// The folder of this path, made if need be. `whole` is the path that it is made for.
-    fn folder(&mut self, folders: &[String], whole: &Parts) -> Result<Id, Broken> {
+    fn folder(&mut self, folders: &[String], whole: &Parts) -> Result<Id, ArchiveError> {
         let mut at = ROOT;
         for (depth, name) in folders.iter().enumerate() {
             at = match self.children.get(&(at, name.as_str().into())) {
@@ -103,7 +103,7 @@ impl Tree {
     }
 
     /// Counts first: nothing is kept of what is too much.
-    fn insert(&mut self, parent: Id, name: &str, is: Is, more_bytes: usize) -> Result<Id, Broken> {
+    fn insert(&mut self, parent: Id, name: &str, is: Is, more_bytes: usize) -> Result<Id, ArchiveError> {
         let before = self.nodes[parent as usize].path_bytes as usize;
         let path_bytes = before + usize::from(before > 0) + escaped_bytes(name);
         self.count(path_bytes + more_bytes)?;
@@ -117,7 +117,7 @@ impl Tree {
     }
 
     /// Counts what is going to be in the signature.
-    pub fn count(&mut self, bytes: usize) -> Result<(), Broken> {
+    pub fn count(&mut self, bytes: usize) -> Result<(), ArchiveError> {
         self.signature_bytes += bytes;
         if self.signature_bytes > self.limits.signature_bytes_max {
             return broken(format!(
@@ -146,7 +146,7 @@ impl Tree {
         parts.iter().try_fold(ROOT, |at, name| self.children.get(&(at, name.as_str().into())).copied())
     }
 
-    fn refuse_link<T>(&self, parts: &Parts, target: &str, why: &str) -> Result<T, Broken> {
+    fn refuse_link<T>(&self, parts: &Parts, target: &str, why: &str) -> Result<T, ArchiveError> {
         broken(format!("\"{}\" in it is a link to \"{}\", {why}", quoted(&parts.join("/")), quoted(target)))
     }
 
@@ -206,7 +206,7 @@ impl Tree {
     /// Writes every path with its hash as members of a JSON object, folders with null, and answers the hash of it all: each
     /// path in the order of its parts, and what it holds if it is a file. Links hold what they lead to; one that leads to
     /// nothing in the archive is refused.
-    pub fn write(&self, out: &mut Vec<u8>) -> Result<String, Broken> {
+    pub fn write(&self, out: &mut Vec<u8>) -> Result<String, ArchiveError> {
         let mut writer = Writer { tree: self, out, path: String::new(), hasher: blake3::Hasher::new() };
         let mut steps = self.limits.link_steps_max;
         writer.folder(ROOT, &mut steps)?;
@@ -228,7 +228,7 @@ struct Writer<'t> {
 
 impl Writer<'_> {
     /// Folders are bounded in depth, so is this.
-    fn folder(&mut self, folder: Id, steps: &mut usize) -> Result<(), Broken> {
+    fn folder(&mut self, folder: Id, steps: &mut usize) -> Result<(), ArchiveError> {
         let tree = self.tree;
         let length = self.path.len();
         for ((_, name), &id) in tree.children.range((folder, "".into())..(folder + 1, "".into())) {
@@ -253,7 +253,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn linked(&self, folder: Id, name: &str, id: Id, steps: &mut usize) -> Result<Option<[u8; 32]>, Broken> {
+    fn linked(&self, folder: Id, name: &str, id: Id, steps: &mut usize) -> Result<Option<[u8; 32]>, ArchiveError> {
         let target = match &self.tree.nodes[id as usize].is {
             Is::Symlink(target) => target,
             Is::Folder { .. } | Is::File(_) | Is::HardLink(_) => "itself",

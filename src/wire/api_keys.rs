@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::db::api_keys::{self, Holder, Key, Rotated};
-use crate::model::{EnvironmentName, KeyName, TeamId, Time, User};
+use crate::domain::{EnvironmentName, KeyName, TeamId, Time, User};
 use crate::token::PlainKey;
 
 /// A category of Baseten's for what Guildhall does not have: nobody holds such a key, and none is made.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::db::audit;
-use crate::model::Time;
+use crate::domain::Time;
 
 #[derive(Serialize)]
 pub struct Entry<'a> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::db::chains;
-use crate::model::Time;
+use crate::domain::Time;
 
 pub mod deployments;
 pub mod environments;

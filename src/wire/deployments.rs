@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::db::deployments;
 use crate::db::logs::Line;
-use crate::model::Time;
-use crate::model::serving::{Autoscaling, Level, Phase, Status};
+use crate::domain::Time;
+use crate::domain::serving::{Autoscaling, Level, Phase, Status};
 use crate::wire::environments::{BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::db::environment_groups::{Access, Group};
-use crate::model::{Team, User};
+use crate::domain::{Team, User};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::db::environments::{self, Change};
+use crate::domain::Time;
+use crate::domain::serving::{self, Autoscaling, Backpressure, Cleanup, RollingStrategy, Settings};
 use crate::error::Error;
-use crate::model::Time;
-use crate::model::serving::{self, Autoscaling, Backpressure, Cleanup, RollingStrategy, Settings};
 use crate::wire::deployments::Deployment;
 use crate::wire::instance_types::InstanceType;
 

@@ -10,10 +10,10 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::error::{Error, quoted};
-use crate::model::{
+use crate::domain::{
     Email, EnvironmentName, Icon, KeyName, PersonName, ResourceName, SecretName, SecretValue, TeamName,
 };
+use crate::error::{Error, quoted};
 use crate::policy::{OrgRole, TeamCategory, TeamRole};
 use crate::wire;
 
@@ -304,7 +304,7 @@ fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<
             while let Some(name) = entries.next_key::<String>()? {
                 let value = entries.next_value()?;
                 if read.contains_key(&name) {
-                    return Err(de::Error::custom(format_args!("\"{}\" stands here twice", quoted(&name))));
+                    return Err(de::Error::custom(format_args!("\"{}\" is listed twice", quoted(&name))));
                 }
                 read.insert(name, value);
             }

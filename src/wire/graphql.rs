@@ -4,13 +4,13 @@ use serde::de::{DeserializeSeed as _, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::api::graphql::shape::{Given, object};
 use crate::db::chains::deployments::ChainDeployment as ChainsDeployment;
 use crate::db::{chains, deployments, models};
+use crate::domain::instance_types;
+use crate::domain::serving::Status;
+use crate::domain::{self, BaseUrl};
 use crate::error::Error;
-use crate::graphql::shape::{Given, object};
-use crate::model::instance_types;
-use crate::model::serving::Status;
-use crate::model::{self, Site};
 use crate::wire;
 use crate::wire::tree::{Budget, Tree};
 
@@ -67,8 +67,8 @@ object! {
     }
 }
 
-impl<'a> From<&'a model::Team> for Team<'a> {
-    fn from(team: &'a model::Team) -> Team<'a> {
+impl<'a> From<&'a domain::Team> for Team<'a> {
+    fn from(team: &'a domain::Team) -> Team<'a> {
         Team { id: team.id.as_str(), name: &team.name, default: team.is_default }
     }
 }
@@ -214,17 +214,17 @@ object! {
 impl<'a> Model<'a> {
     pub fn new(
         model: &'a models::Model,
-        team: &'a model::Team,
+        team: &'a domain::Team,
         deployments: &'a [deployments::Deployment],
-        site: &Site,
+        base_url: &BaseUrl,
     ) -> Model<'a> {
-        let version = |deployment| ModelVersion::new(model, deployment, site);
+        let version = |deployment| ModelVersion::new(model, deployment, base_url);
         let primary = deployments.iter().find(|deployment| deployment.is_production());
         let primary = primary.or_else(|| deployments.iter().find(|deployment| deployment.is_development()));
         Model {
             id: &model.id,
             name: &model.name,
-            hostname: site.of("model", &model.id),
+            hostname: base_url.of("model", &model.id),
             team: Team::from(team),
             versions: deployments.iter().map(version).collect(),
             primary_version: primary.map(version),
@@ -233,7 +233,11 @@ impl<'a> Model<'a> {
 }
 
 impl<'a> ModelVersion<'a> {
-    pub fn new(model: &'a models::Model, deployment: &'a deployments::Deployment, site: &Site) -> ModelVersion<'a> {
+    pub fn new(
+        model: &'a models::Model,
+        deployment: &'a deployments::Deployment,
+        base_url: &BaseUrl,
+    ) -> ModelVersion<'a> {
         ModelVersion {
             id: &deployment.id,
             semver: format!("0.{}.0", deployment.number),
@@ -242,43 +246,43 @@ impl<'a> ModelVersion<'a> {
             is_draft: deployment.is_development(),
             is_primary: deployment.is_production(),
             current_model_deployment_status: VersionStatus { status: status(deployment.status) },
-            oracle: Oracle::new(model, site),
+            oracle: Oracle::new(model, base_url),
             instance_type: VersionInstance { name: &deployment.instance_type },
         }
     }
 }
 
 impl<'a> Oracle<'a> {
-    fn new(model: &'a models::Model, site: &Site) -> Oracle<'a> {
-        Oracle { id: &model.id, name: &model.name, hostname: site.of("model", &model.id) }
+    fn new(model: &'a models::Model, base_url: &BaseUrl) -> Oracle<'a> {
+        Oracle { id: &model.id, name: &model.name, hostname: base_url.of("model", &model.id) }
     }
 }
 
 impl<'a> Chain<'a> {
     pub fn new(
         chain: &'a chains::Chain,
-        team: &'a model::Team,
+        team: &'a domain::Team,
         deployments: &'a [ChainsDeployment],
-        site: &Site,
+        base_url: &BaseUrl,
     ) -> Chain<'a> {
         Chain {
             id: &chain.id,
             name: &chain.name,
-            hostname: site.of("chain", &chain.id),
+            hostname: base_url.of("chain", &chain.id),
             team: Team::from(team),
-            deployments: deployments.iter().map(|it| ChainDeployment::new(chain, it, site)).collect(),
+            deployments: deployments.iter().map(|it| ChainDeployment::new(chain, it, base_url)).collect(),
         }
     }
 }
 
 impl<'a> ChainDeployment<'a> {
-    pub fn new(chain: &'a chains::Chain, deployment: &'a ChainsDeployment, site: &Site) -> ChainDeployment<'a> {
+    pub fn new(chain: &'a chains::Chain, deployment: &'a ChainsDeployment, base_url: &BaseUrl) -> ChainDeployment<'a> {
         let chainlet = |(place, chainlet): (usize, &'a chains::deployments::Chainlet)| Chainlet {
             id: &chainlet.id,
             name: &chainlet.name,
             is_entrypoint: place == 0,
-            oracle: Oracle::new(&chainlet.model, site),
-            oracle_version: ModelVersion::new(&chainlet.model, &chainlet.deployment, site),
+            oracle: Oracle::new(&chainlet.model, base_url),
+            oracle_version: ModelVersion::new(&chainlet.model, &chainlet.deployment, base_url),
         };
         ChainDeployment {
             id: &deployment.id,
@@ -288,7 +292,7 @@ impl<'a> ChainDeployment<'a> {
             environment: deployment.environment.as_deref(),
             status: status(deployment.status()),
             chainlets: deployment.chainlets.iter().enumerate().map(chainlet).collect(),
-            chain: ChainOfDeployment { id: &chain.id, name: &chain.name, hostname: site.of("chain", &chain.id) },
+            chain: ChainOfDeployment { id: &chain.id, name: &chain.name, hostname: base_url.of("chain", &chain.id) },
         }
     }
 }

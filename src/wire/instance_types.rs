@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::instance_types;
+use crate::domain::instance_types;
 
 #[derive(Serialize)]
 pub struct InstanceType<'a> {

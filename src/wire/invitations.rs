@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::invitations::{self, Accepted, Place};
-use crate::model::Time;
+use crate::db::invitations::{self, Accepted, InvitedTeam};
+use crate::domain::Time;
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::organizations::Organization;
@@ -54,9 +54,9 @@ impl<'a> Invitation<'a> {
     }
 }
 
-impl<'a> From<&'a Place> for Team<'a> {
-    fn from(place: &'a Place) -> Team<'a> {
-        Team { team_id: place.team.id.as_str(), team_name: &place.team.name, role: place.role.as_str() }
+impl<'a> From<&'a InvitedTeam> for Team<'a> {
+    fn from(invited: &'a InvitedTeam) -> Team<'a> {
+        Team { team_id: invited.team.id.as_str(), team_name: &invited.team.name, role: invited.role.as_str() }
     }
 }
 
@@ -99,7 +99,7 @@ impl<'a> From<&'a Accepted> for AcceptedInvitation<'a> {
         AcceptedInvitation {
             user: User::new(&accepted.user, accepted.role, &accepted.organization.name),
             organization: Organization::from(&accepted.organization),
-            teams: accepted.places.iter().map(Team::from).collect(),
+            teams: accepted.invited_teams.iter().map(Team::from).collect(),
             api_key: accepted.key.as_ref().map(PlainKey::reveal),
         }
     }

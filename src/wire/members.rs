@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::db::{api_keys, members};
-use crate::model::Time;
+use crate::domain::Time;
 use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::db::model_apis;
-use crate::model::Time;
+use crate::domain::Time;
 
 #[derive(Serialize)]
 pub struct ModelApi<'a> {

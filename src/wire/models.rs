@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::db::models;
-use crate::model::Time;
+use crate::domain::Time;
 
 #[derive(Serialize)]
 pub struct Model<'a> {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model;
-use crate::model::Time;
+use crate::domain;
+use crate::domain::Time;
 
 #[derive(Serialize)]
 pub struct Organization<'a> {
@@ -13,8 +13,8 @@ pub struct Organization<'a> {
     teams_enabled: bool,
 }
 
-impl<'a> From<&'a model::Organization> for Organization<'a> {
-    fn from(organization: &'a model::Organization) -> Organization<'a> {
+impl<'a> From<&'a domain::Organization> for Organization<'a> {
+    fn from(organization: &'a domain::Organization) -> Organization<'a> {
         Organization {
             org_id: organization.id.as_str(),
             name: &organization.name,

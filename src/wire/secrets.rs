@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::db::secrets;
-use crate::model::Time;
+use crate::domain::Time;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model;
-use crate::model::Time;
+use crate::domain;
+use crate::domain::Time;
 
 #[derive(Serialize)]
 pub struct Team<'a> {
@@ -19,8 +19,8 @@ pub struct Teams<'a> {
     pub teams: Vec<Team<'a>>,
 }
 
-impl<'a> From<&'a model::Team> for Team<'a> {
-    fn from(team: &'a model::Team) -> Team<'a> {
+impl<'a> From<&'a domain::Team> for Team<'a> {
+    fn from(team: &'a domain::Team) -> Team<'a> {
         Team {
             id: team.id.as_str(),
             name: &team.name,

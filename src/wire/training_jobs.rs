@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::db::training_jobs;
-use crate::model::Time;
-use crate::model::training::{Availability, Compute, JobStatus};
+use crate::domain::Time;
+use crate::domain::training::{Availability, Compute, JobStatus};
 use crate::wire::training_projects::TrainingProject;
 
 pub mod pushed;

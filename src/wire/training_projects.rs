@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::training_jobs::Job;
 use crate::db::training_projects;
-use crate::model::Time;
+use crate::domain::Time;
 use crate::wire::training_jobs::TrainingJob;
 
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::password_resets::{Done, NewLink};
 use crate::db::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
-use crate::model::{self, Time};
+use crate::domain::{self, Time};
 use crate::policy::OrgRole;
 use crate::token::PlainKey;
 use crate::wire::Role;
@@ -25,7 +25,7 @@ impl<'a> User<'a> {
         User::new(&member.user, member.role, organization_name)
     }
 
-    pub fn new(user: &'a model::User, role: OrgRole, organization_name: &'a str) -> User<'a> {
+    pub fn new(user: &'a domain::User, role: OrgRole, organization_name: &'a str) -> User<'a> {
         User {
             user_id: user.id.as_str(),
             email: Some(&user.email),
@@ -36,7 +36,7 @@ impl<'a> User<'a> {
     }
 
     /// Of somebody about whose organization nothing can be said: they are in none, or in several.
-    fn of_no_organization(user: &'a model::User) -> User<'a> {
+    fn of_no_organization(user: &'a domain::User) -> User<'a> {
         User { user_id: user.id.as_str(), email: Some(&user.email), name: &user.name, workspace_name: "", role: None }
     }
 

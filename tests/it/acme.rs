@@ -9,25 +9,25 @@
 
 use std::collections::BTreeMap;
 
-use guildhall::model::Time;
+use guildhall::domain::Time;
 use guildhall::token::PlainKey;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rusqlite::{Connection, named_params};
 use serde_json::{Value, json};
 
-use crate::house::{Answered, BEGIN, House};
+use crate::test_server::{Answered, BEGIN, TestServer};
 
 pub struct Acme {
-    pub house: House,
+    pub server: TestServer,
     /// Personal keys, by their owner.
     keys: BTreeMap<&'static str, String>,
 }
 
 impl Acme {
     pub fn new() -> Acme {
-        let house = House::empty();
-        let sql = house.sql();
+        let server = TestServer::empty();
+        let sql = server.sql();
         sql.execute_batch(
             "PRAGMA foreign_keys = ON;
              INSERT INTO organization (id, name, name_key, teams_enabled, created_at)
@@ -48,14 +48,14 @@ impl Acme {
             ("lone", "acme", "MEMBER", None),
             ("fay", "globex", "ADMIN", None),
         ];
-        let mut dice = StdRng::from_seed([3; 32]);
+        let mut rng = StdRng::from_seed([3; 32]);
         let mut keys = BTreeMap::new();
         for (user, org, role, team) in people {
             person(&sql, user, org, role, team);
-            keys.insert(user, personal_key(&sql, &mut dice, user, org));
+            keys.insert(user, personal_key(&sql, &mut rng, user, org));
         }
         drop(sql);
-        Acme { house, keys }
+        Acme { server, keys }
     }
 
     /// The personal key of somebody, or a key itself.
@@ -64,7 +64,7 @@ impl Acme {
     }
 
     pub fn send(&self, who: &str, method: &str, target: &str, body: Option<Value>) -> Answered {
-        self.house.send(Some(self.key(who)), method, target, body)
+        self.server.send(Some(self.key(who)), method, target, body)
     }
 
     #[track_caller]
@@ -148,7 +148,7 @@ impl Acme {
     }
 
     pub fn run(&self, statement: &str) {
-        let sql = self.house.sql();
+        let sql = self.server.sql();
         sql.execute_batch("PRAGMA foreign_keys = ON").unwrap();
         sql.execute_batch(statement).unwrap_or_else(|cause| panic!("{cause}: {statement}"));
         self.settle(); // this was written past the writer: it must commit once for readers to begin a new snapshot
@@ -156,20 +156,20 @@ impl Acme {
 
     /// Waits for all that was queued to be written.
     pub fn settle(&self) {
-        self.house.app.db.write_blocking(self.house.moment(), |_| Ok(())).unwrap();
+        self.server.app.db.write_blocking(self.server.now(), |_| Ok(())).unwrap();
     }
 
     pub fn wait(&self, seconds: i64) {
-        self.house.now.set(self.house.now.get().plus_seconds(seconds));
+        self.server.now.set(self.server.now.get().plus_seconds(seconds));
     }
 
     pub fn in_seconds(&self, seconds: i64) -> Time {
-        self.house.now.get().plus_seconds(seconds)
+        self.server.now.get().plus_seconds(seconds)
     }
 
     /// The entries of the audit log: what was done, in which team, by whom, and with what.
     pub fn audit(&self) -> Vec<Value> {
-        let sql = self.house.sql();
+        let sql = self.server.sql();
         let mut rows = sql
             .prepare(
                 "SELECT event_type, team_id, coalesce(actor_user_id, actor_prefix) AS actor, event_data
@@ -199,7 +199,7 @@ impl Acme {
 
     /// All that these routes write, but when a key was last used.
     pub fn content(&self) -> String {
-        let sql = self.house.sql();
+        let sql = self.server.sql();
         let key = "hash, prefix, name, category, user_id, team_id, revoked_at, expires_at, replaced_by, created_by";
         let queries = [
             format!("SELECT {key} FROM api_key ORDER BY prefix"),
@@ -258,8 +258,8 @@ fn person(sql: &Connection, user: &str, org: &str, role: &str, team: Option<(&st
     }
 }
 
-fn personal_key(sql: &Connection, dice: &mut StdRng, user: &str, org: &str) -> String {
-    let key = PlainKey::generate(dice);
+fn personal_key(sql: &Connection, rng: &mut StdRng, user: &str, org: &str) -> String {
+    let key = PlainKey::generate(rng);
     sql.execute(
         "INSERT INTO api_key (hash, prefix, org_id, category, user_id, created_by, created_at)
          VALUES (:hash, :prefix, :org, 'PERSONAL', :user, :user, :now)",

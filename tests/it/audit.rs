@@ -1,11 +1,11 @@
 //! Does the audit log tell organization admins, and nobody else, what they ask?
 
-use guildhall::http::{Request, answer};
-use guildhall::model::{Client, Time};
+use guildhall::api::{Request, answer};
+use guildhall::domain::{Client, Time};
 use serde_json::{Value, json};
 
-use crate::house::{BEGIN, House};
 use crate::org::{Org, Someone, Teams, text};
+use crate::test_server::{BEGIN, TestServer};
 
 impl Org<'_> {
     /// The entries that a query finds.
@@ -25,23 +25,23 @@ impl Org<'_> {
 
     /// Writes an entry of what no route does yet.
     fn note(&self, event_type: &str, data: Value) {
-        self.house
+        self.server
             .sql()
             .execute(
                 "INSERT INTO audit (org_id, created_at, event_type, event_data, actor_type, source)
                  VALUES (?, ?, ?, ?, 'BASETEN_SYSTEM', 'SYSTEM')",
-                (&self.id, self.house.now.get(), event_type, data.to_string()),
+                (&self.id, self.server.now.get(), event_type, data.to_string()),
             )
             .unwrap();
     }
 }
 
 /// An organization, a team of it and a member of that; and when they were there.
-fn office(house: &House) -> (Org<'_>, String, Someone) {
-    let org = Org::new(house, "acme", Teams::On);
+fn office(server: &TestServer) -> (Org<'_>, String, Someone) {
+    let org = Org::new(server, "acme", Teams::On);
     let blue = org.team("Blue");
     let ada = org.person("ada", "MEMBER", json!([{ "team_id": blue, "role": "MEMBER" }]));
-    house.now.set(BEGIN.plus_seconds(60));
+    server.now.set(BEGIN.plus_seconds(60));
     (org, blue, ada)
 }
 
@@ -51,8 +51,8 @@ fn since() -> String {
 
 #[test]
 fn an_entry_says_who_did_what_to_whom_and_when() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
     org.set_secret(&ada, &blue, "hf_token");
     let robot = org.key_of("WORKSPACE_MANAGE_ALL", Some(&blue));
     org.delete(&robot, &format!("/v1/teams/{blue}/secrets/hf-token")).ok();
@@ -79,8 +79,8 @@ fn an_entry_says_who_did_what_to_whom_and_when() {
 
 #[test]
 fn who_is_no_member_any_more_is_told_apart() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
     org.set_secret(&ada, &blue, "hf_token");
     org.delete(&org.founder, &format!("/v1/users/{}", ada.id)).ok();
     let entries = org.found("event_type_groups=SECRETS");
@@ -92,14 +92,14 @@ fn who_is_no_member_any_more_is_told_apart() {
 
 #[test]
 fn the_client_is_named_as_it_names_itself() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
     for user_agent in ["baseten-python/0.13.1 (Linux)", "curl", "(nothing)"] {
         let body = json!({ "name": "hf_token", "value": user_agent }).to_string();
-        let asked = house.request(Some(&ada.key), "POST", &format!("/v1/teams/{blue}/secrets"), body.into());
+        let asked = server.request(Some(&ada.key), "POST", &format!("/v1/teams/{blue}/secrets"), body.into());
         let request = Request { user_agent: Some(user_agent.to_owned()), ..asked };
         let reply =
-            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer(&house.app, request));
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer(&server.app, request));
         assert_eq!(reply.status, 200);
     }
     let clients: Vec<Value> = org
@@ -124,8 +124,8 @@ fn what_a_client_calls_itself_is_short_and_plain() {
 
 #[test]
 fn pages_join_to_the_whole_log_in_either_direction() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
     for name in ["a", "b", "c", "d", "e"] {
         org.set_secret(&ada, &blue, name);
     }
@@ -149,10 +149,10 @@ fn pages_join_to_the_whole_log_in_either_direction() {
 
 #[test]
 fn the_newest_twenty_come_unasked_and_a_clock_that_jumps_reorders_nothing() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
     for number in 0..25 {
-        house.now.set(Time(house.now.get().0 - 1000));
+        server.now.set(Time(server.now.get().0 - 1000));
         org.set_secret(&ada, &blue, &format!("s{number}"));
     }
     let names = |query: &str| -> Vec<String> {
@@ -166,11 +166,11 @@ fn the_newest_twenty_come_unasked_and_a_clock_that_jumps_reorders_nothing() {
 
 #[test]
 fn entries_are_filtered_by_kind_actor_team_source_and_time() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
     let red = org.team("Red");
     org.set_secret(&ada, &blue, "kite_token");
-    house.now.set(BEGIN.plus_seconds(120));
+    server.now.set(BEGIN.plus_seconds(120));
     org.set_secret(&org.founder, &red, "other");
     org.note("SSH_CERTIFICATE_SIGNED", json!({ "workload_id": "w1" }));
     let all = ["SSH_CERTIFICATE_SIGNED", "SECRET_UPDATED", "SECRET_UPDATED", "TEAM_CREATED"];
@@ -193,8 +193,8 @@ fn entries_are_filtered_by_kind_actor_team_source_and_time() {
 
 #[test]
 fn entries_are_filtered_by_what_they_are_about() {
-    let house = House::empty();
-    let (org, ..) = office(&house);
+    let server = TestServer::empty();
+    let (org, ..) = office(&server);
     org.note("MODEL_DEPLOYED", json!({ "model_id": "m1", "deployment_id": "d1", "environment_name": "production" }));
     org.note(
         "CHAIN_DEPLOYED",
@@ -209,8 +209,8 @@ fn entries_are_filtered_by_what_they_are_about() {
 
 #[test]
 fn search_finds_parts_of_values_without_regard_to_case() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
     org.set_secret(&ada, &blue, "Kite_Token");
     let found = |text: &str| org.found_types(&format!("{}&search={text}", since()));
     for part in ["kite_tok", "KITE", "secret_upd", "ada@people", "blue", ada.key.split('.').next().unwrap()] {
@@ -223,8 +223,8 @@ fn search_finds_parts_of_values_without_regard_to_case() {
 
 #[test]
 fn what_cannot_be_asked_is_refused_by_name() {
-    let house = House::empty();
-    let (org, ..) = office(&house);
+    let server = TestServer::empty();
+    let (org, ..) = office(&server);
     let users = org.get(&org.founder, "/v1/users?limit=1").ok();
     let of_users = format!("cursor={}", text(&users["pagination"]["cursor"]));
     let bad = [
@@ -251,9 +251,9 @@ fn what_cannot_be_asked_is_refused_by_name() {
 
 #[test]
 fn organization_admins_alone_read_it_with_one_team_too() {
-    let house = House::empty();
+    let server = TestServer::empty();
     for (name, teams) in [("acme", Teams::On), ("solo", Teams::Off)] {
-        let org = Org::new(&house, name, teams);
+        let org = Org::new(&server, name, teams);
         let lead = json!([{ "team_id": org.default_team, "role": "ADMIN" }]);
         let lead = org.person(&format!("lead-{name}"), "MEMBER", lead);
         let key = org.key_of("WORKSPACE_MANAGE_ALL", Some(&org.default_team));
@@ -263,7 +263,7 @@ fn organization_admins_alone_read_it_with_one_team_too() {
         }
         let theirs = org.found("limit=200");
         assert!(!theirs.is_empty());
-        let other = Org::new(&house, &format!("not{name}"), teams);
+        let other = Org::new(&server, &format!("not{name}"), teams);
         let others = other.found("limit=200");
         assert!(theirs.iter().all(|entry| others.iter().all(|other| other["id"] != entry["id"])));
     }
@@ -271,9 +271,9 @@ fn organization_admins_alone_read_it_with_one_team_too() {
 
 #[test]
 fn a_model_and_a_chain_have_a_log_of_their_own() {
-    let house = House::empty();
-    let (org, blue, ada) = office(&house);
-    let sql = house.sql();
+    let server = TestServer::empty();
+    let (org, blue, ada) = office(&server);
+    let sql = server.sql();
     sql.execute("INSERT INTO model (id, org_id, team_id, name, instance_type, created_at) VALUES ('m1', ?, ?, 'llama', '1x2', 0)", [&org.id, &blue]).unwrap();
     sql.execute(
         "INSERT INTO chain (id, org_id, team_id, name, created_at) VALUES ('c1', ?, ?, 'rag', 0)",
@@ -290,7 +290,7 @@ fn a_model_and_a_chain_have_a_log_of_their_own() {
         org.get(&ada, &format!("/v1/{noun}/{id}/audit_logs")).refused(403, "FORBIDDEN");
         org.get(&org.founder, &format!("/v1/{noun}/nothing/audit_logs")).refused(404, "NOT_FOUND");
         let lone = org.person(&format!("lone-{noun}"), "MEMBER", json!([]));
-        let stranger = Org::new(&house, &format!("globex-{noun}"), Teams::On).founder;
+        let stranger = Org::new(&server, &format!("globex-{noun}"), Teams::On).founder;
         for by in [&lone, &stranger] {
             org.get(by, &format!("/v1/{noun}/{id}/audit_logs")).refused(404, "NOT_FOUND");
         }

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::house::{Answered, House};
 use crate::org::{Org, Someone, Teams, accept, text, token};
 use crate::rules::{DAY, HOUR};
+use crate::test_server::{Answered, TestServer};
 
 mod accounts;
 mod clock;
@@ -28,12 +28,12 @@ fn prefix(key: &str) -> &str {
 }
 
 /// A time so many seconds from now, as a body says it.
-fn in_seconds(house: &House, seconds: i64) -> String {
-    house.now.get().plus_seconds(seconds).to_string()
+fn in_seconds(server: &TestServer, seconds: i64) -> String {
+    server.now.get().plus_seconds(seconds).to_string()
 }
 
-fn wait(house: &House, seconds: i64) {
-    house.now.set(house.now.get().plus_seconds(seconds));
+fn wait(server: &TestServer, seconds: i64) {
+    server.now.set(server.now.get().plus_seconds(seconds));
 }
 
 /// A key as its maker asks for it.
@@ -42,8 +42,8 @@ fn make(org: &Org, by: &Someone, body: Value) -> Someone {
     with_key(&org.post(by, "/v1/api_keys", body).ok())
 }
 
-fn works(house: &House, key: &Someone) -> bool {
-    match house.send(Some(&key.key), "GET", "/v1/users/me", None).status {
+fn works(server: &TestServer, key: &Someone) -> bool {
+    match server.send(Some(&key.key), "GET", "/v1/users/me", None).status {
         200 => true,
         401 => false,
         other => panic!("{other}"),

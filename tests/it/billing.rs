@@ -3,8 +3,8 @@
 use rusqlite::named_params;
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::org::{Org, Someone, Teams, text};
+use crate::test_server::TestServer;
 
 const OCTOBER: &str = "/v1/billing/usage_summary?start_date=2026-10-01T00:00:00Z&end_date=2026-11-01T00:00:00Z";
 
@@ -23,7 +23,7 @@ const ROW: Row =
 
 impl Org<'_> {
     fn used(&self, row: &Row) {
-        self.house
+        self.server
             .sql()
             .execute(
                 "INSERT INTO usage (org_id, day, kind, resource_id, resource_name, model_id, model_name, team_id,
@@ -40,7 +40,7 @@ impl Org<'_> {
     }
 
     fn model(&self, id: &str, team: &str) {
-        self.house
+        self.server
             .sql()
             .execute("INSERT INTO model (id, org_id, team_id, name, instance_type, created_at) VALUES (?, ?, ?, ?, 'L4:4x16', 0)", [id, &self.id, team, id])
             .unwrap();
@@ -58,8 +58,8 @@ fn dates(summary: &Value) -> Vec<String> {
 
 #[test]
 fn each_kind_is_summed_in_its_section() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::Off);
     org.model("m1", &org.default_team);
     org.used(&ROW);
     org.used(&Row { day: "2026-10-16", micro_usd: 500_000, ..ROW });
@@ -115,8 +115,8 @@ fn each_kind_is_summed_in_its_section() {
 
 #[test]
 fn money_is_summed_exactly_and_shown_in_cents() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::Off);
     for (day, micro_usd) in [("2026-10-15", 4_900), ("2026-10-16", 4_900), ("2026-10-17", 333_333)] {
         org.used(&Row { day, micro_usd, ..ROW });
     }
@@ -128,8 +128,8 @@ fn money_is_summed_exactly_and_shown_in_cents() {
 
 #[test]
 fn the_team_is_named_where_there_are_several() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::On);
     org.used(&Row { team: Some(&org.default_team), ..ROW });
     let resource = |summary: Value| summary["dedicated_usage"]["breakdown"][0]["billable_resource"].clone();
     let alone = resource(org.summary(OCTOBER));
@@ -147,8 +147,8 @@ fn the_team_is_named_where_there_are_several() {
 
 #[test]
 fn a_day_belongs_to_the_window_that_holds_its_midnight() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::Off);
     for day in ["2026-10-14", "2026-10-15", "2026-10-16", "2026-10-17"] {
         org.used(&Row { day, ..ROW });
     }
@@ -176,8 +176,8 @@ fn a_day_belongs_to_the_window_that_holds_its_midnight() {
 
 #[test]
 fn a_window_that_cannot_be_is_refused() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::Off);
     let bad = [
         ("end_date=2026-10-02T00:00:00Z", "`start_date`"),
         ("start_date=2026-10-02T00:00:00Z", "`end_date`"),
@@ -206,8 +206,8 @@ fn a_window_that_cannot_be_is_refused() {
 
 #[test]
 fn organization_admins_alone_see_the_usage_of_their_organization() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::On);
     org.used(&ROW);
     let member = org.person("ada", "MEMBER", json!([{ "team_id": org.default_team, "role": "ADMIN" }]));
     let key = org.key_of("WORKSPACE_MANAGE_ALL", Some(&org.default_team));
@@ -215,7 +215,7 @@ fn organization_admins_alone_see_the_usage_of_their_organization() {
     assert!(text(&told["message"]).contains("Manage billing"), "{told}");
     org.get(&key, OCTOBER).refused(403, "FORBIDDEN");
     org.get(&member, "/v1/billing/usage_summary").refused(403, "FORBIDDEN");
-    let globex = Org::new(&house, "globex", Teams::Off);
+    let globex = Org::new(&server, "globex", Teams::Off);
     let nothing = globex.summary(OCTOBER);
     for section in ["dedicated_usage", "training_usage", "model_apis_usage"] {
         assert_eq!(

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::matrix::{CarriedOut, carried_out};
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 /// Stands in every canary, and in nothing else.
 const MARK: &str = "hushcanary";
@@ -79,21 +79,21 @@ fn shown(answer: &str, canary: &Value, is_secret: bool) -> Option<String> {
 }
 
 struct Cage {
-    house: House,
+    server: TestServer,
     wrong: Vec<String>,
     sent: usize,
 }
 
 impl Cage {
     fn new() -> Cage {
-        Cage { house: WORLD.house(), wrong: Vec::new(), sent: 0 }
+        Cage { server: WORLD.server(), wrong: Vec::new(), sent: 0 }
     }
 
     /// Sends a body, and looks at the answer if it is a refusal.
     fn send(&mut self, asked: &CarriedOut, target: &str, body: &[u8], canary: &Value, is_secret: bool) {
-        let mut request = self.house.request(asked.key, &asked.method, target, body.to_vec());
+        let mut request = self.server.request(asked.key, &asked.method, target, body.to_vec());
         request.from = asked.from;
-        let reply = self.house.answer(request);
+        let reply = self.server.answer(request);
         self.sent += 1;
         let answer = String::from_utf8_lossy(&reply.body).into_owned();
         let name = format!("{} {target}", asked.method);
@@ -117,7 +117,7 @@ impl Cage {
 #[test]
 fn no_field_of_any_body_is_shown() {
     let mut cage = Cage::new();
-    for asked in carried_out(&cage.house) {
+    for asked in carried_out(&cage.server) {
         let Some(body) = asked.body.clone() else { continue };
         let mut found = vec![String::new()];
         places(&body, "", &mut found);
@@ -176,7 +176,7 @@ fn no_parameter_of_a_query_is_shown() {
         "all",
     ];
     let mut cage = Cage::new();
-    for asked in carried_out(&cage.house).into_iter().filter(|asked| asked.method == "GET") {
+    for asked in carried_out(&cage.server).into_iter().filter(|asked| asked.method == "GET") {
         let path = asked.target.split('?').next().unwrap_or_default().to_owned();
         for parameter in PARAMETERS {
             cage.send(&asked, &format!("{path}?{parameter}={}", long()), b"", &json!(long()), false);
@@ -193,7 +193,7 @@ fn nothing_of_a_document_is_shown() {
         target: "/graphql/".to_owned(),
         key: Some(WORLD.keys.text("ada")),
         body: None,
-        from: guildhall::http::Door::Network,
+        from: guildhall::api::Listener::Network,
     };
     let name = long().replace('-', "_");
     let config = BASE64_STANDARD.encode(format!("{{\"resources\": {{\"instance_type\": \"{}\"}}}}", long()));
@@ -226,7 +226,7 @@ fn nothing_of_a_document_is_shown() {
         ),
     ] {
         let body = json!({ "query": document, "variables": { "v": long() } }).to_string();
-        let answer = cage.house.send_bytes(asked.key, "POST", "/graphql/", body.into_bytes());
+        let answer = cage.server.send_bytes(asked.key, "POST", "/graphql/", body.into_bytes());
         cage.sent += 1;
         // The answer's keys and paths are the document's own words.
         let told: Vec<&str> =

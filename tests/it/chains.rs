@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use guildhall::model::serving::Status;
+use guildhall::domain::serving::Status;
 use serde_json::{Value, json};
 
 use crate::acme::{Acme, text};
@@ -152,7 +152,7 @@ impl Acme {
     }
 
     pub fn count(&self, table: &str) -> i64 {
-        self.house.sql().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        self.server.sql().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pulling the plug: what was answered as written is there, and nothing is half-done.
 //!
-//! Four clients write while the server is killed by SIGKILL at a random moment, again and again on one data directory.
+//! Four clients write while the server is killed by SIGKILL at a random now, again and again on one data directory.
 //! Every act is of several rows: a secret, its sealed value and its audit entry; a key and its audit entry.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ fn a_hundred_kills_lose_nothing_and_leave_nothing_half_done() {
     let data = tempfile::tempdir().unwrap();
     let key = init(data.path());
     let told = Mutex::new(Acknowledged::default());
-    let mut dice = StdRng::seed_from_u64(3);
+    let mut rng = StdRng::seed_from_u64(3);
     let kills = std::env::var("GUILDHALL_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     for _ in 0..kills {
         let server = Serving::start(data.path());
@@ -41,7 +41,7 @@ fn a_hundred_kills_lose_nothing_and_leave_nothing_half_done() {
                 let (key, told, addr) = (&key, &told, server.addr);
                 scope.spawn(move || write_until_cut_off(addr, key, writer, told));
             }
-            thread::sleep(Duration::from_millis(dice.random_range(5..120)));
+            thread::sleep(Duration::from_millis(rng.random_range(5..120)));
             server.kill();
         });
         compare(data.path(), &told.lock().unwrap());

@@ -12,7 +12,7 @@ mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use guildhall::model::Archive;
+use guildhall::domain::Archive;
 use guildhall::runner;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub const CODE: &str = "class Model:\n    def predict(self, x):\n        return 
 impl Acme {
     /// Lets the runner take everything to where it comes to rest.
     pub fn run_all(&self) {
-        runner::work(&self.house.app.db, &|| self.house.moment(), &|| false).unwrap();
+        runner::work(&self.server.app.db, &|| self.server.now(), &|| false).unwrap();
     }
 
     /// An upload of this caller's for a model, whose archive stands on the disk. Answers its key.
@@ -37,7 +37,7 @@ impl Acme {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let s3_key = format!("{purpose}/upload{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let stored = Archive { hash: blake3::hash(archive).into(), bytes: archive.len() as u64 };
-        let path = stored.path(self.house.data());
+        let path = stored.path(self.server.data());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, archive).unwrap();
         let key = prefix(self.key(who));
@@ -316,9 +316,9 @@ fn a_deployment_of_another_model_is_not_there() {
 fn the_runner_goes_on_where_it_was_stopped() {
     let acme = Acme::new();
     let (model, id) = acme.create("max", "research", "llama");
-    let Acme { house, .. } = &acme;
+    let Acme { server, .. } = &acme;
     let steps = AtomicU32::new(0);
-    runner::work(&house.app.db, &|| house.moment(), &|| steps.fetch_add(1, Ordering::Relaxed) > 0).unwrap();
+    runner::work(&server.app.db, &|| server.now(), &|| steps.fetch_add(1, Ordering::Relaxed) > 0).unwrap();
     assert_eq!(acme.status(&model, &id), "DEPLOYING");
     acme.run_all();
     assert_eq!(acme.status(&model, &id), "ACTIVE");

@@ -386,7 +386,7 @@ fn a_new_key_takes_the_grants_and_the_old_one_keeps_its_until_it_ends() {
     assert_eq!(granted(), json!([prefix(&newest)]));
     assert!(acme.may_change(&newest));
     let rows =
-        acme.house.sql().query_row("SELECT group_concat(prefix) FROM environment_group_key", [], |row| row.get(0));
+        acme.server.sql().query_row("SELECT group_concat(prefix) FROM environment_group_key", [], |row| row.get(0));
     assert!(!rows.unwrap_or_else(|_| String::new()).contains(prefix(&new)), "a dead key's grant is taken away");
 }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use guildhall::http::operator::{Answered, ask_here};
+use guildhall::api::operator::{Answered, ask_here};
 use serde_json::{Value, json};
 
-use crate::house::House;
+use crate::test_server::TestServer;
 
 const ROUTE: &str = "/v1/operator/fixtures";
 
@@ -14,13 +14,13 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)).expect("a file of the repository")
 }
 
-fn load(house: &House, fixture: &[u8]) -> (u16, Value) {
-    let Answered { status, body } = ask_here(&house.app, house.moment(), ROUTE, fixture).expect("it answers");
+fn load(server: &TestServer, fixture: &[u8]) -> (u16, Value) {
+    let Answered { status, body } = ask_here(&server.app, server.now(), ROUTE, fixture).expect("it answers");
     (status, serde_json::from_slice(&body).expect("JSON"))
 }
 
-fn loaded(house: &House, fixture: &[u8]) -> Value {
-    let (status, body) = load(house, fixture);
+fn loaded(server: &TestServer, fixture: &[u8]) -> Value {
+    let (status, body) = load(server, fixture);
     assert_eq!(status, 200, "{body}");
     body["organizations"].clone()
 }
@@ -80,17 +80,17 @@ fn whole() -> Value {
 }
 
 /// Whether nothing was kept: only then can the installation be begun, which this does.
-fn is_empty(house: &House) -> bool {
+fn is_empty(server: &TestServer) -> bool {
     let found = json!({"name": "first", "email": "ada@first.example", "user_name": "Ada", "teams_enabled": false});
     let body = found.to_string();
-    let answered = ask_here(&house.app, house.moment(), "/v1/operator/installation", body.as_bytes());
+    let answered = ask_here(&server.app, server.now(), "/v1/operator/installation", body.as_bytes());
     answered.expect("it answers").status == 200
 }
 
 #[test]
 fn every_part_of_the_shape_loads() {
-    let house = House::empty();
-    let organizations = loaded(&house, whole().to_string().as_bytes());
+    let server = TestServer::empty();
+    let organizations = loaded(&server, whole().to_string().as_bytes());
     let [whole] = items(&organizations) else { panic!("one organization: {organizations}") };
     assert_eq!(whole["name"], "whole");
     let teams: Vec<_> = items(&whole["teams"]).iter().map(|team| (text(&team["name"]), &team["default"])).collect();
@@ -98,28 +98,28 @@ fn every_part_of_the_shape_loads() {
     let memberships: Vec<_> = items(&whole["people"]).iter().map(|person| items(&person["teams"]).len()).collect();
     assert_eq!(memberships, [0, 1]);
     assert_eq!(whole["people"][1]["teams"][0]["team_id"], whole["teams"][1]["team_id"]);
-    assert!(!is_empty(&house));
+    assert!(!is_empty(&server));
 }
 
 #[test]
 fn a_file_may_hold_several_organizations() {
-    let house = House::empty();
+    let server = TestServer::empty();
     let mut other = whole();
     other["organization"]["name"] = json!("other");
-    let organizations = loaded(&house, json!([whole(), other]).to_string().as_bytes());
+    let organizations = loaded(&server, json!([whole(), other]).to_string().as_bytes());
     let names: Vec<_> = items(&organizations).iter().map(|organization| text(&organization["name"])).collect();
     assert_eq!(names, ["whole", "other"]);
     // Ada is one person in both, with a key for each.
     let ada = |at: usize| &organizations[at]["people"][0];
     assert_eq!(ada(0)["user_id"], ada(1)["user_id"]);
     assert_ne!(ada(0)["api_key"], ada(1)["api_key"]);
-    assert_eq!(load(&house, json!([whole()]).to_string().as_bytes()).0, 409, "its name is taken");
+    assert_eq!(load(&server, json!([whole()]).to_string().as_bytes()).0, 409, "its name is taken");
 }
 
 #[test]
 fn acme_has_what_the_demo_and_the_clients_tests_want() {
-    let house = House::empty();
-    let organizations = loaded(&house, &file("acme.json"));
+    let server = TestServer::empty();
+    let organizations = loaded(&server, &file("acme.json"));
     let acme = &organizations[0];
     let teams: Vec<_> = items(&acme["teams"]).iter().map(|team| text(&team["name"])).collect();
     assert_eq!(teams, ["Default", "Research", "Inference", "Platform"]);
@@ -148,11 +148,11 @@ fn acme_has_what_the_demo_and_the_clients_tests_want() {
     let every = ["WORKSPACE_EXPORT_METRICS", "WORKSPACE_INVOKE", "WORKSPACE_MANAGE_ALL", "WORKSPACE_MANAGE_API_KEYS"];
     assert_eq!(categories.keys().copied().collect::<Vec<_>>(), every);
     for key in people.iter().map(|person| text(&person["api_key"])).chain(categories.into_values().flatten()) {
-        assert_eq!(house.send(Some(key), "GET", "/v1/organizations/me", None).status, 200);
+        assert_eq!(server.send(Some(key), "GET", "/v1/organizations/me", None).status, 200);
     }
 
     let ada = text(&people[0]["api_key"]);
-    let secrets = house.send(Some(ada), "GET", "/v1/secrets", None).body;
+    let secrets = server.send(Some(ada), "GET", "/v1/secrets", None).body;
     let named: Vec<_> =
         items(&secrets["secrets"]).iter().filter(|secret| secret["name"] == "hf_access_token").collect();
     assert!(named.len() > 1, "one name in several teams");
@@ -165,8 +165,8 @@ fn acme_has_what_the_demo_and_the_clients_tests_want() {
 
 #[test]
 fn while_teams_are_off_everyone_is_in_the_default_team() {
-    let house = House::empty();
-    let organizations = loaded(&house, &file("solo.json"));
+    let server = TestServer::empty();
+    let organizations = loaded(&server, &file("solo.json"));
     let solo = &organizations[0];
     let memberships: Vec<_> = items(&solo["people"])
         .iter()
@@ -175,7 +175,7 @@ fn while_teams_are_off_everyone_is_in_the_default_team() {
     assert_eq!(memberships, [vec![], vec!["ADMIN"], vec!["MEMBER"]]);
     assert_eq!(items(&solo["teams"]).len(), 1);
     let key = text(&solo["people"][0]["api_key"]);
-    assert_eq!(house.send(Some(key), "GET", "/v1/organizations/me", None).body["teams_enabled"], false);
+    assert_eq!(server.send(Some(key), "GET", "/v1/organizations/me", None).body["teams_enabled"], false);
 }
 
 #[test]
@@ -187,16 +187,16 @@ fn a_seed_makes_the_same_every_time() {
         };
         items(&organizations[0]["people"]).iter().map(person).collect()
     };
-    let large = loaded(&House::empty(), &file("large.json"));
+    let large = loaded(&TestServer::empty(), &file("large.json"));
     assert_eq!((items(&large[0]["teams"]).len(), items(&large[0]["people"]).len()), (101, 10_000));
     let mut smaller: Value = serde_json::from_slice(&file("large.json")).expect("JSON");
     smaller["generate"]["people"] = json!(150);
     let smaller = smaller.to_string();
-    let first = described(&loaded(&House::empty(), smaller.as_bytes()));
-    assert_eq!(first, described(&loaded(&House::empty(), smaller.as_bytes())));
+    let first = described(&loaded(&TestServer::empty(), smaller.as_bytes()));
+    assert_eq!(first, described(&loaded(&TestServer::empty(), smaller.as_bytes())));
     assert_eq!(first, described(&large)[..150]);
     let other = smaller.replace("\"seed\":7", "\"seed\":8");
-    assert_ne!(first, described(&loaded(&House::empty(), other.as_bytes())));
+    assert_ne!(first, described(&loaded(&TestServer::empty(), other.as_bytes())));
 }
 
 /// What is done to a whole fixture, and what must be told of it: the place and the reason.
@@ -265,7 +265,7 @@ fn spoiled() -> Vec<(Value, &'static str, &'static str)> {
         (set("/teams/1/models/0/usage/0/instance_type", json!("1x3")), "teams[1].models[0].usage[0].instance_type", "\"1x2\""),
         (set("/people/1/teams", json!({"Reserch": "ADMIN"})), "people[1].teams.Reserch", "there is \"Research\", \"Everybody\""),
         (set("/invitations/0/invited_by", json!("mei@whole.example")), "invitations[0].invited_by", "\"ada@whole.example\""),
-        (twice("/people"), "people[2].email", "\"ada@whole.example\" stands here twice; it is in `people[0].email` too"),
+        (twice("/people"), "people[2].email", "\"ada@whole.example\" is listed twice; it is in `people[0].email` too"),
         (set("/teams/1/secrets/-", json!({"name": "HF-Access.Token", "value": "x"})), "\"HF-Access.Token\"", "`teams[1].secrets[0].name` too"),
         (json!([]), "list", "is empty"),
         (set("/model_apis/0/name", json!("gpt-5")), "model_apis[0].name", "no Model API"),
@@ -279,20 +279,20 @@ fn spoiled() -> Vec<(Value, &'static str, &'static str)> {
 
 #[test]
 fn a_bad_fixture_is_refused_whole_and_says_where_and_why() {
-    let house = House::empty();
+    let server = TestServer::empty();
     for (fixture, place, why) in spoiled() {
-        let (status, body) = load(&house, fixture.to_string().as_bytes());
+        let (status, body) = load(&server, fixture.to_string().as_bytes());
         let message = text(&body["message"]);
         assert!(status == 400 || status == 409, "{place}, {why}: {status} {message}");
         assert!(message.contains(place) && message.contains(why), "{place}, {why}: {message}");
     }
-    assert_eq!(load(&house, b"{").0, 400);
-    assert!(is_empty(&house), "nothing of any of them was kept");
+    assert_eq!(load(&server, b"{").0, 400);
+    assert!(is_empty(&server), "nothing of any of them was kept");
 }
 
 #[test]
 fn a_file_is_read_as_editors_write_it_and_never_half() {
-    let house = House::empty();
+    let server = TestServer::empty();
     let text = whole().to_string();
     let utf_16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let marked = [b"\xff\xfe".as_slice(), &utf_16].concat();
@@ -304,16 +304,16 @@ fn a_file_is_read_as_editors_write_it_and_never_half() {
         (&marked, "UTF-16"),
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (twice.as_bytes(), "\"Research\" stands here twice"),
+        (twice.as_bytes(), "\"Research\" is listed twice"),
         (two_lists.as_bytes(), "duplicate field `people`"),
     ] {
-        let (status, body) = load(&house, file);
+        let (status, body) = load(&server, file);
         assert_eq!(status, 400, "{why}: {body}");
         assert!(text_of(&body).contains(why), "{why}: {body}");
     }
-    assert!(is_empty(&house));
-    let house = House::empty();
-    loaded(&house, &[b"\xef\xbb\xbf".as_slice(), text.as_bytes()].concat());
+    assert!(is_empty(&server));
+    let server = TestServer::empty();
+    loaded(&server, &[b"\xef\xbb\xbf".as_slice(), text.as_bytes()].concat());
 }
 
 fn text_of(refusal: &Value) -> &str {
@@ -322,7 +322,7 @@ fn text_of(refusal: &Value) -> &str {
 
 #[test]
 fn keys_are_answered_with_their_names_and_what_narrows_them() {
-    let organizations = loaded(&House::empty(), whole().to_string().as_bytes());
+    let organizations = loaded(&TestServer::empty(), whole().to_string().as_bytes());
     let key = &organizations[0]["teams"][1]["api_keys"][0];
     assert_eq!((&key["name"], &key["environments"]), (&json!("robot"), &json!(["staging"])));
     assert_eq!((&key["models"], items(&key["model_ids"]).len()), (&json!(["kites"]), 1));
@@ -331,27 +331,27 @@ fn keys_are_answered_with_their_names_and_what_narrows_them() {
 
 #[test]
 fn in_a_list_the_place_begins_with_its_number() {
-    let house = House::empty();
+    let server = TestServer::empty();
     let mut other = whole();
     other["organization"]["name"] = json!("other");
     for (spoil, place) in [(json!("ada"), "[1].people[0].email"), (json!("mei@whole.example"), "[1].people[1].email")] {
         other["people"][0]["email"] = spoil;
-        let (status, body) = load(&house, json!([whole(), other]).to_string().as_bytes());
+        let (status, body) = load(&server, json!([whole(), other]).to_string().as_bytes());
         assert_eq!(status, 400);
         assert!(text(&body["message"]).contains(place), "{body}");
     }
-    assert!(is_empty(&house), "the first of them was not kept either");
+    assert!(is_empty(&server), "the first of them was not kept either");
 }
 
 #[test]
 fn over_the_network_the_routes_of_the_operator_are_not_there() {
-    let house = House::empty();
-    let organizations = loaded(&house, whole().to_string().as_bytes());
+    let server = TestServer::empty();
+    let organizations = loaded(&server, whole().to_string().as_bytes());
     let admin = text(&organizations[0]["people"][0]["api_key"]);
-    let nowhere = house.send(Some(admin), "POST", "/v1/operator/nowhere", None);
+    let nowhere = server.send(Some(admin), "POST", "/v1/operator/nowhere", None);
     for path in [ROUTE, "/v1/operator/installation"] {
         for key in [None, Some(admin)] {
-            let answered = house.send(key, "POST", path, Some(whole()));
+            let answered = server.send(key, "POST", path, Some(whole()));
             assert_eq!((answered.status, &answered.body), (nowhere.status, &nowhere.body), "{path}");
         }
     }

@@ -7,23 +7,23 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-use guildhall::http::server::{self, Limits};
+use guildhall::server::{self, Limits};
 use serde_json::json;
 
-use crate::house::House;
 use crate::process::Client;
+use crate::test_server::TestServer;
 
 const BUSY_CONNECTIONS: usize = 4;
 const WRITES: usize = 30;
 
 #[test]
 fn what_was_answered_as_written_is_read_by_the_next_request() {
-    let house = House::empty();
+    let server = TestServer::empty();
     let founding = json!({ "name": "Acme", "email": "ada@example.com", "user_name": "Ada", "teams_enabled": true });
-    let founded = house.send_as_operator("POST", "/v1/operator/organizations", founding);
+    let founded = server.send_as_operator("POST", "/v1/operator/organizations", founding);
     let key = founded.body["api_key"].as_str().expect("an organization and its admin's key").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = server::serve(&house.app, listener, None, Limits { workers: 1, ..Limits::default() }).unwrap();
+    let server = server::serve(&server.app, listener, None, Limits { workers: 1, ..Limits::default() }).unwrap();
     let addr = server.addr();
     let floods: Vec<TcpStream> = (0..BUSY_CONNECTIONS).map(|_| TcpStream::connect(addr).unwrap()).collect();
     let stale = thread::scope(|scope| {

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use guildhall::api::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
+use guildhall::api::graphql::shape::Given;
+use guildhall::api::graphql::{Answer, FieldContext, ROOT_FIELDS, RootField, execute};
 use guildhall::db::{self, Tx};
+use guildhall::domain::TeamName;
 use guildhall::error::Error;
-use guildhall::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
-use guildhall::graphql::shape::Given;
-use guildhall::graphql::{Answer, Ask, ROOT_FIELDS, RootField, execute};
-use guildhall::model::TeamName;
 use guildhall::policy::{Caller, OrgAct};
 use guildhall::token::PlainKey;
 use guildhall::wire;
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 mod chains;
 mod checkpoints;
@@ -23,29 +23,29 @@ mod models;
 
 /// Sends a document as somebody of the world, and gives the whole answer.
 #[track_caller]
-fn ask(house: &House, who: &str, document: &str) -> Value {
-    send(house, who, json!({ "query": document }))
+fn ask(server: &TestServer, who: &str, document: &str) -> Value {
+    send(server, who, json!({ "query": document }))
 }
 
 #[track_caller]
-fn send(house: &House, who: &str, body: Value) -> Value {
-    let answered = house.send(Some(WORLD.keys.text(who)), "POST", "/graphql/", Some(body));
+fn send(server: &TestServer, who: &str, body: Value) -> Value {
+    let answered = server.send(Some(WORLD.keys.text(who)), "POST", "/graphql/", Some(body));
     assert_eq!(answered.status, 200, "{}", answered.body);
     answered.body
 }
 
 /// What a document gives that is answered in full.
 #[track_caller]
-fn given(house: &House, who: &str, document: &str) -> Value {
-    let mut answer = ask(house, who, document);
+fn given(server: &TestServer, who: &str, document: &str) -> Value {
+    let mut answer = ask(server, who, document);
     assert!(answer.get("errors").is_none(), "{answer}");
     answer["data"].take()
 }
 
 /// The sentence of a document that is refused as a whole.
 #[track_caller]
-fn refused(house: &House, who: &str, document: &str) -> String {
-    sentence(&ask(house, who, document), "VALIDATION_ERROR")
+fn refused(server: &TestServer, who: &str, document: &str) -> String {
+    sentence(&ask(server, who, document), "VALIDATION_ERROR")
 }
 
 #[track_caller]
@@ -58,8 +58,8 @@ fn sentence(answer: &Value, code: &str) -> String {
 
 /// The sentence of a root field that is refused, and is null in the answer.
 #[track_caller]
-fn refused_field(house: &House, who: &str, document: &str, key: &str) -> String {
-    let answer = ask(house, who, document);
+fn refused_field(server: &TestServer, who: &str, document: &str, key: &str) -> String {
+    let answer = ask(server, who, document);
     assert_eq!(answer["data"][key], Value::Null, "{answer}");
     assert_eq!(answer["errors"][0]["path"], json!([key]), "{answer}");
     answer["errors"][0]["message"].as_str().expect("a refusal says why").to_owned()
@@ -90,14 +90,14 @@ fn each_root_field_answers_each_caller_as_its_row_says() {
         ("key-manager", "Acme", "key-manager", &[]),
         ("fay", "Globex", "fay@example.com", &["Default", "Abroad"]),
     ];
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (who, organization, email, teams) in everybody {
         assert_eq!(
-            given(&house, who, "{organization{workspace_name}}")["organization"]["workspace_name"],
+            given(&server, who, "{organization{workspace_name}}")["organization"]["workspace_name"],
             organization
         );
-        assert_eq!(given(&house, who, "{user{email}}")["user"]["email"], email);
-        assert_eq!(names(&given(&house, who, "{teams{name}}")), teams, "{who}");
+        assert_eq!(given(&server, who, "{user{email}}")["user"]["email"], email);
+        assert_eq!(names(&given(&server, who, "{teams{name}}")), teams, "{who}");
     }
     let judged_elsewhere = [
         "models",
@@ -126,47 +126,47 @@ fn each_root_field_answers_each_caller_as_its_row_says() {
 
 #[test]
 fn without_a_key_that_works_every_document_is_refused_inside_graphql() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for row in ROOT_FIELDS {
         let body = json!({ "query": format!("{{ {} {{ __typename }} }}", row.name) });
         for key in [None, Some(WORLD.keys.text("bad")), Some("no key")] {
-            let answered = house.send(key, "POST", "/graphql/", Some(body.clone()));
+            let answered = server.send(key, "POST", "/graphql/", Some(body.clone()));
             assert_eq!(answered.status, 200);
             sentence(&answered.body, "UNAUTHENTICATED");
         }
     }
-    let answered = house.send_bytes(Some("no key"), "POST", "/graphql/", b"no document".to_vec());
+    let answered = server.send_bytes(Some("no key"), "POST", "/graphql/", b"no document".to_vec());
     sentence(&answered.body, "UNAUTHENTICATED");
 }
 
 #[test]
 fn whoami_as_truss_asks_for_it() {
-    let house = WORLD.house();
-    let answer = given(&house, "max", "query{organization{workspace_name}user{email}}");
+    let server = WORLD.server();
+    let answer = given(&server, "max", "query{organization{workspace_name}user{email}}");
     assert_eq!(answer.to_string(), r#"{"organization":{"workspace_name":"Acme"},"user":{"email":"max@example.com"}}"#);
-    assert_eq!(given(&house, "max", "query {\n organization {\n id\n }\n}")["organization"]["id"], "acme");
-    let aws = given(&house, "max", "{organization{aws_customer_access_role_arn aws_external_id}}");
+    assert_eq!(given(&server, "max", "query {\n organization {\n id\n }\n}")["organization"]["id"], "acme");
+    let aws = given(&server, "max", "{organization{aws_customer_access_role_arn aws_external_id}}");
     assert_eq!(aws["organization"], json!({ "aws_customer_access_role_arn": null, "aws_external_id": null }));
-    assert_eq!(given(&house, "max", "{user{id name}}")["user"], json!({ "id": "max", "name": "Max" }));
+    assert_eq!(given(&server, "max", "{user{id name}}")["user"], json!({ "id": "max", "name": "Max" }));
 }
 
 #[test]
 fn teams_as_truss_asks_for_them() {
-    let house = WORLD.house();
-    let answer = given(&house, "manage-all", "query Teams {\n teams {\n id,\n name\n default\n }\n}");
+    let server = WORLD.server();
+    let answer = given(&server, "manage-all", "query Teams {\n teams {\n id,\n name\n default\n }\n}");
     assert_eq!(answer["teams"], json!([{ "id": "research", "name": "Research", "default": false }]));
-    let answer = given(&house, "dora", "{teams{id default}}");
+    let answer = given(&server, "dora", "{teams{id default}}");
     assert_eq!(answer["teams"], json!([{ "id": "home", "default": true }]));
 }
 
 #[test]
 fn both_paths_answer_and_no_other_method_does() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let key = Some(WORLD.keys.text("max"));
     let body = json!({ "query": "{user{id}}" });
     for path in ["/graphql", "/graphql/"] {
-        assert_eq!(house.send(key, "POST", path, Some(body.clone())).body["data"]["user"]["id"], "max");
-        assert_eq!(house.send(key, "GET", path, None).status, 405);
+        assert_eq!(server.send(key, "POST", path, Some(body.clone())).body["data"]["user"]["id"], "max");
+        assert_eq!(server.send(key, "GET", path, None).status, 405);
     }
 }
 
@@ -203,39 +203,39 @@ struct Inner {
     number: i64,
 }
 
-fn echo(_: &Tx, _: &Caller, ask: &Ask) -> Result<Given, Error> {
-    let Echo { text, flag, of } = ask.arguments()?;
+fn echo(_: &Tx, _: &Caller, ctx: &FieldContext) -> Result<Given, Error> {
+    let Echo { text, flag, of } = ctx.arguments()?;
     let numbers = of.map(|of| of.iter().map(|inner| inner.number.to_string()).collect::<Vec<_>>().join("+"));
     let echoed = [text, flag.map(|flag| flag.to_string()), numbers];
-    ask.give(&echoed.iter().map(|echo| echo.as_deref()).collect::<Vec<_>>())
+    ctx.give(&echoed.iter().map(|echo| echo.as_deref()).collect::<Vec<_>>())
 }
 
-fn create_team(tx: &Tx, caller: &Caller, ask: &Ask) -> Result<Given, Error> {
+fn create_team(tx: &Tx, caller: &Caller, ctx: &FieldContext) -> Result<Given, Error> {
     #[derive(serde::Deserialize)]
     struct Arguments {
         name: String,
     }
     let proof = caller.in_org(OrgAct::ManageTeams)?;
-    let name = TeamName::parse(&ask.arguments::<Arguments>()?.name)?;
-    ask.give(&wire::graphql::Team::from(&db::teams::create(tx, &proof, &name, None)?))
+    let name = TeamName::parse(&ctx.arguments::<Arguments>()?.name)?;
+    ctx.give(&wire::graphql::Team::from(&db::teams::create(tx, &proof, &name, None)?))
 }
 
 /// Carries a document out on the test's own table, by the writer as the server does.
-fn carry_out(house: &House, who: &str, body: Value) -> Value {
+fn carry_out(server: &TestServer, who: &str, body: Value) -> Value {
     let Document::Operation(operation) = Document::read(body.to_string().as_bytes(), DOCUMENT_BYTES_MAX) else {
         panic!("{body}")
     };
     let key = PlainKey::parse(WORLD.keys.text(who)).unwrap();
-    let request = house.request(None, "POST", "/graphql", Vec::new());
+    let request = server.request(None, "POST", "/graphql", Vec::new());
     let work = move |tx: &Tx| execute(tx, &db::api_keys::caller(tx, &key)?.0, &operation, &request, TABLE);
-    serde_json::from_slice(&house.app.db.write_blocking(house.moment(), work).unwrap()).unwrap()
+    serde_json::from_slice(&server.app.db.write_blocking(server.now(), work).unwrap()).unwrap()
 }
 
 #[test]
 fn arguments_are_literals_variables_or_their_defaults() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let echoed = |document: &str, variables: Value| {
-        carry_out(&house, "max", json!({ "query": document, "variables": variables }))["data"]["echo"].clone()
+        carry_out(&server, "max", json!({ "query": document, "variables": variables }))["data"]["echo"].clone()
     };
     assert_eq!(echoed("{ echo }", Value::Null), json!([null, null, null]));
     assert_eq!(
@@ -251,7 +251,7 @@ fn arguments_are_literals_variables_or_their_defaults() {
 
 #[test]
 fn an_argument_that_does_not_fit_is_named() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (arguments, why) in [
         ("texts: \"a\"", "`echo` has no argument `texts`: it takes `text`, `flag`, `of`"),
         ("text: 5", "`text` must be a string"),
@@ -259,7 +259,7 @@ fn an_argument_that_does_not_fit_is_named() {
         ("of: [{ number: 1 }, { number: \"2\" }]", "`of[1].number` must be"),
         ("of: [{ number: 1, more: 1 }]", "unknown field `more`"),
     ] {
-        let answer = carry_out(&house, "max", json!({ "query": format!("{{ echo({arguments}) }}") }));
+        let answer = carry_out(&server, "max", json!({ "query": format!("{{ echo({arguments}) }}") }));
         let message = answer["errors"][0]["message"].as_str().unwrap();
         assert!(message.contains(why), "{message}");
     }
@@ -267,10 +267,10 @@ fn an_argument_that_does_not_fit_is_named() {
 
 #[test]
 fn a_mutation_does_all_of_its_root_fields_or_none() {
-    let house = WORLD.house();
-    let teams = || names(&given(&house, "ada", "{teams{name}}")).len();
+    let server = WORLD.server();
+    let teams = || names(&given(&server, "ada", "{teams{name}}")).len();
     let document = "mutation { a: create_team(name: \"A\") { name } b: create_team(name: \"B\") { name } }";
-    let answer = carry_out(&house, "ada", json!({ "query": document }));
+    let answer = carry_out(&server, "ada", json!({ "query": document }));
     assert_eq!(answer, json!({ "data": { "a": { "name": "A" }, "b": { "name": "B" } } }));
     assert_eq!(teams(), 6);
 
@@ -278,13 +278,13 @@ fn a_mutation_does_all_of_its_root_fields_or_none() {
         [("create_team(name: \"A\") { id }", "CONFLICT"), ("create_team(name: \"D\") { nope }", "VALIDATION_ERROR")]
     {
         let document = format!("mutation {{ c: create_team(name: \"C\") {{ id }} d: {second} }}");
-        let answer = carry_out(&house, "ada", json!({ "query": document }));
+        let answer = carry_out(&server, "ada", json!({ "query": document }));
         sentence(&answer, code);
         assert_eq!(answer["errors"][0]["path"], json!(["d"]));
         assert_eq!(teams(), 6, "a refused mutation wrote");
     }
-    let answer = carry_out(&house, "max", json!({ "query": "mutation { create_team(name: \"E\") { id } }" }));
+    let answer = carry_out(&server, "max", json!({ "query": "mutation { create_team(name: \"E\") { id } }" }));
     assert!(sentence(&answer, "FORBIDDEN").contains("Manage teams"));
-    let answer = carry_out(&house, "ada", json!({ "query": "query { create_team(name: \"E\") { id } }" }));
+    let answer = carry_out(&server, "ada", json!({ "query": "query { create_team(name: \"E\") { id } }" }));
     assert!(answer["errors"][0]["message"].as_str().unwrap().contains("is a mutation, not a query"));
 }

@@ -5,46 +5,46 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::json;
 
-use crate::house::House;
+use crate::test_server::TestServer;
 
 #[test]
 fn it_lives_and_is_ready_for_anyone() {
-    let house = House::empty();
+    let server = TestServer::empty();
     for target in ["/healthz", "/readyz"] {
-        let answered = house.send(None, "GET", target, None);
+        let answered = server.send(None, "GET", target, None);
         assert_eq!((answered.status, answered.body), (200, json!({ "status": "ok" })), "{target}");
     }
 }
 
 #[test]
 fn a_key_that_does_not_work_is_refused_here_too() {
-    let house = House::empty();
+    let server = TestServer::empty();
     for target in ["/healthz", "/readyz"] {
-        house.send(Some("guild_nobodys0.x"), "GET", target, None).refused(401, "UNAUTHENTICATED");
+        server.send(Some("guild_nobodys0.x"), "GET", target, None).refused(401, "UNAUTHENTICATED");
     }
 }
 
 #[test]
 fn it_is_not_ready_with_a_schema_that_it_does_not_know() {
-    let house = House::empty();
-    house.sql().execute("UPDATE refinery_schema_history SET version = version + 1000", []).unwrap();
-    let refused = house.send(None, "GET", "/readyz", None).refused(503, "UNAVAILABLE");
+    let server = TestServer::empty();
+    server.sql().execute("UPDATE refinery_schema_history SET version = version + 1000", []).unwrap();
+    let refused = server.send(None, "GET", "/readyz", None).refused(503, "UNAVAILABLE");
     assert!(refused["message"].as_str().unwrap().contains("schema"), "{refused}");
-    house.send(None, "GET", "/healthz", None).ok();
+    server.send(None, "GET", "/healthz", None).ok();
 }
 
 #[test]
 fn it_is_not_ready_where_the_database_cannot_be_read() {
-    let house = House::empty();
-    house.sql().execute_batch("DROP TABLE refinery_schema_history").unwrap();
-    let refused = house.send(None, "GET", "/readyz", None).refused(503, "UNAVAILABLE");
+    let server = TestServer::empty();
+    server.sql().execute_batch("DROP TABLE refinery_schema_history").unwrap();
+    let refused = server.send(None, "GET", "/readyz", None).refused(503, "UNAVAILABLE");
     assert!(!refused["message"].as_str().unwrap().contains("refinery"), "the cause is for the log: {refused}");
 }
 
 #[test]
 fn it_is_not_ready_without_its_master_key() {
-    let house = House::empty();
-    let path = house.data().join("master.key");
+    let server = TestServer::empty();
+    let path = server.data().join("master.key");
     let key = std::fs::read(&path).unwrap();
     let other = MasterKey::generate(&mut StdRng::from_seed([1; 32])).to_text();
     for wrong in [None, Some("no key"), Some(other.as_str())] {
@@ -52,12 +52,12 @@ fn it_is_not_ready_without_its_master_key() {
         if let Some(wrong) = wrong {
             std::fs::write(&path, wrong).unwrap();
         }
-        let refused = house.send(None, "GET", "/readyz", None).refused(503, "UNAVAILABLE");
+        let refused = server.send(None, "GET", "/readyz", None).refused(503, "UNAVAILABLE");
         assert!(refused["message"].as_str().unwrap().contains("master key"), "{refused}");
-        house.send(None, "GET", "/healthz", None).ok();
+        server.send(None, "GET", "/healthz", None).ok();
         std::fs::write(&path, &key).unwrap();
     }
-    house.send(None, "GET", "/readyz", None).ok();
+    server.send(None, "GET", "/readyz", None).ok();
 }
 
 /// The disk is one of its own, in a namespace of its own; where none can be had, there is nothing to see.

@@ -1,4 +1,4 @@
-//! The tests of the house, one file a question.
+//! The tests of the server, one file a question.
 
 mod acme;
 mod audit;
@@ -10,15 +10,13 @@ mod cli;
 mod crash;
 mod deployments;
 mod documents;
-mod door;
 mod environments;
 mod fixtures;
 mod freshness;
-mod front;
 mod graphql;
 mod health;
-mod house;
 mod keys;
+mod listener;
 mod log;
 mod matrix;
 mod model;
@@ -29,11 +27,13 @@ mod permissions;
 mod process;
 mod quotas;
 mod resources;
+mod reverse_proxy;
 mod rules;
 mod schema;
 mod seed;
 mod surroundings;
 mod tenants;
+mod test_server;
 mod tidy;
 mod unserved;
 mod uploads;

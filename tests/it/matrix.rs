@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guildhall::http::routes::{Answer, ROUTES, Route};
-use guildhall::http::unserved::UNSERVED;
+use guildhall::api::routes::{Answer, ROUTES, Route};
+use guildhall::api::unserved::UNSERVED;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::seed::{self, WORLD};
+use crate::test_server::TestServer;
 
 mod asked;
 
@@ -212,16 +212,16 @@ pub struct CarriedOut {
     pub target: String,
     pub key: Option<&'static str>,
     pub body: Option<Value>,
-    pub from: guildhall::http::Door,
+    pub from: guildhall::api::Listener,
 }
 
 /// A request to every served route, from a caller and about a place for which it is carried out.
-pub fn carried_out(house: &House) -> Vec<CarriedOut> {
+pub fn carried_out(server: &TestServer) -> Vec<CarriedOut> {
     let first = |expected: Expected| {
         let is_carried_out = |status: &u16| (200..300).contains(status);
         let (place, row) = expected.places.iter().find(|(_, row)| row.iter().any(is_carried_out))?;
         let caller = Caller::of(row.iter().position(is_carried_out)?);
-        let Ask { target, body, from } = Ask::new(&expected, place, &caller, house);
+        let Ask { target, body, from } = Ask::new(&expected, place, &caller, server);
         Some(CarriedOut { method: expected.method, target, key: caller.key, body, from })
     };
     table().served.into_iter().filter_map(first).collect()
@@ -229,7 +229,7 @@ pub fn carried_out(house: &House) -> Vec<CarriedOut> {
 
 /// A copy of the world, and all that it holds.
 struct Scene {
-    house: House,
+    server: TestServer,
     sql: Connection,
     content: String,
 }
@@ -237,10 +237,10 @@ struct Scene {
 impl Scene {
     /// The world, but for the place where nobody is yet.
     fn new(place: &str) -> Scene {
-        let house = if place == "nobody-yet" { House::empty() } else { WORLD.house() };
-        let sql = seed::open(house.data());
+        let server = if place == "nobody-yet" { TestServer::empty() } else { WORLD.server() };
+        let sql = seed::open(server.data());
         let content = seed::content(&sql);
-        Scene { house, sql, content }
+        Scene { server, sql, content }
     }
 
     fn is_untouched(&self) -> bool {
@@ -252,9 +252,9 @@ impl Scene {
     }
 
     fn send(&self, caller: &Caller, method: &str, ask: &Ask, body: Vec<u8>) -> (u16, Vec<u8>) {
-        let mut request = self.house.request(caller.key, method, &ask.target, body);
+        let mut request = self.server.request(caller.key, method, &ask.target, body);
         request.from = ask.from;
-        let reply = self.house.answer(request);
+        let reply = self.server.answer(request);
         (reply.status, reply.body)
     }
 }
@@ -294,7 +294,7 @@ impl Judge<'_> {
     fn cell(&mut self, place: &str, column: usize, status: u16) -> Vec<u8> {
         self.cells += 1;
         let caller = Caller::of(column);
-        let ask = Ask::new(self.expected, place, &caller, &self.scene.house);
+        let ask = Ask::new(self.expected, place, &caller, &self.scene.server);
         if ask.body.is_some() {
             self.with_bad_bodies(place, column, &caller, &ask, status);
         }

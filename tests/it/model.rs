@@ -10,9 +10,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::rules::{DAY, HOUR, at};
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 mod chains;
 mod holdings;
@@ -39,7 +39,7 @@ struct Step {
 }
 
 struct History {
-    house: House,
+    server: TestServer,
     model: Reference,
     told: Vec<String>,
 }
@@ -76,8 +76,8 @@ fn no_history_leads_where_the_documents_forbid() {
 }
 
 fn draw(seed: u64) -> Vec<Step> {
-    let mut dice = StdRng::seed_from_u64(seed);
-    let mut number = || dice.random_range(0..1_000_000);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut number = || rng.random_range(0..1_000_000);
     (0..STEPS)
         .map(|_| Step { kind: number(), caller: number(), choices: [number(), number(), number(), number()] })
         .collect()
@@ -93,10 +93,10 @@ fn run(steps: &[Step]) -> Result<(), (usize, String)> {
 }
 
 fn run_here(steps: &[Step]) -> Result<(), (usize, String)> {
-    let mut history = History { house: WORLD.house(), model: Reference::new(), told: Vec::new() };
+    let mut history = History { server: WORLD.server(), model: Reference::new(), told: Vec::new() };
     // The world's own invitations are not in the reference. What it has beside the world is a closed `production`, so that
     // restrictions are met from the first step on.
-    let sql = crate::seed::open(history.house.data());
+    let sql = crate::seed::open(history.server.data());
     sql.execute_batch(
         "DELETE FROM invitation;
          INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at)
@@ -188,7 +188,7 @@ impl History {
         let expected = verdict.err().unwrap_or(200);
         let shown = body.as_ref().map(Value::to_string).unwrap_or_default();
         self.told.push(format!("- {whom}: {method} {target} {shown} → {expected}"));
-        let answered = self.house.send(caller.map(|key| key.text.as_str()), method, target, body);
+        let answered = self.server.send(caller.map(|key| key.text.as_str()), method, target, body);
         match answered.status == expected {
             true => Ok(answered.body),
             false => Err(format!("got {}, not {expected}: {}", answered.status, answered.body)),
@@ -239,7 +239,7 @@ impl History {
 
     fn pass_time(&mut self, choice: u32) -> Outcome {
         self.model.now += pick(&[60, HOUR, DAY, 6 * DAY], choice);
-        self.house.now.set(at(self.model.now));
+        self.server.now.set(at(self.model.now));
         self.told.push(format!("- it is {} s later", self.model.now));
         Ok(())
     }
@@ -343,7 +343,7 @@ impl History {
         expected: Result<BTreeSet<String>, u16>,
         read: impl Fn(&Value) -> BTreeSet<String>,
     ) -> Outcome {
-        let answered = self.house.send(Some(&caller.text), "GET", target, None);
+        let answered = self.server.send(Some(&caller.text), "GET", target, None);
         let got = if answered.status == 200 { Ok(read(&answered.body)) } else { Err(answered.status) };
         if got == expected {
             return Ok(());
@@ -358,7 +358,7 @@ impl History {
         }
         let id = &self.model.teams[team].id;
         let target = format!("/v1/permissions/explain?act=CHANGE_ENVIRONMENT&team_id={id}&environment={name}");
-        let answered = self.house.send(Some(&caller.text), "GET", &target, None);
+        let answered = self.server.send(Some(&caller.text), "GET", &target, None);
         let expected = self.model.may_change(caller, team, name);
         if answered.body["allowed"] == expected {
             return Ok(());

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use guildhall::http::openapi::document;
-use guildhall::http::routes::{Answer, Origin, ROUTES};
+use guildhall::api::openapi::document;
+use guildhall::api::routes::{Answer, Origin, ROUTES};
 use serde_json::Value;
 
 /// What describes itself, and what is no interface of JSON shapes.

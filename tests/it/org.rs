@@ -1,4 +1,4 @@
-//! An organization in a house, made by the routes that make one, and what is asked of it again and again.
+//! An organization in a server, made by the routes that make one, and what is asked of it again and again.
 
 use guildhall::token::PlainKey;
 use rand::SeedableRng as _;
@@ -6,10 +6,10 @@ use rand::rngs::StdRng;
 use rusqlite::named_params;
 use serde_json::{Value, json};
 
-use crate::house::{Answered, House};
+use crate::test_server::{Answered, TestServer};
 
 pub struct Org<'h> {
-    pub house: &'h House,
+    pub server: &'h TestServer,
     pub id: String,
     pub founder: Someone,
     pub default_team: String,
@@ -41,8 +41,8 @@ pub enum Teams {
 }
 
 impl<'h> Org<'h> {
-    pub fn new(house: &'h House, name: &str, teams: Teams) -> Org<'h> {
-        let founded = house
+    pub fn new(server: &'h TestServer, name: &str, teams: Teams) -> Org<'h> {
+        let founded = server
             .send_as_operator(
                 "POST",
                 "/v1/operator/organizations",
@@ -55,25 +55,25 @@ impl<'h> Org<'h> {
             )
             .ok();
         let founder = Someone { id: text(&founded["user_id"]), key: text(&founded["api_key"]) };
-        let listed = house.send(Some(&founder.key), "GET", "/v1/teams", None).ok();
+        let listed = server.send(Some(&founder.key), "GET", "/v1/teams", None).ok();
         let default_team = text(&listed["teams"][0]["id"]);
-        Org { house, id: text(&founded["org_id"]), founder, default_team }
+        Org { server, id: text(&founded["org_id"]), founder, default_team }
     }
 
     pub fn get(&self, by: &Someone, target: &str) -> Answered {
-        self.house.send(Some(&by.key), "GET", target, None)
+        self.server.send(Some(&by.key), "GET", target, None)
     }
 
     pub fn post(&self, by: &Someone, target: &str, body: Value) -> Answered {
-        self.house.send(Some(&by.key), "POST", target, Some(body))
+        self.server.send(Some(&by.key), "POST", target, Some(body))
     }
 
     pub fn patch(&self, by: &Someone, target: &str, body: Value) -> Answered {
-        self.house.send(Some(&by.key), "PATCH", target, Some(body))
+        self.server.send(Some(&by.key), "PATCH", target, Some(body))
     }
 
     pub fn delete(&self, by: &Someone, target: &str) -> Answered {
-        self.house.send(Some(&by.key), "DELETE", target, None)
+        self.server.send(Some(&by.key), "DELETE", target, None)
     }
 
     /// Invites an address, and gives the invitation with its token.
@@ -87,7 +87,7 @@ impl<'h> Org<'h> {
     /// A new person of the organization, with a key.
     pub fn person(&self, name: &str, role: &str, teams: Value) -> Someone {
         let (_, token) = self.invite(&format!("{name}@people.example"), role, teams);
-        let accepted = accept(self.house, None, &token, json!({ "name": name, "api_key_name": "mine" })).ok();
+        let accepted = accept(self.server, None, &token, json!({ "name": name, "api_key_name": "mine" })).ok();
         Someone { id: text(&accepted["user"]["user_id"]), key: text(&accepted["api_key"]) }
     }
 
@@ -108,15 +108,15 @@ impl<'h> Org<'h> {
     }
 
     fn insert_key(&self, category: &str, name: Option<&str>, team_id: Option<&str>, made_by: &str) -> PlainKey {
-        let key = PlainKey::generate(&mut StdRng::from_seed(self.house.moment().seed));
-        self.house
+        let key = PlainKey::generate(&mut StdRng::from_seed(self.server.now().seed));
+        self.server
             .sql()
             .execute(
                 "INSERT INTO api_key (hash, prefix, org_id, category, team_id, name, created_by, created_at)
                  VALUES (:hash, :prefix, :org_id, :category, :team_id, :name, :made_by, :now)",
                 named_params! {
                     ":hash": key.hash(), ":prefix": key.prefix(), ":org_id": self.id, ":category": category,
-                    ":team_id": team_id, ":name": name, ":made_by": made_by, ":now": self.house.now.get(),
+                    ":team_id": team_id, ":name": name, ":made_by": made_by, ":now": self.server.now.get(),
                 },
             )
             .unwrap();
@@ -129,7 +129,7 @@ impl<'h> Org<'h> {
     }
 
     pub fn audit_since(&self, id: i64) -> Vec<(String, Value)> {
-        let sql = self.house.sql();
+        let sql = self.server.sql();
         let mut query =
             sql.prepare("SELECT event_type, event_data FROM audit WHERE org_id = ? AND id > ? ORDER BY id").unwrap();
         let entry = |row: &rusqlite::Row| Ok((row.get(0)?, row.get::<_, String>(1)?));
@@ -138,13 +138,13 @@ impl<'h> Org<'h> {
     }
 
     pub fn last_entry(&self) -> i64 {
-        self.house.sql().query_row("SELECT max(id) FROM audit", [], |row| row.get(0)).unwrap()
+        self.server.sql().query_row("SELECT max(id) FROM audit", [], |row| row.get(0)).unwrap()
     }
 }
 
-pub fn accept(house: &House, key: Option<&str>, token: &str, mut body: Value) -> Answered {
+pub fn accept(server: &TestServer, key: Option<&str>, token: &str, mut body: Value) -> Answered {
     body["token"] = json!(token);
-    house.send(key, "POST", "/v1/invitations/accept", Some(body))
+    server.send(key, "POST", "/v1/invitations/accept", Some(body))
 }
 
 pub fn text(value: &Value) -> String {
@@ -160,8 +160,8 @@ pub fn token(invitation: &Value) -> String {
 }
 
 /// All that the database holds, but for when keys were last used.
-pub fn contents(house: &House) -> Vec<String> {
-    let sql = house.sql();
+pub fn contents(server: &TestServer) -> Vec<String> {
+    let sql = server.sql();
     let mut tables = sql.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").unwrap();
     let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let mut contents = Vec::new();
@@ -180,10 +180,10 @@ pub fn contents(house: &House) -> Vec<String> {
 
 /// Refused, and nothing written by it.
 #[track_caller]
-pub fn refused_untouched(house: &House, status: u16, code: &str, ask: impl FnOnce() -> Answered) -> Value {
-    let before = contents(house);
+pub fn refused_untouched(server: &TestServer, status: u16, code: &str, ask: impl FnOnce() -> Answered) -> Value {
+    let before = contents(server);
     let body = ask().refused(status, code);
-    assert_eq!(before, contents(house));
+    assert_eq!(before, contents(server));
     body
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::org::{Org, Someone, Teams, accept, contents, ids, refused_untouched, text};
+use crate::test_server::TestServer;
 
 mod acceptance;
 mod invitations;
@@ -15,8 +15,8 @@ const DAY: i64 = 24 * 60 * 60;
 
 #[test]
 fn every_member_sees_the_people_of_the_organization_and_no_others() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let mia = acme.person("mia", "MEMBER", json!([]));
 
     let listed = acme.get(&mia, "/v1/users").ok();
@@ -44,8 +44,8 @@ fn every_member_sees_the_people_of_the_organization_and_no_others() {
 
 #[test]
 fn users_come_in_pages() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     for name in ["ann", "bob", "cat", "dan"] {
         acme.person(name, "MEMBER", json!([]));
     }
@@ -69,8 +69,8 @@ fn users_come_in_pages() {
 
 #[test]
 fn a_limit_or_cursor_that_no_page_has_is_refused() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     acme.team("Blue");
     let teams = format!("/v1/users/{}/teams?limit=1", acme.founder.id);
     let of_another_list = text(&acme.get(&acme.founder, &teams).ok()["pagination"]["cursor"]);
@@ -85,9 +85,9 @@ fn a_limit_or_cursor_that_no_page_has_is_refused() {
 
 #[test]
 fn an_address_is_found_as_normalized_and_nothing_else_is() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
-    Org::new(&house, "other", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
+    Org::new(&server, "other", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
     let found = |email: &str| ids(&acme.get(&mia, &format!("/v1/users?email={email}")).ok(), "user_id");
     assert_eq!(found("mia@people.example"), [mia.id.as_str()]);
@@ -99,29 +99,29 @@ fn an_address_is_found_as_normalized_and_nothing_else_is() {
 
 #[test]
 fn a_key_that_is_no_persons_shows_itself_and_sees_no_users() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let named = acme.key(Some("ci"), Some(&acme.default_team), &acme.founder.id);
     let unnamed = acme.key(None, Some(&acme.default_team), &acme.founder.id);
     let manager = acme.key(Some("keys"), None, &acme.founder.id);
     for (key, name) in [(&named, "ci"), (&unnamed, &unnamed[..14]), (&manager, "keys")] {
-        let me = house.send(Some(key), "GET", "/v1/users/me", None).ok();
+        let me = server.send(Some(key), "GET", "/v1/users/me", None).ok();
         assert_eq!(
             me,
             json!({ "user_id": &key[..14], "email": null, "name": name, "workspace_name": "acme", "role": null })
         );
         for target in ["/v1/users", "/v1/users/nobody", "/v1/users/nobody/teams"] {
-            house.send(Some(key), "GET", target, None).refused(403, "FORBIDDEN");
+            server.send(Some(key), "GET", target, None).refused(403, "FORBIDDEN");
         }
-        house.send(Some(key), "PATCH", "/v1/users/me", Some(json!({ "name": "x" }))).refused(403, "FORBIDDEN");
-        house.send(Some(key), "DELETE", "/v1/users/nobody", None).refused(403, "FORBIDDEN");
+        server.send(Some(key), "PATCH", "/v1/users/me", Some(json!({ "name": "x" }))).refused(403, "FORBIDDEN");
+        server.send(Some(key), "DELETE", "/v1/users/nobody", None).refused(403, "FORBIDDEN");
     }
 }
 
 #[test]
 fn people_rename_themselves() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
     let before = acme.last_entry();
     assert_eq!(acme.patch(&mia, "/v1/users/me", json!({ "name": "  Mia M. " })).ok()["name"], "Mia M.");
@@ -137,23 +137,23 @@ fn people_rename_themselves() {
 
 #[test]
 fn an_empty_change_changes_nothing_and_leaves_no_entry() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([{ "team_id": acme.default_team, "role": "MEMBER" }]));
-    let before = contents(&house);
+    let before = contents(&server);
     let member = format!("/v1/teams/{}/members/{}", acme.default_team, mia.id);
     for target in ["/v1/users/me", &format!("/v1/users/{}", mia.id), &member] {
         acme.patch(&acme.founder, target, json!({})).ok();
     }
     acme.patch(&acme.founder, "/v1/users/me", json!({ "name": null })).ok();
     acme.patch(&acme.founder, &member, json!({ "role": null })).ok();
-    assert_eq!(before, contents(&house));
+    assert_eq!(before, contents(&server));
 }
 
 #[test]
 fn bodies_about_people_are_closed() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let founder = &acme.founder;
     let user = format!("/v1/users/{}", founder.id);
     let members = format!("/v1/teams/{}/members", acme.default_team);
@@ -192,20 +192,20 @@ fn bodies_about_people_are_closed() {
         ("POST", "/v1/invitations/accept", json!({ "token": "x", "api_key_name": "Not So" }), "api_key_name"),
     ];
     for (method, target, body, field) in cases {
-        let ask = || house.send(Some(&founder.key), method, target, Some(body.clone()));
-        let refusal = refused_untouched(&house, 400, "VALIDATION_ERROR", ask);
+        let ask = || server.send(Some(&founder.key), method, target, Some(body.clone()));
+        let refusal = refused_untouched(&server, 400, "VALIDATION_ERROR", ask);
         assert!(text(&refusal["message"]).contains(&format!("`{field}")), "{target} {body}: {refusal}");
     }
 }
 
 #[test]
 fn an_organization_role_is_changed_by_admins_and_counts_at_once() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
     let mias = format!("/v1/users/{}", mia.id);
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.patch(&mia, &mias, json!({ "role": "ADMIN" })));
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.patch(&mia, "/v1/users/nobody", json!({})));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.patch(&mia, &mias, json!({ "role": "ADMIN" })));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.patch(&mia, "/v1/users/nobody", json!({})));
 
     let before = acme.last_entry();
     assert_eq!(acme.patch(&acme.founder, &mias, json!({ "role": "ADMIN" })).ok()["role"], "ADMIN");
@@ -224,31 +224,31 @@ fn an_organization_role_is_changed_by_admins_and_counts_at_once() {
 
 #[test]
 fn the_last_admin_is_neither_demoted_nor_removed_by_anyone() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     acme.person("mia", "MEMBER", json!([]));
     let founder = format!("/v1/users/{}", acme.founder.id);
     let demoted = || acme.patch(&acme.founder, &founder, json!({ "role": "MEMBER" }));
-    let refusal = refused_untouched(&house, 409, "CONFLICT", demoted);
+    let refusal = refused_untouched(&server, 409, "CONFLICT", demoted);
     assert!(text(&refusal["message"]).contains("last admin"), "{refusal}");
-    refused_untouched(&house, 409, "CONFLICT", || acme.delete(&acme.founder, &founder));
+    refused_untouched(&server, 409, "CONFLICT", || acme.delete(&acme.founder, &founder));
 }
 
 #[test]
 fn two_admins_who_demote_each_other_at_once_leave_one() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let ada = acme.person("ada", "ADMIN", json!([]));
     let demote = |by: &Someone, whom: &Someone| {
         let target = format!("/v1/users/{}", whom.id);
-        house.request(Some(&by.key), "PATCH", &target, json!({ "role": "MEMBER" }).to_string().into())
+        server.request(Some(&by.key), "PATCH", &target, json!({ "role": "MEMBER" }).to_string().into())
     };
-    let answered = house.send_at_once(vec![demote(&ada, &acme.founder), demote(&acme.founder, &ada)]);
+    let answered = server.send_at_once(vec![demote(&ada, &acme.founder), demote(&acme.founder, &ada)]);
     let mut statuses: Vec<u16> = answered.iter().map(|answer| answer.status).collect();
     statuses.sort();
     assert_eq!(statuses, [200, 403]);
-    let leave = |who: &Someone| house.request(Some(&who.key), "DELETE", &format!("/v1/users/{}", who.id), Vec::new());
-    let answered = house.send_at_once(vec![leave(&ada), leave(&acme.founder)]);
+    let leave = |who: &Someone| server.request(Some(&who.key), "DELETE", &format!("/v1/users/{}", who.id), Vec::new());
+    let answered = server.send_at_once(vec![leave(&ada), leave(&acme.founder)]);
     let mut statuses: Vec<u16> = answered.iter().map(|answer| answer.status).collect();
     statuses.sort();
     assert_eq!(statuses, [200, 409]);
@@ -256,13 +256,13 @@ fn two_admins_who_demote_each_other_at_once_leave_one() {
 
 #[test]
 fn a_removed_person_has_no_key_no_team_and_no_grant_left() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let ada = acme.person("ada", "ADMIN", json!([{ "team_id": acme.default_team, "role": "MEMBER" }]));
     let team_key = acme.key(Some("ci"), Some(&acme.default_team), &ada.id);
     let manager = acme.key(None, None, &ada.id);
     acme.key(Some("not-hers"), Some(&acme.default_team), &acme.founder.id);
-    house
+    server
         .sql()
         .execute_batch(&format!(
             "PRAGMA foreign_keys = ON;
@@ -295,10 +295,10 @@ fn a_removed_person_has_no_key_no_team_and_no_grant_left() {
     assert_eq!((&removed["user_id"], &removed["deleted"]), (&json!(ada.id), &json!(true)));
 
     acme.get(&ada, "/v1/users/me").refused(401, "UNAUTHENTICATED");
-    house.send(Some(&team_key), "GET", "/v1/users/me", None).ok();
+    server.send(Some(&team_key), "GET", "/v1/users/me", None).ok();
     acme.get(&acme.founder, &format!("/v1/users/{}", ada.id)).refused(404, "NOT_FOUND");
     let granted: i64 =
-        house.sql().query_row("SELECT count(*) FROM environment_group_user", [], |row| row.get(0)).unwrap();
+        server.sql().query_row("SELECT count(*) FROM environment_group_user", [], |row| row.get(0)).unwrap();
     assert_eq!(granted, 0);
     let audit = acme.audit_since(before);
     assert_eq!(
@@ -310,26 +310,26 @@ fn a_removed_person_has_no_key_no_team_and_no_grant_left() {
 
 #[test]
 fn anyone_may_leave_and_only_admins_remove_others() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let (mia, max) = (acme.person("mia", "MEMBER", json!([])), acme.person("max", "MEMBER", json!([])));
     let maxs = format!("/v1/users/{}", max.id);
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.delete(&mia, &maxs));
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.delete(&mia, "/v1/users/nobody"));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.delete(&mia, &maxs));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.delete(&mia, "/v1/users/nobody"));
     let elsewhere = format!("/v1/users/{}", other.founder.id);
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.delete(&acme.founder, &elsewhere));
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.patch(&acme.founder, &elsewhere, json!({ "role": "MEMBER" })));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.delete(&acme.founder, &elsewhere));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.patch(&acme.founder, &elsewhere, json!({ "role": "MEMBER" })));
     acme.delete(&max, &maxs).ok();
     acme.get(&max, "/v1/users/me").refused(401, "UNAUTHENTICATED");
 }
 
 #[test]
 fn who_leaves_one_organization_stays_in_the_other() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let mia = acme.person("mia", "MEMBER", json!([]));
     let (_, token) = other.invite("mia@people.example", "ADMIN", json!([]));
-    let accepted = accept(&house, Some(&mia.key), &token, json!({ "api_key_name": "mine" })).ok();
+    let accepted = accept(&server, Some(&mia.key), &token, json!({ "api_key_name": "mine" })).ok();
     assert_eq!(accepted["user"]["user_id"], mia.id);
     acme.delete(&mia, &format!("/v1/users/{}", mia.id)).ok();
     let there = Someone { id: mia.id, key: text(&accepted["api_key"]) };
@@ -339,8 +339,8 @@ fn who_leaves_one_organization_stays_in_the_other() {
 
 #[test]
 fn a_persons_teams_are_shown_to_them_and_to_admins() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let (blue, amber) = (acme.team("Blue"), acme.team("amber"));
     let mia = acme.person("mia", "MEMBER", json!([{ "team_id": blue, "role": "ADMIN" }]));
     let ada = acme.person("ada", "ADMIN", json!([{ "team_id": blue, "role": "MEMBER" }]));
@@ -371,28 +371,28 @@ fn a_persons_teams_are_shown_to_them_and_to_admins() {
 
 #[test]
 fn the_operators_routes_are_not_there_over_the_network() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let body = json!({ "name": "mine", "email": "a@b.example", "user_name": "A" });
     let nothing = acme.get(&acme.founder, "/v1/nothing").refused(404, "NOT_FOUND");
     for method in ["GET", "POST", "PATCH"] {
-        let ask = || house.send(Some(&acme.founder.key), method, "/v1/operator/organizations", Some(body.clone()));
-        assert_eq!(refused_untouched(&house, 404, "NOT_FOUND", ask), nothing);
-        house.send(None, method, "/v1/operator/organizations", Some(body.clone())).refused(404, "NOT_FOUND");
+        let ask = || server.send(Some(&acme.founder.key), method, "/v1/operator/organizations", Some(body.clone()));
+        assert_eq!(refused_untouched(&server, 404, "NOT_FOUND", ask), nothing);
+        server.send(None, method, "/v1/operator/organizations", Some(body.clone())).refused(404, "NOT_FOUND");
     }
 }
 
 #[test]
 fn the_operator_founds_organizations_for_people_new_and_known() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::Off);
     assert_eq!(acme.events_since(0), ["ORGANIZATION_CREATED", "USER_JOINED_ORGANIZATION", "API_KEY_CREATED"]);
     let me = acme.get(&acme.founder, "/v1/users/me").ok();
     assert_eq!((&me["role"], &me["name"]), (&json!("ADMIN"), &json!("Fay Founder")));
     let teams = acme.get(&acme.founder, &format!("/v1/users/{}/teams", acme.founder.id)).ok();
     assert_eq!(ids(&teams, "via"), ["ORGANIZATION"], "a founder gets no membership by it");
 
-    let found = |body: Value| house.send_as_operator("POST", "/v1/operator/organizations", body);
+    let found = |body: Value| server.send_as_operator("POST", "/v1/operator/organizations", body);
     let again = json!({ "name": "Branch", "email": "Founder@Acme.example", "user_name": "Somebody Else" });
     let branch = found(again.clone()).ok();
     assert_eq!(branch["user_id"], acme.founder.id);
@@ -400,14 +400,14 @@ fn the_operator_founds_organizations_for_people_new_and_known() {
     let me = acme.get(&there, "/v1/users/me").ok();
     assert_eq!((&me["workspace_name"], &me["name"]), (&json!("Branch"), &json!("Fay Founder")));
 
-    refused_untouched(&house, 409, "CONFLICT", || found(again));
+    refused_untouched(&server, 409, "CONFLICT", || found(again));
     for (field, body) in [
         ("name", json!({ "name": "", "email": "a@b.example", "user_name": "A" })),
         ("email", json!({ "name": "x", "email": "ab.example", "user_name": "A" })),
         ("user_name", json!({ "name": "x", "email": "a@b.example", "user_name": "" })),
         ("plan", json!({ "name": "x", "email": "a@b.example", "user_name": "A", "plan": "free" })),
     ] {
-        let refusal = refused_untouched(&house, 400, "VALIDATION_ERROR", || found(body));
+        let refusal = refused_untouched(&server, 400, "VALIDATION_ERROR", || found(body));
         assert!(text(&refusal["message"]).contains(&format!("`{field}`")), "{refusal}");
     }
 }

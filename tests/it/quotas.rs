@@ -4,9 +4,9 @@ use guildhall::db::quotas::{Settings, UNCHARGED};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::org::{Org, Someone, Teams, refused_untouched, text};
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 mod disk;
 mod unchanged;
@@ -50,8 +50,8 @@ fn project(org: &Org, by: &Someone, team: &str) -> String {
     text(&made.ok()["training_project"]["id"])
 }
 
-fn wait(house: &House, seconds: i64) {
-    house.now.set(house.now.get().plus_seconds(seconds));
+fn wait(server: &TestServer, seconds: i64) {
+    server.now.set(server.now.get().plus_seconds(seconds));
 }
 
 /// The numbers as the writer keeps them.
@@ -71,28 +71,28 @@ fn usage(sql: &Connection) -> Vec<String> {
     usage
 }
 
-/// Closes the house, lets everything be counted anew, and compares.
-pub fn assert_exact(house: House) {
-    let kept = usage(&house.sql());
-    let data = house.shut();
+/// Closes the server, lets everything be counted anew, and compares.
+pub fn assert_exact(server: TestServer) {
+    let kept = usage(&server.sql());
+    let data = server.shut();
     let sql = Connection::open(data.path().join("guildhall.db")).unwrap();
     sql.execute_batch("DELETE FROM accounting").unwrap();
     drop(sql);
-    let house = House::at(data);
-    assert_eq!(kept, usage(&house.sql()));
+    let server = TestServer::at(data);
+    assert_eq!(kept, usage(&server.sql()));
 }
 
 /// The world, with what was written into it counted.
-fn counted_world() -> House {
-    let house = WORLD.house();
-    house.sql().execute_batch("DELETE FROM accounting").unwrap();
-    House::at(house.shut())
+fn counted_world() -> TestServer {
+    let server = WORLD.server();
+    server.sql().execute_batch("DELETE FROM accounting").unwrap();
+    TestServer::at(server.shut())
 }
 
 #[test]
 fn a_team_sees_what_it_uses_and_may_use() {
-    let house = House::with_quotas(Settings { database_bytes: 1 << 20, ..Settings::default() });
-    let org = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::with_quotas(Settings { database_bytes: 1 << 20, ..Settings::default() });
+    let org = Org::new(&server, "acme", Teams::On);
     let (research, inference) = (org.team("Research"), org.team("Inference"));
     let (before, allowed) = quota(&org, &research, "database_bytes");
     let (rows, _) = quota(&org, &research, "database_rows");
@@ -125,15 +125,15 @@ fn a_team_sees_what_it_uses_and_may_use() {
 
 #[test]
 fn past_a_quota_a_write_is_refused_with_what_is_used_and_allowed() {
-    let house = House::with_quotas(Settings { database_bytes: 200_000, ..Settings::default() });
-    let org = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::with_quotas(Settings { database_bytes: 200_000, ..Settings::default() });
+    let org = Org::new(&server, "acme", Teams::On);
     let (research, inference) = (org.team("Research"), org.team("Inference"));
     let max = org.person("max", "MEMBER", json!([{ "team_id": research, "role": "MEMBER" }]));
     let secrets = format!("/v1/teams/{research}/secrets");
     let fitted =
         (0..10).take_while(|at| org.post(&max, &secrets, secret(&format!("s{at}"), 50_000)).status == 200).count();
     assert!((2..=3).contains(&fitted), "{fitted}");
-    wait(&house, 2 * MINUTE); // the refusal before was noted
+    wait(&server, 2 * MINUTE); // the refusal before was noted
     let used = quota(&org, &research, "database_bytes").0;
     let last = org.last_entry();
     let refused = org.post(&max, &secrets, secret("more", 60_000)).refused(429, "QUOTA_EXCEEDED");
@@ -146,14 +146,14 @@ fn past_a_quota_a_write_is_refused_with_what_is_used_and_allowed() {
     // Once a minute.
     org.post(&max, &secrets, secret("more", 60_000)).refused(429, "QUOTA_EXCEEDED");
     assert_eq!(org.events_since(last), ["QUOTA_EXCEEDED"]);
-    wait(&house, MINUTE);
+    wait(&server, MINUTE);
     org.post(&max, &secrets, secret("more", 60_000)).refused(429, "QUOTA_EXCEEDED");
     assert_eq!(org.events_since(last), ["QUOTA_EXCEEDED"; 2]);
     // What is small fits, what is another team's is not its concern, and what is deleted makes room.
     org.post(&org.founder, &format!("/v1/teams/{inference}/secrets"), secret("more", 60_000)).ok();
     org.delete(&max, &format!("{secrets}/s0")).ok();
     org.post(&max, &secrets, secret("s0", 50_000)).ok();
-    assert_exact(house);
+    assert_exact(server);
 }
 
 /// The path and the body of the write with this number.
@@ -161,8 +161,8 @@ type Growing<'a> = &'a dyn Fn(usize) -> (String, Value);
 
 #[test]
 fn every_way_to_grow_is_counted() {
-    let house = House::with_quotas(Settings { database_bytes: 120_000, ..Settings::default() });
-    let org = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::with_quotas(Settings { database_bytes: 120_000, ..Settings::default() });
+    let org = Org::new(&server, "acme", Teams::On);
     let team = org.team("Research");
     let jobs = format!("/v1/training_projects/{}/jobs", project(&org, &org.founder, &team));
     let grow: &[(&str, Growing)] = &[
@@ -192,9 +192,12 @@ fn every_way_to_grow_is_counted() {
 
 #[test]
 fn revoking_removing_and_deleting_are_refused_by_no_quota() {
-    let house =
-        House::with_quotas(Settings { database_bytes: 60_000, growth_bytes_per_hour: 150_000, ..Settings::default() });
-    let org = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::with_quotas(Settings {
+        database_bytes: 60_000,
+        growth_bytes_per_hour: 150_000,
+        ..Settings::default()
+    });
+    let org = Org::new(&server, "acme", Teams::On);
     let team = org.team("Research");
     let max = org.person("max", "MEMBER", json!([{ "team_id": team, "role": "ADMIN" }]));
     let key = text(
@@ -222,18 +225,18 @@ fn revoking_removing_and_deleting_are_refused_by_no_quota() {
 
 #[test]
 fn what_a_caller_makes_the_database_grow_is_limited_in_bytes_an_hour_and_not_in_requests() {
-    let house = House::with_quotas(Settings { growth_bytes_per_hour: 300_000, ..Settings::default() });
-    let org = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::with_quotas(Settings { growth_bytes_per_hour: 300_000, ..Settings::default() });
+    let org = Org::new(&server, "acme", Teams::On);
     let team = org.team("Research");
     let (lone, max) = (org.person("lone", "MEMBER", json!([])), org.person("max", "MEMBER", json!([])));
     let rename = |who: &Someone, at: usize| org.patch(who, "/v1/users/me", json!({ "name": format!("name {at}") }));
     // A person in no team, with one key and with another.
     let many = (0..5000).find(|at| rename(&lone, *at).status != 200).expect("it is limited");
     assert!(many > 300, "{many}");
-    let refused = refused_untouched(&house, 429, "RATE_LIMITED", || rename(&lone, many));
+    let refused = refused_untouched(&server, 429, "RATE_LIMITED", || rename(&lone, many));
     let retry_after = refused["retry_after"].as_u64().unwrap();
     assert!((1..=60).contains(&retry_after), "{refused}");
-    wait(&house, i64::try_from(retry_after).unwrap() + 1);
+    wait(&server, i64::try_from(retry_after).unwrap() + 1);
     rename(&lone, many).ok();
     rename(&max, 1).ok();
     // Two keys of one team share what the team may.
@@ -257,12 +260,12 @@ fn what_a_caller_makes_the_database_grow_is_limited_in_bytes_an_hour_and_not_in_
 
 #[test]
 fn work_in_progress_is_counted_and_what_ends_makes_room() {
-    let house = House::with_quotas(Settings {
+    let server = TestServer::with_quotas(Settings {
         training_jobs_in_progress: 2,
         deployments_in_progress: 2,
         ..Settings::default()
     });
-    let org = Org::new(&house, "acme", Teams::On);
+    let org = Org::new(&server, "acme", Teams::On);
     let team = org.team("Research");
     let jobs = format!("/v1/training_projects/{}/jobs", project(&org, &org.founder, &team));
     let first = text(&org.post(&org.founder, &jobs, job(1)).ok()["training_job"]["id"]);
@@ -278,8 +281,8 @@ fn work_in_progress_is_counted_and_what_ends_makes_room() {
 /// Every table is charged to somebody, or stands among those that nobody is charged for.
 #[test]
 fn every_table_is_charged_or_known_not_to_be() {
-    let house = House::empty();
-    let sql = house.sql();
+    let server = TestServer::empty();
+    let sql = server.sql();
     for table in UNCHARGED {
         let there: bool = sql
             .query_row(
@@ -307,9 +310,9 @@ fn every_table_is_charged_or_known_not_to_be() {
 /// The numbers follow what is written and deleted, by whatever way it goes.
 #[test]
 fn the_numbers_are_exact_after_deletes() {
-    let house = counted_world();
+    let server = counted_world();
     let send = |who: &str, method: &str, target: &str, body: Option<Value>| {
-        house.send(Some(WORLD.keys.text(who)), method, target, body).ok()
+        server.send(Some(WORLD.keys.text(who)), method, target, body).ok()
     };
     for (team, who) in [("research", "max"), ("inference", "ian")] {
         send(who, "POST", &format!("/v1/teams/{team}/secrets"), Some(secret("long", 30_000)));
@@ -323,24 +326,25 @@ fn the_numbers_are_exact_after_deletes() {
     send("ada", "DELETE", "/v1/users/crew", None);
     send("ada", "DELETE", "/v1/teams/inference?force=true", None);
     send("ada", "DELETE", "/v1/chains/researchchain", None);
-    assert_exact(house);
+    assert_exact(server);
 }
 
 /// What is counted is close to what the file takes.
 #[test]
 fn the_numbers_are_close_to_the_pages_of_the_file() {
     for (bytes, rows) in [(20, 1500), (1500, 300), (5_000, 150), (60_000, 30)] {
-        let house = House::empty();
-        let org = Org::new(&house, "acme", Teams::On);
+        let server = TestServer::empty();
+        let org = Org::new(&server, "acme", Teams::On);
         let team = org.team("Research");
-        let pages =
-            |house: &House| house.sql().query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).unwrap() as u64;
-        let (before, counted) = (pages(&house), quota(&org, &team, "database_bytes").0);
+        let pages = |server: &TestServer| {
+            server.sql().query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).unwrap() as u64
+        };
+        let (before, counted) = (pages(&server), quota(&org, &team, "database_bytes").0);
         for at in 0..rows {
             org.post(&org.founder, &format!("/v1/teams/{team}/secrets"), secret(&format!("s{at}"), bytes)).ok();
         }
         let counted = quota(&org, &team, "database_bytes").0 - counted;
-        let taken = (pages(&house) - before) * 4096;
+        let taken = (pages(&server) - before) * 4096;
         assert!(counted * 10 >= taken * 8 && counted <= taken * 2, "{bytes}: counted {counted}, taken {taken}");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use guildhall::model::Time;
+use guildhall::domain::Time;
 use rusqlite::named_params;
 use serde_json::{Value, json};
 
-use crate::house::{BEGIN, House};
 use crate::org::{Org, Someone, Teams, refused_untouched, text};
+use crate::test_server::{BEGIN, TestServer};
 
 const BORN: &str = "2026-11-01T00:00:00.000Z";
 
@@ -20,16 +20,16 @@ impl Org<'_> {
             _ => "name) VALUES (:id, :org, :team, :now, :name)",
         };
         let columns = if table == "chain" { "created_at" } else { "name, created_at" };
-        self.house
+        self.server
             .sql()
             .execute(
                 &format!("INSERT INTO {table} (id, org_id, team_id, {columns}, {more}"),
                 named_params! {
-                    ":id": id, ":org": self.id, ":team": team, ":name": name, ":now": self.house.now.get(),
+                    ":id": id, ":org": self.id, ":team": team, ":name": name, ":now": self.server.now.get(),
                 },
             )
             .unwrap();
-        self.house.now.set(Time(self.house.now.get().0 + 1));
+        self.server.now.set(Time(self.server.now.get().0 + 1));
     }
 
     fn listed(&self, by: &Someone, target: &str) -> Vec<String> {
@@ -48,11 +48,11 @@ struct Office<'h> {
 }
 
 impl<'h> Office<'h> {
-    fn new(house: &'h House) -> Office<'h> {
-        let org = Org::new(house, "acme", Teams::On);
+    fn new(server: &'h TestServer) -> Office<'h> {
+        let org = Org::new(server, "acme", Teams::On);
         let (blue, red) = (org.team("Blue"), org.team("Red"));
         let ada = org.person("ada", "MEMBER", json!([{ "team_id": blue, "role": "MEMBER" }]));
-        house.now.set(BEGIN);
+        server.now.set(BEGIN);
         Office { org, blue, red, ada }
     }
 }
@@ -61,8 +61,8 @@ impl<'h> Office<'h> {
 
 #[test]
 fn models_are_listed_over_all_teams_one_sees_the_newest_first() {
-    let house = House::empty();
-    let Office { org, blue, red, ada } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, red, ada } = Office::new(&server);
     org.give("model", &blue, "b1", "llama");
     org.give("model", &red, "r1", "llama");
     org.give("model", &blue, "b2", "whisper");
@@ -75,14 +75,14 @@ fn models_are_listed_over_all_teams_one_sees_the_newest_first() {
     for category in ["WORKSPACE_INVOKE", "WORKSPACE_EXPORT_METRICS"] {
         org.get(&org.key_of(category, Some(&blue)), "/v1/models").refused(403, "FORBIDDEN");
     }
-    let stranger = Org::new(&house, "globex", Teams::On).founder;
+    let stranger = Org::new(&server, "globex", Teams::On).founder;
     assert_eq!(org.listed(&stranger, "/v1/models"), [""; 0]);
 }
 
 #[test]
 fn a_name_is_matched_whole_and_an_empty_one_matches_nothing() {
-    let house = House::empty();
-    let Office { org, blue, red, .. } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, red, .. } = Office::new(&server);
     org.give("model", &blue, "b1", "llama");
     org.give("model", &red, "r1", "llama");
     org.give("model", &blue, "b2", "llama-2");
@@ -95,8 +95,8 @@ fn a_name_is_matched_whole_and_an_empty_one_matches_nothing() {
 
 #[test]
 fn a_model_is_shown_renamed_and_deleted_by_its_team() {
-    let house = House::empty();
-    let Office { org, blue, ada, .. } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, ada, .. } = Office::new(&server);
     org.give("model", &blue, "b1", "llama");
     org.give("model", &blue, "b2", "whisper");
     let mut model = json!({
@@ -124,18 +124,18 @@ fn a_model_is_shown_renamed_and_deleted_by_its_team() {
 
 #[test]
 fn a_model_is_not_renamed_to_what_its_team_has_or_to_no_name() {
-    let house = House::empty();
-    let Office { org, blue, red, ada } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, red, ada } = Office::new(&server);
     org.give("model", &blue, "b1", "llama");
     org.give("model", &blue, "b2", "whisper");
     org.give("model", &red, "r1", "dream");
     let rename = |name: Value| org.patch(&ada, "/v1/models/b1", json!({ "name": name }));
-    refused_untouched(&house, 409, "CONFLICT", || rename(json!("whisper")));
+    refused_untouched(&server, 409, "CONFLICT", || rename(json!("whisper")));
     for bad in [json!(""), json!("  "), json!("a\nb"), json!("x".repeat(256)), json!(7)] {
-        let told = refused_untouched(&house, 400, "VALIDATION_ERROR", || rename(bad));
+        let told = refused_untouched(&server, 400, "VALIDATION_ERROR", || rename(bad));
         assert!(text(&told["message"]).contains("`name`"), "{told}");
     }
-    let told = refused_untouched(&house, 400, "VALIDATION_ERROR", || {
+    let told = refused_untouched(&server, 400, "VALIDATION_ERROR", || {
         org.patch(&ada, "/v1/models/b1", json!({ "name": "x", "team_id": red }))
     });
     assert!(text(&told["message"]).contains("team_id"), "{told}");
@@ -145,8 +145,8 @@ fn a_model_is_not_renamed_to_what_its_team_has_or_to_no_name() {
 
 #[test]
 fn what_another_team_owns_is_not_there() {
-    let house = House::empty();
-    let Office { org, blue, red, ada } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, red, ada } = Office::new(&server);
     for (table, noun, id) in
         [("model", "models", "r1"), ("chain", "chains", "r2"), ("training_project", "training_projects", "r3")]
     {
@@ -154,25 +154,25 @@ fn what_another_team_owns_is_not_there() {
         let there = org.get(&ada, &format!("/v1/{noun}/{id}")).refused(404, "NOT_FOUND");
         let nowhere = org.get(&ada, &format!("/v1/{noun}/nothing")).refused(404, "NOT_FOUND");
         assert_eq!(there, nowhere);
-        refused_untouched(&house, 404, "NOT_FOUND", || org.delete(&ada, &format!("/v1/{noun}/{id}")));
-        let stranger = Org::new(&house, &format!("globex{id}"), Teams::Off).founder;
-        refused_untouched(&house, 404, "NOT_FOUND", || org.delete(&stranger, &format!("/v1/{noun}/{id}")));
+        refused_untouched(&server, 404, "NOT_FOUND", || org.delete(&ada, &format!("/v1/{noun}/{id}")));
+        let stranger = Org::new(&server, &format!("globex{id}"), Teams::Off).founder;
+        refused_untouched(&server, 404, "NOT_FOUND", || org.delete(&stranger, &format!("/v1/{noun}/{id}")));
         let of_red = org.key_of("WORKSPACE_INVOKE", Some(&red));
-        refused_untouched(&house, 403, "FORBIDDEN", || org.delete(&of_red, &format!("/v1/{noun}/{id}")));
+        refused_untouched(&server, 403, "FORBIDDEN", || org.delete(&of_red, &format!("/v1/{noun}/{id}")));
         let of_blue = org.key_of("WORKSPACE_MANAGE_ALL", Some(&blue));
-        refused_untouched(&house, 404, "NOT_FOUND", || org.delete(&of_blue, &format!("/v1/{noun}/{id}")));
+        refused_untouched(&server, 404, "NOT_FOUND", || org.delete(&of_blue, &format!("/v1/{noun}/{id}")));
         org.get(&org.founder, &format!("/v1/{noun}/{id}")).ok();
     }
-    refused_untouched(&house, 404, "NOT_FOUND", || org.patch(&ada, "/v1/models/r1", json!({ "name": "mine" })));
+    refused_untouched(&server, 404, "NOT_FOUND", || org.patch(&ada, "/v1/models/r1", json!({ "name": "mine" })));
 }
 
 #[test]
 fn a_key_that_was_narrowed_to_a_deleted_model_stays_narrowed() {
-    let house = House::empty();
-    let Office { org, blue, ada, .. } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, ada, .. } = Office::new(&server);
     org.give("model", &blue, "b1", "llama");
     let key = org.key_of("WORKSPACE_INVOKE", Some(&blue));
-    let sql = house.sql();
+    let sql = server.sql();
     sql.execute("UPDATE api_key SET narrowed_to_models = 1 WHERE prefix = ?", [&key.id]).unwrap();
     sql.execute("INSERT INTO api_key_model VALUES (?, 'b1', ?, ?)", [&key.id, &org.id, &blue]).unwrap();
     org.delete(&ada, "/v1/models/b1").ok();
@@ -190,8 +190,8 @@ fn a_key_that_was_narrowed_to_a_deleted_model_stays_narrowed() {
 
 #[test]
 fn chains_are_listed_shown_and_deleted_by_their_team() {
-    let house = House::empty();
-    let Office { org, blue, red, ada } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, red, ada } = Office::new(&server);
     org.give("chain", &blue, "b1", "rag");
     org.give("chain", &red, "r1", "rag");
     assert_eq!(org.listed(&org.founder, "/v1/chains"), ["r1", "b1"]);
@@ -209,8 +209,8 @@ fn chains_are_listed_shown_and_deleted_by_their_team() {
 
 #[test]
 fn a_training_project_is_made_once_a_name_in_a_team() {
-    let house = House::empty();
-    let Office { org, blue, red, ada } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, red, ada } = Office::new(&server);
     let upsert = |by: &Someone, team: &str| {
         let body = json!({ "training_project": { "name": "tune" } });
         org.post(by, &format!("/v1/teams/{team}/training_projects"), body)
@@ -223,7 +223,7 @@ fn a_training_project_is_made_once_a_name_in_a_team() {
     });
     assert_eq!(made, json!({ "training_project": project }));
     assert_eq!(org.get(&ada, &format!("/v1/training_projects/{id}")).ok(), made);
-    house.now.set(house.now.get().plus_seconds(1));
+    server.now.set(server.now.get().plus_seconds(1));
     let again = upsert(&ada, &blue).ok();
     assert_eq!(again["training_project"]["updated_at"], "2026-11-01T00:00:01.000Z");
     assert_eq!(
@@ -234,7 +234,7 @@ fn a_training_project_is_made_once_a_name_in_a_team() {
     assert_ne!(other, id);
     assert_eq!(org.listed(&org.founder, "/v1/training_projects"), [other, id.clone()]);
     assert_eq!(org.listed(&ada, "/v1/training_projects"), [id.as_str()]);
-    refused_untouched(&house, 404, "NOT_FOUND", || upsert(&ada, &red));
+    refused_untouched(&server, 404, "NOT_FOUND", || upsert(&ada, &red));
     org.delete(&ada, &format!("/v1/training_projects/{id}")).ok();
     org.get(&ada, &format!("/v1/training_projects/{id}")).refused(404, "NOT_FOUND");
     let made = "TRAINING_PROJECT_CREATED";
@@ -245,21 +245,21 @@ fn a_training_project_is_made_once_a_name_in_a_team() {
 
 #[test]
 fn without_a_team_in_its_path_a_training_project_is_the_default_teams_or_the_keys() {
-    let house = House::empty();
-    let Office { org, blue, ada, .. } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, ada, .. } = Office::new(&server);
     let upsert = |by: &Someone| org.post(by, "/v1/training_projects", json!({ "training_project": { "name": "t" } }));
     assert_eq!(upsert(&org.founder).ok()["training_project"]["team_name"], "Default");
     let of_blue = org.key_of("WORKSPACE_MANAGE_ALL", Some(&blue));
     assert_eq!(upsert(&of_blue).ok()["training_project"]["team_name"], "Blue");
     let invoke = org.key_of("WORKSPACE_INVOKE", Some(&blue));
-    refused_untouched(&house, 403, "FORBIDDEN", || upsert(&ada));
-    refused_untouched(&house, 403, "FORBIDDEN", || upsert(&invoke));
+    refused_untouched(&server, 403, "FORBIDDEN", || upsert(&ada));
+    refused_untouched(&server, 403, "FORBIDDEN", || upsert(&invoke));
 }
 
 #[test]
 fn the_body_of_a_training_project_is_closed_and_means_the_team_of_its_path() {
-    let house = House::empty();
-    let Office { org, blue, ada, .. } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, ada, .. } = Office::new(&server);
     let upsert = |body: Value| org.post(&ada, &format!("/v1/teams/{blue}/training_projects"), body);
     upsert(json!({ "training_project": { "name": "tune", "team_name": "Blue" } })).ok();
     upsert(json!({ "training_project": { "name": "tune", "team_name": null } })).ok();
@@ -272,7 +272,7 @@ fn the_body_of_a_training_project_is_closed_and_means_the_team_of_its_path() {
         (json!({ "name": "tune" }), "name"),
     ];
     for (body, named) in bad {
-        let told = refused_untouched(&house, 400, "VALIDATION_ERROR", || upsert(body));
+        let told = refused_untouched(&server, 400, "VALIDATION_ERROR", || upsert(body));
         assert!(text(&told["message"]).contains(named), "{told}");
     }
 }
@@ -281,8 +281,8 @@ fn the_body_of_a_training_project_is_closed_and_means_the_team_of_its_path() {
 
 #[test]
 fn model_apis_are_listed_in_pages_and_shown() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::Off);
     let all = org.get(&org.founder, "/v1/model_apis").ok();
     let all = all["items"].as_array().unwrap();
     assert!(all.len() > 2);
@@ -313,10 +313,10 @@ fn model_apis_are_listed_in_pages_and_shown() {
 
 #[test]
 fn what_the_organization_added_says_since_when() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::Off);
-    let globex = Org::new(&house, "globex", Teams::Off);
-    house
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::Off);
+    let globex = Org::new(&server, "globex", Teams::Off);
+    server
         .sql()
         .execute("INSERT INTO model_api (org_id, name, added_at) VALUES (?, 'gpt-oss-120b', ?)", (&org.id, BEGIN))
         .unwrap();
@@ -329,8 +329,8 @@ fn what_the_organization_added_says_since_when() {
 
 #[test]
 fn model_apis_are_of_the_default_team_alone() {
-    let house = House::empty();
-    let Office { org, blue, ada, .. } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, ada, .. } = Office::new(&server);
     let of_default = org.key_of("WORKSPACE_MANAGE_ALL", Some(&org.default_team));
     org.get(&of_default, "/v1/model_apis").ok();
     let of_blue = org.key_of("WORKSPACE_MANAGE_ALL", Some(&blue));
@@ -346,8 +346,8 @@ fn model_apis_are_of_the_default_team_alone() {
 
 #[test]
 fn instance_types_are_the_same_with_and_without_their_prices() {
-    let house = House::empty();
-    let org = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let org = Org::new(&server, "acme", Teams::Off);
     let types = org.get(&org.founder, "/v1/instance_types").ok();
     let prices = org.get(&org.founder, "/v1/instance_type_prices").ok();
     let (types, prices) = (types["instance_types"].as_array().unwrap(), prices["instance_types"].as_array().unwrap());
@@ -372,8 +372,8 @@ fn instance_types_are_the_same_with_and_without_their_prices() {
 
 #[test]
 fn instance_types_are_for_who_may_view_something() {
-    let house = House::empty();
-    let Office { org, blue, ada, .. } = Office::new(&house);
+    let server = TestServer::empty();
+    let Office { org, blue, ada, .. } = Office::new(&server);
     let lone = org.person("lone", "MEMBER", json!([]));
     let manage_all = org.key_of("WORKSPACE_MANAGE_ALL", Some(&blue));
     let invoke = org.key_of("WORKSPACE_INVOKE", Some(&blue));

@@ -1,11 +1,11 @@
 //! One test for each sentence of the documents and each decision, named after it. All of it goes over HTTP.
 
-use guildhall::http::Door;
-use guildhall::model::Time;
+use guildhall::api::Listener;
+use guildhall::domain::Time;
 use serde_json::{Value, json};
 
-use crate::house::{BEGIN, House};
 use crate::seed::WORLD;
+use crate::test_server::{BEGIN, TestServer};
 
 mod api_keys;
 mod document;
@@ -22,23 +22,23 @@ mod training;
 pub const HOUR: i64 = 3600;
 pub const DAY: i64 = 24 * HOUR;
 
-/// Somebody with a key, in a house.
+/// Somebody with a key, in a server.
 struct By<'h> {
-    house: &'h House,
+    server: &'h TestServer,
     key: Option<String>,
 }
 
 /// Somebody of the world.
-fn by<'h>(house: &'h House, name: &str) -> By<'h> {
-    with(house, WORLD.keys.text(name))
+fn by<'h>(server: &'h TestServer, name: &str) -> By<'h> {
+    with(server, WORLD.keys.text(name))
 }
 
-fn with<'h>(house: &'h House, key: &str) -> By<'h> {
-    By { house, key: Some(key.to_owned()) }
+fn with<'h>(server: &'h TestServer, key: &str) -> By<'h> {
+    By { server, key: Some(key.to_owned()) }
 }
 
-fn nobody(house: &House) -> By<'_> {
-    By { house, key: None }
+fn nobody(server: &TestServer) -> By<'_> {
+    By { server, key: None }
 }
 
 impl By<'_> {
@@ -60,7 +60,7 @@ impl By<'_> {
 
     #[track_caller]
     fn done(&self, method: &str, target: &str, body: Option<Value>) -> Value {
-        let answered = self.house.send(self.key.as_deref(), method, target, body);
+        let answered = self.server.send(self.key.as_deref(), method, target, body);
         assert_eq!(answered.status, 200, "{method} {target}: {}", answered.body);
         answered.body
     }
@@ -69,14 +69,14 @@ impl By<'_> {
     #[track_caller]
     fn refused(&self, status: u16, method: &str, target: &str, body: Option<Value>) -> String {
         let shown = body.clone().unwrap_or_default();
-        let answered = self.house.send(self.key.as_deref(), method, target, body);
+        let answered = self.server.send(self.key.as_deref(), method, target, body);
         assert_eq!(answered.status, status, "{method} {target} {shown}: {}", answered.body);
         answered.body["message"].as_str().expect("a refusal says why").to_owned()
     }
 
     #[track_caller]
     fn status(&self, method: &str, target: &str) -> u16 {
-        self.house.send(self.key.as_deref(), method, target, None).status
+        self.server.send(self.key.as_deref(), method, target, None).status
     }
 
     /// One field of every item of a list, in its order.
@@ -136,10 +136,10 @@ fn token(invitation: &Value) -> String {
 
 /// Invites and accepts as a new person; gives the answer to the acceptance.
 #[track_caller]
-fn newcomer(house: &House, admin: &str, invitation: Value) -> Value {
-    let invitation = by(house, admin).post("/v1/invitations", invitation);
+fn newcomer(server: &TestServer, admin: &str, invitation: Value) -> Value {
+    let invitation = by(server, admin).post("/v1/invitations", invitation);
     let body = json!({ "token": token(&invitation), "name": "New Comer", "api_key_name": "first" });
-    nobody(house).post("/v1/invitations/accept", body)
+    nobody(server).post("/v1/invitations/accept", body)
 }
 
 /// A team key made by somebody: its text and its prefix.
@@ -153,10 +153,10 @@ fn make_key(maker: &By, body: Value) -> (String, String) {
 
 /// What the operator does, by the socket.
 #[track_caller]
-fn operate(house: &House, target: &str, body: Value) -> Value {
-    let mut request = house.request(None, "POST", target, body.to_string().into_bytes());
-    request.from = Door::Operator;
-    let reply = house.answer(request);
+fn operate(server: &TestServer, target: &str, body: Value) -> Value {
+    let mut request = server.request(None, "POST", target, body.to_string().into_bytes());
+    request.from = Listener::Operator;
+    let reply = server.answer(request);
     let body = serde_json::from_slice(&reply.body).unwrap_or_default();
     assert_eq!(reply.status, 200, "{target}: {body}");
     body

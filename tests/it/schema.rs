@@ -1,19 +1,19 @@
 //! Does the database hold what must hold, whatever the code above it does? Everything here is tried in raw SQL.
 
 use guildhall::db::directory::{Directory, Refusal};
-use guildhall::db::{Db, Moment};
+use guildhall::db::{Db, Now};
 use rusqlite::Connection;
 
-use crate::house::{BEGIN, House};
 use crate::seed::{self, WORLD};
+use crate::test_server::{BEGIN, TestServer};
 
-const MOMENT: Moment = Moment { now: BEGIN, seed: [3; 32] };
+const MOMENT: Now = Now { time: BEGIN, seed: [3; 32] };
 
 /// A copy of the world, by a connection as strict as the server's.
-fn world() -> (House, Connection) {
-    let house = WORLD.house();
-    let sql = seed::open(house.data());
-    (house, sql)
+fn world() -> (TestServer, Connection) {
+    let server = WORLD.server();
+    let sql = seed::open(server.data());
+    (server, sql)
 }
 
 fn refused(sql: &Connection, statement: &str) -> String {
@@ -41,9 +41,9 @@ fn the_database_is_in_wal_mode() {
 /// The pragmas of the server's own connections are its own: what they do is seen from outside.
 #[test]
 fn the_server_holds_foreign_keys() {
-    let (house, sql) = world();
+    let (server, sql) = world();
     sql.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM team_member WHERE team_id = 'research';").unwrap();
-    let gone = house.send(Some(WORLD.keys.text("ada")), "DELETE", "/v1/teams/research?force=true", None);
+    let gone = server.send(Some(WORLD.keys.text("ada")), "DELETE", "/v1/teams/research?force=true", None);
     assert_eq!(gone.status, 200, "{}", gone.body);
     for table in ["secret", "model", "chain", "training_project", "environment_group"] {
         let left: i64 = one(&sql, &format!("SELECT count(*) FROM {table} WHERE team_id = 'research'"));
@@ -277,10 +277,10 @@ fn roles_and_categories_are_those_of_the_documents() {
 
 #[test]
 fn migrating_twice_changes_nothing() {
-    let (house, sql) = world();
+    let (server, sql) = world();
     let before = (seed::content(&sql), structure(&sql));
     drop(sql);
-    let data = house.shut();
+    let data = server.shut();
     drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens again"));
     let sql = seed::open(data.path());
     assert_eq!((seed::content(&sql), structure(&sql)), before);
@@ -302,7 +302,7 @@ fn of_release(version: i32, rows: &str) -> tempfile::TempDir {
 
 #[test]
 fn every_released_schema_migrates_to_the_fresh_one() {
-    let fresh = structure(&seed::open(House::empty().data()));
+    let fresh = structure(&seed::open(TestServer::empty().data()));
     for version in [1, 2, 3, 5, 7] {
         let data = of_release(version, "");
         drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
@@ -312,7 +312,7 @@ fn every_released_schema_migrates_to_the_fresh_one() {
 
 #[test]
 fn before_a_migration_the_database_is_copied() {
-    let newest: i64 = one(&seed::open(House::empty().data()), "SELECT max(version) FROM refinery_schema_history");
+    let newest: i64 = one(&seed::open(TestServer::empty().data()), "SELECT max(version) FROM refinery_schema_history");
     let data = of_release(5, "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);");
     for old in ["guildhall.schema-1.db", "guildhall.schema-2.db", "guildhall.schema-3.db"] {
         std::fs::write(data.path().join(old), "").unwrap();
@@ -432,7 +432,7 @@ fn structure(sql: &Connection) -> String {
 
 #[test]
 fn a_newer_schema_than_the_binary_is_refused_untouched() {
-    let (house, sql) = world();
+    let (server, sql) = world();
     sql.execute(
         "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
          VALUES (9999, 'later', '2030-01-01T00:00:00Z', '1')",
@@ -440,7 +440,7 @@ fn a_newer_schema_than_the_binary_is_refused_untouched() {
     )
     .unwrap();
     drop(sql);
-    let data = house.shut();
+    let data = server.shut();
     let before = std::fs::read(data.path().join("guildhall.db")).unwrap();
     let refused = Db::open(Directory::take(data.path()).unwrap(), MOMENT);
     assert!(refused.is_err());
@@ -449,8 +449,8 @@ fn a_newer_schema_than_the_binary_is_refused_untouched() {
 
 #[test]
 fn a_wrong_master_key_is_refused_untouched() {
-    let data = WORLD.house().shut();
-    let other = House::empty().shut();
+    let data = WORLD.server().shut();
+    let other = TestServer::empty().shut();
     let key = "f".repeat(64);
     std::fs::write(data.path().join("master.key"), key).unwrap();
     let before = std::fs::read(data.path().join("guildhall.db")).unwrap();
@@ -462,23 +462,23 @@ fn a_wrong_master_key_is_refused_untouched() {
 
 #[test]
 fn a_data_directory_has_one_holder() {
-    let house = House::empty();
-    let second = Directory::take(house.data());
+    let server = TestServer::empty();
+    let second = Directory::take(server.data());
     assert!(matches!(second, Err(Refusal::Held(Some(pid))) if pid == std::process::id()));
-    let data = house.shut();
+    let data = server.shut();
     assert!(Directory::take(data.path()).is_ok(), "the lock goes with its holder");
 }
 
 #[test]
 fn what_is_secret_lies_sealed_or_hashed() {
-    let (house, sql) = world();
+    let (server, sql) = world();
     let canary = "canary-4f1d8a";
     let body = serde_json::json!({ "name": "canary", "value": canary });
-    let set = house.send(Some(WORLD.keys.text("ada")), "POST", "/v1/teams/research/secrets", Some(body));
+    let set = server.send(Some(WORLD.keys.text("ada")), "POST", "/v1/teams/research/secrets", Some(body));
     assert_eq!(set.status, 200, "{}", set.body);
     sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     drop(sql);
-    let data = house.shut();
+    let data = server.shut();
     let bytes = std::fs::read(data.path().join("guildhall.db")).unwrap();
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(holds(WORLD.keys.prefix("ada")), "a key is known by its prefix");

@@ -20,7 +20,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rusqlite::{Connection, named_params};
 
-use crate::house::{BEGIN, House};
+use crate::test_server::{BEGIN, TestServer};
 
 /// Everybody who calls, by what they are. A key's name is its category and team.
 pub struct Keys(BTreeMap<&'static str, PlainKey>);
@@ -39,7 +39,7 @@ impl Keys {
     }
 }
 
-/// The world's keys and the files of its data directory, each house a copy of them.
+/// The world's keys and the files of its data directory, each server a copy of them.
 pub struct World {
     pub keys: Keys,
     files: Vec<(&'static str, Vec<u8>)>,
@@ -54,26 +54,26 @@ pub const LINK_OF_A_RESET: &str = "crewsnewpassword";
 pub const LINK_OF_FAY: &str = "faysinvitation";
 
 impl World {
-    /// A house of its own on this world.
-    pub fn house(&self) -> House {
+    /// A server of its own on this world.
+    pub fn server(&self) -> TestServer {
         let data = tempfile::tempdir().expect("a directory for the test");
         for (name, bytes) in &self.files {
             std::fs::write(data.path().join(name), bytes).expect("it can be written");
         }
-        House::at(data)
+        TestServer::at(data)
     }
 
     fn build() -> World {
-        let house = House::empty();
-        let mut seed = Seed::on(house.data());
+        let server = TestServer::empty();
+        let mut seed = Seed::on(server.data());
         acme(&mut seed);
         globex(&mut seed);
         solo(&mut seed);
-        seed.keys.insert("bad", PlainKey::generate(&mut seed.dice)); // well-formed, and nobody's
+        seed.keys.insert("bad", PlainKey::generate(&mut seed.rng)); // well-formed, and nobody's
         let keys = Keys(seed.keys);
         drop(seed.sql);
-        let data = house.shut();
-        let read = |name| (name, std::fs::read(data.path().join(name)).expect("the house wrote it"));
+        let data = server.shut();
+        let read = |name| (name, std::fs::read(data.path().join(name)).expect("the server wrote it"));
         World { keys, files: vec![read("guildhall.db"), read("master.key")] }
     }
 }
@@ -146,14 +146,14 @@ fn solo(seed: &mut Seed) {
 /// Writes rows. Ids are what the rows are called.
 pub struct Seed {
     sql: Connection,
-    dice: StdRng,
+    rng: StdRng,
     keys: BTreeMap<&'static str, PlainKey>,
 }
 
 impl Seed {
     pub fn on(data: &Path) -> Seed {
         let sql = open(data);
-        Seed { sql, dice: StdRng::from_seed([11; 32]), keys: BTreeMap::new() }
+        Seed { sql, rng: StdRng::from_seed([11; 32]), keys: BTreeMap::new() }
     }
 
     pub fn run(&self, sql: &str) {
@@ -222,7 +222,7 @@ impl Seed {
 
     /// Its use was noted just now, so that a test that only reads writes nothing.
     fn insert_key(&mut self, name: &'static str, org: &str, category: &str, user: Option<&str>, team: Option<&str>) {
-        let key = PlainKey::generate(&mut self.dice);
+        let key = PlainKey::generate(&mut self.rng);
         self.sql
             .execute(
                 "INSERT INTO api_key (hash, prefix, org_id, category, user_id, team_id, name, created_at, last_used_at)

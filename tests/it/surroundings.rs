@@ -9,9 +9,9 @@ use guildhall::db::Db;
 use guildhall::db::directory::Directory;
 use serde_json::json;
 
-use crate::house::{BEGIN, House};
 use crate::process::{self, Client, Serving, guildhall};
 use crate::seed::WORLD;
+use crate::test_server::{BEGIN, TestServer};
 
 mod access;
 mod cut_off;
@@ -362,7 +362,7 @@ fn a_lost_master_key_is_told_with_what_it_costs_and_can_be_given_up() {
         json!({"secrets": values, "teams": teams})
     );
     fails(&mut discard(), 5, &["no secret is lost"]);
-    // The house goes on, and takes the values anew.
+    // The server goes on, and takes the values anew.
     let server = Serving::start(&place.data());
     fails(&mut discard(), 1, &["in use by another guildhall"]);
     let mut ada = Client::new(server.addr, &key);
@@ -410,9 +410,9 @@ fn of_many_that_start_at_once_the_losers_name_the_winner() {
 
 #[test]
 fn missing_archives_are_told_at_start_and_hinder_nothing() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let hash = format!("{}1", "0".repeat(63));
-    house
+    server
         .sql()
         .execute_batch(&format!(
             "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at, taken_at)
@@ -422,8 +422,8 @@ fn missing_archives_are_told_at_start_and_hinder_nothing() {
         ))
         .unwrap();
     let deployment: String =
-        house.sql().query_row("SELECT id FROM deployment WHERE s3_key = 'models/lost'", [], |row| row.get(0)).unwrap();
-    let data = house.shut();
+        server.sql().query_row("SELECT id FROM deployment WHERE s3_key = 'models/lost'", [], |row| row.get(0)).unwrap();
+    let data = server.shut();
     let mut child = serve(data.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 7];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
@@ -439,13 +439,13 @@ fn missing_archives_are_told_at_start_and_hinder_nothing() {
 
 #[test]
 fn the_log_is_cut_once_nobody_reads_it() {
-    let house = WORLD.house();
-    let log = house.data().join("guildhall.db-wal");
-    let sql = house.sql();
+    let server = WORLD.server();
+    let log = server.data().join("guildhall.db-wal");
+    let sql = server.sql();
     sql.execute_batch("BEGIN; SELECT count(*) FROM secret;").unwrap();
     for number in 0..120 {
         let body = json!({"name": format!("long_{}", number % 4), "value": format!("{number}{}", "x".repeat(60_000))});
-        let set = house.send(Some(WORLD.keys.text("ada")), "POST", "/v1/teams/research/secrets", Some(body));
+        let set = server.send(Some(WORLD.keys.text("ada")), "POST", "/v1/teams/research/secrets", Some(body));
         assert_eq!(set.status, 200, "{}", set.body);
     }
     let long = log.metadata().unwrap().len();
@@ -456,17 +456,17 @@ fn the_log_is_cut_once_nobody_reads_it() {
         assert!(Instant::now() < deadline, "it stays {} bytes long", log.metadata().unwrap().len());
         std::thread::sleep(Duration::from_millis(100));
     }
-    let listed = house.send(Some(WORLD.keys.text("ada")), "GET", "/v1/teams/research/secrets", None);
+    let listed = server.send(Some(WORLD.keys.text("ada")), "GET", "/v1/teams/research/secrets", None);
     assert_eq!(listed.status, 200);
 }
 
 #[test]
 fn a_new_installation_is_of_this_schema_and_is_ours() {
-    let house = House::empty();
-    let id: i64 = house.sql().pragma_query_value(None, "application_id", |row| row.get(0)).unwrap();
+    let server = TestServer::empty();
+    let id: i64 = server.sql().pragma_query_value(None, "application_id", |row| row.get(0)).unwrap();
     assert_eq!(id.to_be_bytes()[4..], *b"GldH");
-    assert!(house.app.db.migrated().is_none());
-    let data = house.shut();
+    assert!(server.app.db.migrated().is_none());
+    let data = server.shut();
     let directory = Directory::take(data.path()).unwrap();
-    assert!(Db::open(directory, guildhall::db::Moment { now: BEGIN, seed: [1; 32] }).unwrap().migrated().is_none());
+    assert!(Db::open(directory, guildhall::db::Now { time: BEGIN, seed: [1; 32] }).unwrap().migrated().is_none());
 }

@@ -6,10 +6,10 @@ const LINES_MAX: usize = 500;
 
 /// The floors of the crate's documentation: a module imports from its own floor or below.
 const FLOORS: &[(u8, &[&str])] = &[
-    (0, &["model", "error", "pool", "table"]),
+    (0, &["domain", "error", "pool", "table"]),
     (1, &["policy", "token", "seal"]),
     (2, &["db"]),
-    (3, &["http", "wire", "graphql", "uploads", "inference", "console", "runner", "mail"]),
+    (3, &["api", "wire", "server", "s3", "inference", "console", "runner", "jobs"]),
     (4, &["cli"]),
     (5, &["lib", "main"]),
 ];
@@ -92,7 +92,7 @@ fn name(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The names at the first level of a group: `db, http::{a, b}, model` gives `db`, `http`, `model`.
+/// The names at the first level of a group: `db, api::{a, b}, domain` gives `db`, `http`, `model`.
 fn first_names(group: &str) -> Vec<String> {
     let (mut depth, mut names, mut fresh) = (0, Vec::new(), true);
     for (at, c) in group.char_indices() {
@@ -113,7 +113,7 @@ fn first_names(group: &str) -> Vec<String> {
 
 #[test]
 fn groups_of_imports_are_read() {
-    assert_eq!(imported("use crate::{db::{a, b}, http,\n model::C};"), ["db", "http", "model"]);
+    assert_eq!(imported("use crate::{db::{a, b}, api,\n domain::C};"), ["db", "api", "domain"]);
     assert_eq!(imported("use crate::db::{self, Tx}; crate::wire::parse()"), ["db", "wire"]);
 }
 
@@ -152,17 +152,10 @@ fn named_only_in(word: &str, places: &[&str]) {
 
 #[test]
 fn only_the_door_knows_that_the_server_is_asynchronous() {
-    named_only_in("hyper", &["src/http/server", "src/http/operator.rs", "src/uploads"]);
+    named_only_in("hyper", &["src/server", "src/api/operator.rs", "src/s3"]);
     named_only_in(
         "tokio::",
-        &[
-            "src/http/server",
-            "src/http/passwords.rs",
-            "src/http/operator.rs",
-            "src/db.rs",
-            "src/pool.rs",
-            "src/uploads",
-        ],
+        &["src/server", "src/api/passwords.rs", "src/api/operator.rs", "src/db.rs", "src/pool.rs", "src/s3"],
     );
     for source in sources("src").iter().filter(|source| ["src/db.rs", "src/pool.rs"].contains(&source.path.as_str())) {
         for (at, line) in source.code().filter(|(_, line)| line.contains("tokio::")) {
@@ -178,12 +171,15 @@ fn sql_stands_in_db_alone() {
         named_only_in(word, &["src/db.rs", "src/db/"]);
     }
     // `model` and `error` say how a value is bound and what a failure is; nothing else knows the database's crate.
-    named_only_in("rusqlite", &["src/db.rs", "src/db/", "src/model.rs", "src/model/", "src/error.rs"]);
+    named_only_in("rusqlite", &["src/db.rs", "src/db/", "src/domain.rs", "src/domain/", "src/error.rs"]);
 }
 
 #[test]
 fn json_shapes_stand_in_wire() {
-    named_only_in("derive(Serialize", &["src/wire.rs", "src/wire/", "src/graphql", "src/cli", "src/db/fixtures.rs"]);
+    named_only_in(
+        "derive(Serialize",
+        &["src/wire.rs", "src/wire/", "src/api/graphql", "src/cli", "src/db/fixtures.rs"],
+    );
     named_only_in("INSERT OR REPLACE", &[]);
     named_only_in("REPLACE INTO", &[]);
 }

@@ -4,12 +4,12 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guildhall::api::{Listener, Request, S3Hosts, answer};
 use guildhall::db::quotas::Settings;
 use guildhall::db::uploads::Credentials;
+use guildhall::domain::Archive;
 use guildhall::error::Error;
-use guildhall::http::{Door, Request, S3Hosts, answer};
-use guildhall::model::Archive;
-use guildhall::uploads::BUCKET;
+use guildhall::s3::BUCKET;
 use sha2::{Digest as _, Sha256};
 
 use crate::process::{Client, Serving, init};
@@ -24,13 +24,13 @@ mod site;
 mod sweeping;
 
 use s3::{S3, Sent, crc32, head, noise, part_query, read, sha256, trailer};
-use site::{Site, moment};
+use site::{BaseUrl, now};
 
 const PART: usize = 5 << 20;
 
 /// What was uploaded stands under its hash, is the caller's alone, and nothing is under way.
 #[track_caller]
-fn assert_kept(site: &Site, client: &S3, content: &[u8]) {
+fn assert_kept(site: &BaseUrl, client: &S3, content: &[u8]) {
     let archive = site.take(&site.bob, &client.credentials.s3_key).unwrap();
     assert_eq!(archive.bytes, content.len() as u64);
     assert_eq!(archive.hash, *blake3::hash(content).as_bytes());
@@ -39,7 +39,7 @@ fn assert_kept(site: &Site, client: &S3, content: &[u8]) {
 }
 
 #[track_caller]
-fn assert_nothing_kept(site: &Site) {
+fn assert_nothing_kept(site: &BaseUrl) {
     site.settles();
     assert_eq!(site.count("SELECT count(*) FROM upload"), 0);
     assert_eq!(site.count("SELECT count(*) FROM audit WHERE event_type = 'ARCHIVE_UPLOADED'"), 0);
@@ -47,7 +47,7 @@ fn assert_nothing_kept(site: &Site) {
 
 #[test]
 fn a_put_is_kept_under_its_hash() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(1_000_003);
     let answer = client.send(client.request("PUT", "", &content)).is(200, "");
@@ -60,7 +60,7 @@ fn a_put_is_kept_under_its_hash() {
 
 #[test]
 fn an_empty_archive_and_an_unsigned_body_are_archives_too() {
-    let site = Site::behind_tls();
+    let site = BaseUrl::behind_tls();
     let client = site.client(&site.bob);
     client.send(client.request("PUT", "", b"")).is(200, "");
     assert_kept(&site, &client, b"");
@@ -71,7 +71,7 @@ fn an_empty_archive_and_an_unsigned_body_are_archives_too() {
 
 #[test]
 fn the_body_is_invited_only_once_the_head_holds() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(100_000);
     client.send_expecting(client.request("PUT", "", &content)).is(200, "");
@@ -85,7 +85,7 @@ fn the_body_is_invited_only_once_the_head_holds() {
 
 #[test]
 fn chunks_of_any_size_and_a_crc32_behind_them() {
-    let site = Site::behind_tls();
+    let site = BaseUrl::behind_tls();
     let content = noise(3_000_000);
     let small: Vec<&[u8]> = content.chunks(65_537).collect();
     for chunks in [&[&content[..]][..], &small] {
@@ -98,7 +98,7 @@ fn chunks_of_any_size_and_a_crc32_behind_them() {
 
 #[test]
 fn a_bucket_in_the_host_is_the_bucket() {
-    let site = Site::behind_tls();
+    let site = BaseUrl::behind_tls();
     let client = site.client(&site.bob);
     let target = format!("/{}?x-id=PutObject", client.credentials.s3_key);
     let sent = client.hashed("PUT", &target, b"go", "UNSIGNED-PAYLOAD");
@@ -108,7 +108,7 @@ fn a_bucket_in_the_host_is_the_bucket() {
 
 #[test]
 fn what_the_signature_does_not_hold_for_is_refused() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let signed = || client.sign(client.request("PUT", "", b"content"));
     let changed = |change: fn(&mut Sent)| {
@@ -149,8 +149,8 @@ fn unsigned_with(client: &S3, authorization: &str) -> Sent {
 
 #[test]
 fn credentials_end_after_an_hour() {
-    let site = Site::new();
-    let now = moment().now;
+    let site = BaseUrl::new();
+    let now = now().time;
     let almost = site.credentials_at(&site.bob, now.plus_seconds(-3590));
     let client = S3::new(site.addr(), almost);
     client.send(client.request("PUT", "", b"in time")).is(200, "");
@@ -161,7 +161,7 @@ fn credentials_end_after_an_hour() {
 
 #[test]
 fn credentials_are_for_their_own_key_and_nothing_else() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let other = site.client(&site.ada);
     let refused = |method, target: &str| {
@@ -198,7 +198,7 @@ fn credentials_are_for_their_own_key_and_nothing_else() {
 
 #[test]
 fn nobody_uses_another_s_credentials() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let mut client = site.client(&site.bob);
     let ada = site.client(&site.ada);
     client.credentials.session_token = ada.credentials.session_token.clone();
@@ -220,7 +220,7 @@ fn nobody_uses_another_s_credentials() {
 
 #[test]
 fn who_no_longer_stands_uploads_nothing() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let (bob, team) = (site.client(&site.bob), site.client(&site.team));
     site.sql(&format!("UPDATE api_key SET revoked_at = 1 WHERE prefix = '{}'", site.team.prefix()));
     team.send(team.request("PUT", "", b"")).is(403, "AccessDenied");
@@ -233,7 +233,7 @@ fn who_no_longer_stands_uploads_nothing() {
 
 #[test]
 fn what_came_must_be_what_was_announced() {
-    let site = Site::behind_tls();
+    let site = BaseUrl::behind_tls();
     let client = site.client(&site.bob);
     let content = noise(600_000);
     let other_body = Sent { body: noise(600_001)[1..].to_vec(), ..client.sign(client.request("PUT", "", &content)) };
@@ -268,7 +268,7 @@ fn what_came_must_be_what_was_announced() {
 
 #[test]
 fn an_archive_has_a_limit() {
-    let site = Site::with(|limits| limits.uploads.archive_bytes_max = 6 << 20);
+    let site = BaseUrl::with(|limits| limits.uploads.archive_bytes_max = 6 << 20);
     let client = site.client(&site.bob);
     let long = noise((6 << 20) + 1);
     client.send_expecting(client.request("PUT", "", &long)).is(400, "EntityTooLarge");
@@ -284,7 +284,7 @@ fn an_archive_has_a_limit() {
 #[test]
 fn an_organization_has_a_quota_and_what_is_under_way_counts() {
     let quotas = Settings { organization_archive_bytes: 1000, ..Settings::default() };
-    let site = Site::with_quotas(quotas);
+    let site = BaseUrl::with_quotas(quotas);
     let client = site.client(&site.bob);
     client.send(client.request("PUT", "", &noise(700))).is(200, "");
     // Sent again, it does not count twice.
@@ -302,7 +302,7 @@ fn an_organization_has_a_quota_and_what_is_under_way_counts() {
 
 #[test]
 fn an_archive_that_is_there_is_not_replaced() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     client.send(client.request("PUT", "", b"deployed")).is(200, "");
     client.send(client.request("PUT", "", b"before it is used")).is(409, "OperationAborted");
@@ -320,7 +320,7 @@ fn an_archive_that_is_there_is_not_replaced() {
 
 #[test]
 fn a_client_that_stalls_or_leaves_holds_nothing() {
-    let site = Site::with(|limits| limits.uploads.stalled = Duration::from_millis(200));
+    let site = BaseUrl::with(|limits| limits.uploads.stalled = Duration::from_millis(200));
     let client = site.client(&site.bob);
     let sent = client.sign(client.request("PUT", "", &noise(1_000_000)));
     let mut stalls = client.connect();
@@ -342,7 +342,7 @@ pub fn age(path: &std::path::Path, hours: u64) {
 
 #[test]
 fn a_start_sweeps_what_was_under_way_and_what_no_upload_names() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let (used, unused) = (site.client(&site.bob), site.client(&site.bob));
     used.send(used.request("PUT", "", b"used")).is(200, "");
     unused.send(unused.request("PUT", "", b"unused")).is(200, "");
@@ -363,7 +363,7 @@ fn a_start_sweeps_what_was_under_way_and_what_no_upload_names() {
 
 #[test]
 fn an_archive_that_was_named_otherwise_before_stays() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     client.send(client.request("PUT", "", b"from before")).is(200, "");
     let old = Archive { hash: Sha256::digest(b"from before").into(), bytes: 11 };
@@ -399,17 +399,17 @@ fn a_kill_in_the_middle_leaves_no_row_and_the_next_start_no_file() {
     let mut socket = client.connect();
     socket.write_all(&head(&sent)).unwrap();
     socket.write_all(&content[..19_000_000]).unwrap();
-    let under_way = || site::files(&data.path().join("uploads"));
-    while under_way().iter().all(|path| std::fs::metadata(path).unwrap().len() < 10_000_000) {
+    let in_progress = || site::files(&data.path().join("uploads"));
+    while in_progress().iter().all(|path| std::fs::metadata(path).unwrap().len() < 10_000_000) {
         std::thread::sleep(Duration::from_millis(5));
     }
     server.kill();
-    assert_eq!(under_way().len(), 1);
+    assert_eq!(in_progress().len(), 1);
     let sql = rusqlite::Connection::open(data.path().join("guildhall.db")).unwrap();
     let rows = || sql.query_row("SELECT count(*) FROM upload", [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(rows(), 0);
     let server = Serving::start(data.path());
-    assert_eq!(under_way(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(in_progress(), Vec::<std::path::PathBuf>::new());
     client.addr = server.addr;
     client.send(client.request("PUT", "", &content)).is(200, "");
     assert_eq!(rows(), 1);
@@ -417,11 +417,11 @@ fn a_kill_in_the_middle_leaves_no_row_and_the_next_start_no_file() {
 
 #[test]
 fn credentials_over_http() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let ask = |key: &str, path: &str| {
         let request = Request {
             method: "GET".to_owned(),
-            site: guildhall::model::Site::of_host("127.0.0.1:8000").unwrap(),
+            base_url: guildhall::domain::BaseUrl::of_host("127.0.0.1:8000").unwrap(),
             s3_hosts: S3Hosts::default(),
             is_for_model: false,
             path: path.split('/').map(str::to_owned).collect(),
@@ -430,8 +430,8 @@ fn credentials_over_http() {
             user_agent: None,
             content_type: None,
             body: bytes::Bytes::new(),
-            from: Door::Network,
-            at: moment().now,
+            from: Listener::Network,
+            at: now().time,
             seed: rand::random(),
             log: Arc::default(),
         };

@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 struct Golden<'t> {
     who: &'t str,
@@ -113,9 +113,9 @@ fn every_shape_is_as_the_clients_read_it() {
     let goldens = read(concat!(include_str!("data/wire.txt"), include_str!("data/wire_chains.txt")));
     assert!(goldens.len() > 40, "they are all read");
     for golden in goldens {
-        let house: House = WORLD.house();
+        let server: TestServer = WORLD.server();
         let key = (golden.who != "nobody").then(|| WORLD.keys.text(golden.who));
-        let answered = house.send(key, golden.method, &golden.target, golden.body);
+        let answered = server.send(key, golden.method, &golden.target, golden.body);
         let found = match answered.status == golden.status {
             true => difference("", &golden.reply, &answered.body),
             false => Some(format!("is {}, not {}", answered.status, golden.status)),
@@ -131,10 +131,10 @@ fn every_shape_is_as_the_clients_read_it() {
 #[test]
 fn the_same_moment_and_chance_give_the_same_bytes() {
     let act = || {
-        let house = WORLD.house();
+        let server = WORLD.server();
         let body = br#"{"name":"Platform"}"#.to_vec();
-        let made = house.reply(Some(WORLD.keys.text("ada")), "POST", "/v1/teams", body);
-        let listed = house.reply(Some(WORLD.keys.text("ada")), "GET", "/v1/teams", Vec::new());
+        let made = server.reply(Some(WORLD.keys.text("ada")), "POST", "/v1/teams", body);
+        let listed = server.reply(Some(WORLD.keys.text("ada")), "GET", "/v1/teams", Vec::new());
         (made.body, listed.body)
     };
     assert_eq!(act(), act());
@@ -142,9 +142,9 @@ fn the_same_moment_and_chance_give_the_same_bytes() {
 
 #[test]
 fn answers_are_json_and_say_so() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (who, target) in [("ada", "/v1/teams"), ("ada", "/v1/secrets"), ("ada", "/v1/nowhere"), ("bad", "/v1/teams")] {
-        let reply = house.reply(Some(WORLD.keys.text(who)), "GET", target, Vec::new());
+        let reply = server.reply(Some(WORLD.keys.text(who)), "GET", target, Vec::new());
         assert_eq!(reply.content_type, "application/json", "{target}");
     }
 }

@@ -1,21 +1,21 @@
-//! Whose a key is: with the roles of this moment, which no key carries.
+//! Whose a key is: with the roles of the current transaction, which no key carries.
 
 use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
 use crate::db::api_keys::{Holder, Key, environments, models};
+use crate::domain::{OrgId, TeamId, Time, UserId};
 use crate::error::Error;
-use crate::model::{OrgId, TeamId, Time, UserId};
 use crate::policy::{Caller, Category, OrgRole, Person, TeamKey, TeamRole, Who};
 use crate::token::{PlainKey, TokenHash};
 
 /// `last_used_at` is exact to this.
 const USE_NOTED_EVERY_SECONDS: i64 = 60;
 
-/// Whose key this is, with the roles of this moment, and whether its use should be noted.
+/// Whose key this is, with the roles of the current transaction, and whether its use should be noted.
 ///
 /// A key that is unknown, revoked, expired, or whose owner has left the organization is no key.
-pub fn caller(tx: &Tx, key: &PlainKey) -> Result<(Caller, Use), Error> {
+pub fn caller(tx: &Tx, key: &PlainKey) -> Result<(Caller, LastUsed), Error> {
     caller_of_hash(tx, &key.hash())
 }
 
@@ -29,7 +29,7 @@ pub(in crate::db) fn caller_again(tx: &Tx, prefix: &str) -> Result<Caller, Error
     caller_of_hash(tx, &hash.ok_or(Error::Unauthenticated)?).map(|(caller, _)| caller)
 }
 
-fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, Use), Error> {
+fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, LastUsed), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.user_id, api_key.team_id,
                 api_key.last_used_at, org_member.role, api_key.narrowed_to_environments, api_key.narrowed_to_models,
@@ -45,17 +45,17 @@ fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, Use), Error> {
         return Err(Error::Unauthenticated);
     }
     let used = match row.last_used_at {
-        Some(last) if last.plus_seconds(USE_NOTED_EVERY_SECONDS) > tx.now => Use::Noted,
-        _ => Use::ToNote,
+        Some(last) if last.plus_seconds(USE_NOTED_EVERY_SECONDS) > tx.now => LastUsed::Recent,
+        _ => LastUsed::Stale,
     };
     Ok((row.into_caller(tx)?, used))
 }
 
 /// Whether `last_used_at` is recent enough to be left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    Noted,
-    ToNote,
+pub enum LastUsed {
+    Recent,
+    Stale,
 }
 
 /// Writes when a key was last used. Time only goes forward here.

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::db::api_keys::{Holder, Key};
 use crate::db::{Tx, endings};
+use crate::domain::{EnvironmentName, Team, TeamId, User};
 use crate::error::Error;
-use crate::model::{EnvironmentName, Team, TeamId, User};
 use crate::policy::keys::KeysSeen;
 use crate::policy::{Caller, Category, InTeam};
 

@@ -7,8 +7,8 @@ use rusqlite::named_params;
 
 use crate::db::audit::{self, Actor};
 use crate::db::{Tx, environment_groups, teams};
+use crate::domain::{OrgId, Team, TeamId, UserId};
 use crate::error::Error;
-use crate::model::{OrgId, Team, TeamId, UserId};
 use crate::policy::{Caller, Category};
 
 /// What becomes of the keys that somebody made who loses a role.

@@ -14,9 +14,9 @@ use crate::db::environments::promotion::Previous;
 use crate::db::environments::{PRODUCTION, may_change};
 use crate::db::models::{self, Downloads, PROVIDED_TO_CHAINLETS};
 use crate::db::uploads::{self, Purpose};
+use crate::domain::serving::Phase;
+use crate::domain::{EnvironmentName, ResourceName};
 use crate::error::{Error, quoted};
-use crate::model::serving::Phase;
-use crate::model::{EnvironmentName, ResourceName};
 use crate::policy::InTeam;
 
 /// Of one deployment.

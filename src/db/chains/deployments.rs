@@ -12,9 +12,9 @@ use crate::db::deployments::running::{self, Done};
 use crate::db::deployments::{self, Deployment, Which};
 use crate::db::environments;
 use crate::db::models::{self, Model};
+use crate::domain::Time;
+use crate::domain::serving::Status;
 use crate::error::Error;
-use crate::model::Time;
-use crate::model::serving::Status;
 use crate::policy::InTeam;
 
 #[derive(Clone, Debug)]

@@ -9,10 +9,10 @@ use crate::db::Tx;
 use crate::db::chains::deployments::{self, ChainDeployment, Chainlet};
 use crate::db::chains::{self, Chain};
 use crate::db::deployments::{read_json, running, write_json};
+use crate::domain::instance_types::{InstanceType, SMALLEST};
+use crate::domain::serving::{Autoscaling, PromotionSettings, Settings};
+use crate::domain::{EnvironmentName, Time};
 use crate::error::{Error, quoted};
-use crate::model::instance_types::{InstanceType, SMALLEST};
-use crate::model::serving::{Autoscaling, PromotionSettings, Settings};
-use crate::model::{EnvironmentName, Time};
 use crate::policy::InTeam;
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! How a deployment of a Chain comes to serve an environment, and what becomes of the one before.
 //!
-//! It is as with models, for all chainlets at once: a deployment takes over the moment that all of its chainlets are
+//! It is as with models, for all chainlets at once: a deployment takes over as soon as all of its chainlets are
 //! active, and lets go of the environment as soon as one has failed.
 
 use rusqlite::{OptionalExtension as _, named_params};
@@ -13,9 +13,9 @@ use crate::db::deployments::naming::Owner;
 use crate::db::deployments::{Deployment, from_row, read_json, running, select};
 use crate::db::environments::promotion::{Previous, no_longer_serves, serves};
 use crate::db::{Tx, logs};
+use crate::domain::instance_types::InstanceType;
+use crate::domain::serving::{Autoscaling, Cleanup, Level, Phase, Settings, Status};
 use crate::error::Error;
-use crate::model::instance_types::InstanceType;
-use crate::model::serving::{Autoscaling, Cleanup, Level, Phase, Settings, Status};
 use crate::policy::InTeam;
 
 /// Promotes a deployment into an environment, itself or as a copy: a copy where it is the development deployment, serves
@@ -98,10 +98,10 @@ fn copy_into(
     previous: Previous,
 ) -> Result<ChainDeployment, Error> {
     let id = copy_row(tx, team, chain, deployment)?;
-    for (place, chainlet) in deployment.chainlets.iter().enumerate() {
+    for (environment_ref, chainlet) in deployment.chainlets.iter().enumerate() {
         let instance_type = environment.instance_type_of(chainlet);
         let copy = running::copy(tx, team, &chainlet.model, &chainlet.deployment, instance_type)?;
-        deployments::insert_chainlet(tx, team, &id, place, &chainlet.name, &chainlet.model.id, &copy)?;
+        deployments::insert_chainlet(tx, team, &id, environment_ref, &chainlet.name, &chainlet.model.id, &copy)?;
     }
     enter(tx, team, &deployments::find(tx, team, &chain.id, &id)?, environment, previous)
 }
@@ -147,12 +147,12 @@ pub(super) fn enter(
         Previous::AsSet => environment.promotion.promotion_cleanup_strategy,
         Previous::Keep => Cleanup::Keep,
     };
-    let place = Place { chain_id: &deployment.chain_id, environment: &environment.name };
+    let environment_ref = EnvironmentRef { chain_id: &deployment.chain_id, environment: &environment.name };
     match &environment.current {
-        None => place.occupy(tx, &deployment.id)?,
+        None => environment_ref.occupy(tx, &deployment.id)?,
         Some(current) if deployment.status().phase() == Phase::Serving => {
-            place.vacate(tx, &current.id, cleanup)?;
-            place.occupy(tx, &deployment.id)?;
+            environment_ref.vacate(tx, &current.id, cleanup)?;
+            environment_ref.occupy(tx, &deployment.id)?;
         }
         Some(_) => {
             tx.sql
@@ -185,14 +185,14 @@ pub(in crate::db) fn follow(tx: &Tx, chainlet: &Deployment) -> Result<(), Error>
     else {
         return Ok(());
     };
-    let place = Place { chain_id: &chain_id, environment: &environment };
+    let environment_ref = EnvironmentRef { chain_id: &chain_id, environment: &environment };
     match Status::of_parts(parts(tx, &id)?.iter().map(|part| part.status)).phase() {
         Phase::Starting | Phase::Asleep => Ok(()),
         Phase::Serving => {
-            if let Some(current) = place.occupant(tx)? {
-                place.vacate(tx, &current, cleanup)?;
+            if let Some(current) = environment_ref.occupant(tx)? {
+                environment_ref.vacate(tx, &current, cleanup)?;
             }
-            place.occupy(tx, &id)
+            environment_ref.occupy(tx, &id)
         }
         Phase::Off | Phase::Failed => {
             tx.sql
@@ -205,12 +205,12 @@ pub(in crate::db) fn follow(tx: &Tx, chainlet: &Deployment) -> Result<(), Error>
 }
 
 /// An environment of a Chain.
-struct Place<'a> {
+struct EnvironmentRef<'a> {
     chain_id: &'a str,
     environment: &'a str,
 }
 
-impl Place<'_> {
+impl EnvironmentRef<'_> {
     fn occupant(&self, tx: &Tx) -> Result<Option<String>, Error> {
         let mut query = tx.sql.prepare_cached(
             "SELECT id FROM chain_deployment WHERE chain_id = :chain_id AND environment = :environment",
@@ -266,7 +266,7 @@ impl Place<'_> {
 fn parts(tx: &Tx, id: &str) -> Result<Vec<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE id IN (SELECT deployment_id FROM chainlet WHERE chain_deployment_id = :id)
-         ORDER BY (SELECT place FROM chainlet WHERE deployment_id = deployment.id)"
+         ORDER BY (SELECT environment_ref FROM chainlet WHERE deployment_id = deployment.id)"
     ))?;
     let rows = query.query_map(named_params! { ":id": id }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)

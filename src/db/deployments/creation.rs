@@ -10,10 +10,10 @@ use crate::db::environments::{self, Change};
 use crate::db::models::Model;
 use crate::db::uploads::Purpose;
 use crate::db::{Tx, logs, secrets, uploads};
+use crate::domain::instance_types::{InstanceType, Resources};
+use crate::domain::serving::{Cleanup, Level, Phase, Settings};
+use crate::domain::{EnvironmentName, NAMED_MAX, SecretName};
 use crate::error::{Error, quoted};
-use crate::model::instance_types::{InstanceType, Resources};
-use crate::model::serving::{Cleanup, Level, Phase, Settings};
-use crate::model::{EnvironmentName, NAMED_MAX, SecretName};
 use crate::policy::InTeam;
 
 /// A push to a model: what is pushed, and what it becomes.

@@ -4,8 +4,8 @@ use rusqlite::named_params;
 
 use crate::db::Tx;
 use crate::db::deployments::DEVELOPMENT;
+use crate::domain::serving::{DEPLOYMENT_NAME_CHARS_MAX, DeploymentName};
 use crate::error::{Error, quoted};
-use crate::model::serving::{DEPLOYMENT_NAME_CHARS_MAX, DeploymentName};
 
 /// How a new published deployment is called.
 #[derive(Clone, Debug)]

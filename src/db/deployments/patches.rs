@@ -9,9 +9,9 @@ use crate::db::deployments::progress::{self, Content, Step};
 use crate::db::deployments::{Deployment, creation, record, write_json};
 use crate::db::models::Model;
 use crate::db::{Tx, deployments, logs, uploads};
+use crate::domain::Archive;
+use crate::domain::serving::{Level, Phase, Status};
 use crate::error::Error;
-use crate::model::Archive;
-use crate::model::serving::{Level, Phase, Status};
 use crate::policy::InTeam;
 use crate::token;
 

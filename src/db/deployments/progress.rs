@@ -6,9 +6,9 @@ use rusqlite::{OptionalExtension as _, named_params};
 use crate::db::deployments::{Deployment, from_row, select};
 use crate::db::environments::promotion;
 use crate::db::{Tx, chains, logs, uploads};
+use crate::domain::serving::{Level, Status};
+use crate::domain::{Archive, OrgId};
 use crate::error::Error;
-use crate::model::serving::{Level, Status};
-use crate::model::{Archive, OrgId};
 
 /// How many deployments of one organization are looked at in a round.
 const LOOKED_AT_MAX: i64 = 500;

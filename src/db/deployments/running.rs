@@ -7,8 +7,8 @@ use crate::db::deployments::naming::Owner;
 use crate::db::deployments::{Deployment, Which, find, record, write_json};
 use crate::db::models::Model;
 use crate::db::{Tx, logs};
+use crate::domain::serving::{Level, Phase, Settings, Status};
 use crate::error::Error;
-use crate::model::serving::{Level, Phase, Settings, Status};
 use crate::policy::InTeam;
 
 /// Whether an act found anything to do.

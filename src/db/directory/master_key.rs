@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params};
 
 use super::Directory;
 use super::access::{failed, make_private, sync_folder};
-use crate::db::Moment;
+use crate::db::Now;
 use crate::error::Error;
 use crate::seal::{MasterKey, Sealer};
 
@@ -27,11 +27,11 @@ pub(in crate::db) fn check(directory: &Directory, sql: &Connection) -> Result<()
 }
 
 /// The key under which secrets are sealed: made on first run, opened with the master key ever after.
-pub(in crate::db) fn unlock(directory: &mut Directory, sql: &Connection, moment: Moment) -> Result<Sealer, Error> {
+pub(in crate::db) fn unlock(directory: &mut Directory, sql: &Connection, now: Now) -> Result<Sealer, Error> {
     if let Some(wrapped) = wrapped_key(sql)? {
         return fitting(directory.path(), &wrapped).map_err(Error::Internal);
     }
-    let mut rng = StdRng::from_seed(moment.seed);
+    let mut rng = StdRng::from_seed(now.seed);
     let path = Directory::master_key(directory.path());
     let is_there = path.metadata().is_ok_and(|key| key.len() > 0); // earlier releases could be cut off before they wrote it
     let master = if is_there {
@@ -45,7 +45,7 @@ pub(in crate::db) fn unlock(directory: &mut Directory, sql: &Connection, moment:
     sql.execute(
         "INSERT INTO installation (id, wrapped_key, created_at)
          VALUES (1, :wrapped_key, :now)",
-        named_params! { ":wrapped_key": wrapped, ":now": moment.now },
+        named_params! { ":wrapped_key": wrapped, ":now": now.time },
     )?;
     Ok(master.unwrap(&wrapped).expect("it was wrapped with this key"))
 }
@@ -56,17 +56,17 @@ pub(in crate::db) fn unlock(directory: &mut Directory, sql: &Connection, moment:
 /// # Errors
 ///
 /// [`Error::Conflict`] if the master key is there and fits.
-pub(in crate::db) fn replace(directory: &Directory, sql: &Connection, moment: Moment) -> Result<Sealer, Error> {
+pub(in crate::db) fn replace(directory: &Directory, sql: &Connection, now: Now) -> Result<Sealer, Error> {
     let path = Directory::master_key(directory.path());
     let wrapped = wrapped_key(sql)?;
     if wrapped.is_none_or(|wrapped| fitting(directory.path(), &wrapped).is_ok()) {
         return Err(Error::conflict(format!("{} fits this database: no secret is lost", path.display())));
     }
     if path.exists() {
-        let aside = path.with_file_name(format!("master.key.{}", moment.now.0));
+        let aside = path.with_file_name(format!("master.key.{}", now.time.0));
         std::fs::rename(&path, &aside).map_err(|cause| Error::Internal(failed("rename", &path, &cause)))?;
     }
-    let mut rng = StdRng::from_seed(moment.seed);
+    let mut rng = StdRng::from_seed(now.seed);
     let master = write_new(directory.path(), &mut rng)?;
     let wrapped = master.wrap_new_data_key(&mut rng);
     sql.execute("UPDATE installation SET wrapped_key = :wrapped_key", named_params! { ":wrapped_key": wrapped })?;

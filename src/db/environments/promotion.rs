@@ -1,6 +1,6 @@
 //! How a deployment comes to serve an environment, and what becomes of the one before.
 //!
-//! One promotion at a time: what is not active yet waits as the environment's candidate, and takes over the moment that it
+//! One promotion at a time: what is not active yet waits as the environment's candidate, and takes over as soon as it
 //! is. The new occupant takes on the environment's settings.
 
 use rusqlite::{OptionalExtension as _, named_params};
@@ -12,9 +12,9 @@ use crate::db::deployments::{self, Deployment, Which};
 use crate::db::environments::{self, Change, Environment, Stored};
 use crate::db::logs;
 use crate::db::models::Model;
+use crate::domain::EnvironmentName;
+use crate::domain::serving::{Cleanup, Level, Phase, Settings, Status};
 use crate::error::Error;
-use crate::model::EnvironmentName;
-use crate::model::serving::{Cleanup, Level, Phase, Settings, Status};
 use crate::policy::InTeam;
 
 /// What goes into an environment.

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
+use crate::domain::Time;
 use crate::error::Error;
-use crate::model::Time;
 use crate::policy::{Caller, Who};
 
 const HOUR_MILLISECONDS: u64 = 60 * 60 * 1000;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::db::quotas::{Settings, Unit, is_recent};
 use crate::db::uploads::Grant;
+use crate::domain::{OrgId, TeamId, Time, UserId};
 use crate::error::{Error, QuotaExceeded};
-use crate::model::{OrgId, TeamId, Time, UserId};
 
 /// An organization may have so many times as much in progress as one of its teams, in uploads and in files.
 pub const ORGANIZATION_TIMES: u64 = 10;

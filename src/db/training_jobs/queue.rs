@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::db::training_capacity::{self, Capacity};
 use crate::db::training_jobs::{Filter, Job, find, search};
 use crate::db::{Tx, logs};
+use crate::domain::serving::Level;
+use crate::domain::training::{GpuType, JobStatus};
+use crate::domain::{Team, Time};
 use crate::error::Error;
-use crate::model::serving::Level;
-use crate::model::training::{GpuType, JobStatus};
-use crate::model::{Team, Time};
 use crate::policy::InTeam;
 
 /// Gives a job a status, and remembers when.

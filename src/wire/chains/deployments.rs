@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::db::chains::deployments;
-use crate::model::Time;
-use crate::model::serving::{Autoscaling, Status};
+use crate::domain::Time;
+use crate::domain::serving::{Autoscaling, Status};
 use crate::wire::deployments::active_replicas;
 
 #[derive(Serialize)]

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::chains::deployments;
 use crate::db::chains::environments::{self, ChainletSettings};
-use crate::model::Time;
-use crate::model::instance_types::SMALLEST;
-use crate::model::serving::{Autoscaling, Settings};
+use crate::domain::Time;
+use crate::domain::instance_types::SMALLEST;
+use crate::domain::serving::{Autoscaling, Settings};
 use crate::wire::chains::deployments::ChainDeployment;
 use crate::wire::deployments::active_replicas;
 use crate::wire::environments::{

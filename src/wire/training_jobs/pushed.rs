@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::training::Availability;
+use crate::domain::training::Availability;
 
 #[derive(Deserialize)]
 pub struct CreateTrainingJob {

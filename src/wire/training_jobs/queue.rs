@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::db::training_jobs::queue;
-use crate::model::Time;
+use crate::domain::Time;
 use crate::wire::training_jobs::InstanceType;
 
 #[derive(Serialize)]

@@ -3,10 +3,10 @@
 use super::*;
 
 /// An invitation of an address that is somebody's elsewhere, with a password, and of one that is nobody's.
-fn known_and_new(house: &House) -> (Org<'_>, String, String) {
-    let (acme, other) = (Org::new(house, "acme", Teams::On), Org::new(house, "other", Teams::On));
+fn known_and_new(server: &TestServer) -> (Org<'_>, String, String) {
+    let (acme, other) = (Org::new(server, "acme", Teams::On), Org::new(server, "other", Teams::On));
     let (_, link) = other.invite("known@people.example", "MEMBER", json!([]));
-    accept(house, None, &link, json!({ "name": "Known", "password": "correct horse" })).ok();
+    accept(server, None, &link, json!({ "name": "Known", "password": "correct horse" })).ok();
     let (_, known) = acme.invite("known@people.example", "MEMBER", json!([]));
     let (_, new) = acme.invite("new@people.example", "MEMBER", json!([]));
     (acme, known, new)
@@ -14,8 +14,8 @@ fn known_and_new(house: &House) -> (Org<'_>, String, String) {
 
 #[test]
 fn until_the_proof_is_shown_an_address_that_is_somebody_s_answers_as_one_that_is_nobody_s() {
-    let house = House::empty();
-    let (acme, known, new) = known_and_new(&house);
+    let server = TestServer::empty();
+    let (acme, known, new) = known_and_new(&server);
     for body in [
         json!({}),
         json!({ "name": "N" }),
@@ -28,9 +28,9 @@ fn until_the_proof_is_shown_an_address_that_is_somebody_s_answers_as_one_that_is
         let bytes = |link: &str| {
             let mut body = body.clone();
             body["token"] = json!(link);
-            let mut request = house.request(None, "POST", "/v1/invitations/accept", body.to_string().into_bytes());
+            let mut request = server.request(None, "POST", "/v1/invitations/accept", body.to_string().into_bytes());
             request.log = std::sync::Arc::default();
-            let reply = house.answer(request);
+            let reply = server.answer(request);
             (reply.status, reply.body)
         };
         let before = acme.last_entry();
@@ -40,73 +40,73 @@ fn until_the_proof_is_shown_an_address_that_is_somebody_s_answers_as_one_that_is
         let (first, second) = events.split_at(events.len() / 2);
         assert_eq!(first, second, "the audit log tells no more: {body}");
     }
-    let sent = |link: &str| accept(&house, Some(&acme.founder.key), link, json!({})).refused(403, "FORBIDDEN");
+    let sent = |link: &str| accept(&server, Some(&acme.founder.key), link, json!({})).refused(403, "FORBIDDEN");
     assert_eq!(sent(&known), sent(&new));
 }
 
 #[test]
 fn wrong_passwords_are_noted_and_limited_alike() {
-    let house = House::empty();
-    let (acme, known, new) = known_and_new(&house);
+    let server = TestServer::empty();
+    let (acme, known, new) = known_and_new(&server);
     for (link, email) in [(&known, "known@people.example"), (&new, "new@people.example")] {
         let before = acme.last_entry();
         for _ in 0..10 {
-            accept(&house, None, link, json!({ "password": "wrong horse" })).refused(403, "FORBIDDEN");
+            accept(&server, None, link, json!({ "password": "wrong horse" })).refused(403, "FORBIDDEN");
         }
         let noted = acme.audit_since(before);
         assert_eq!(noted.len(), 10);
         assert!(noted.iter().all(|(event, data)| event == "SIGN_IN_FAILED" && data["invited_user_email"] == email));
         assert!(!format!("{noted:?}").contains("wrong horse"));
-        accept(&house, None, link, json!({ "password": "wrong horse" })).refused(429, "RATE_LIMITED");
+        accept(&server, None, link, json!({ "password": "wrong horse" })).refused(429, "RATE_LIMITED");
         assert_eq!(acme.audit_since(before).len(), 10, "what is not tried is not noted");
     }
     let listed = acme.get(&acme.founder, "/v1/audit_logs?event_type_groups=USER_MANAGEMENT").ok();
     assert!(listed.to_string().contains("SIGN_IN_FAILED"));
-    wait(&house, 15 * 60);
-    accept(&house, None, &known, json!({ "password": "correct horse" })).ok();
+    wait(&server, 15 * 60);
+    accept(&server, None, &known, json!({ "password": "correct horse" })).ok();
 }
 
 #[test]
 fn somebody_removed_without_password_key_or_membership_begins_anew() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "ADMIN", json!([{ "team_id": acme.default_team, "role": "ADMIN" }]));
     acme.delete(&acme.founder, &format!("/v1/users/{}", mia.id)).ok();
     let (_, link) = acme.invite("mia@people.example", "MEMBER", json!([]));
-    let joined = accept(&house, None, &link, json!({ "name": "Mia Again", "password": "correct horse" })).ok();
+    let joined = accept(&server, None, &link, json!({ "name": "Mia Again", "password": "correct horse" })).ok();
     assert_eq!((&joined["user"]["user_id"], &joined["user"]["name"]), (&json!(mia.id), &json!("Mia Again")));
     assert_eq!((&joined["user"]["role"], &joined["teams"]), (&json!("MEMBER"), &json!([])));
-    assert!(!works(&house, &mia));
+    assert!(!works(&server, &mia));
 
     // Now there is a password: the next time it is asked for.
     acme.delete(&acme.founder, &format!("/v1/users/{}", mia.id)).ok();
     let (_, link) = acme.invite("mia@people.example", "MEMBER", json!([]));
     let stranger = json!({ "name": "Mallory", "api_key_name": "mine" });
-    accept(&house, None, &link, stranger).refused(403, "FORBIDDEN");
-    accept(&house, None, &link, json!({ "password": "correct horse", "api_key_name": "mine" })).ok();
+    accept(&server, None, &link, stranger).refused(403, "FORBIDDEN");
+    accept(&server, None, &link, json!({ "password": "correct horse", "api_key_name": "mine" })).ok();
 }
 
 #[test]
 fn who_is_still_in_another_organization_does_not_begin_anew() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let mia = acme.person("mia", "MEMBER", json!([]));
     let (_, link) = other.invite("mia@people.example", "MEMBER", json!([]));
-    accept(&house, Some(&mia.key), &link, json!({})).ok();
+    accept(&server, Some(&mia.key), &link, json!({})).ok();
     acme.delete(&acme.founder, &format!("/v1/users/{}", mia.id)).ok();
     let (_, link) = acme.invite("mia@people.example", "MEMBER", json!([]));
     let stranger = json!({ "name": "Mallory", "api_key_name": "mine" });
-    accept(&house, None, &link, stranger).refused(403, "FORBIDDEN");
+    accept(&server, None, &link, stranger).refused(403, "FORBIDDEN");
 }
 
 /// As much work is done for an address that is nobody's: the medians are far closer than a hash is to none.
 #[test]
 fn the_time_tells_nothing() {
-    let house = House::empty();
-    let (_, known, new) = known_and_new(&house);
+    let server = TestServer::empty();
+    let (_, known, new) = known_and_new(&server);
     let time = |link: &str| {
         let begin = std::time::Instant::now();
-        let answered: Answered = accept(&house, None, link, json!({ "password": "wrong horse" }));
+        let answered: Answered = accept(&server, None, link, json!({ "password": "wrong horse" }));
         answered.refused(403, "FORBIDDEN");
         begin.elapsed()
     };

@@ -13,16 +13,16 @@ struct Descent<'h> {
 }
 
 impl<'h> Descent<'h> {
-    fn new(house: &'h House) -> Descent<'h> {
-        let acme = Org::new(house, "acme", Teams::On);
+    fn new(server: &'h TestServer) -> Descent<'h> {
+        let acme = Org::new(server, "acme", Teams::On);
         let ada = acme.person("ada", "ADMIN", json!([{ "team_id": acme.default_team, "role": "ADMIN" }]));
         let team_key = make(&acme, &ada, json!({ "type": "WORKSPACE_MANAGE_ALL", "name": "robot" }));
-        wait(house, 1);
+        wait(server, 1);
         let manager = make(&acme, &ada, json!({ "type": "WORKSPACE_MANAGE_API_KEYS" }));
-        wait(house, 1);
+        wait(server, 1);
         let minted = make(&acme, &manager, json!({ "type": "WORKSPACE_INVOKE" }));
         let of_founder = make(&acme, &acme.founder, json!({ "type": "WORKSPACE_INVOKE" }));
-        wait(house, 1);
+        wait(server, 1);
         let rotate = format!("/v1/api_keys/{}/rotate", of_founder.id);
         let replaced = with_key(&acme.post(&manager, &rotate, json!({})).ok());
         Descent { acme, ada, team_key, manager, minted, replaced }
@@ -46,15 +46,15 @@ impl<'h> Descent<'h> {
     }
 
     fn working(&self) -> [bool; 4] {
-        [&self.team_key, &self.manager, &self.minted, &self.replaced].map(|key| works(self.acme.house, key))
+        [&self.team_key, &self.manager, &self.minted, &self.replaced].map(|key| works(self.acme.server, key))
     }
 }
 
 #[test]
 fn removing_and_demoting_an_admin_list_all_that_they_made() {
     for fall in ["removed", "demoted", "leaving", "demoting themselves"] {
-        let house = House::empty();
-        let descent = Descent::new(&house);
+        let server = TestServer::empty();
+        let descent = Descent::new(&server);
         let (acme, user) = (&descent.acme, format!("/v1/users/{}", descent.ada.id));
         let by = if ["removed", "demoted"].contains(&fall) { &acme.founder } else { &descent.ada };
         let answered = match fall {
@@ -69,8 +69,8 @@ fn removing_and_demoting_an_admin_list_all_that_they_made() {
 #[test]
 fn and_revoke_them_if_asked_each_in_the_audit_log() {
     for fall in ["removed", "demoted"] {
-        let house = House::empty();
-        let descent = Descent::new(&house);
+        let server = TestServer::empty();
+        let descent = Descent::new(&server);
         let acme = &descent.acme;
         restrict(acme, "production", &[&descent.team_key.id]);
         let user = format!("/v1/users/{}?revoke_created_api_keys=true", descent.ada.id);
@@ -95,8 +95,8 @@ fn and_revoke_them_if_asked_each_in_the_audit_log() {
 fn a_team_admin_who_is_demoted_or_leaves_leaves_the_keys_of_that_team() {
     for fall in ["demoted", "removed", "leaving"] {
         for revoke in [false, true] {
-            let house = House::empty();
-            let descent = Descent::new(&house);
+            let server = TestServer::empty();
+            let descent = Descent::new(&server);
             let acme = &descent.acme;
             let blue = acme.team("Blue");
             let elsewhere = make(acme, &descent.ada, json!({ "type": "WORKSPACE_INVOKE", "team_id": blue }));
@@ -110,15 +110,15 @@ fn a_team_admin_who_is_demoted_or_leaves_leaves_the_keys_of_that_team() {
             let (left, working) =
                 if revoke { (vec![], [false, true, false, false]) } else { (descent.of_team(), [true; 4]) };
             assert_eq!((remaining(&answered), descent.working()), (left, working), "{fall} {revoke}");
-            assert!(works(&house, &elsewhere), "another team's is not concerned");
+            assert!(works(&server, &elsewhere), "another team's is not concerned");
         }
     }
 }
 
 #[test]
 fn a_key_is_traced_by_way_of_one_that_works_no_more() {
-    let house = House::empty();
-    let descent = Descent::new(&house);
+    let server = TestServer::empty();
+    let descent = Descent::new(&server);
     let acme = &descent.acme;
     acme.delete(&acme.founder, &format!("/v1/api_keys/{}", descent.manager.id)).ok();
     let answered = acme.delete(&acme.founder, &format!("/v1/users/{}", descent.ada.id)).ok();
@@ -128,8 +128,8 @@ fn a_key_is_traced_by_way_of_one_that_works_no_more() {
 
 #[test]
 fn revoking_goes_with_a_role_that_is_taken() {
-    let house = House::empty();
-    let descent = Descent::new(&house);
+    let server = TestServer::empty();
+    let descent = Descent::new(&server);
     let acme = &descent.acme;
     let user = format!("/v1/users/{}?revoke_created_api_keys=true", descent.ada.id);
     let member = format!("/v1/teams/{}/members/{}?revoke_created_api_keys=true", acme.default_team, descent.ada.id);

@@ -10,8 +10,8 @@ struct Closed<'h> {
 }
 
 impl<'h> Closed<'h> {
-    fn new(house: &'h House, name: &str) -> Closed<'h> {
-        let acme = Org::new(house, "acme", Teams::On);
+    fn new(server: &'h TestServer, name: &str) -> Closed<'h> {
+        let acme = Org::new(server, "acme", Teams::On);
         let member = acme.person("max", "MEMBER", json!([{ "team_id": acme.default_team, "role": "MEMBER" }]));
         let key = make(&acme, &acme.founder, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
         restrict(&acme, name, &[]);
@@ -25,7 +25,7 @@ impl<'h> Closed<'h> {
 
     fn refused(&self, method: &str, target: &str, body: Option<Value>) {
         for by in [&self.member, &self.key] {
-            let refused = self.acme.house.send(Some(&by.key), method, target, body.clone());
+            let refused = self.acme.server.send(Some(&by.key), method, target, body.clone());
             let message = text(&refused.refused(403, "FORBIDDEN")["message"]);
             assert!(message.contains("is restricted"), "{message}");
         }
@@ -38,8 +38,8 @@ fn a_model_whose_restricted_production_has_settings_and_no_deployment_stays() {
         json!({ "autoscaling_settings": { "max_replica": 3 } }),
         json!({ "promotion_settings": { "redeploy_on_promotion": true } }),
     ] {
-        let house = House::empty();
-        let closed = Closed::new(&house, "production");
+        let server = TestServer::empty();
+        let closed = Closed::new(&server, "production");
         let model = format!("/v1/models/{}", closed.model("llama"));
         closed.acme.patch(&closed.acme.founder, &format!("{model}/environments/production"), settings).ok();
         closed.refused("DELETE", &model, None);
@@ -50,8 +50,8 @@ fn a_model_whose_restricted_production_has_settings_and_no_deployment_stays() {
 
 #[test]
 fn an_environment_that_somebody_made_is_not_deleted_by_way_of_its_model() {
-    let house = House::empty();
-    let closed = Closed::new(&house, "staging");
+    let server = TestServer::empty();
+    let closed = Closed::new(&server, "staging");
     let model = format!("/v1/models/{}", closed.model("llama"));
     let body = json!({ "name": "staging" });
     closed.acme.post(&closed.acme.founder, &format!("{model}/environments"), body).ok();
@@ -65,8 +65,8 @@ fn an_environment_that_somebody_made_is_not_deleted_by_way_of_its_model() {
 
 #[test]
 fn a_production_in_which_nothing_was_ever_set_is_in_nobody_s_way() {
-    let house = House::empty();
-    let closed = Closed::new(&house, "production");
+    let server = TestServer::empty();
+    let closed = Closed::new(&server, "production");
     let model = format!("/v1/models/{}", closed.model("llama"));
     closed.acme.delete(&closed.member, &model).ok();
 }
@@ -79,10 +79,10 @@ fn a_chain_whose_restricted_environment_is_set_stays() {
          VALUES ('c', 'production', 'Hello', '2x8')",
     ];
     for statement in statements {
-        let house = House::empty();
-        let closed = Closed::new(&house, "production");
+        let server = TestServer::empty();
+        let closed = Closed::new(&server, "production");
         let (org, team) = (&closed.acme.id, &closed.acme.default_team);
-        house
+        server
             .sql()
             .execute_batch(&format!(
                 "INSERT INTO chain (id, org_id, team_id, name, created_at) VALUES ('c', '{org}', '{team}', 'c', 0);
@@ -91,7 +91,7 @@ fn a_chain_whose_restricted_environment_is_set_stays() {
                  {statement}"
             ))
             .unwrap();
-        house.app.db.write_blocking(house.moment(), |_| Ok(())).unwrap();
+        server.app.db.write_blocking(server.now(), |_| Ok(())).unwrap();
         closed.refused("DELETE", "/v1/chains/c", None);
         closed.acme.delete(&closed.acme.founder, "/v1/chains/c").ok();
     }

@@ -11,9 +11,9 @@ fn link(sent: &Value) -> String {
     text(&sent["reset_url"]).rsplit('/').next().unwrap().to_owned()
 }
 
-fn reset(house: &House, link: &str, mut body: Value) -> Answered {
+fn reset(server: &TestServer, link: &str, mut body: Value) -> Answered {
     body["token"] = json!(link);
-    house.send(None, "POST", "/v1/users/reset", Some(body))
+    server.send(None, "POST", "/v1/users/reset", Some(body))
 }
 
 fn password() -> Value {
@@ -22,19 +22,19 @@ fn password() -> Value {
 
 #[test]
 fn an_organization_admin_sends_a_member_a_link_by_which_they_get_back_in() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
     acme.delete(&mia, &format!("/v1/api_keys/{}", prefix(&mia.key))).ok();
     let before = acme.last_entry();
     let sent = send(&acme, &acme.founder, &mia.id).ok();
     assert_eq!(
         (&sent["user_id"], &sent["mail"], &sent["expires_at"]),
-        (&json!(mia.id), &json!("NOT_CONFIGURED"), &json!(in_seconds(&house, DAY)))
+        (&json!(mia.id), &json!("NOT_CONFIGURED"), &json!(in_seconds(&server, DAY)))
     );
     assert!(text(&sent["reset_url"]).starts_with("http://localhost:8000/reset/"), "{sent}");
 
-    let done = reset(&house, &link(&sent), json!({ "password": "correct horse", "api_key_name": "mine" })).ok();
+    let done = reset(&server, &link(&sent), json!({ "password": "correct horse", "api_key_name": "mine" })).ok();
     let again = with_key(&done);
     let me = acme.get(&again, "/v1/users/me").ok();
     let mut user = done.clone();
@@ -50,30 +50,30 @@ fn an_organization_admin_sends_a_member_a_link_by_which_they_get_back_in() {
             ("API_KEY_CREATED".to_owned(), Value::Null),
         ]
     );
-    reset(&house, &link(&sent), password()).refused(404, "NOT_FOUND");
+    reset(&server, &link(&sent), password()).refused(404, "NOT_FOUND");
 
     // The password is one: it proves who they are.
-    let other = Org::new(&house, "other", Teams::On);
+    let other = Org::new(&server, "other", Teams::On);
     let (_, invited) = other.invite("mia@people.example", "MEMBER", json!([]));
-    accept(&house, None, &invited, password()).ok();
+    accept(&server, None, &invited, password()).ok();
 }
 
 #[test]
 fn without_a_key_name_the_answer_is_the_person_alone() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
     let sent = send(&acme, &acme.founder, &mia.id).ok();
-    let done = reset(&house, &link(&sent), password()).ok();
+    let done = reset(&server, &link(&sent), password()).ok();
     assert_eq!(done, acme.get(&mia, "/v1/users/me").ok());
 }
 
 #[test]
 fn a_link_that_does_not_work_is_not_there_whatever_the_reason() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
-    let dead = |link: &str| reset(&house, link, password()).refused(404, "NOT_FOUND");
+    let dead = |link: &str| reset(&server, link, password()).refused(404, "NOT_FOUND");
     let nonsense = dead("nonsense");
 
     let first = link(&send(&acme, &acme.founder, &mia.id).ok());
@@ -105,54 +105,55 @@ fn a_link_that_does_not_work_is_not_there_whatever_the_reason() {
 
     let kim = acme.person("kim", "MEMBER", json!([]));
     let expired = link(&send(&acme, &acme.founder, &kim.id).ok());
-    wait(&house, DAY);
+    wait(&server, DAY);
     assert_eq!(dead(&expired), nonsense);
     for bad in [json!({ "password": "short" }), json!({}), json!({ "password": "correct horse", "name": "x" })] {
         let sent = send(&acme, &acme.founder, &kim.id).ok();
-        reset(&house, &link(&sent), bad).refused(400, "VALIDATION_ERROR");
-        reset(&house, &link(&sent), password()).ok();
+        reset(&server, &link(&sent), bad).refused(400, "VALIDATION_ERROR");
+        reset(&server, &link(&sent), password()).ok();
     }
 }
 
 #[test]
 fn a_name_that_is_taken_uses_nothing_up() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([]));
     let sent = send(&acme, &acme.founder, &mia.id).ok();
     let taken = json!({ "password": "correct horse", "api_key_name": "mine" });
-    reset(&house, &link(&sent), taken).refused(409, "CONFLICT");
-    reset(&house, &link(&sent), json!({ "password": "correct horse", "api_key_name": "other" })).ok();
+    reset(&server, &link(&sent), taken).refused(409, "CONFLICT");
+    reset(&server, &link(&sent), json!({ "password": "correct horse", "api_key_name": "other" })).ok();
 }
 
 #[test]
 fn nobody_takes_over_who_is_in_another_organization_too() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let mia = acme.person("mia", "MEMBER", json!([]));
     let sent = link(&send(&acme, &acme.founder, &mia.id).ok());
     let (_, invited) = other.invite("mia@people.example", "ADMIN", json!([]));
-    accept(&house, Some(&mia.key), &invited, json!({})).ok();
-    reset(&house, &sent, password()).refused(404, "NOT_FOUND");
+    accept(&server, Some(&mia.key), &invited, json!({})).ok();
+    reset(&server, &sent, password()).refused(404, "NOT_FOUND");
     let why = send(&acme, &acme.founder, &mia.id).refused(403, "FORBIDDEN");
     assert!(text(&why["message"]).contains("operator"), "{why}");
     let by_operator =
-        house.send_as_operator("POST", "/v1/operator/users/password_resets", json!({ "email": "mia@people.example" }));
+        server.send_as_operator("POST", "/v1/operator/users/password_resets", json!({ "email": "mia@people.example" }));
     let sent = link(&by_operator.ok());
-    reset(&house, &sent, json!({ "password": "correct horse", "api_key_name": "x" })).refused(400, "VALIDATION_ERROR");
-    assert_eq!(reset(&house, &sent, password()).ok()["user_id"], json!(mia.id));
+    reset(&server, &sent, json!({ "password": "correct horse", "api_key_name": "x" })).refused(400, "VALIDATION_ERROR");
+    assert_eq!(reset(&server, &sent, password()).ok()["user_id"], json!(mia.id));
 }
 
 #[test]
 fn the_operator_gives_a_person_a_key_or_a_link_and_the_log_says_so() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
-    let ask = |target: &str, body: Value| house.send_as_operator("POST", &format!("/v1/operator/users/{target}"), body);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
+    let ask =
+        |target: &str, body: Value| server.send_as_operator("POST", &format!("/v1/operator/users/{target}"), body);
     let before = acme.last_entry();
     let body = json!({ "organization": "ACME", "email": "founder@acme.example", "name": "spare" });
     let issued = ask("api_keys", body.clone()).ok();
     assert_eq!((&issued["org_id"], &issued["user_id"]), (&json!(acme.id), &json!(acme.founder.id)));
-    assert!(works(&house, &with_key(&issued)));
+    assert!(works(&server, &with_key(&issued)));
     ask("api_keys", body).refused(409, "CONFLICT");
     let link_of = link(&ask("password_resets", json!({ "email": "founder@acme.example" })).ok());
     let events = acme.audit_since(before);
@@ -160,7 +161,7 @@ fn the_operator_gives_a_person_a_key_or_a_link_and_the_log_says_so() {
     assert!(events.iter().all(|(event, data)| event == "CREDENTIAL_ISSUED_BY_OPERATOR"
         && data["user_id"] == json!(acme.founder.id)
         && !data.to_string().contains(&link_of)));
-    reset(&house, &link_of, json!({ "password": "correct horse", "api_key_name": "again" })).ok();
+    reset(&server, &link_of, json!({ "password": "correct horse", "api_key_name": "again" })).ok();
 
     let nowhere = json!({ "organization": "nowhere", "email": "founder@acme.example" });
     ask("api_keys", nowhere).refused(404, "NOT_FOUND");

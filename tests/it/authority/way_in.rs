@@ -8,11 +8,11 @@ fn of(key: &Someone) -> String {
 
 #[test]
 fn the_last_key_of_the_last_admin_is_not_revoked() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let why = acme.delete(&acme.founder, &of(&acme.founder)).refused(409, "CONFLICT");
     assert!(text(&why["message"]).contains("admin"), "{why}");
-    assert!(works(&house, &acme.founder));
+    assert!(works(&server, &acme.founder));
     let spare = make(&acme, &acme.founder, json!({ "type": "PERSONAL" }));
     acme.delete(&acme.founder, &of(&acme.founder)).ok();
     acme.delete(&spare, &of(&spare)).refused(409, "CONFLICT");
@@ -20,9 +20,9 @@ fn the_last_key_of_the_last_admin_is_not_revoked() {
 
 #[test]
 fn a_key_that_ends_is_no_lasting_way_in() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
-    let ending = make(&acme, &acme.founder, json!({ "type": "PERSONAL", "expires_at": in_seconds(&house, DAY) }));
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
+    let ending = make(&acme, &acme.founder, json!({ "type": "PERSONAL", "expires_at": in_seconds(&server, DAY) }));
     let why = acme.delete(&ending, &of(&acme.founder)).refused(409, "CONFLICT");
     assert!(text(&why["message"]).contains("does not end"), "{why}");
     acme.delete(&acme.founder, &of(&ending)).ok();
@@ -39,10 +39,10 @@ fn a_key_that_ends_is_no_lasting_way_in() {
 
 #[test]
 fn another_admin_without_a_key_is_no_way_in() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let (_, link) = acme.invite("mia@people.example", "ADMIN", json!([]));
-    let joined = accept(&house, None, &link, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    let joined = accept(&server, None, &link, json!({ "name": "Mia", "password": "correct horse" })).ok();
     let founder = format!("/v1/users/{}", acme.founder.id);
     acme.delete(&acme.founder, &of(&acme.founder)).refused(409, "CONFLICT");
     acme.delete(&acme.founder, &founder).refused(409, "CONFLICT");
@@ -52,8 +52,8 @@ fn another_admin_without_a_key_is_no_way_in() {
 
 #[test]
 fn where_another_admin_has_a_key_nothing_is_in_the_way() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let grace = acme.person("grace", "ADMIN", json!([]));
     let max = acme.person("max", "MEMBER", json!([]));
     acme.delete(&max, &of(&max)).ok();

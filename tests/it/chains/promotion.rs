@@ -20,9 +20,9 @@ fn a_candidate_takes_over_once_all_its_chainlets_are_active() {
     acme.run(&format!("UPDATE deployment SET status = 'LOADING_MODEL' WHERE id = '{hello}'"));
     let status = |id: &str| {
         let asked = format!("SELECT status FROM deployment WHERE id = '{id}'");
-        acme.house.sql().query_row(&asked, [], |row| row.get::<_, String>(0)).unwrap()
+        acme.server.sql().query_row(&asked, [], |row| row.get::<_, String>(0)).unwrap()
     };
-    runner::work(&acme.house.app.db, &|| acme.house.moment(), &|| status(hello) == "ACTIVE").unwrap();
+    runner::work(&acme.server.app.db, &|| acme.server.now(), &|| status(hello) == "ACTIVE").unwrap();
     assert_ne!(status(randint), "ACTIVE");
     assert_eq!(acme.serving(&rag.chain, "production"), rag.id.as_str(), "one is not all");
     acme.run_all();

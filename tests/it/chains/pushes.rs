@@ -258,10 +258,10 @@ fn of_two_pushes_of_the_same_new_chain_at_once_one_makes_it_and_both_go_to_it() 
     let requests: Vec<_> = (0..2)
         .map(|_| {
             let body = json!({ "query": mutation(NEW, &acme.hello("max")) }).to_string().into_bytes();
-            acme.house.request(Some(acme.key("max")), "POST", "/graphql/", body)
+            acme.server.request(Some(acme.key("max")), "POST", "/graphql/", body)
         })
         .collect();
-    for answer in acme.house.send_at_once(requests) {
+    for answer in acme.server.send_at_once(requests) {
         assert!(answer.body.get("errors").is_none(), "{}", answer.body);
     }
     assert_eq!((acme.count("chain"), acme.count("chain_deployment"), acme.count("chainlet")), (1, 2, 4));
@@ -274,10 +274,10 @@ fn of_two_pushes_to_the_development_deployment_at_once_the_later_stands() {
         .map(|_| {
             let document = mutation(&format!("{NEW} is_draft: true"), &acme.hello("max"));
             let body = json!({ "query": document }).to_string().into_bytes();
-            acme.house.request(Some(acme.key("max")), "POST", "/graphql/", body)
+            acme.server.request(Some(acme.key("max")), "POST", "/graphql/", body)
         })
         .collect();
-    for answer in acme.house.send_at_once(requests) {
+    for answer in acme.server.send_at_once(requests) {
         assert!(answer.body.get("errors").is_none(), "{}", answer.body);
     }
     assert_eq!((acme.count("chain"), acme.count("chain_deployment"), acme.count("chainlet")), (1, 1, 2));

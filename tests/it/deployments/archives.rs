@@ -54,15 +54,15 @@ fn a_whole_archive_is_built_and_comes_back_by_a_link_that_needs_no_key_and_ends(
     assert_eq!(acme.status(&model, &id), "ACTIVE");
     let link = text(&acme.get("max", &format!("/v1/models/{model}/deployments/{id}/download"))["download_url"]);
     let path = link.strip_prefix("http://localhost:8000").unwrap().to_owned();
-    let reply = acme.house.reply(None, "GET", &path, Vec::new());
+    let reply = acme.server.reply(None, "GET", &path, Vec::new());
     assert_eq!(reply.status, 200);
     let archive = reply.archive.unwrap();
-    assert_eq!(std::fs::read(archive.path(acme.house.data())).unwrap(), whole());
+    assert_eq!(std::fs::read(archive.path(acme.server.data())).unwrap(), whole());
     let mut forged = path.clone();
     forged.replace_range(path.len() - 1.., if path.ends_with('0') { "1" } else { "0" });
-    assert_eq!(acme.house.send(None, "GET", &forged, None).status, 404);
+    assert_eq!(acme.server.send(None, "GET", &forged, None).status, 404);
     acme.wait(601);
-    assert_eq!(acme.house.send(None, "GET", &path, None).status, 404);
+    assert_eq!(acme.server.send(None, "GET", &path, None).status, 404);
 }
 
 #[test]
@@ -147,7 +147,8 @@ fn the_last_deployment_of_an_upload_takes_it_along() {
     let (model, _) = acme.create("max", "research", "llama");
     let s3_key = acme.uploaded("max", &whole());
     let pushed = acme.push("max", &model, json!({ "s3_key": s3_key }));
-    let uploads = || acme.house.sql().query_row("SELECT count(*) FROM upload", [], |row| row.get::<_, i64>(0)).unwrap();
+    let uploads =
+        || acme.server.sql().query_row("SELECT count(*) FROM upload", [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(uploads(), 1);
     acme.delete("max", &format!("/v1/models/{model}/deployments/{}", text(&pushed["id"])));
     assert_eq!(uploads(), 0);
@@ -168,8 +169,8 @@ fn an_upload_is_prepared_dry_or_with_credentials_and_for_go_clients_without() {
     acme.refused(404, "max", "POST", target, json!({ "name": "x", "team_id": "inference", "deployment": payload() }));
     acme.refused(400, "max", "POST", target, json!({ "deployment": payload() }));
     let body = json!({ "name": "llama2", "team_id": "research", "deployment": payload() }).to_string().into_bytes();
-    let mut request = acme.house.request(Some(acme.key("max")), "POST", target, body);
+    let mut request = acme.server.request(Some(acme.key("max")), "POST", target, body);
     request.user_agent = Some("baseten-cli/0.4".to_owned());
-    let reply: Value = serde_json::from_slice(&acme.house.answer(request).body).unwrap();
+    let reply: Value = serde_json::from_slice(&acme.server.answer(request).body).unwrap();
     assert_eq!(reply["creds"], Value::Null);
 }

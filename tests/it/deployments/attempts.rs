@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use guildhall::db::Moment;
-use guildhall::model::Archive;
+use guildhall::db::Now;
+use guildhall::domain::Archive;
 use guildhall::runner;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::watch::{developing, patch, state};
 use super::{CODE, CONFIG, whole};
 use crate::acme::{Acme, text};
-use crate::house::BEGIN;
 use crate::process::{Client, Serving, init};
+use crate::test_server::BEGIN;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -164,7 +164,7 @@ fn a_stop_is_no_attempt() {
     let acme = Acme::new();
     let (model, _) = acme.create("max", "research", "llama");
     acme.run_all();
-    let archive = long_archive(acme.house.data());
+    let archive = long_archive(acme.server.data());
     let key = crate::acme::prefix(acme.key("max"));
     acme.run(&format!(
         "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
@@ -173,16 +173,16 @@ fn a_stop_is_no_attempt() {
         archive.bytes
     ));
     acme.push("max", &model, json!({ "s3_key": "models/long", "is_development": true }));
-    let sql = acme.house.sql();
+    let sql = acme.server.sql();
     let attempts = || -> i64 {
         sql.query_row("SELECT coalesce(max(attempts), 0) FROM archive_reading", [], |row| row.get(0)).unwrap()
     };
-    let (db, stop) = (&acme.house.app.db, &AtomicBool::new(false));
+    let (db, stop) = (&acme.server.app.db, &AtomicBool::new(false));
     for _ in 0..3 {
         stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
-            let moment = || Moment { now: BEGIN, seed: [9; 32] };
-            scope.spawn(move || runner::run(db, moment, || stop.load(Ordering::Relaxed)));
+            let now = || Now { time: BEGIN, seed: [9; 32] };
+            scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
             until("the reading has begun", || attempts() == 1);
             stop.store(true, Ordering::Relaxed);
         });

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use guildhall::db::Moment;
-use guildhall::model::Archive;
+use guildhall::db::Now;
+use guildhall::domain::Archive;
 use guildhall::runner;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::attempts::until;
 use super::watch::{developing, files, patch, state};
 use super::{CODE, CONFIG, tar, whole};
 use crate::acme::{Acme, text};
-use crate::house::BEGIN;
+use crate::test_server::BEGIN;
 
 impl Acme {
     /// A model of globex's with a deployment of this archive.
@@ -28,7 +28,7 @@ impl Acme {
 }
 
 fn path_of(acme: &Acme, archive: &[u8]) -> std::path::PathBuf {
-    Archive { hash: blake3::hash(archive).into(), bytes: 0 }.path(acme.house.data())
+    Archive { hash: blake3::hash(archive).into(), bytes: 0 }.path(acme.server.data())
 }
 
 /// A row that cannot be read was logged and tried again for ever, and nothing else moved.
@@ -49,10 +49,10 @@ fn a_deployment_that_cannot_be_read_fails_and_the_others_go_on() {
         assert_eq!(acme.status(&own, "production"), "ACTIVE", "{poison}");
         assert_eq!(acme.neighbour_status(&neighbour), "ACTIVE", "{poison}");
         let query = "SELECT status FROM deployment WHERE model_id = ?1";
-        let now: String = acme.house.sql().query_row(query, [&poisoned], |row| row.get(0)).unwrap();
+        let now: String = acme.server.sql().query_row(query, [&poisoned], |row| row.get(0)).unwrap();
         assert_eq!(now, status, "{poison}");
         let logged: i64 = acme
-            .house
+            .server
             .sql()
             .query_row("SELECT count(*) FROM deployment_log WHERE message LIKE 'failed by a fault%'", [], |row| {
                 row.get(0)
@@ -102,7 +102,11 @@ fn what_cannot_be_read_by_a_fault_of_ours_waits_and_the_others_go_on() {
     acme.run_all();
     assert_eq!(acme.status(&model, "development"), "BUILDING", "reading it is an error of the system");
     let attempts = "SELECT max(attempts) FROM archive_reading";
-    assert_eq!(acme.house.sql().query_row(attempts, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "no crash is counted");
+    assert_eq!(
+        acme.server.sql().query_row(attempts, [], |row| row.get::<_, i64>(0)).unwrap(),
+        0,
+        "no crash is counted"
+    );
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, &archive).unwrap();
     acme.run_all();
@@ -117,7 +121,7 @@ fn patches_that_cannot_be_written_by_a_fault_of_ours_wait() {
     let at = format!("/v1/models/{model}/deployments/development/patches");
     acme.post("max", &at, patch(&state(&acme, &model)["running_patch_point"], "x = 1\n"));
     acme.post("max", &format!("{at}/sync"), json!({}));
-    let unfinished = acme.house.data().join("uploads");
+    let unfinished = acme.server.data().join("uploads");
     let _ = std::fs::remove_dir_all(&unfinished);
     std::fs::write(&unfinished, "in the way").unwrap();
     let neighbour = acme.neighbour("theirs", &whole());
@@ -161,7 +165,7 @@ fn an_archive_is_read_once_however_often_it_is_pushed() {
         assert_eq!(acme.status(&model, &text(&pushed["id"])), "BUILD_FAILED");
     }
     let signatures: i64 = acme
-        .house
+        .server
         .sql()
         .query_row("SELECT count(*) FROM archive_reading WHERE truss_signature IS NOT NULL", [], |row| row.get(0))
         .unwrap();
@@ -182,13 +186,15 @@ fn a_long_reading_holds_up_nobody_else_and_nothing_that_needs_no_reading() {
     let waits: Vec<Value> = (0..3).map(|_| acme.push("max", &model, json!({ "s3_key": s3_key }))).collect();
     let behind = acme.push("max", &model, json!({ "s3_key": acme.uploaded("max", &whole()) }));
     let stop = &AtomicBool::new(false);
-    let db = &acme.house.app.db;
+    let db = &acme.server.app.db;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            runner::run(db, || Moment { now: BEGIN, seed: [9; 32] }, || stop.load(Ordering::Relaxed));
+            runner::run(db, || Now { time: BEGIN, seed: [9; 32] }, || stop.load(Ordering::Relaxed));
         });
         let reading = "SELECT count(*) FROM archive_reading WHERE attempts = 1";
-        until("it is being read", || acme.house.sql().query_row(reading, [], |row| row.get::<_, i64>(0)).unwrap() == 1);
+        until("it is being read", || {
+            acme.server.sql().query_row(reading, [], |row| row.get::<_, i64>(0)).unwrap() == 1
+        });
         let neighbour = acme.neighbour("theirs", &tar(&[("config.yaml", CONFIG), ("model/model.py", "theirs")]));
         let (own, _) = acme.create("max", "research", "own");
         until("the neighbour is built", || acme.neighbour_status(&neighbour) == "ACTIVE");

@@ -176,8 +176,8 @@ fn patches_keep_links() {
     // Read once more, as the next push would be.
     let link = text(&acme.get("max", &format!("/v1/models/{model}/deployments/development/download"))["download_url"]);
     let path = link.strip_prefix("http://localhost:8000").unwrap();
-    let stored = acme.house.reply(None, "GET", path, Vec::new()).archive.unwrap();
-    let bytes = std::fs::read(stored.path(acme.house.data())).unwrap();
+    let stored = acme.server.reply(None, "GET", path, Vec::new()).archive.unwrap();
+    let bytes = std::fs::read(stored.path(acme.server.data())).unwrap();
     let (next, _) = acme.create("max", "research", "next");
     let (status, log) = deploy(&acme, &next, &bytes);
     assert_eq!(status, "ACTIVE", "{log}");
@@ -208,8 +208,8 @@ fn a_gzip_archive_is_read_like_the_tar_in_it_and_patched_as_one() {
     assert_eq!(acme.status(&model, "development"), "ACTIVE");
     let link = text(&acme.get("max", &format!("/v1/models/{model}/deployments/development/download"))["download_url"]);
     let path = link.strip_prefix("http://localhost:8000").unwrap();
-    let stored = acme.house.reply(None, "GET", path, Vec::new()).archive.unwrap();
-    let bytes = std::fs::read(stored.path(acme.house.data())).unwrap();
+    let stored = acme.server.reply(None, "GET", path, Vec::new()).archive.unwrap();
+    let bytes = std::fs::read(stored.path(acme.server.data())).unwrap();
     assert!(bytes.starts_with(b"\x1f\x8b"), "it is packed as before");
     assert_eq!(hashes(&acme, &model)["model/model.py"], hash("x = 1\n"));
 }

@@ -51,7 +51,7 @@ impl Acme {
     }
 
     fn seconds(&self) -> i64 {
-        self.house.now.get().0 / 1000
+        self.server.now.get().0 / 1000
     }
 }
 
@@ -159,7 +159,7 @@ fn numbering_skips_names_that_are_taken() {
     acme.push_again(&rag, "deployment_name: \"deployment-3\"");
     let third = acme.push_again(&rag, "");
     let name = |id: &str| -> String {
-        let sql = acme.house.sql();
+        let sql = acme.server.sql();
         sql.query_row("SELECT name FROM chain_deployment WHERE id = ?", [id], |row| row.get(0)).unwrap()
     };
     assert_eq!(name(&third), "deployment-4");
@@ -192,7 +192,7 @@ fn a_push_by_graphql_of_a_name_that_is_taken_gets_the_time_behind_it() {
     let rag = acme.rag().chain;
     for expected in ["blue".to_owned(), format!("blue.{}", acme.seconds()), format!("blue.{}", acme.seconds() + 1)] {
         let id = acme.push_again(&rag, "deployment_name: \"blue\"");
-        let sql = acme.house.sql();
+        let sql = acme.server.sql();
         let name: String =
             sql.query_row("SELECT name FROM chain_deployment WHERE id = ?", [&id], |row| row.get(0)).unwrap();
         assert_eq!(name, expected);
@@ -222,7 +222,7 @@ fn a_promoted_copy_is_called_as_its_source_with_the_time_behind_it() {
     let rag = acme.rag();
     acme.chain_environment(&rag.chain, "staging");
     let copy = text(&acme.promote(&rag.chain, "staging", &rag.id)["id"]);
-    let sql = acme.house.sql();
+    let sql = acme.server.sql();
     let name: String =
         sql.query_row("SELECT name FROM chain_deployment WHERE id = ?", [&copy], |row| row.get(0)).unwrap();
     assert_eq!(name, format!("deployment-1.{}", acme.seconds()));

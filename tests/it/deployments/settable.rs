@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::push_body;
 use crate::acme::{Acme, text};
-use crate::house::Answered;
+use crate::test_server::Answered;
 
 /// What these ask for is done once and not kept, or stands in the request's own path.
 const DONE_ONCE: &[&str] = &[
@@ -257,7 +257,7 @@ fn of_a_model_and_its_deployments() {
             shown["raw_config"] = config["raw_config"].clone();
             for (field, column) in KEPT {
                 let kept = format!("SELECT json_array({column}) FROM deployment WHERE id = '{id}'");
-                let kept: String = acme.house.sql().query_row(&kept, [], |row| row.get(0)).unwrap();
+                let kept: String = acme.server.sql().query_row(&kept, [], |row| row.get(0)).unwrap();
                 let kept = serde_json::from_str::<Value>(&kept).unwrap()[0].clone();
                 // JSON stands there as text.
                 shown[field] = kept.as_str().map_or(kept.clone(), |kept| serde_json::from_str(kept).unwrap());
@@ -302,7 +302,7 @@ fn of_training() {
     let made = acme.post("max", &jobs, json!({ "training_job": job }))["training_job"].clone();
     let id = text(&made["id"]);
     let kept = format!("SELECT spec FROM training_job WHERE id = '{id}'");
-    let kept: String = acme.house.sql().query_row(&kept, [], |row| row.get(0)).unwrap();
+    let kept: String = acme.server.sql().query_row(&kept, [], |row| row.get(0)).unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();
     for (path, value) in &fields {
         assert_eq!(kept.pointer(&pointer(path)), Some(&given(value)), "{path} is not in {kept}");

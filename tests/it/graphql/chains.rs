@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{ask, given, refused_field};
 use crate::chains::{Chainlet, mutation};
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 /// What truss would push, of an upload that nobody sent.
 fn pushed(arguments: &str) -> String {
@@ -15,8 +15,8 @@ fn pushed(arguments: &str) -> String {
 }
 
 /// Whether it is let in: the sentence about the upload comes after everything about who pushes.
-fn gets_to_the_upload(house: &House, who: &str, document: &str) -> Result<(), String> {
-    let answer = ask(house, who, document);
+fn gets_to_the_upload(server: &TestServer, who: &str, document: &str) -> Result<(), String> {
+    let answer = ask(server, who, document);
     let told = answer["errors"][0]["message"].as_str().unwrap_or_else(|| panic!("{who}: {answer}"));
     if told == "no such upload" { Ok(()) } else { Err(told.to_owned()) }
 }
@@ -41,26 +41,26 @@ fn chains_and_their_pushes_are_of_the_callers_teams_alone() {
         ("key-manager", &[], false),
     ];
     for (who, teams, of_research) in everybody {
-        let house = WORLD.house();
+        let server = WORLD.server();
         let mut seen: Vec<String> = Vec::new();
-        for chain in given(&house, who, "{chains(all: true){team{id}}}")["chains"].as_array().unwrap() {
+        for chain in given(&server, who, "{chains(all: true){team{id}}}")["chains"].as_array().unwrap() {
             seen.push(chain["team"]["id"].as_str().unwrap().to_owned());
         }
         seen.sort();
         assert_eq!(seen, teams, "{who}");
-        let one = given(&house, who, "{chains(team_id: \"research\"){id}}");
+        let one = given(&server, who, "{chains(team_id: \"research\"){id}}");
         assert_eq!(one["chains"].as_array().unwrap().len(), usize::from(of_research), "{who}");
         for (document, key, missing) in [
             ("{chain(id:\"researchchain\"){id}}", "chain", "no such Chain"),
             ("{chain_deployment(id:\"researchchainidle\"){id}}", "chain_deployment", "no such Chain deployment"),
         ] {
             match of_research {
-                true => drop(given(&house, who, document)),
-                false => assert_eq!(refused_field(&house, who, document, key), missing, "{who}"),
+                true => drop(given(&server, who, document)),
+                false => assert_eq!(refused_field(&server, who, document, key), missing, "{who}"),
             }
         }
         let deploys_somewhere = !matches!(who, "lone" | "invoke" | "metrics" | "key-manager");
-        let credentials = ask(&house, who, "{chain_s3_upload_credentials{s3_key}}");
+        let credentials = ask(&server, who, "{chain_s3_upload_credentials{s3_key}}");
         assert_eq!(credentials["errors"].is_null(), deploys_somewhere, "{who}");
         let deploy = "does not include \"Deploy models, Chains, and training projects\"";
         let nowhere = match who {
@@ -81,10 +81,10 @@ fn chains_and_their_pushes_are_of_the_callers_teams_alone() {
                 (false, true) => Err(missing.to_owned()),
                 (false, false) => Err(nowhere.clone()),
             };
-            assert_eq!(gets_to_the_upload(&house, who, &pushed(arguments)), expected, "{who} {arguments}");
+            assert_eq!(gets_to_the_upload(&server, who, &pushed(arguments)), expected, "{who} {arguments}");
         }
         let restricted =
-            gets_to_the_upload(&house, who, &pushed("chain_id: \"researchchain\" environment: \"guarded\""));
+            gets_to_the_upload(&server, who, &pushed("chain_id: \"researchchain\" environment: \"guarded\""));
         let may = matches!(who, "ada" | "tess");
         assert_eq!(restricted.is_ok(), may, "{who}: {restricted:?}");
     }
@@ -92,34 +92,34 @@ fn chains_and_their_pushes_are_of_the_callers_teams_alone() {
 
 #[test]
 fn without_a_team_a_new_chain_is_the_only_teams_or_the_default_teams() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for who in ["max", "manage-all", "crew", "ada", "dora"] {
-        assert_eq!(gets_to_the_upload(&house, who, &pushed("chain_name: \"new\"")), Ok(()), "{who}");
+        assert_eq!(gets_to_the_upload(&server, who, &pushed("chain_name: \"new\"")), Ok(()), "{who}");
     }
 }
 
 #[test]
 fn nothing_and_another_teams_are_told_in_the_same_words() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for field in ["chain", "chain_deployment"] {
-        let asked = |id: &str| refused_field(&house, "max", &format!("{{{field}(id:\"{id}\"){{id}}}}"), field);
+        let asked = |id: &str| refused_field(&server, "max", &format!("{{{field}(id:\"{id}\"){{id}}}}"), field);
         let nothing = asked("nosuchid");
         for id in ["inferencechain", "inferencechainidle", "abroadchain", "abroadchainidle", "researchmodel"] {
             assert_eq!(asked(id), nothing, "{field} {id}");
         }
     }
-    assert_eq!(given(&house, "max", "{chains(team_id: \"inference\"){id}}")["chains"], json!([]));
-    assert_eq!(given(&house, "max", "{chains(team_id: \"nosuchteam\"){id}}")["chains"], json!([]));
+    assert_eq!(given(&server, "max", "{chains(team_id: \"inference\"){id}}")["chains"], json!([]));
+    assert_eq!(given(&server, "max", "{chains(team_id: \"nosuchteam\"){id}}")["chains"], json!([]));
 }
 
 #[test]
 fn chains_as_truss_lists_watches_and_polls_them() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let listed =
-        given(&house, "max", "{\n chains(team_id: \"research\") {\n id\n name\n team {\n id\n name\n }\n }\n}");
+        given(&server, "max", "{\n chains(team_id: \"research\") {\n id\n name\n team {\n id\n name\n }\n }\n}");
     let team = json!({ "id": "research", "name": "Research" });
     assert_eq!(listed["chains"], json!([{ "id": "researchchain", "name": "rag", "team": team }]));
-    let chain = given(&house, "max", "{chain(id: \"researchchain\"){deployments{id created is_draft}}}");
+    let chain = given(&server, "max", "{chain(id: \"researchchain\"){deployments{id created is_draft}}}");
     let deployments = chain["chain"]["deployments"].as_array().unwrap();
     let drafts: Vec<_> = deployments.iter().filter(|it| it["is_draft"] == true).collect();
     // Python 3.11 reads it so, without a zone.
@@ -127,7 +127,7 @@ fn chains_as_truss_lists_watches_and_polls_them() {
     assert_eq!(drafts, [&draft]);
     assert_eq!(deployments.len(), 5);
     let polled = given(
-        &house,
+        &server,
         "max",
         "{chain_deployment(id:\"researchchainwaiting\"){chainlets{name id is_entrypoint oracle{id name hostname}
           oracle_version{id is_draft current_model_deployment_status{status}}} chain{id}}}",
@@ -151,9 +151,9 @@ fn chains_as_truss_lists_watches_and_polls_them() {
 
 #[test]
 fn credentials_for_a_source_are_for_a_source() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let credentials = given(
-        &house,
+        &server,
         "max",
         "query {chain_s3_upload_credentials {s3_bucket s3_key aws_access_key_id aws_secret_access_key aws_session_token}}",
     );

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{given, send, sentence};
-use crate::house::House;
 use crate::seed::{WORLD, content};
+use crate::test_server::TestServer;
 
 #[test]
 fn instance_types_are_listed_for_anyone_as_truss_asks_for_them() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let document = "query Instances { listedInstances: listed_instances { id name millicpuLimit: millicpu_limit
         memoryLimit: memory_limit gpuCount: gpu_count gpuType: gpu_type gpuMemory: gpu_memory default
         displayName: display_name nodeCount: node_count price limitedCapacity: limited_capacity } }";
-    let listed = given(&house, "lone", document)["listedInstances"].clone();
+    let listed = given(&server, "lone", document)["listedInstances"].clone();
     let of = |id: &str| listed.as_array().unwrap().iter().find(|it| it["id"] == id).unwrap().clone();
     assert_eq!(
         of("1x2"),
@@ -26,7 +26,7 @@ fn instance_types_are_listed_for_anyone_as_truss_asks_for_them() {
     assert_eq!((&gpu["gpuType"], &gpu["gpuCount"], &gpu["gpuMemory"]), (&json!("H100"), &json!(2), &json!(81_920)));
 }
 
-fn deploy(house: &House, who: &str, job: &str, instance_type: &str) -> Value {
+fn deploy(server: &TestServer, who: &str, job: &str, instance_type: &str) -> Value {
     let document = "mutation ($request: CreateModelVersionFromInferenceTemplateRequest!) {
         create_model_version_from_inference_template(request: $request) {
             model_version { id name model_id } truss_config
@@ -43,22 +43,22 @@ fn deploy(house: &House, who: &str, job: &str, instance_type: &str) -> Value {
         "instance_type_id": instance_type,
         "dry_run": false,
     });
-    send(house, who, json!({ "query": document, "variables": { "request": request } }))
+    send(server, who, json!({ "query": document, "variables": { "request": request } }))
 }
 
 #[test]
 fn a_checkpoint_is_deployed_of_ones_own_teams_jobs_alone_and_none_is_there_yet() {
-    let house = WORLD.house();
-    let before = content(&house.sql());
+    let server = WORLD.server();
+    let before = content(&server.sql());
     for who in ["ada", "tess", "max", "crew", "manage-all"] {
-        assert_eq!(sentence(&deploy(&house, who, "researchjob", "1x2"), "NOT_FOUND"), "no such checkpoint", "{who}");
+        assert_eq!(sentence(&deploy(&server, who, "researchjob", "1x2"), "NOT_FOUND"), "no such checkpoint", "{who}");
     }
     for who in ["lone", "ian", "dora", "fay", "invoke", "metrics", "inference-manage-all", "key-manager"] {
         for job in ["researchjob", "nosuchjob"] {
-            assert_eq!(sentence(&deploy(&house, who, job, "1x2"), "NOT_FOUND"), "no such training job", "{who}");
+            assert_eq!(sentence(&deploy(&server, who, job, "1x2"), "NOT_FOUND"), "no such training job", "{who}");
         }
     }
-    let refused = sentence(&deploy(&house, "max", "researchjob", "9x9"), "VALIDATION_ERROR");
+    let refused = sentence(&deploy(&server, "max", "researchjob", "9x9"), "VALIDATION_ERROR");
     assert!(refused.contains("GET /v1/instance_types"), "{refused}");
-    assert_eq!(before, content(&house.sql()), "a refused request wrote");
+    assert_eq!(before, content(&server.sql()), "a refused request wrote");
 }

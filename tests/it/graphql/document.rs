@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use guildhall::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
+use guildhall::api::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -13,10 +13,10 @@ use crate::seed::WORLD;
 
 #[test]
 fn the_answer_has_the_names_and_the_order_of_the_document() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let document = "{ me: user { called: name id } user { email } ours: teams { default } }";
     let body = json!({ "query": document }).to_string().into_bytes();
-    let reply = house.reply(Some(WORLD.keys.text("max")), "POST", "/graphql/", body);
+    let reply = server.reply(Some(WORLD.keys.text("max")), "POST", "/graphql/", body);
     assert_eq!(
         String::from_utf8(reply.body).unwrap(),
         r#"{"data":{"me":{"called":"Max","id":"max"},"user":{"email":"max@example.com"},"ours":[{"default":false}]}}"#
@@ -26,45 +26,45 @@ fn the_answer_has_the_names_and_the_order_of_the_document() {
 
 #[test]
 fn what_is_asked_for_twice_is_answered_once() {
-    let house = WORLD.house();
-    assert_eq!(given(&house, "max", "{user{id id} user{name}}"), json!({ "user": { "id": "max", "name": "Max" } }));
-    let sentence = refused(&house, "max", "{user{a:id a:name}}");
+    let server = WORLD.server();
+    assert_eq!(given(&server, "max", "{user{id id} user{name}}"), json!({ "user": { "id": "max", "name": "Max" } }));
+    let sentence = refused(&server, "max", "{user{a:id a:name}}");
     assert!(sentence.contains("`a` is asked for in two ways"), "{sentence}");
 }
 
 #[test]
 fn fragments_bring_their_fields() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let document = "query { ...All teams { ... on Team { id } ... { name } } }
                     fragment All on Query { user { ...Person } }
                     fragment Person on User { id __typename }";
     assert_eq!(
-        given(&house, "max", document),
+        given(&server, "max", document),
         json!({
             "user": { "id": "max", "__typename": "User" },
             "teams": [{ "id": "research", "name": "Research" }],
         })
     );
-    assert_eq!(given(&house, "max", "{ __typename }"), json!({ "__typename": "Query" }));
+    assert_eq!(given(&server, "max", "{ __typename }"), json!({ "__typename": "Query" }));
     for (document, why) in [
         ("{ user { ...None } }", "no fragment named `None`"),
         ("{ ...Round } fragment Round on Query { ...Round }", "no fragment holds itself"),
         ("{ user { ... on Team { ... on User { id } } } }", "nothing is both"),
     ] {
-        let sentence = refused(&house, "max", document);
+        let sentence = refused(&server, "max", document);
         assert!(sentence.contains(why), "{sentence}");
     }
-    let sentence = refused_field(&house, "max", "{ user { ... on Team { id } } }", "user");
+    let sentence = refused_field(&server, "max", "{ user { ... on Team { id } } }", "user");
     assert!(sentence.contains("this is `User`"), "{sentence}");
-    let sentence = refused_field(&house, "max", "{ ... on Mutation { user { id } } }", "user");
+    let sentence = refused_field(&server, "max", "{ ... on Mutation { user { id } } }", "user");
     assert!(sentence.contains("this is `Query`"), "{sentence}");
 }
 
 #[test]
 fn of_several_operations_the_named_one_is_carried_out() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let document = "query A { user { id } } query B { organization { id } }";
-    let named = |name: Option<&str>| send(&house, "max", json!({ "query": document, "operationName": name }));
+    let named = |name: Option<&str>| send(&server, "max", json!({ "query": document, "operationName": name }));
     assert_eq!(named(Some("B"))["data"], json!({ "organization": { "id": "acme" } }));
     assert!(sentence(&named(Some("C")), "VALIDATION_ERROR").contains("no operation named `C`"));
     assert!(sentence(&named(None), "VALIDATION_ERROR").contains("`operationName`"));
@@ -72,7 +72,7 @@ fn of_several_operations_the_named_one_is_carried_out() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (document, key, why) in [
         ("{ no_such_field }", "no_such_field", "no query named `no_such_field`"),
         (
@@ -86,45 +86,45 @@ fn what_is_not_there_is_named() {
         ("{ user { id { id } } }", "user", "`id` has no fields"),
         ("{ __schema { types { name } } }", "__schema", "no query named `__schema`"),
     ] {
-        let sentence = refused_field(&house, "max", document, key);
+        let sentence = refused_field(&server, "max", document, key);
         assert!(sentence.contains(why), "{document}: {sentence}");
     }
     // A list of nothing has the fields of its type all the same.
-    let sentence = refused_field(&house, "lone", "{ teams { nope } }", "teams");
+    let sentence = refused_field(&server, "lone", "{ teams { nope } }", "teams");
     assert!(sentence.contains("`Team` has no field `nope`"), "{sentence}");
     // One root field that fails leaves the others.
-    let answer = ask(&house, "max", "{ user { id } teams { nope } }");
+    let answer = ask(&server, "max", "{ user { id } teams { nope } }");
     assert_eq!(answer["data"], json!({ "user": { "id": "max" }, "teams": null }));
 }
 
 #[test]
 fn a_query_is_no_mutation() {
-    let house = WORLD.house();
-    let answer = ask(&house, "ada", "mutation { teams { id } }");
+    let server = WORLD.server();
+    let answer = ask(&server, "ada", "mutation { teams { id } }");
     assert!(sentence(&answer, "VALIDATION_ERROR").contains("`teams` is a query, not a mutation"));
     assert_eq!(answer["errors"][0]["path"], json!(["teams"]));
-    assert!(refused(&house, "ada", "mutation { a: no_such }").contains("no mutation named `no_such`"));
-    assert!(refused(&house, "ada", "subscription { teams { id } }").contains("a subscription is not served"));
+    assert!(refused(&server, "ada", "mutation { a: no_such }").contains("no mutation named `no_such`"));
+    assert!(refused(&server, "ada", "subscription { teams { id } }").contains("a subscription is not served"));
 }
 
 // ---- what is refused ----
 
 #[test]
 fn a_document_that_cannot_be_read_is_refused_inside_graphql() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for document in ["", "{", "{}", "teams", "{ teams { id }", "{ teams { id } } }", "{ teams(name: \"a\"b\") { id } }"]
     {
-        let sentence = refused(&house, "max", document);
+        let sentence = refused(&server, "max", document);
         assert!(sentence.starts_with("the document cannot be read: Parse error at "), "{sentence}");
     }
     // What stands in the document stays there.
-    let sentence = refused(&house, "max", "{ teams(name: \"hushhush\" \"hushhush\") { id } }");
+    let sentence = refused(&server, "max", "{ teams(name: \"hushhush\" \"hushhush\") { id } }");
     assert!(!sentence.contains("hush"), "{sentence}");
 }
 
 #[test]
 fn what_is_not_understood_is_not_passed_over() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (document, why) in [
         ("{ user { id @skip(if: true) } }", "the directive `@skip`"),
         ("query @live { user { id } }", "the directive `@live`"),
@@ -134,54 +134,54 @@ fn what_is_not_understood_is_not_passed_over() {
         ("query ($name: String!) { user { id } }", "the variable `$name` must be given"),
         ("{ teams(a: 1, a: 2) { id } }", "the argument `a` is given twice"),
     ] {
-        let sentence = refused(&house, "max", document);
+        let sentence = refused(&server, "max", document);
         assert!(sentence.contains(why), "{document}: {sentence}");
     }
 }
 
 #[test]
 fn a_body_that_is_no_request_is_told_by_its_status() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let deep = format!("{{\"query\": \"{{user{{id}}}}\", \"variables\": {{\"a\": {}", "[".repeat(10_000));
     for body in ["", "{ user { id } }", "[]", "{}", "{\"query\": 5}", "{\"query\": \"{user{id}}\", \"more\": 1}", &deep]
     {
-        let answered = house.send_bytes(Some(WORLD.keys.text("max")), "POST", "/graphql/", body.as_bytes().to_vec());
+        let answered = server.send_bytes(Some(WORLD.keys.text("max")), "POST", "/graphql/", body.as_bytes().to_vec());
         assert_eq!((answered.status, &answered.body["code"]), (400, &json!("VALIDATION_ERROR")), "{}", answered.body);
     }
 }
 
 #[test]
 fn a_long_or_deep_document_is_an_error_and_no_crash() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     // Whoever may deploy somewhere pushes configurations and patches.
     for (who, bytes_max) in [("max", 4 << 20), ("manage-all", 4 << 20), ("lone", 64 << 10), ("invoke", 64 << 10)] {
         let comment = "#".repeat(bytes_max - "{user{id}}".len());
-        given(&house, who, &format!("{{user{{id}}}}{comment}"));
-        let refused = refused(&house, who, &format!("{{user{{id}}}}{comment}#"));
+        given(&server, who, &format!("{{user{{id}}}}{comment}"));
+        let refused = refused(&server, who, &format!("{{user{{id}}}}{comment}#"));
         assert!(refused.contains(&format!("must be at most {bytes_max} bytes")), "{who}: {refused}");
     }
 
     for deep in ["{a", "{a(b:[", "{a(b:{c:", "{...{", "query($a:[", "mutation{a"] {
-        refused(&house, "max", &deep.repeat(10_000));
+        refused(&server, "max", &deep.repeat(10_000));
     }
     let at_the_bound = format!("{}{}", "{a".repeat(50), "}".repeat(50));
-    assert!(refused_field(&house, "max", &at_the_bound, "a").contains("no query named `a`"));
+    assert!(refused_field(&server, "max", &at_the_bound, "a").contains("no query named `a`"));
 
     let wide =
         |count: usize| format!("{{ {} }}", (0..count).map(|at| format!("a{at}: user {{ id }} ")).collect::<String>());
-    assert_eq!(given(&house, "max", &wide(16)).as_object().unwrap().len(), 16);
-    assert!(refused(&house, "max", &wide(17)).contains("at most 16 root fields"));
+    assert_eq!(given(&server, "max", &wide(16)).as_object().unwrap().len(), 16);
+    assert!(refused(&server, "max", &wide(17)).contains("at most 16 root fields"));
     // Each fragment brings the next one twice.
     let doubling: String =
         (0..40).map(|at| format!("fragment F{at} on Query {{ ...F{0} ...F{0} }} ", at + 1)).collect();
     let document = format!("{{ ...F0 }} {doubling} fragment F40 on Query {{ user {{ id }} }}");
-    assert!(refused(&house, "max", &document).contains("at most 256 fields and fragments"));
+    assert!(refused(&server, "max", &document).contains("at most 256 fields and fragments"));
 }
 
 /// A variable counts wherever it is used, in whatever it stands: nothing is built that is larger than its bound.
 #[test]
 fn what_a_document_becomes_is_bounded() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let long = "v".repeat(900 << 10);
     let aliases = |of: &str| (0..16).map(|at| format!("a{at}: {of} ")).collect::<String>();
     let uses = |count: usize| vec!["$v"; count].join(",");
@@ -195,32 +195,32 @@ fn what_a_document_becomes_is_bounded() {
         (format!("{{model(id:[{}]){{id}}}}", "1,".repeat(50_000)), json!(null)),
         (format!("{{model(id:1 {}){{id}}}}", (0..2000).map(|at| format!("a{at}:1 ")).collect::<String>()), json!(null)),
     ] {
-        let answer = send(&house, "max", json!({ "query": document, "variables": { "v": variable } }));
+        let answer = send(&server, "max", json!({ "query": document, "variables": { "v": variable } }));
         let message = answer["errors"][0]["message"].as_str().unwrap_or_default();
         assert!(answer["data"].is_null() && message.len() < 300, "{:.100}: {:.300}", document, answer.to_string());
         assert!(["at most", "cannot be read"].iter().any(|why| message.contains(why)), "{document:.100}: {message}");
     }
     // Once is well: a variable of this length is one argument.
     let once = json!({ "query": "query($v:String){model(id:$v){id}}", "variables": { "v": long } });
-    assert!(send(&house, "max", once.clone())["errors"][0]["message"].as_str().unwrap().contains("no such model"));
+    assert!(send(&server, "max", once.clone())["errors"][0]["message"].as_str().unwrap().contains("no such model"));
     // Whoever may deploy nowhere sends less.
     let key = Some(WORLD.keys.text("invoke"));
-    assert_eq!(house.send(key, "POST", "/graphql/", Some(once)).status, 413);
+    assert_eq!(server.send(key, "POST", "/graphql/", Some(once)).status, 413);
 }
 
 /// What truss pushes: configurations of several hundred KiB, in the document as in variables.
 #[test]
 fn large_configurations_are_pushed() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let config =
         json!({ "resources": { "cpu": "1", "memory": "2Gi" }, "model_metadata": { "text": "x".repeat(600 << 10) } });
     let config = BASE64_STANDARD.encode(config.to_string().replace("\"1\"", "\"1\", \"more\": Infinity"));
     let validation = format!("{{ truss_validation(config: \"{config}\") {{ success details }} }}");
-    assert_eq!(given(&house, "max", &validation)["truss_validation"]["success"], true);
+    assert_eq!(given(&server, "max", &validation)["truss_validation"]["success"], true);
     let push = format!(
         "mutation {{ create_model_from_truss(name: \"large\" s3_key: \"nosuch\" config: \"{config}\") {{ model_version {{ id }} }} }}"
     );
-    let refused = ask(&house, "max", &push);
+    let refused = ask(&server, "max", &push);
     let message = refused["errors"][0]["message"].as_str().expect("there is no such upload");
     assert!(message.contains("no such upload"), "{message}");
 }

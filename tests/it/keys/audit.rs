@@ -86,7 +86,7 @@ fn no_key_is_kept_anywhere() {
     let old = acme.team_key("research", "WORKSPACE_MANAGE_ALL");
     let new = text(&acme.rotate("tess", &old, HOUR)["api_key"]);
     acme.patch_access(&new);
-    let sql = acme.house.sql();
+    let sql = acme.server.sql();
     sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let path: String =
         sql.query_row("SELECT file FROM pragma_database_list WHERE name = 'main'", [], |row| row.get(0)).unwrap();

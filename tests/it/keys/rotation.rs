@@ -81,7 +81,7 @@ fn the_new_key_takes_what_the_old_was_given() {
     assert_eq!(seen["type"], "WORKSPACE_INVOKE");
     assert_eq!([&seen["name"], &seen["team_name"]], ["robot", "Research"]);
     assert_eq!([&seen["model_ids"], &seen["expires_at"]], [&json!(["llama"]), &json!(expires_at)]);
-    let sql = acme.house.sql();
+    let sql = acme.server.sql();
     let environments: String = sql
         .query_row(
             "SELECT group_concat(environment) FROM api_key_environment WHERE prefix = ?1",

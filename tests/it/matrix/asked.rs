@@ -1,17 +1,17 @@
 //! What is sent to a route about a place: its path, its query, its body.
 
-use guildhall::http::Door;
+use guildhall::api::Listener;
 use serde_json::{Value, json};
 
 use super::{CALLERS, Expected};
-use crate::house::House;
 use crate::seed::{LINK_OF_A_NEW_PERSON, LINK_OF_A_RESET, LINK_OF_FAY, WORLD};
+use crate::test_server::TestServer;
 
 /// What is sent to this route about this place.
 pub struct Ask {
     pub target: String,
     pub body: Option<Value>,
-    pub from: Door,
+    pub from: Listener,
 }
 
 /// Whoever asks: a column.
@@ -39,7 +39,7 @@ impl Caller {
 }
 
 impl Ask {
-    pub fn new(expected: &Expected, place: &str, caller: &Caller, house: &House) -> Ask {
+    pub fn new(expected: &Expected, place: &str, caller: &Caller, server: &TestServer) -> Ask {
         let mut target = String::new();
         let mut noun = "";
         for part in expected.template[1..].split('/') {
@@ -48,7 +48,7 @@ impl Ask {
                 let of_chain = expected.template.starts_with("/v1/chains/");
                 let find = if of_chain { of_chain_deployment } else { of_model };
                 let word = find(noun, &expected.template, place);
-                target.push_str(&word.unwrap_or_else(|| named(noun, place, caller, house)));
+                target.push_str(&word.unwrap_or_else(|| named(noun, place, caller, server)));
             } else {
                 target.push_str(part);
                 noun = part;
@@ -57,7 +57,7 @@ impl Ask {
         target.push_str(&query(&expected.method, &expected.template, place));
         let body = body(&expected.method, &expected.template, place);
         let is_the_operators = expected.template.starts_with("/v1/operator/") && place != "network";
-        let from = if is_the_operators { Door::Operator } else { Door::Network };
+        let from = if is_the_operators { Listener::Operator } else { Listener::Network };
         Ask { target, body, from }
     }
 }
@@ -74,7 +74,7 @@ fn team(place: &str) -> &str {
 }
 
 /// What stands in the path behind a noun.
-fn named(noun: &str, place: &str, caller: &Caller, house: &House) -> String {
+fn named(noun: &str, place: &str, caller: &Caller, server: &TestServer) -> String {
     let kind = |kind: &str| if place == "nothing" { "nosuchid".to_owned() } else { format!("{}{kind}", team(place)) };
     match (noun, place) {
         ("teams", _) => team(place).to_owned(),
@@ -107,13 +107,13 @@ fn named(noun: &str, place: &str, caller: &Caller, house: &House) -> String {
         ("jobs", _) => kind("job"),
         ("downloads", "it") => {
             let asked = "/v1/models/researchmodel/deployments/researchidle/download";
-            let link = house.send(Some(WORLD.keys.text("ada")), "GET", asked, None).body["download_url"].clone();
+            let link = server.send(Some(WORLD.keys.text("ada")), "GET", asked, None).body["download_url"].clone();
             link.as_str().and_then(|link| link.rsplit('/').next()).expect("a link has parts").to_owned()
         }
         ("downloads", _) => "nosuchlink".to_owned(),
         ("model_apis", "gone") => "nosuchmodelapi".to_owned(),
         ("model_apis", _) => {
-            let listed = house.send(Some(WORLD.keys.text("ada")), "GET", "/v1/model_apis", None);
+            let listed = server.send(Some(WORLD.keys.text("ada")), "GET", "/v1/model_apis", None);
             listed.body["items"][0]["name"].as_str().expect("the catalogue has one").to_owned()
         }
         _ => "x".to_owned(), // of a route that is not served

@@ -1,17 +1,17 @@
 //! Who takes up an invitation, by which proof?
 
 use guildhall::db::invitations::{self, Identity};
-use guildhall::model::Time;
+use guildhall::domain::Time;
 use serde_json::json;
 
 use super::DAY;
-use crate::house::House;
 use crate::org::{Org, Someone, Teams, accept, contents, refused_untouched, text, token};
+use crate::test_server::TestServer;
 
 #[test]
 fn a_new_person_joins_as_what_the_invitation_says() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let (blue, gone) = (acme.team("Blue"), acme.team("Gone"));
     let teams = json!([{ "team_id": blue, "role": "ADMIN" }, { "team_id": gone, "role": "MEMBER" }]);
     let (_, token) = acme.invite("new@people.example", "MEMBER", teams);
@@ -20,7 +20,7 @@ fn a_new_person_joins_as_what_the_invitation_says() {
     assert_eq!(listed["items"][0]["teams"].as_array().unwrap().len(), 1, "a team deleted since is left out");
 
     let before = acme.last_entry();
-    let accepted = accept(&house, None, &token, json!({ "name": "New", "api_key_name": "mine" })).ok();
+    let accepted = accept(&server, None, &token, json!({ "name": "New", "api_key_name": "mine" })).ok();
     let new = Someone { id: text(&accepted["user"]["user_id"]), key: text(&accepted["api_key"]) };
     assert_eq!(
         accepted,
@@ -57,47 +57,47 @@ fn a_new_person_joins_as_what_the_invitation_says() {
 
 #[test]
 fn a_password_is_kept_as_argon2id_and_nowhere_in_clear() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let (_, token) = acme.invite("new@people.example", "MEMBER", json!([]));
     let body = json!({ "name": "New", "password": "correct horse battery" });
-    let accepted = accept(&house, None, &token, body).ok();
+    let accepted = accept(&server, None, &token, body).ok();
     assert_eq!(accepted.get("api_key"), None);
-    let hash: String = house
+    let hash: String = server
         .sql()
         .query_row("SELECT password_hash FROM user WHERE email = 'new@people.example'", [], |row| row.get(0))
         .unwrap();
     assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-    assert!(!contents(&house).join("\n").contains("correct horse battery"));
+    assert!(!contents(&server).join("\n").contains("correct horse battery"));
 }
 
 #[test]
 fn a_new_person_gives_a_name_and_a_way_back_in() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let (_, token) = acme.invite("new@people.example", "MEMBER", json!([]));
     for body in [json!({}), json!({ "api_key_name": "mine" }), json!({ "name": "New" })] {
-        let refusal = refused_untouched(&house, 403, "FORBIDDEN", || accept(&house, None, &token, body));
+        let refusal = refused_untouched(&server, 403, "FORBIDDEN", || accept(&server, None, &token, body));
         let message = text(&refusal["message"]);
         assert!(["`name`", "`password`", "`api_key_name`"].iter().all(|field| message.contains(field)), "{refusal}");
     }
-    accept(&house, None, &token, json!({ "password": "correct horse" })).refused(403, "FORBIDDEN");
+    accept(&server, None, &token, json!({ "password": "correct horse" })).refused(403, "FORBIDDEN");
 }
 
 #[test]
 fn a_link_that_does_not_work_is_not_there_whatever_the_reason() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let body = json!({ "name": "New", "api_key_name": "mine" });
     let try_it =
-        |token: &str| refused_untouched(&house, 404, "NOT_FOUND", || accept(&house, None, token, body.clone()));
+        |token: &str| refused_untouched(&server, 404, "NOT_FOUND", || accept(&server, None, token, body.clone()));
     let of_another = |by: &Someone, email: &str| {
         token(&acme.post(by, "/v1/invitations", json!({ "email": email, "role": "ADMIN" })).ok())
     };
 
     let nonsense = try_it("nonsense");
     let (_, used) = acme.invite("used@people.example", "MEMBER", json!([]));
-    accept(&house, None, &used, body.clone()).ok();
+    accept(&server, None, &used, body.clone()).ok();
     assert_eq!(try_it(&used), nonsense);
     let (made, revoked) = acme.invite("revoked@people.example", "MEMBER", json!([]));
     acme.delete(&acme.founder, &format!("/v1/invitations/{}", text(&made["id"]))).ok();
@@ -112,61 +112,61 @@ fn a_link_that_does_not_work_is_not_there_whatever_the_reason() {
     acme.delete(&acme.founder, &format!("/v1/users/{}", eve.id)).ok();
     assert_eq!(try_it(&of_removed), nonsense);
 
-    let other = Org::new(&house, "other", Teams::On);
+    let other = Org::new(&server, "other", Teams::On);
     let kim = other.person("kim", "MEMBER", json!([]));
     let (_, of_member) = acme.invite("kim@people.example", "MEMBER", json!([]));
-    house.sql().execute("INSERT INTO org_member VALUES (?, ?, 'MEMBER', 0)", (&acme.id, &kim.id)).unwrap();
-    let proven = || accept(&house, Some(&kim.key), &of_member, json!({}));
-    assert_eq!(refused_untouched(&house, 404, "NOT_FOUND", proven), nonsense);
+    server.sql().execute("INSERT INTO org_member VALUES (?, ?, 'MEMBER', 0)", (&acme.id, &kim.id)).unwrap();
+    let proven = || accept(&server, Some(&kim.key), &of_member, json!({}));
+    assert_eq!(refused_untouched(&server, 404, "NOT_FOUND", proven), nonsense);
 
     let (_, expired) = acme.invite("expired@people.example", "MEMBER", json!([]));
-    house.now.set(Time(house.now.get().0 + 7 * DAY * 1000));
-    assert_eq!(accept(&house, None, &expired, body.clone()).refused(404, "NOT_FOUND"), nonsense);
+    server.now.set(Time(server.now.get().0 + 7 * DAY * 1000));
+    assert_eq!(accept(&server, None, &expired, body.clone()).refused(404, "NOT_FOUND"), nonsense);
     assert_eq!(try_it(&expired), nonsense, "and now it is marked");
 }
 
 #[test]
 fn the_link_alone_never_acts_as_somebody_who_exists() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let (_, token) = other.invite("mia@people.example", "MEMBER", json!([]));
-    let joined = accept(&house, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    let joined = accept(&server, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
     let keyless = other.person("kim", "MEMBER", json!([]));
 
     let (_, token) = acme.invite("mia@people.example", "MEMBER", json!([]));
     let named = json!({ "name": "Mallory", "api_key_name": "mine" });
-    refused_untouched(&house, 403, "FORBIDDEN", || accept(&house, None, &token, named));
+    refused_untouched(&server, 403, "FORBIDDEN", || accept(&server, None, &token, named));
     for proof in [
         json!({ "name": "Mallory", "password": "wrong horse" }),
         json!({ "password": "wrong horse", "api_key_name": "mine" }),
     ] {
         let before = acme.last_entry();
-        accept(&house, None, &token, proof).refused(403, "FORBIDDEN");
+        accept(&server, None, &token, proof).refused(403, "FORBIDDEN");
         assert_eq!(acme.events_since(before), ["SIGN_IN_FAILED"]);
     }
-    let accepted = accept(&house, None, &token, json!({ "password": "correct horse", "name": "Other" })).ok();
+    let accepted = accept(&server, None, &token, json!({ "password": "correct horse", "name": "Other" })).ok();
     assert_eq!(accepted["user"]["user_id"], joined["user"]["user_id"]);
     assert_eq!(accepted["user"]["name"], "Mia", "who is known keeps the name they have");
 
     let (_, token) = acme.invite("kim@people.example", "MEMBER", json!([]));
-    accept(&house, None, &token, json!({ "password": "any password" })).refused(403, "FORBIDDEN");
-    let accepted = accept(&house, Some(&keyless.key), &token, json!({})).ok();
+    accept(&server, None, &token, json!({ "password": "any password" })).refused(403, "FORBIDDEN");
+    let accepted = accept(&server, Some(&keyless.key), &token, json!({})).ok();
     assert_eq!(accepted["user"]["user_id"], keyless.id);
 }
 
 #[test]
 fn a_password_that_was_changed_since_it_was_verified_proves_nothing() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let (_, token) = other.invite("mia@people.example", "MEMBER", json!([]));
-    accept(&house, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    accept(&server, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
     let (_, token) = acme.invite("mia@people.example", "MEMBER", json!([]));
-    let stored: String = house
+    let stored: String = server
         .sql()
         .query_row("SELECT password_hash FROM user WHERE email = 'mia@people.example'", [], |row| row.get(0))
         .unwrap();
     let proves = |verified: &str| {
-        house.app.db.read(house.moment(), |tx| {
+        server.app.db.read(server.now(), |tx| {
             let offer = invitations::open(tx, &token)?;
             Ok(matches!(offer.identify(None, Some(verified))?, Identity::Proven(_)))
         })
@@ -177,9 +177,9 @@ fn a_password_that_was_changed_since_it_was_verified_proves_nothing() {
 
 #[test]
 fn a_request_with_the_key_of_anyone_else_is_refused() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
-    let other = Org::new(&house, "other", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
+    let other = Org::new(&server, "other", Teams::On);
     let kim = other.person("kim", "MEMBER", json!([]));
     let team_key = acme.key(None, Some(&acme.default_team), &acme.founder.id);
     let (_, to_new) = acme.invite("new@people.example", "MEMBER", json!([]));
@@ -187,40 +187,40 @@ fn a_request_with_the_key_of_anyone_else_is_refused() {
     let body = json!({ "name": "New", "api_key_name": "mine", "password": "correct horse" });
     for token in [&to_new, &to_kim] {
         for key in [&acme.founder.key, &team_key] {
-            refused_untouched(&house, 403, "FORBIDDEN", || accept(&house, Some(key), token, body.clone()));
+            refused_untouched(&server, 403, "FORBIDDEN", || accept(&server, Some(key), token, body.clone()));
         }
-        refused_untouched(&house, 401, "UNAUTHENTICATED", || {
-            accept(&house, Some("guild_nonsense"), token, body.clone())
+        refused_untouched(&server, 401, "UNAUTHENTICATED", || {
+            accept(&server, Some("guild_nonsense"), token, body.clone())
         });
     }
-    refused_untouched(&house, 403, "FORBIDDEN", || accept(&house, Some(&kim.key), &to_new, body.clone()));
-    accept(&house, Some(&kim.key), &to_kim, json!({ "api_key_name": "mine" })).ok();
-    accept(&house, None, &to_new, body).ok();
+    refused_untouched(&server, 403, "FORBIDDEN", || accept(&server, Some(&kim.key), &to_new, body.clone()));
+    accept(&server, Some(&kim.key), &to_kim, json!({ "api_key_name": "mine" })).ok();
+    accept(&server, None, &to_new, body).ok();
 }
 
 #[test]
 fn nobody_guesses_on() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let (_, token) = other.invite("mia@people.example", "MEMBER", json!([]));
-    accept(&house, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    accept(&server, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
     let (_, token) = acme.invite("mia@people.example", "MEMBER", json!([]));
     for _ in 0..10 {
-        accept(&house, None, &token, json!({ "password": "wrong horse" })).refused(403, "FORBIDDEN");
+        accept(&server, None, &token, json!({ "password": "wrong horse" })).refused(403, "FORBIDDEN");
     }
     let right = json!({ "password": "correct horse" });
-    let refusal = refused_untouched(&house, 429, "RATE_LIMITED", || accept(&house, None, &token, right.clone()));
+    let refusal = refused_untouched(&server, 429, "RATE_LIMITED", || accept(&server, None, &token, right.clone()));
     assert!(refusal["retry_after"].as_u64().unwrap() >= 15 * 60, "{refusal}");
-    house.now.set(house.now.get().plus_seconds(15 * 60));
-    accept(&house, None, &token, right).ok();
+    server.now.set(server.now.get().plus_seconds(15 * 60));
+    accept(&server, None, &token, right).ok();
 }
 
 #[test]
 fn of_fifty_who_accept_at_once_one_does() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let (_, token) = other.invite("mia@people.example", "MEMBER", json!([]));
-    accept(&house, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    accept(&server, None, &token, json!({ "name": "Mia", "password": "correct horse" })).ok();
     let proofs = [
         ("key@people.example", json!({ "name": "New", "api_key_name": "mine" })),
         ("password@people.example", json!({ "name": "New", "password": "correct horse" })),
@@ -230,8 +230,8 @@ fn of_fifty_who_accept_at_once_one_does() {
         let (_, token) = acme.invite(email, "MEMBER", json!([]));
         body["token"] = json!(token);
         let before = acme.last_entry();
-        let request = || house.request(None, "POST", "/v1/invitations/accept", body.to_string().into());
-        let answered = house.send_at_once((0..50).map(|_| request()).collect());
+        let request = || server.request(None, "POST", "/v1/invitations/accept", body.to_string().into());
+        let answered = server.send_at_once((0..50).map(|_| request()).collect());
         let accepted = answered.iter().filter(|answer| answer.status == 200).count();
         assert_eq!(accepted, 1, "{email}");
         assert!(answered.iter().all(|answer| matches!(answer.status, 200 | 404)), "{email}");

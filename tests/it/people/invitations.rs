@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::DAY;
-use crate::house::House;
 use crate::org::{Org, Teams, accept, contents, ids, refused_untouched, text, token};
+use crate::test_server::TestServer;
 
 #[test]
 fn an_invitation_says_what_it_gives_and_shows_its_link_once() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let blue = acme.team("Blue");
     let before = acme.last_entry();
     let (made, token) = acme.invite("New@People.example", "MEMBER", json!([{ "team_id": blue, "role": "ADMIN" }]));
@@ -31,13 +31,13 @@ fn an_invitation_says_what_it_gives_and_shows_its_link_once() {
         acme.audit_since(before),
         [("USER_INVITED".to_owned(), json!({ "invited_user_email": "new@people.example", "role_name": "MEMBER" }))]
     );
-    assert!(!contents(&house).join("\n").contains(&token), "the database holds the link's hash alone");
+    assert!(!contents(&server).join("\n").contains(&token), "the database holds the link's hash alone");
 }
 
 #[test]
 fn who_may_not_invite_is_refused_whatever_the_id() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mia = acme.person("mia", "MEMBER", json!([{ "team_id": acme.default_team, "role": "ADMIN" }]));
     let team_key = acme.key(None, Some(&acme.default_team), &acme.founder.id);
     let (made, _) = acme.invite("new@people.example", "MEMBER", json!([]));
@@ -49,7 +49,9 @@ fn who_may_not_invite_is_refused_whatever_the_id() {
                 ("POST", format!("/v1/invitations/{id}/resend")),
                 ("DELETE", format!("/v1/invitations/{id}")),
             ] {
-                refused_untouched(&house, 403, "FORBIDDEN", || house.send(Some(key), method, &target, Some(json!({}))));
+                refused_untouched(&server, 403, "FORBIDDEN", || {
+                    server.send(Some(key), method, &target, Some(json!({})))
+                });
             }
         }
     }
@@ -57,22 +59,22 @@ fn who_may_not_invite_is_refused_whatever_the_id() {
 
 #[test]
 fn members_are_not_invited_and_teams_of_others_are_not_there() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let invite = |email: &str, team_id: &str| {
         let teams = json!([{ "team_id": team_id, "role": "MEMBER" }]);
         acme.post(&acme.founder, "/v1/invitations", json!({ "email": email, "role": "MEMBER", "teams": teams }))
     };
-    refused_untouched(&house, 409, "CONFLICT", || invite("Founder@ACME.example", &acme.default_team));
-    let theirs = refused_untouched(&house, 404, "NOT_FOUND", || invite("new@people.example", &other.default_team));
-    let nobodys = refused_untouched(&house, 404, "NOT_FOUND", || invite("new@people.example", "nothing"));
+    refused_untouched(&server, 409, "CONFLICT", || invite("Founder@ACME.example", &acme.default_team));
+    let theirs = refused_untouched(&server, 404, "NOT_FOUND", || invite("new@people.example", &other.default_team));
+    let nobodys = refused_untouched(&server, 404, "NOT_FOUND", || invite("new@people.example", "nothing"));
     assert_eq!(theirs, nobodys);
 }
 
 #[test]
 fn inviting_again_replaces_the_open_invitation() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let (first, old) = acme.invite("new@people.example", "ADMIN", json!([]));
     let before = acme.last_entry();
     let (second, new) = acme.invite("new@people.example", "MEMBER", json!([]));
@@ -83,17 +85,17 @@ fn inviting_again_replaces_the_open_invitation() {
     assert_eq!(listed("?status=PENDING"), [text(&second["id"])]);
     assert_eq!(listed("").len(), 2);
     let body = json!({ "name": "New", "api_key_name": "mine" });
-    refused_untouched(&house, 404, "NOT_FOUND", || accept(&house, None, &old, body.clone()));
-    assert_eq!(accept(&house, None, &new, body).ok()["user"]["role"], "MEMBER");
+    refused_untouched(&server, 404, "NOT_FOUND", || accept(&server, None, &old, body.clone()));
+    assert_eq!(accept(&server, None, &new, body).ok()["user"]["role"], "MEMBER");
 }
 
 #[test]
 fn invitations_come_in_pages_the_newest_first() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let mut made = Vec::new();
     for at in 0..5 {
-        house.now.set(house.now.get().plus_seconds(1));
+        server.now.set(server.now.get().plus_seconds(1));
         made.push(text(&acme.invite(&format!("p{at}@people.example"), "MEMBER", json!([])).0["id"]));
     }
     acme.delete(&acme.founder, &format!("/v1/invitations/{}", made[2])).ok();
@@ -111,12 +113,12 @@ fn invitations_come_in_pages_the_newest_first() {
 
 #[test]
 fn a_new_link_kills_the_old_one_and_stands_on_whoever_made_it() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let ada = acme.person("ada", "ADMIN", json!([]));
     let (made, old) = acme.invite("new@people.example", "MEMBER", json!([]));
     let resend = format!("/v1/invitations/{}/resend", text(&made["id"]));
-    house.now.set(house.now.get().plus_seconds(8 * DAY));
+    server.now.set(server.now.get().plus_seconds(8 * DAY));
     assert_eq!(acme.get(&ada, "/v1/invitations?status=EXPIRED").ok()["items"][0]["id"], made["id"]);
 
     let before = acme.last_entry();
@@ -127,17 +129,17 @@ fn a_new_link_kills_the_old_one_and_stands_on_whoever_made_it() {
     assert_eq!(resent["expires_at"], "2026-11-16T00:00:00.000Z");
 
     let body = json!({ "name": "New", "api_key_name": "mine" });
-    refused_untouched(&house, 404, "NOT_FOUND", || accept(&house, None, &old, body.clone()));
+    refused_untouched(&server, 404, "NOT_FOUND", || accept(&server, None, &old, body.clone()));
     acme.patch(&ada, &format!("/v1/users/{}", acme.founder.id), json!({ "role": "MEMBER" })).ok();
-    accept(&house, None, &token(&resent), body).ok();
+    accept(&server, None, &token(&resent), body).ok();
 }
 
 #[test]
 fn what_is_accepted_or_revoked_is_neither_resent_nor_revoked() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let (accepted, token) = acme.invite("one@people.example", "MEMBER", json!([]));
-    accept(&house, None, &token, json!({ "name": "One", "api_key_name": "mine" })).ok();
+    accept(&server, None, &token, json!({ "name": "One", "api_key_name": "mine" })).ok();
     let (revoked, _) = acme.invite("two@people.example", "MEMBER", json!([]));
     let before = acme.last_entry();
     let target = format!("/v1/invitations/{}", text(&revoked["id"]));
@@ -146,10 +148,10 @@ fn what_is_accepted_or_revoked_is_neither_resent_nor_revoked() {
     for invitation in [&accepted, &revoked] {
         let target = format!("/v1/invitations/{}", text(&invitation["id"]));
         let resend = format!("{target}/resend");
-        refused_untouched(&house, 409, "CONFLICT", || acme.delete(&acme.founder, &target));
-        refused_untouched(&house, 409, "CONFLICT", || acme.post(&acme.founder, &resend, json!({})));
-        refused_untouched(&house, 404, "NOT_FOUND", || other.delete(&other.founder, &target));
-        refused_untouched(&house, 404, "NOT_FOUND", || other.post(&other.founder, &resend, json!({})));
+        refused_untouched(&server, 409, "CONFLICT", || acme.delete(&acme.founder, &target));
+        refused_untouched(&server, 409, "CONFLICT", || acme.post(&acme.founder, &resend, json!({})));
+        refused_untouched(&server, 404, "NOT_FOUND", || other.delete(&other.founder, &target));
+        refused_untouched(&server, 404, "NOT_FOUND", || other.post(&other.founder, &resend, json!({})));
     }
     let listed = acme.get(&acme.founder, "/v1/invitations?status=ACCEPTED").ok();
     assert_eq!(ids(&listed, "id"), [text(&accepted["id"])]);

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::house::House;
 use crate::org::{Org, Teams, ids, refused_untouched, text};
+use crate::test_server::TestServer;
 
 #[test]
 fn members_of_a_team_see_each_other_and_implicit_admins_if_asked() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let (blue, amber) = (acme.team("Blue"), acme.team("Amber"));
     let mia = acme.person("mia", "MEMBER", json!([{ "team_id": blue, "role": "MEMBER" }]));
     let members = format!("/v1/teams/{blue}/members");
@@ -36,8 +36,8 @@ fn members_of_a_team_see_each_other_and_implicit_admins_if_asked() {
 
 #[test]
 fn members_come_in_pages() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     for name in ["ann", "bob", "cat"] {
         acme.person(name, "MEMBER", json!([{ "team_id": acme.default_team, "role": "MEMBER" }]));
     }
@@ -52,8 +52,8 @@ fn members_come_in_pages() {
 
 #[test]
 fn team_admins_add_change_and_remove_members_of_the_organization() {
-    let house = House::empty();
-    let (acme, other) = (Org::new(&house, "acme", Teams::On), Org::new(&house, "other", Teams::On));
+    let server = TestServer::empty();
+    let (acme, other) = (Org::new(&server, "acme", Teams::On), Org::new(&server, "other", Teams::On));
     let blue = acme.team("Blue");
     let tom = acme.person("tom", "MEMBER", json!([{ "team_id": blue, "role": "ADMIN" }]));
     let (mia, max) = (acme.person("mia", "MEMBER", json!([])), acme.person("max", "MEMBER", json!([])));
@@ -84,37 +84,37 @@ fn team_admins_add_change_and_remove_members_of_the_organization() {
     );
 
     let add = |user_id: &str| json!({ "user_id": user_id, "role": "MEMBER" });
-    refused_untouched(&house, 409, "CONFLICT", || acme.post(&tom, &members, add(&tom.id)));
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.post(&tom, &members, add("nobody")));
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.post(&tom, &members, add(&other.founder.id)));
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.patch(&tom, &mias, json!({ "role": "ADMIN" })));
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.delete(&tom, &mias));
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.delete(&tom, &format!("{members}/{}", acme.founder.id)));
-    refused_untouched(&house, 404, "NOT_FOUND", || acme.post(&max, &members, add(&max.id)));
-    refused_untouched(&house, 404, "NOT_FOUND", || other.post(&other.founder, &members, add(&other.founder.id)));
-    refused_untouched(&house, 403, "FORBIDDEN", || {
+    refused_untouched(&server, 409, "CONFLICT", || acme.post(&tom, &members, add(&tom.id)));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.post(&tom, &members, add("nobody")));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.post(&tom, &members, add(&other.founder.id)));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.patch(&tom, &mias, json!({ "role": "ADMIN" })));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.delete(&tom, &mias));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.delete(&tom, &format!("{members}/{}", acme.founder.id)));
+    refused_untouched(&server, 404, "NOT_FOUND", || acme.post(&max, &members, add(&max.id)));
+    refused_untouched(&server, 404, "NOT_FOUND", || other.post(&other.founder, &members, add(&other.founder.id)));
+    refused_untouched(&server, 403, "FORBIDDEN", || {
         acme.post(&tom, "/v1/invitations", json!({ "email": "new@people.example", "role": "MEMBER" }))
     });
 }
 
 #[test]
 fn team_members_manage_nobody_but_may_leave() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::On);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
     let blue = acme.team("Blue");
     let seat = json!([{ "team_id": blue, "role": "MEMBER" }]);
     let (mia, max) = (acme.person("mia", "MEMBER", seat.clone()), acme.person("max", "MEMBER", seat));
     let members = format!("/v1/teams/{blue}/members");
     let (mias, maxs) = (format!("{members}/{}", mia.id), format!("{members}/{}", max.id));
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.delete(&mia, &maxs));
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.delete(&mia, &format!("{members}/nobody")));
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.patch(&mia, &mias, json!({ "role": "ADMIN" })));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.delete(&mia, &maxs));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.delete(&mia, &format!("{members}/nobody")));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.patch(&mia, &mias, json!({ "role": "ADMIN" })));
     let add = json!({ "user_id": max.id, "role": "ADMIN" });
-    refused_untouched(&house, 403, "FORBIDDEN", || acme.post(&mia, &members, add));
+    refused_untouched(&server, 403, "FORBIDDEN", || acme.post(&mia, &members, add));
     let key = acme.key(None, Some(&blue), &acme.founder.id);
-    refused_untouched(&house, 403, "FORBIDDEN", || house.send(Some(&key), "DELETE", &maxs, None));
+    refused_untouched(&server, 403, "FORBIDDEN", || server.send(Some(&key), "DELETE", &maxs, None));
 
-    house
+    server
         .sql()
         .execute_batch(&format!(
             "INSERT INTO environment_group VALUES ('{blue}', 'production', '{org}', 1, 0);
@@ -125,7 +125,7 @@ fn team_members_manage_nobody_but_may_leave() {
         .unwrap();
     acme.delete(&mia, &mias).ok();
     let granted: i64 =
-        house.sql().query_row("SELECT count(*) FROM environment_group_user", [], |row| row.get(0)).unwrap();
+        server.sql().query_row("SELECT count(*) FROM environment_group_user", [], |row| row.get(0)).unwrap();
     assert_eq!(granted, 0, "leaving the team ends the grant");
     acme.get(&mia, "/v1/users/me").ok();
     acme.get(&mia, &members).refused(404, "NOT_FOUND");
@@ -133,8 +133,8 @@ fn team_members_manage_nobody_but_may_leave() {
 
 #[test]
 fn while_teams_are_off_every_member_is_in_the_default_team() {
-    let house = House::empty();
-    let acme = Org::new(&house, "acme", Teams::Off);
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::Off);
     let mia = acme.person("mia", "MEMBER", json!([]));
     let tom = acme.person("tom", "MEMBER", json!([{ "team_id": acme.default_team, "role": "ADMIN" }]));
     let ada = acme.person("ada", "ADMIN", json!([]));
@@ -151,8 +151,8 @@ fn while_teams_are_off_every_member_is_in_the_default_team() {
 
     for who in [&mia, &tom] {
         let seat = format!("{members}/{}", who.id);
-        refused_untouched(&house, 409, "CONFLICT", || acme.delete(&acme.founder, &seat));
-        refused_untouched(&house, 409, "CONFLICT", || acme.delete(who, &seat));
+        refused_untouched(&server, 409, "CONFLICT", || acme.delete(&acme.founder, &seat));
+        refused_untouched(&server, 409, "CONFLICT", || acme.delete(who, &seat));
     }
 
     let before = acme.last_entry();

@@ -9,8 +9,8 @@ use guildhall::db::quotas::Settings;
 use serde_json::json;
 
 use super::{job, project, secret};
-use crate::house::{Answered, House};
 use crate::org::{Org, Someone, Teams, text};
+use crate::test_server::{Answered, TestServer};
 
 /// A file system in memory, of its own and small.
 struct Tmpfs(tempfile::TempDir);
@@ -52,8 +52,8 @@ struct Grown<'h> {
 }
 
 impl<'h> Grown<'h> {
-    fn new(house: &'h House) -> Grown<'h> {
-        let org = Org::new(house, "acme", Teams::On);
+    fn new(server: &'h TestServer) -> Grown<'h> {
+        let org = Org::new(server, "acme", Teams::On);
         let team = org.team("Research");
         let max = org.person("max", "MEMBER", json!([{ "team_id": team, "role": "ADMIN" }]));
         let made =
@@ -90,15 +90,15 @@ fn fill(org: &Org, by: &Someone, team: &str, project: &str) -> Answered {
     refused
 }
 
-fn house_on(disk: &Tmpfs, quotas: Settings) -> House {
-    House::at_with(tempfile::tempdir_in(disk.path()).unwrap(), quotas)
+fn server_on(disk: &Tmpfs, quotas: Settings) -> TestServer {
+    TestServer::at_with(tempfile::tempdir_in(disk.path()).unwrap(), quotas)
 }
 
 #[test]
 fn one_organization_does_not_fill_the_disk_and_the_neighbour_writes_on() {
     let Some(disk) = Tmpfs::mount("40m") else { return };
-    let house = house_on(&disk, Settings::default());
-    let grown = Grown::new(&house);
+    let server = server_on(&disk, Settings::default());
+    let grown = Grown::new(&server);
     let used = grown.refused.body["details"].clone();
     assert_eq!(
         (grown.refused.status, &used["name"]),
@@ -107,7 +107,7 @@ fn one_organization_does_not_fill_the_disk_and_the_neighbour_writes_on() {
         grown.refused.body
     );
     assert!((15 << 20..=20 << 20).contains(&used["allowed"].as_u64().unwrap()), "{used}");
-    let neighbour = Org::new(&house, "globex", Teams::On);
+    let neighbour = Org::new(&server, "globex", Teams::On);
     let team = neighbour.team("Research");
     for at in 0..50 {
         neighbour
@@ -124,9 +124,9 @@ fn one_organization_does_not_fill_the_disk_and_the_neighbour_writes_on() {
 #[test]
 fn on_a_full_disk_what_takes_away_succeeds_and_the_rest_is_told_so() {
     let Some(disk) = Tmpfs::mount("40m") else { return };
-    let house = house_on(&disk, Settings::default());
-    let grown = Grown::new(&house);
-    let neighbour = Org::new(&house, "globex", Teams::On);
+    let server = server_on(&disk, Settings::default());
+    let grown = Grown::new(&server);
+    let neighbour = Org::new(&server, "globex", Teams::On);
     // Somebody else takes all that is left.
     let foreign = disk.path().join("foreign");
     let mut file = File::create(&foreign).unwrap();
@@ -139,13 +139,13 @@ fn on_a_full_disk_what_takes_away_succeeds_and_the_rest_is_told_so() {
     let refused = refused.into_iter().find(|answered| answered.status != 200).expect("the disk is full");
     refused.refused(507, "STORAGE_FULL");
     drop(file);
-    assert!(house.app.db.is_short_of_space());
+    assert!(server.app.db.is_short_of_space());
     neighbour.get(&neighbour.founder, "/v1/teams").ok();
     grown.is_taken_apart();
     std::fs::remove_file(foreign).unwrap();
     neighbour.post(&neighbour.founder, "/v1/teams", json!({ "name": "Research" })).ok();
-    assert!(!house.app.db.is_short_of_space());
-    let reserve = house.data().join("reserve").metadata().unwrap();
+    assert!(!server.app.db.is_short_of_space());
+    let reserve = server.data().join("reserve").metadata().unwrap();
     assert!(reserve.len() > 1 << 20, "the reserve is held again");
 }
 
@@ -153,8 +153,8 @@ fn on_a_full_disk_what_takes_away_succeeds_and_the_rest_is_told_so() {
 #[test]
 fn a_disk_that_one_team_filled_lets_it_be_deleted() {
     let Some(disk) = Tmpfs::mount("40m") else { return };
-    let house = house_on(&disk, Settings { organization_disk_percent: 100, ..Settings::default() });
-    let grown = Grown::new(&house);
+    let server = server_on(&disk, Settings { organization_disk_percent: 100, ..Settings::default() });
+    let grown = Grown::new(&server);
     assert!(matches!(grown.refused.status, 429 | 507), "{}", grown.refused.body);
     grown.is_taken_apart();
     grown.org.team("Other");
@@ -163,13 +163,13 @@ fn a_disk_that_one_team_filled_lets_it_be_deleted() {
 #[test]
 fn a_database_that_has_all_its_pages_lets_rows_be_deleted() {
     let pages = 4000;
-    let house = House::with_quotas(Settings { max_page_count: Some(pages), ..Settings::default() });
-    let grown = Grown::new(&house);
+    let server = TestServer::with_quotas(Settings { max_page_count: Some(pages), ..Settings::default() });
+    let grown = Grown::new(&server);
     assert_eq!(grown.refused.status, 507, "{}", grown.refused.body);
     let neighbour = grown.org.post(&grown.org.founder, "/v1/teams", json!({ "name": "x".repeat(60) }));
     assert!(matches!(neighbour.status, 200 | 507), "{}", neighbour.body);
     grown.is_taken_apart();
     grown.org.team("Other");
-    let taken: i64 = house.sql().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let taken: i64 = server.sql().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     assert!(taken <= i64::from(pages), "{taken}");
 }

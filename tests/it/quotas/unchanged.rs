@@ -1,10 +1,10 @@
 //! Does a write that changes nothing leave nothing?
 
-use guildhall::http::routes::ROUTES;
+use guildhall::api::routes::ROUTES;
 use serde_json::{Value, json};
 
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 /// What is sent twice: a route, what it is about, and a body.
 type Write = (&'static str, &'static str, &'static str, Value);
@@ -60,29 +60,29 @@ const ELSEWHERE: &[&str] = &[
     "/v1/models/{model_id}/deployments/production/autoscaling_settings",
 ];
 
-fn entries(house: &House) -> i64 {
-    house.sql().query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap()
+fn entries(server: &TestServer) -> i64 {
+    server.sql().query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap()
 }
 
 #[test]
 fn what_is_written_again_leaves_no_second_entry() {
     for (method, template, target, body) in writes() {
-        let house = WORLD.house();
-        let send = || house.send(Some(WORLD.keys.text("ada")), method, target, Some(body.clone()));
-        let before = entries(&house);
+        let server = WORLD.server();
+        let send = || server.send(Some(WORLD.keys.text("ada")), method, target, Some(body.clone()));
+        let before = entries(&server);
         let first = send();
         if first.status == 404 && ELSEWHERE.contains(&template) {
             continue;
         }
         assert_eq!(first.status, 200, "{method} {target}: {}", first.body);
-        let after = entries(&house);
+        let after = entries(&server);
         assert!(after > before, "{method} {target} left no entry");
         let again = send();
         assert!(matches!(again.status, 200 | 409), "{method} {target}: {}", again.body);
-        assert_eq!(entries(&house), after, "{method} {target} left an entry and changed nothing");
-        house.now.set(house.now.get().plus_seconds(60));
+        assert_eq!(entries(&server), after, "{method} {target} left an entry and changed nothing");
+        server.now.set(server.now.get().plus_seconds(60));
         send();
-        assert_eq!(entries(&house), after, "{method} {target} left an entry a minute later");
+        assert_eq!(entries(&server), after, "{method} {target} left an entry a minute later");
     }
 }
 
@@ -95,7 +95,7 @@ fn every_route_that_changes_what_is_there_is_tried() {
         .map(|route| route.template)
         .filter(|template| !writes.iter().any(|(method, tried, ..)| *method == "PATCH" && tried == template))
         .filter(|template| {
-            let served = WORLD.house().send(Some(WORLD.keys.text("ada")), "PATCH", template, None);
+            let served = WORLD.server().send(Some(WORLD.keys.text("ada")), "PATCH", template, None);
             served.status != 501
         })
         .collect();
@@ -104,14 +104,14 @@ fn every_route_that_changes_what_is_there_is_tried() {
 
 #[test]
 fn a_secret_with_its_value_again_is_as_it_was_and_with_another_is_not() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let set = |name: &str, value: &str| {
         let body = json!({ "name": name, "value": value });
-        house.send(Some(WORLD.keys.text("max")), "POST", "/v1/teams/research/secrets", Some(body)).ok()
+        server.send(Some(WORLD.keys.text("max")), "POST", "/v1/teams/research/secrets", Some(body)).ok()
     };
     let version = || -> i64 {
         let query = "SELECT version FROM secret WHERE team_id = 'research' AND lookup = 'spelled'";
-        house.sql().query_row(query, [], |row| row.get(0)).unwrap()
+        server.sql().query_row(query, [], |row| row.get(0)).unwrap()
     };
     set("spelled", "one");
     set("spelled", "one");
@@ -125,15 +125,15 @@ fn a_secret_with_its_value_again_is_as_it_was_and_with_another_is_not() {
 /// That a key was used is noted whatever becomes of the write.
 #[test]
 fn a_write_that_changes_nothing_still_shows_that_its_key_was_used() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let prefix = WORLD.keys.prefix("ada");
     let used = || -> Option<i64> {
         let query = "SELECT last_used_at FROM api_key WHERE prefix = ?";
-        house.sql().query_row(query, [prefix], |row| row.get(0)).unwrap()
+        server.sql().query_row(query, [prefix], |row| row.get(0)).unwrap()
     };
-    let rename = || house.send(Some(WORLD.keys.text("ada")), "PATCH", "/v1/users/me", Some(json!({ "name": "Same" })));
+    let rename = || server.send(Some(WORLD.keys.text("ada")), "PATCH", "/v1/users/me", Some(json!({ "name": "Same" })));
     rename().ok();
-    house.now.set(house.now.get().plus_seconds(3600));
+    server.now.set(server.now.get().plus_seconds(3600));
     rename().ok();
-    assert_eq!(used(), Some(house.now.get().0));
+    assert_eq!(used(), Some(server.now.get().0));
 }

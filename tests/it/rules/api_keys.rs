@@ -3,30 +3,30 @@
 use serde_json::{Value, json};
 
 use super::{DAY, HOUR, at, by, make_key, one, sorted, with};
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 fn prefix(name: &str) -> String {
     WORLD.keys.prefix(name).to_owned()
 }
 
-fn team_key(house: &House, body: Value) -> (String, String) {
+fn team_key(server: &TestServer, body: Value) -> (String, String) {
     let mut body = body;
     body["team_id"] = json!("research");
-    make_key(&by(house, "tess"), body)
+    make_key(&by(server, "tess"), body)
 }
 
 /// How somebody sees a key.
-fn entry(house: &House, who: &str, prefix: &str) -> Value {
-    one(&by(house, who).get("/v1/api_keys")["keys"], "prefix", prefix).clone()
+fn entry(server: &TestServer, who: &str, prefix: &str) -> Value {
+    one(&by(server, who).get("/v1/api_keys")["keys"], "prefix", prefix).clone()
 }
 
 // ---- decision 12 ----
 
 #[test]
 fn a_key_s_name_is_lower_case_letters_digits_and_hyphens_or_absent() {
-    let house = WORLD.house();
-    let max = by(&house, "max");
+    let server = WORLD.server();
+    let max = by(&server, "max");
     for good in ["a", "ci-2", "0", &"x".repeat(64)] {
         make_key(&max, json!({ "type": "PERSONAL", "name": good }));
     }
@@ -36,14 +36,14 @@ fn a_key_s_name_is_lower_case_letters_digits_and_hyphens_or_absent() {
     }
     for _ in 0..2 {
         let (_, prefix) = make_key(&max, json!({ "type": "PERSONAL" }));
-        assert_eq!(entry(&house, "max", &prefix)["name"], Value::Null, "unnamed keys are not told apart by names");
+        assert_eq!(entry(&server, "max", &prefix)["name"], Value::Null, "unnamed keys are not told apart by names");
     }
 }
 
 #[test]
 fn a_name_is_unique_among_unrevoked_keys_of_its_scope() {
-    let house = WORLD.house();
-    let (tess, ada) = (by(&house, "tess"), by(&house, "ada"));
+    let server = WORLD.server();
+    let (tess, ada) = (by(&server, "tess"), by(&server, "ada"));
     let named = |category: &str, team: &str| json!({ "type": category, "name": "robot", "team_id": team });
     let (_, first) = make_key(&tess, named("WORKSPACE_INVOKE", "research"));
     // In the team across categories; in another team it is free.
@@ -52,12 +52,12 @@ fn a_name_is_unique_among_unrevoked_keys_of_its_scope() {
     // Of one user in one organization.
     make_key(&tess, json!({ "type": "PERSONAL", "name": "robot" }));
     tess.refused(409, "POST", "/v1/api_keys", Some(json!({ "type": "PERSONAL", "name": "robot" })));
-    make_key(&by(&house, "max"), json!({ "type": "PERSONAL", "name": "robot" }));
+    make_key(&by(&server, "max"), json!({ "type": "PERSONAL", "name": "robot" }));
     // Of the organization.
     let manager = json!({ "type": "WORKSPACE_MANAGE_API_KEYS", "name": "robot" });
     make_key(&ada, manager.clone());
-    by(&house, "grace").refused(409, "POST", "/v1/api_keys", Some(manager.clone()));
-    make_key(&by(&house, "fay"), manager);
+    by(&server, "grace").refused(409, "POST", "/v1/api_keys", Some(manager.clone()));
+    make_key(&by(&server, "fay"), manager);
     // Free again once revoked.
     tess.delete(&format!("/v1/api_keys/{first}"));
     make_key(&tess, named("WORKSPACE_MANAGE_ALL", "research"));
@@ -67,8 +67,8 @@ fn a_name_is_unique_among_unrevoked_keys_of_its_scope() {
 
 #[test]
 fn a_key_that_manages_all_may_what_a_team_member_may() {
-    let house = WORLD.house();
-    let robot = by(&house, "manage-all");
+    let server = WORLD.server();
+    let robot = by(&server, "manage-all");
     robot.post("/v1/teams/research/secrets", json!({ "name": "x", "value": "x" }));
     robot.post("/v1/teams/research/training_projects", json!({ "training_project": { "name": "x" } }));
     robot.delete("/v1/models/researchmodel");
@@ -79,9 +79,9 @@ fn a_key_that_manages_all_may_what_a_team_member_may() {
 
 #[test]
 fn a_key_that_calls_or_measures_does_nothing_else() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for key in ["invoke", "metrics"] {
-        let key = by(&house, key);
+        let key = by(&server, key);
         for route in ["/v1/teams", "/v1/secrets", "/v1/models", "/v1/teams/research", "/v1/models/researchmodel"] {
             key.refused(403, "GET", route, None);
         }
@@ -92,7 +92,7 @@ fn a_key_that_calls_or_measures_does_nothing_else() {
     }
     let explained = |key: &str, act: &str| {
         let target = format!("/v1/permissions/explain?act={act}&team_id=research");
-        by(&house, key).get(&target)["allowed"].as_bool().unwrap()
+        by(&server, key).get(&target)["allowed"].as_bool().unwrap()
     };
     assert!(explained("invoke", "CALL_MODELS") && !explained("metrics", "CALL_MODELS"));
     assert!(!explained("invoke", "DEPLOY"));
@@ -100,82 +100,82 @@ fn a_key_that_calls_or_measures_does_nothing_else() {
 
 #[test]
 fn model_ids_go_with_invoke_and_export_metrics_alone() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for category in ["WORKSPACE_INVOKE", "WORKSPACE_EXPORT_METRICS"] {
-        let (_, prefix) = team_key(&house, json!({ "type": category, "model_ids": ["researchmodel"] }));
-        assert_eq!(entry(&house, "max", &prefix)["model_ids"], json!(["researchmodel"]));
+        let (_, prefix) = team_key(&server, json!({ "type": category, "model_ids": ["researchmodel"] }));
+        assert_eq!(entry(&server, "max", &prefix)["model_ids"], json!(["researchmodel"]));
     }
-    let tess = by(&house, "tess");
+    let tess = by(&server, "tess");
     for (category, status) in [("WORKSPACE_MANAGE_ALL", 400), ("PERSONAL", 400)] {
         let team = if category == "PERSONAL" { Value::Null } else { json!("research") };
         let body = json!({ "type": category, "team_id": team, "model_ids": ["researchmodel"] });
         assert!(tess.refused(status, "POST", "/v1/api_keys", Some(body)).contains("model_ids"));
     }
-    let (_, all) = team_key(&house, json!({ "type": "WORKSPACE_INVOKE" }));
-    assert_eq!(entry(&house, "max", &all)["model_ids"], Value::Null);
+    let (_, all) = team_key(&server, json!({ "type": "WORKSPACE_INVOKE" }));
+    assert_eq!(entry(&server, "max", &all)["model_ids"], Value::Null);
 }
 
 #[test]
 fn a_model_of_another_team_is_not_there_for_a_key() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (who, model) in
         [("tess", "inferencemodel"), ("ada", "inferencemodel"), ("ada", "nosuch"), ("ada", "abroadmodel")]
     {
         let body = json!({ "type": "WORKSPACE_INVOKE", "team_id": "research", "model_ids": [model] });
-        by(&house, who).refused(404, "POST", "/v1/api_keys", Some(body));
+        by(&server, who).refused(404, "POST", "/v1/api_keys", Some(body));
     }
 }
 
 #[test]
 fn a_narrowed_key_whose_models_are_gone_does_not_become_a_wide_one() {
-    let house = WORLD.house();
-    let (_, prefix) = team_key(&house, json!({ "type": "WORKSPACE_INVOKE", "model_ids": ["researchmodel"] }));
-    by(&house, "max").delete("/v1/models/researchmodel");
-    assert_eq!(entry(&house, "max", &prefix)["model_ids"], json!([]), "none is not all");
+    let server = WORLD.server();
+    let (_, prefix) = team_key(&server, json!({ "type": "WORKSPACE_INVOKE", "model_ids": ["researchmodel"] }));
+    by(&server, "max").delete("/v1/models/researchmodel");
+    assert_eq!(entry(&server, "max", &prefix)["model_ids"], json!([]), "none is not all");
 }
 
 #[test]
 fn environments_go_with_manage_all_and_invoke_alone() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for category in ["WORKSPACE_MANAGE_ALL", "WORKSPACE_INVOKE"] {
-        team_key(&house, json!({ "type": category, "environments": ["staging"] }));
+        team_key(&server, json!({ "type": category, "environments": ["staging"] }));
     }
     for category in ["WORKSPACE_EXPORT_METRICS", "PERSONAL"] {
         let team = if category == "PERSONAL" { Value::Null } else { json!("research") };
         let body = json!({ "type": category, "team_id": team, "environments": ["staging"] });
-        assert!(by(&house, "tess").refused(400, "POST", "/v1/api_keys", Some(body)).contains("environments"));
+        assert!(by(&server, "tess").refused(400, "POST", "/v1/api_keys", Some(body)).contains("environments"));
     }
     let body = json!({ "type": "WORKSPACE_INVOKE", "team_id": "research", "environments": ["Not A Name"] });
-    by(&house, "tess").refused(400, "POST", "/v1/api_keys", Some(body));
+    by(&server, "tess").refused(400, "POST", "/v1/api_keys", Some(body));
 }
 
 #[test]
 fn routes_and_unknown_categories_are_refused_with_a_sentence() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for category in ["ROUTES", "OWNER", ""] {
-        let why = by(&house, "ada").refused(400, "POST", "/v1/api_keys", Some(json!({ "type": category })));
+        let why = by(&server, "ada").refused(400, "POST", "/v1/api_keys", Some(json!({ "type": category })));
         assert!(why.contains("type") || why.contains("ROUTES"), "{why}");
     }
-    by(&house, "ada").refused(400, "POST", "/v1/api_keys", Some(json!({})));
+    by(&server, "ada").refused(400, "POST", "/v1/api_keys", Some(json!({})));
 }
 
 #[test]
 fn a_field_that_nobody_understood_never_makes_a_wider_key() {
-    let house = WORLD.house();
-    let before = by(&house, "ada").get("/v1/api_keys");
+    let server = WORLD.server();
+    let before = by(&server, "ada").get("/v1/api_keys");
     for field in ["modelIds", "models", "scope", "environment", "user_id", "org_id", "prefix"] {
         let mut body = json!({ "type": "WORKSPACE_INVOKE", "team_id": "research" });
         body[field] = json!(["researchmodel"]);
-        let why = by(&house, "ada").refused(400, "POST", "/v1/api_keys", Some(body));
+        let why = by(&server, "ada").refused(400, "POST", "/v1/api_keys", Some(body));
         assert!(why.contains(field), "{why}");
     }
-    assert_eq!(by(&house, "ada").get("/v1/api_keys"), before);
+    assert_eq!(by(&server, "ada").get("/v1/api_keys"), before);
 }
 
 #[test]
 fn a_key_managing_key_manages_team_keys_of_every_team_and_does_nothing_else() {
-    let house = WORLD.house();
-    let manager = by(&house, "key-manager");
+    let server = WORLD.server();
+    let manager = by(&server, "key-manager");
     for team in ["research", "inference", "home", "empty"] {
         for category in ["WORKSPACE_MANAGE_ALL", "WORKSPACE_INVOKE", "WORKSPACE_EXPORT_METRICS"] {
             let (_, prefix) = make_key(&manager, json!({ "type": category, "team_id": team }));
@@ -199,30 +199,30 @@ fn a_key_managing_key_manages_team_keys_of_every_team_and_does_nothing_else() {
 
 #[test]
 fn only_organization_admins_in_person_make_a_key_managing_key() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = json!({ "type": "WORKSPACE_MANAGE_API_KEYS" });
     for other in ["tess", "max", "lone", "manage-all", "key-manager"] {
-        by(&house, other).refused(403, "POST", "/v1/api_keys", Some(body.clone()));
+        by(&server, other).refused(403, "POST", "/v1/api_keys", Some(body.clone()));
     }
     let team = json!({ "type": "WORKSPACE_MANAGE_API_KEYS", "team_id": "research" });
-    by(&house, "ada").refused(400, "POST", "/v1/api_keys", Some(team));
-    by(&house, "ada").post("/v1/api_keys", body);
+    by(&server, "ada").refused(400, "POST", "/v1/api_keys", Some(team));
+    by(&server, "ada").post("/v1/api_keys", body);
 }
 
 #[test]
 fn a_personal_key_has_no_team() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = json!({ "type": "PERSONAL", "team_id": "research" });
-    by(&house, "tess").refused(400, "POST", "/v1/api_keys", Some(body));
+    by(&server, "tess").refused(400, "POST", "/v1/api_keys", Some(body));
     let in_path =
-        by(&house, "tess").refused(400, "POST", "/v1/teams/research/api_keys", Some(json!({ "type": "PERSONAL" })));
+        by(&server, "tess").refused(400, "POST", "/v1/teams/research/api_keys", Some(json!({ "type": "PERSONAL" })));
     assert!(!in_path.is_empty());
 }
 
 #[test]
 fn the_team_of_the_body_is_that_of_the_path() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     ada.post("/v1/teams/research/api_keys", json!({ "type": "WORKSPACE_INVOKE", "team_id": "research" }));
     let body = json!({ "type": "WORKSPACE_INVOKE", "team_id": "inference" });
     ada.refused(400, "POST", "/v1/teams/research/api_keys", Some(body));
@@ -230,8 +230,8 @@ fn the_team_of_the_body_is_that_of_the_path() {
 
 #[test]
 fn everyone_is_shown_their_own_keys_and_those_of_their_teams() {
-    let house = WORLD.house();
-    let seen = |who: &str| sorted(by(&house, who).list("/v1/api_keys", "keys", "prefix"));
+    let server = WORLD.server();
+    let seen = |who: &str| sorted(by(&server, who).list("/v1/api_keys", "keys", "prefix"));
     let keys = |names: &[&str]| sorted(names.iter().map(|name| prefix(name)).collect());
     let research = ["manage-all", "invoke", "metrics", "spare"];
     let inference = ["inference-manage-all", "inference-spare"];
@@ -246,26 +246,26 @@ fn everyone_is_shown_their_own_keys_and_those_of_their_teams() {
     for key in ["manage-all", "invoke", "metrics"] {
         assert_eq!(seen(key), keys(&[key]), "any other key sees itself");
     }
-    assert_eq!(sorted(by(&house, "max").list("/v1/teams/research/api_keys", "keys", "prefix")), keys(&research));
+    assert_eq!(sorted(by(&server, "max").list("/v1/teams/research/api_keys", "keys", "prefix")), keys(&research));
 }
 
 #[test]
 fn owner_stands_on_every_personal_key_and_on_no_other() {
-    let house = WORLD.house();
-    for key in by(&house, "ada").get("/v1/api_keys")["keys"].as_array().unwrap() {
+    let server = WORLD.server();
+    for key in by(&server, "ada").get("/v1/api_keys")["keys"].as_array().unwrap() {
         assert_eq!(key["type"] == "PERSONAL", key["owner"].is_object(), "{key}");
     }
-    let own = entry(&house, "max", &prefix("max"));
+    let own = entry(&server, "max", &prefix("max"));
     assert_eq!(own["owner"], json!({ "user_id": "max", "email": "max@example.com", "name": "Max" }));
     assert_eq!(own["team_name"], Value::Null);
-    assert_eq!(entry(&house, "max", &prefix("spare"))["team_name"], "Research");
+    assert_eq!(entry(&server, "max", &prefix("spare"))["team_name"], "Research");
 }
 
 #[test]
 fn the_list_is_filtered_by_type_and_by_who_made_the_key() {
-    let house = WORLD.house();
-    let (_, mine) = team_key(&house, json!({ "type": "WORKSPACE_INVOKE" }));
-    let tess = by(&house, "tess");
+    let server = WORLD.server();
+    let (_, mine) = team_key(&server, json!({ "type": "WORKSPACE_INVOKE" }));
+    let tess = by(&server, "tess");
     let of = |filter: &str| sorted(tess.list(&format!("/v1/api_keys?{filter}"), "keys", "prefix"));
     assert_eq!(of("type=WORKSPACE_INVOKE"), sorted(vec![mine.clone(), prefix("invoke"), prefix("spare")]));
     assert!(of("created_by_me=true").contains(&mine) && !of("created_by_me=true").contains(&prefix("spare")));
@@ -274,32 +274,32 @@ fn the_list_is_filtered_by_type_and_by_who_made_the_key() {
 
 #[test]
 fn any_key_may_revoke_itself() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for key in ["max", "manage-all", "invoke", "metrics", "key-manager"] {
-        let gone = by(&house, key).delete(&format!("/v1/api_keys/{}", prefix(key)));
+        let gone = by(&server, key).delete(&format!("/v1/api_keys/{}", prefix(key)));
         assert_eq!(gone, json!({ "prefix": prefix(key) }));
-        by(&house, key).refused(401, "GET", "/v1/organizations/me", None);
+        by(&server, key).refused(401, "GET", "/v1/organizations/me", None);
     }
 }
 
 #[test]
 fn an_organization_admin_may_revoke_but_not_rotate_a_person_s_key() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     ada.refused(403, "POST", &format!("/v1/api_keys/{}/rotate", prefix("max")), Some(json!({})));
-    by(&house, "max").get("/v1/users/me");
+    by(&server, "max").get("/v1/users/me");
     ada.delete(&format!("/v1/api_keys/{}", prefix("max")));
-    by(&house, "max").refused(401, "GET", "/v1/users/me", None);
+    by(&server, "max").refused(401, "GET", "/v1/users/me", None);
     ada.refused(404, "DELETE", &format!("/v1/api_keys/{}", prefix("max")), None);
 }
 
 #[test]
 fn a_demoted_person_s_key_has_what_is_left_of_its_owner() {
-    let house = WORLD.house();
-    let (key, _) = make_key(&by(&house, "grace"), json!({ "type": "PERSONAL" }));
-    let laptop = with(&house, &key);
+    let server = WORLD.server();
+    let (key, _) = make_key(&by(&server, "grace"), json!({ "type": "PERSONAL" }));
+    let laptop = with(&server, &key);
     laptop.get("/v1/audit_logs");
-    by(&house, "ada").patch("/v1/users/grace", json!({ "role": "MEMBER" }));
+    by(&server, "ada").patch("/v1/users/grace", json!({ "role": "MEMBER" }));
     laptop.refused(403, "GET", "/v1/audit_logs", None);
     laptop.refused(404, "GET", "/v1/teams/research", None);
 }
@@ -308,30 +308,30 @@ fn a_demoted_person_s_key_has_what_is_left_of_its_owner() {
 
 #[test]
 fn a_key_ends_when_it_was_said_to() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = json!({ "type": "WORKSPACE_MANAGE_ALL", "expires_at": "2026-11-01T01:00:00Z" });
-    let (key, prefix) = team_key(&house, body);
-    assert_eq!(entry(&house, "max", &prefix)["expires_at"], "2026-11-01T01:00:00.000Z");
-    house.now.set(at(HOUR - 1));
-    with(&house, &key).get("/v1/secrets");
-    house.now.set(at(HOUR));
-    with(&house, &key).refused(401, "GET", "/v1/secrets", None);
+    let (key, prefix) = team_key(&server, body);
+    assert_eq!(entry(&server, "max", &prefix)["expires_at"], "2026-11-01T01:00:00.000Z");
+    server.now.set(at(HOUR - 1));
+    with(&server, &key).get("/v1/secrets");
+    server.now.set(at(HOUR));
+    with(&server, &key).refused(401, "GET", "/v1/secrets", None);
     for bad in ["2026-10-31T23:59:59Z", "tomorrow", ""] {
         let body = json!({ "type": "PERSONAL", "expires_at": bad });
-        assert!(by(&house, "max").refused(400, "POST", "/v1/api_keys", Some(body)).contains("expires_at"));
+        assert!(by(&server, "max").refused(400, "POST", "/v1/api_keys", Some(body)).contains("expires_at"));
     }
 }
 
 #[test]
 fn when_a_key_was_last_used_is_noted_at_most_once_a_minute() {
-    let house = WORLD.house();
-    let (key, prefix) = team_key(&house, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
-    let last = || entry(&house, "ada", &prefix)["last_used_at"].clone();
+    let server = WORLD.server();
+    let (key, prefix) = team_key(&server, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
+    let last = || entry(&server, "ada", &prefix)["last_used_at"].clone();
     assert_eq!(last(), Value::Null);
     let use_at = |seconds: i64| {
-        house.now.set(at(seconds));
+        server.now.set(at(seconds));
         // A write waits for what was noted before it.
-        with(&house, &key).post("/v1/teams/research/secrets", json!({ "name": "x", "value": "x" }));
+        with(&server, &key).post("/v1/teams/research/secrets", json!({ "name": "x", "value": "x" }));
     };
     use_at(10);
     assert_eq!(last(), "2026-11-01T00:00:10.000Z");
@@ -343,105 +343,105 @@ fn when_a_key_was_last_used_is_noted_at_most_once_a_minute() {
     assert_eq!(last(), "2026-11-01T00:01:10.000Z", "a clock that goes back does not take it back");
 }
 
-fn rotate(house: &House, who: &str, prefix: &str, body: Value) -> Value {
-    by(house, who).post(&format!("/v1/api_keys/{prefix}/rotate"), body)
+fn rotate(server: &TestServer, who: &str, prefix: &str, body: Value) -> Value {
+    by(server, who).post(&format!("/v1/api_keys/{prefix}/rotate"), body)
 }
 
 #[test]
 fn a_rotated_key_is_followed_by_one_of_the_same_kind() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = json!({ "type": "WORKSPACE_INVOKE", "name": "robot", "model_ids": ["researchmodel"] });
-    let (old_key, old) = team_key(&house, body);
-    let rotated = rotate(&house, "ada", &old, json!({}));
+    let (old_key, old) = team_key(&server, body);
+    let rotated = rotate(&server, "ada", &old, json!({}));
     let (key, new) = (rotated["api_key"].as_str().unwrap(), rotated["prefix"].as_str().unwrap());
     assert_eq!(rotated["replaces"], old);
     assert!(key.starts_with(&format!("{new}.")) && new != old);
-    with(&house, &old_key).refused(401, "GET", "/v1/organizations/me", None);
-    with(&house, key).get("/v1/organizations/me");
-    let seen = entry(&house, "max", new);
+    with(&server, &old_key).refused(401, "GET", "/v1/organizations/me", None);
+    with(&server, key).get("/v1/organizations/me");
+    let seen = entry(&server, "max", new);
     assert_eq!((&seen["name"], &seen["type"]), (&json!("robot"), &json!("WORKSPACE_INVOKE")));
     assert_eq!(seen["model_ids"], json!(["researchmodel"]), "no wider than the old");
-    assert!(by(&house, "ada").list("/v1/api_keys?created_by_me=true", "keys", "prefix").contains(&new.to_owned()));
+    assert!(by(&server, "ada").list("/v1/api_keys?created_by_me=true", "keys", "prefix").contains(&new.to_owned()));
 }
 
 #[test]
 fn rotation_leaves_the_old_key_its_overlap() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (overlap, ends) in
         [(HOUR, "2026-11-01T01:00:00.000Z"), (DAY, "2026-11-02T00:00:00.000Z"), (7 * DAY, "2026-11-08T00:00:00.000Z")]
     {
-        house.now.set(at(0));
-        let (old_key, old) = team_key(&house, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
-        let rotated = rotate(&house, "tess", &old, json!({ "overlap_seconds": overlap }));
+        server.now.set(at(0));
+        let (old_key, old) = team_key(&server, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
+        let rotated = rotate(&server, "tess", &old, json!({ "overlap_seconds": overlap }));
         assert_eq!(rotated["old_expires_at"], ends);
-        house.now.set(at(overlap - 1));
-        with(&house, &old_key).get("/v1/secrets");
-        house.now.set(at(overlap));
-        with(&house, &old_key).refused(401, "GET", "/v1/secrets", None);
-        with(&house, rotated["api_key"].as_str().unwrap()).get("/v1/secrets");
+        server.now.set(at(overlap - 1));
+        with(&server, &old_key).get("/v1/secrets");
+        server.now.set(at(overlap));
+        with(&server, &old_key).refused(401, "GET", "/v1/secrets", None);
+        with(&server, rotated["api_key"].as_str().unwrap()).get("/v1/secrets");
     }
-    house.now.set(at(0));
+    server.now.set(at(0));
     for bad in [json!(1), json!(-1), json!(59), json!(604_801), json!("3600"), json!(0.5)] {
         let target = format!("/v1/api_keys/{}/rotate", prefix("spare"));
-        let why = by(&house, "tess").refused(400, "POST", &target, Some(json!({ "overlap_seconds": bad })));
+        let why = by(&server, "tess").refused(400, "POST", &target, Some(json!({ "overlap_seconds": bad })));
         assert!(why.contains("overlap_seconds"), "{why}");
     }
 }
 
 #[test]
 fn during_the_overlap_the_old_key_shows_its_name_and_does_not_count() {
-    let house = WORLD.house();
-    let (_, old) = team_key(&house, json!({ "type": "WORKSPACE_MANAGE_ALL", "name": "robot" }));
-    let rotated = rotate(&house, "tess", &old, json!({ "overlap_seconds": 3600 }));
+    let server = WORLD.server();
+    let (_, old) = team_key(&server, json!({ "type": "WORKSPACE_MANAGE_ALL", "name": "robot" }));
+    let rotated = rotate(&server, "tess", &old, json!({ "overlap_seconds": 3600 }));
     let new = rotated["prefix"].as_str().unwrap();
-    assert_eq!(entry(&house, "max", &old)["name"], "robot");
-    assert_eq!(entry(&house, "max", new)["name"], "robot");
-    by(&house, "tess").delete(&format!("/v1/api_keys/{new}"));
-    team_key(&house, json!({ "type": "WORKSPACE_INVOKE", "name": "robot" }));
+    assert_eq!(entry(&server, "max", &old)["name"], "robot");
+    assert_eq!(entry(&server, "max", new)["name"], "robot");
+    by(&server, "tess").delete(&format!("/v1/api_keys/{new}"));
+    team_key(&server, json!({ "type": "WORKSPACE_INVOKE", "name": "robot" }));
 }
 
 #[test]
 fn rotating_a_replaced_key_is_a_conflict() {
-    let house = WORLD.house();
-    let (_, old) = team_key(&house, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
-    rotate(&house, "tess", &old, json!({ "overlap_seconds": 3600 }));
-    by(&house, "tess").refused(409, "POST", &format!("/v1/api_keys/{old}/rotate"), Some(json!({})));
+    let server = WORLD.server();
+    let (_, old) = team_key(&server, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
+    rotate(&server, "tess", &old, json!({ "overlap_seconds": 3600 }));
+    by(&server, "tess").refused(409, "POST", &format!("/v1/api_keys/{old}/rotate"), Some(json!({})));
 }
 
 #[test]
 fn an_overlap_never_makes_a_key_live_longer_than_it_was_given() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = json!({ "type": "WORKSPACE_MANAGE_ALL", "expires_at": "2026-11-01T00:30:00Z" });
-    let (key, old) = team_key(&house, body);
-    rotate(&house, "tess", &old, json!({ "overlap_seconds": 604800 }));
-    house.now.set(at(HOUR));
-    with(&house, &key).refused(401, "GET", "/v1/secrets", None);
+    let (key, old) = team_key(&server, body);
+    rotate(&server, "tess", &old, json!({ "overlap_seconds": 604800 }));
+    server.now.set(at(HOUR));
+    with(&server, &key).refused(401, "GET", "/v1/secrets", None);
 }
 
 #[test]
 fn the_new_key_takes_the_grants_and_the_old_keeps_its_until_it_ends() {
-    let house = WORLD.house();
-    let (old_key, old) = team_key(&house, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
+    let server = WORLD.server();
+    let (old_key, old) = team_key(&server, json!({ "type": "WORKSPACE_MANAGE_ALL" }));
     let grant = json!({ "manage_access": { "is_restricted": true, "api_key_prefixes": [old] } });
-    by(&house, "tess").patch("/v1/teams/research/environment_groups/production", grant);
-    let rotated = rotate(&house, "tess", &old, json!({ "overlap_seconds": 3600 }));
+    by(&server, "tess").patch("/v1/teams/research/environment_groups/production", grant);
+    let rotated = rotate(&server, "tess", &old, json!({ "overlap_seconds": 3600 }));
     let may = |key: &str| {
         let target = "/v1/permissions/explain?act=CHANGE_ENVIRONMENT&team_id=research&environment=production";
-        with(&house, key).get(target)["allowed"].as_bool().unwrap()
+        with(&server, key).get(target)["allowed"].as_bool().unwrap()
     };
     assert!(may(&old_key) && may(rotated["api_key"].as_str().unwrap()));
-    house.now.set(at(HOUR));
+    server.now.set(at(HOUR));
     assert!(may(rotated["api_key"].as_str().unwrap()));
 }
 
 #[test]
 fn a_key_is_shown_once_and_hashed() {
-    let house = WORLD.house();
-    let (key, prefix) = team_key(&house, json!({ "type": "WORKSPACE_INVOKE", "name": "robot" }));
+    let server = WORLD.server();
+    let (key, prefix) = team_key(&server, json!({ "type": "WORKSPACE_INVOKE", "name": "robot" }));
     let pattern: Vec<&str> = key.split('.').collect();
     assert!(pattern.len() == 2 && pattern[0].len() == 14 && pattern[1].len() == 38, "{key}");
     assert!(key.starts_with("guild_") && pattern[0] == prefix);
-    let ada = by(&house, "ada");
+    let ada = by(&server, "ada");
     for answer in [ada.get("/v1/api_keys"), ada.get("/v1/audit_logs"), ada.get("/v1/teams/research/api_keys")] {
         assert!(!answer.to_string().contains(pattern[1]));
     }
@@ -450,11 +450,11 @@ fn a_key_is_shown_once_and_hashed() {
 /// Decision 13: no key makes one that reaches further than itself, in time too.
 #[test]
 fn a_key_that_ends_makes_and_replaces_none_that_lasts_longer() {
-    let house = WORLD.house();
-    let max = by(&house, "max");
+    let server = WORLD.server();
+    let max = by(&server, "max");
     let until = at(HOUR).to_string();
     let (ending, _) = make_key(&max, json!({ "type": "PERSONAL", "expires_at": until }));
-    let ending = with(&house, &ending);
+    let ending = with(&server, &ending);
     let why = ending.refused(403, "POST", "/v1/api_keys", Some(json!({ "type": "PERSONAL" })));
     assert!(why.contains("expires_at"), "{why}");
     let later = json!({ "type": "PERSONAL", "expires_at": at(HOUR + 1).to_string() });
@@ -468,11 +468,11 @@ fn a_key_that_ends_makes_and_replaces_none_that_lasts_longer() {
 /// What was replaced, and is still good for its overlap, does not follow its successor.
 #[test]
 fn a_replaced_key_does_not_replace_its_successor() {
-    let house = WORLD.house();
-    let max = by(&house, "max");
+    let server = WORLD.server();
+    let max = by(&server, "max");
     let target = format!("/v1/api_keys/{}/rotate", prefix("max"));
     let rotated = max.post(&target, json!({ "overlap_seconds": HOUR }));
     let successor = format!("/v1/api_keys/{}/rotate", rotated["prefix"].as_str().unwrap());
     max.refused(403, "POST", &successor, Some(json!({})));
-    with(&house, rotated["api_key"].as_str().unwrap()).get("/v1/users/me");
+    with(&server, rotated["api_key"].as_str().unwrap()).get("/v1/users/me");
 }

@@ -3,18 +3,18 @@
 use serde_json::{Value, json};
 
 use super::{all, by, make_key, sorted, with};
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 const GROUPS: &str = "/v1/teams/research/environment_groups";
 
-fn restrict(house: &House, who: &str, name: &str, access: Value) -> Value {
-    by(house, who).patch(&format!("{GROUPS}/{name}"), json!({ "manage_access": access }))
+fn restrict(server: &TestServer, who: &str, name: &str, access: Value) -> Value {
+    by(server, who).patch(&format!("{GROUPS}/{name}"), json!({ "manage_access": access }))
 }
 
-fn may_change(house: &House, who: &str, name: &str) -> bool {
+fn may_change(server: &TestServer, who: &str, name: &str) -> bool {
     let target = format!("/v1/permissions/explain?act=CHANGE_ENVIRONMENT&team_id=research&environment={name}");
-    by(house, who).get(&target)["allowed"].as_bool().expect("an explanation says so")
+    by(server, who).get(&target)["allowed"].as_bool().expect("an explanation says so")
 }
 
 /// Those whom the answer names, but for the admins, who always have access.
@@ -28,8 +28,8 @@ fn granted(group: &Value) -> Vec<String> {
 
 #[test]
 fn an_environment_s_name_stands_in_a_host_name() {
-    let house = WORLD.house();
-    let tess = by(&house, "tess");
+    let server = WORLD.server();
+    let tess = by(&server, "tess");
     let group = |name: &str| json!({ "name": name, "manage_access": { "is_restricted": false } });
     for good in ["a", "0", "us-east-1", &"x".repeat(40)] {
         assert_eq!(tess.post(GROUPS, group(good))["name"], good);
@@ -44,59 +44,59 @@ fn an_environment_s_name_stands_in_a_host_name() {
 
 #[test]
 fn one_may_be_made_before_any_model_has_it() {
-    let house = WORLD.house();
-    let tess = by(&house, "tess");
+    let server = WORLD.server();
+    let tess = by(&server, "tess");
     let made =
         tess.post(GROUPS, json!({ "name": "canary", "manage_access": { "is_restricted": true, "user_ids": ["max"] } }));
     assert_eq!((&made["team_id"], &made["team_name"]), (&json!("research"), &json!("Research")));
     assert_eq!(granted(&made), ["max"]);
-    assert_eq!(by(&house, "max").get(&format!("{GROUPS}/canary")), made);
+    assert_eq!(by(&server, "max").get(&format!("{GROUPS}/canary")), made);
     tess.refused(409, "POST", GROUPS, Some(json!({ "name": "canary", "manage_access": { "is_restricted": true } })));
     tess.refused(400, "POST", GROUPS, Some(json!({ "name": "other" })));
 }
 
 #[test]
 fn organization_and_team_admins_always_have_access() {
-    let house = WORLD.house();
-    let group = restrict(&house, "tess", "production", json!({ "is_restricted": true }));
+    let server = WORLD.server();
+    let group = restrict(&server, "tess", "production", json!({ "is_restricted": true }));
     let named = all(&group["manage_access"]["users"], "user_id");
     for admin in ["ada", "grace", "tess"] {
         assert!(named.contains(&admin.to_owned()), "{group}");
         if admin != "grace" {
-            assert!(may_change(&house, admin, "production"));
+            assert!(may_change(&server, admin, "production"));
         }
     }
     assert!(granted(&group).is_empty());
-    assert!(!may_change(&house, "max", "production") && !may_change(&house, "manage-all", "production"));
+    assert!(!may_change(&server, "max", "production") && !may_change(&server, "manage-all", "production"));
 }
 
 #[test]
 fn a_team_key_changes_it_only_if_it_is_granted() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let prefix = WORLD.keys.prefix("manage-all");
     let access = json!({ "is_restricted": true, "user_ids": ["max"], "api_key_prefixes": [prefix] });
-    let group = restrict(&house, "tess", "production", access);
+    let group = restrict(&server, "tess", "production", access);
     assert_eq!(group["manage_access"]["api_key_prefixes"], json!([prefix]));
-    assert!(may_change(&house, "manage-all", "production") && may_change(&house, "max", "production"));
+    assert!(may_change(&server, "manage-all", "production") && may_change(&server, "max", "production"));
     // A grant lets a key that may not deploy do no more.
     let access = json!({ "is_restricted": true, "api_key_prefixes": [WORLD.keys.prefix("invoke")] });
-    restrict(&house, "tess", "production", access);
-    assert!(!may_change(&house, "invoke", "production") && !may_change(&house, "manage-all", "production"));
+    restrict(&server, "tess", "production", access);
+    assert!(!may_change(&server, "invoke", "production") && !may_change(&server, "manage-all", "production"));
 }
 
 #[test]
 fn a_key_made_by_who_is_granted_is_not_granted_by_that() {
-    let house = WORLD.house();
-    restrict(&house, "tess", "production", json!({ "is_restricted": true }));
-    let (key, _) = make_key(&by(&house, "ada"), json!({ "type": "WORKSPACE_MANAGE_ALL", "team_id": "research" }));
+    let server = WORLD.server();
+    restrict(&server, "tess", "production", json!({ "is_restricted": true }));
+    let (key, _) = make_key(&by(&server, "ada"), json!({ "type": "WORKSPACE_MANAGE_ALL", "team_id": "research" }));
     let target = "/v1/permissions/explain?act=CHANGE_ENVIRONMENT&team_id=research&environment=production";
-    assert_eq!(with(&house, &key).get(target)["allowed"], false);
+    assert_eq!(with(&server, &key).get(target)["allowed"], false);
 }
 
 #[test]
 fn a_grant_is_to_members_and_keys_of_the_team() {
-    let house = WORLD.house();
-    let tess = by(&house, "tess");
+    let server = WORLD.server();
+    let tess = by(&server, "tess");
     for (field, stranger) in [
         ("user_ids", "lone"),
         ("user_ids", "ian"),
@@ -122,115 +122,115 @@ fn a_grant_is_to_members_and_keys_of_the_team() {
 
 #[test]
 fn who_may_make_one_may_change_its_list_and_a_granted_member_may_not() {
-    let house = WORLD.house();
-    restrict(&house, "tess", "production", json!({ "is_restricted": true, "user_ids": ["max"] }));
+    let server = WORLD.server();
+    restrict(&server, "tess", "production", json!({ "is_restricted": true, "user_ids": ["max"] }));
     let lift = Some(json!({ "manage_access": { "is_restricted": false } }));
-    let why = by(&house, "max").refused(403, "PATCH", &format!("{GROUPS}/production"), lift);
+    let why = by(&server, "max").refused(403, "PATCH", &format!("{GROUPS}/production"), lift);
     assert!(why.contains("Create restricted environments"), "{why}");
     assert_eq!(
-        granted(&restrict(&house, "ada", "production", json!({ "is_restricted": true, "user_ids": ["crew"] }))),
+        granted(&restrict(&server, "ada", "production", json!({ "is_restricted": true, "user_ids": ["crew"] }))),
         ["crew"]
     );
-    assert!(!may_change(&house, "max", "production"), "the list is replaced");
+    assert!(!may_change(&server, "max", "production"), "the list is replaced");
 }
 
 #[test]
 fn leaving_the_team_ends_a_grant() {
-    let house = WORLD.house();
-    restrict(&house, "tess", "production", json!({ "is_restricted": true, "user_ids": ["max", "crew"] }));
-    by(&house, "max").delete("/v1/teams/research/members/max");
-    by(&house, "ada").post("/v1/teams/research/members", json!({ "user_id": "max", "role": "MEMBER" }));
-    assert!(!may_change(&house, "max", "production"), "coming back does not bring it back");
-    assert_eq!(granted(&by(&house, "max").get(&format!("{GROUPS}/production"))), ["crew"]);
+    let server = WORLD.server();
+    restrict(&server, "tess", "production", json!({ "is_restricted": true, "user_ids": ["max", "crew"] }));
+    by(&server, "max").delete("/v1/teams/research/members/max");
+    by(&server, "ada").post("/v1/teams/research/members", json!({ "user_id": "max", "role": "MEMBER" }));
+    assert!(!may_change(&server, "max", "production"), "coming back does not bring it back");
+    assert_eq!(granted(&by(&server, "max").get(&format!("{GROUPS}/production"))), ["crew"]);
 }
 
 #[test]
 fn revoking_a_key_ends_its_grant() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let prefix = WORLD.keys.prefix("manage-all");
-    restrict(&house, "tess", "production", json!({ "is_restricted": true, "api_key_prefixes": [prefix] }));
-    by(&house, "tess").delete(&format!("/v1/api_keys/{prefix}"));
-    let group = by(&house, "tess").get(&format!("{GROUPS}/production"));
+    restrict(&server, "tess", "production", json!({ "is_restricted": true, "api_key_prefixes": [prefix] }));
+    by(&server, "tess").delete(&format!("/v1/api_keys/{prefix}"));
+    let group = by(&server, "tess").get(&format!("{GROUPS}/production"));
     assert_eq!(group["manage_access"]["api_key_prefixes"], json!([]));
 }
 
 #[test]
 fn team_admins_restrict_also_while_teams_are_off() {
-    let house = WORLD.house();
-    by(&house, "sol").patch("/v1/teams/solohome/members/sam", json!({ "role": "ADMIN" }));
+    let server = WORLD.server();
+    by(&server, "sol").patch("/v1/teams/solohome/members/sam", json!({ "role": "ADMIN" }));
     let restricted = json!({ "manage_access": { "is_restricted": true } });
-    by(&house, "sam").patch("/v1/environment_groups/production", restricted);
+    by(&server, "sam").patch("/v1/environment_groups/production", restricted);
 }
 
 #[test]
 fn reads_stay_open_to_the_team() {
-    let house = WORLD.house();
-    restrict(&house, "tess", "production", json!({ "is_restricted": true }));
+    let server = WORLD.server();
+    restrict(&server, "tess", "production", json!({ "is_restricted": true }));
     for who in ["max", "manage-all"] {
-        by(&house, who).get(&format!("{GROUPS}/production"));
-        by(&house, who).get("/v1/models/researchmodel");
+        by(&server, who).get(&format!("{GROUPS}/production"));
+        by(&server, who).get("/v1/models/researchmodel");
     }
 }
 
 #[test]
 fn lifting_the_restriction_opens_it_to_the_team_again() {
-    let house = WORLD.house();
-    restrict(&house, "tess", "production", json!({ "is_restricted": true, "user_ids": ["crew"] }));
-    let lifted = restrict(&house, "tess", "production", json!({ "is_restricted": false }));
+    let server = WORLD.server();
+    restrict(&server, "tess", "production", json!({ "is_restricted": true, "user_ids": ["crew"] }));
+    let lifted = restrict(&server, "tess", "production", json!({ "is_restricted": false }));
     assert_eq!(lifted["manage_access"]["is_restricted"], false);
-    assert!(may_change(&house, "max", "production"));
-    restrict(&house, "tess", "production", json!({ "is_restricted": true }));
-    assert!(!may_change(&house, "crew", "production"), "an old grant does not come back");
+    assert!(may_change(&server, "max", "production"));
+    restrict(&server, "tess", "production", json!({ "is_restricted": true }));
+    assert!(!may_change(&server, "crew", "production"), "an old grant does not come back");
 }
 
 // ---- decision 18 ----
 
 #[test]
 fn a_refusal_names_the_environment() {
-    let house = WORLD.house();
-    restrict(&house, "tess", "production", json!({ "is_restricted": true }));
+    let server = WORLD.server();
+    restrict(&server, "tess", "production", json!({ "is_restricted": true }));
     let target = "/v1/permissions/explain?act=CHANGE_ENVIRONMENT&team_id=research&environment=production";
-    let because = by(&house, "max").get(target)["because"].to_string();
+    let because = by(&server, "max").get(target)["because"].to_string();
     assert!(because.contains("production"), "{because}");
 }
 
 #[test]
 fn a_group_is_listed_once_a_model_has_the_environment_or_the_group_was_made() {
-    let house = WORLD.house();
-    let max = by(&house, "max");
+    let server = WORLD.server();
+    let max = by(&server, "max");
     // `preview` and `trial` are the model's own, `guarded` is the Chain's and was made.
     let all = ["guarded", "preview", "production", "staging", "trial"];
     assert_eq!(sorted(max.list(GROUPS, "items", "name")), all);
     let production = max.get(&format!("{GROUPS}/production"));
     assert_eq!(production["manage_access"]["is_restricted"], false, "nobody restricted it");
-    by(&house, "tess").delete(&format!("{GROUPS}/staging"));
+    by(&server, "tess").delete(&format!("{GROUPS}/staging"));
     assert_eq!(max.list(GROUPS, "items", "name"), ["guarded", "preview", "production", "trial"]);
     max.refused(404, "GET", &format!("{GROUPS}/staging"), None);
     max.delete("/v1/models/researchmodel");
     assert!(max.list(GROUPS, "items", "name").contains(&"production".to_owned()), "the Chain has it too");
     max.refused(403, "DELETE", "/v1/chains/researchchain", None);
-    by(&house, "tess").delete("/v1/chains/researchchain");
+    by(&server, "tess").delete("/v1/chains/researchchain");
     assert_eq!(max.list(GROUPS, "items", "name"), ["guarded"], "it was made");
-    by(&house, "tess").delete(&format!("{GROUPS}/guarded"));
+    by(&server, "tess").delete(&format!("{GROUPS}/guarded"));
     assert!(max.list(GROUPS, "items", "name").is_empty());
     max.refused(404, "GET", &format!("{GROUPS}/production"), None);
 }
 
 #[test]
 fn a_group_that_a_model_has_is_not_deleted() {
-    let house = WORLD.house();
-    by(&house, "tess").refused(409, "DELETE", &format!("{GROUPS}/production"), None);
-    let gone = by(&house, "tess").delete(&format!("{GROUPS}/staging"));
+    let server = WORLD.server();
+    by(&server, "tess").refused(409, "DELETE", &format!("{GROUPS}/production"), None);
+    let gone = by(&server, "tess").delete(&format!("{GROUPS}/staging"));
     assert_eq!(gone, json!({ "name": "staging", "team_id": "research", "deleted": true }));
 }
 
 /// Decision 17: deleting what serves a restricted environment is covered, also by way of its model.
 #[test]
 fn a_model_that_serves_a_restricted_environment_is_deleted_by_its_list_alone() {
-    let house = WORLD.house();
-    restrict(&house, "tess", "production", json!({ "is_restricted": true, "user_ids": [] }));
-    let why = by(&house, "max").refused(403, "DELETE", "/v1/models/researchmodel", None);
+    let server = WORLD.server();
+    restrict(&server, "tess", "production", json!({ "is_restricted": true, "user_ids": [] }));
+    let why = by(&server, "max").refused(403, "DELETE", "/v1/models/researchmodel", None);
     assert!(why.contains("production"), "{why}");
-    by(&house, "max").get("/v1/models/researchmodel");
-    by(&house, "tess").delete("/v1/models/researchmodel");
+    by(&server, "max").get("/v1/models/researchmodel");
+    by(&server, "tess").delete("/v1/models/researchmodel");
 }

@@ -9,7 +9,7 @@ use crate::seed::{self, WORLD};
 
 #[test]
 fn a_refusal_is_a_code_and_a_sentence() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (key, method, target, body, status, code) in [
         (None, "GET", "/v1/teams", "", 401, "UNAUTHENTICATED"),
         (Some("max"), "POST", "/v1/teams/research/secrets", "{", 400, "VALIDATION_ERROR"),
@@ -20,7 +20,7 @@ fn a_refusal_is_a_code_and_a_sentence() {
         (Some("ada"), "GET", "/v1/volumes", "", 501, "NOT_IMPLEMENTED"),
     ] {
         let key = key.map(|name| WORLD.keys.text(name));
-        let answered = house.send_bytes(key, method, target, body.as_bytes().to_vec());
+        let answered = server.send_bytes(key, method, target, body.as_bytes().to_vec());
         assert_eq!((answered.status, answered.body["code"].as_str()), (status, Some(code)), "{method} {target}");
         assert!(!text(&answered.body["message"]).is_empty());
     }
@@ -28,7 +28,7 @@ fn a_refusal_is_a_code_and_a_sentence() {
 
 #[test]
 fn a_403_prints_the_row_of_the_table_that_refuses() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (who, method, target, row) in [
         ("max", "GET", "/v1/billing/usage_summary", "Manage billing"),
         ("max", "POST", "/v1/teams", "Manage teams"),
@@ -39,34 +39,34 @@ fn a_403_prints_the_row_of_the_table_that_refuses() {
         ("invoke", "POST", "/v1/teams/research/secrets", "Deploy models, Chains, and training projects"),
         ("invoke", "GET", "/v1/teams/research", "View team resources"),
     ] {
-        let why = by(&house, who).refused(403, method, target, None);
+        let why = by(&server, who).refused(403, method, target, None);
         assert!(why.contains(row), "{who} {target}: {why}");
     }
 }
 
 #[test]
 fn a_key_that_does_not_work_is_refused_wherever_it_is_sent() {
-    let house = WORLD.house();
-    let (revoked, prefix) = make_key(&by(&house, "max"), json!({ "type": "PERSONAL" }));
-    by(&house, "max").delete(&format!("/v1/api_keys/{prefix}"));
+    let server = WORLD.server();
+    let (revoked, prefix) = make_key(&by(&server, "max"), json!({ "type": "PERSONAL" }));
+    by(&server, "max").delete(&format!("/v1/api_keys/{prefix}"));
     let almost = WORLD.keys.text("max").replace("guild_", "b10_");
     let longer = format!("{}x", WORLD.keys.text("max"));
     for key in [WORLD.keys.text("bad"), &revoked, &almost, &longer, "", "x", "ä", WORLD.keys.prefix("max")] {
         for target in ["/v1/teams", "/v1/nowhere", "/healthz", "/v1/volumes"] {
-            assert_eq!(with(&house, key).status("GET", target), 401, "{key:?} {target}");
+            assert_eq!(with(&server, key).status("GET", target), 401, "{key:?} {target}");
         }
     }
-    assert_eq!(nobody(&house).status("GET", "/healthz"), 200);
-    assert_eq!(nobody(&house).status("GET", "/v1/nowhere"), 404);
+    assert_eq!(nobody(&server).status("GET", "/healthz"), 200);
+    assert_eq!(nobody(&server).status("GET", "/v1/nowhere"), 404);
 }
 
 #[test]
 fn both_schemes_are_the_same_and_no_other_is_one() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let ask = |header: Option<String>| {
-        let mut request = house.request(None, "GET", "/v1/users/me", Vec::new());
+        let mut request = server.request(None, "GET", "/v1/users/me", Vec::new());
         request.authorization = header;
-        house.answer(request).status
+        server.answer(request).status
     };
     let key = WORLD.keys.text("max");
     for scheme in ["Bearer", "Api-Key", "bearer", "API-KEY"] {
@@ -86,9 +86,9 @@ fn both_schemes_are_the_same_and_no_other_is_one() {
 
 #[test]
 fn the_path_is_judged_before_the_body_and_the_body_before_what_it_names() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let send = |who: &str, target: &str, body: &str| {
-        house.send_bytes(Some(WORLD.keys.text(who)), "POST", target, body.as_bytes().to_vec()).status
+        server.send_bytes(Some(WORLD.keys.text(who)), "POST", target, body.as_bytes().to_vec()).status
     };
     assert_eq!(send("bad", "/v1/teams/inference/members", "{"), 401);
     assert_eq!(send("max", "/v1/teams/inference/members", "{"), 404);
@@ -100,7 +100,7 @@ fn the_path_is_judged_before_the_body_and_the_body_before_what_it_names() {
 
 #[test]
 fn bodies_that_cannot_be_read_are_refused_and_named() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let bodies: Vec<(Vec<u8>, &str)> = vec![
         (b"".to_vec(), ""),
@@ -120,7 +120,7 @@ fn bodies_that_cannot_be_read_are_refused_and_named() {
     ];
     for (body, names) in bodies {
         let shown = String::from_utf8_lossy(&body).into_owned();
-        let answered = house.send_bytes(Some(WORLD.keys.text("max")), "POST", "/v1/teams/research/secrets", body);
+        let answered = server.send_bytes(Some(WORLD.keys.text("max")), "POST", "/v1/teams/research/secrets", body);
         assert_eq!((answered.status, answered.body["code"].as_str()), (400, Some("VALIDATION_ERROR")), "{shown}");
         assert!(text(&answered.body["message"]).contains(names), "{shown}: {}", answered.body);
     }
@@ -128,8 +128,8 @@ fn bodies_that_cannot_be_read_are_refused_and_named() {
 
 #[test]
 fn an_empty_patch_changes_nothing_and_leaves_no_entry() {
-    let house = WORLD.house();
-    let sql = seed::open(house.data());
+    let server = WORLD.server();
+    let sql = seed::open(server.data());
     let before = seed::content(&sql);
     for (who, target) in [
         ("ada", "/v1/organizations/me"),
@@ -149,7 +149,7 @@ fn an_empty_patch_changes_nothing_and_leaves_no_entry() {
             };
             let mut body = empty;
             body.as_object_mut().unwrap().retain(|field, _| fields.contains(&field.as_str()));
-            by(&house, who).patch(target, body);
+            by(&server, who).patch(target, body);
             assert!(seed::content(&sql) == before, "{target}");
         }
     }
@@ -201,8 +201,8 @@ fn every_act_leaves_its_entry() {
         ("POST", "/v1/training_projects", project("new"), "TRAINING_PROJECT_CREATED"),
         ("DELETE", "/v1/training_projects/researchproject", None, "TRAINING_PROJECT_DELETED"),
     ] {
-        let house = WORLD.house();
-        let ada = by(&house, "ada");
+        let server = WORLD.server();
+        let ada = by(&server, "ada");
         ada.done(method, target, body);
         let log = ada.get("/v1/audit_logs?limit=50");
         assert!(super::all(&log["items"], "event_type").contains(&event.to_owned()), "{event}: {log}");
@@ -210,8 +210,8 @@ fn every_act_leaves_its_entry() {
         assert_eq!(entry["actor"]["email"], "ada@example.com", "{entry}");
         assert_eq!(entry["source"], "API");
     }
-    let house = WORLD.house();
-    let sol = by(&house, "sol");
+    let server = WORLD.server();
+    let sol = by(&server, "sol");
     sol.patch("/v1/organizations/me", json!({ "teams_enabled": true }));
     sol.patch("/v1/organizations/me", json!({ "teams_enabled": false }));
     assert_eq!(sol.events_since(0), ["TEAMS_ENABLED", "TEAMS_DISABLED"]);
@@ -219,50 +219,50 @@ fn every_act_leaves_its_entry() {
 
 #[test]
 fn who_joins_is_noted() {
-    let house = WORLD.house();
-    super::newcomer(&house, "ada", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
-    let events = by(&house, "ada").events_since(0);
+    let server = WORLD.server();
+    super::newcomer(&server, "ada", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
+    let events = by(&server, "ada").events_since(0);
     assert!(events.contains(&"USER_INVITED".to_owned()) && events.contains(&"USER_JOINED_ORGANIZATION".to_owned()));
 }
 
 #[test]
 fn the_audit_log_is_read_by_organization_admins_only_also_with_one_team() {
-    let house = WORLD.house();
-    by(&house, "max").post("/v1/teams/research/secrets", json!({ "name": "x", "value": "x" }));
-    by(&house, "ian").post("/v1/teams/inference/secrets", json!({ "name": "x", "value": "x" }));
+    let server = WORLD.server();
+    by(&server, "max").post("/v1/teams/research/secrets", json!({ "name": "x", "value": "x" }));
+    by(&server, "ian").post("/v1/teams/inference/secrets", json!({ "name": "x", "value": "x" }));
     for who in ["tess", "max", "manage-all", "key-manager", "lone"] {
-        by(&house, who).refused(403, "GET", "/v1/audit_logs", None);
+        by(&server, who).refused(403, "GET", "/v1/audit_logs", None);
     }
-    by(&house, "sam").refused(403, "GET", "/v1/audit_logs", None);
-    by(&house, "sol").get("/v1/audit_logs");
-    let log = by(&house, "ada").get("/v1/audit_logs?team_ids=research");
+    by(&server, "sam").refused(403, "GET", "/v1/audit_logs", None);
+    by(&server, "sol").get("/v1/audit_logs");
+    let log = by(&server, "ada").get("/v1/audit_logs?team_ids=research");
     assert_eq!(super::all(&log["items"], "team_id"), ["research"]);
     assert_eq!(log["items"][0]["team_name"], "Research");
     assert_eq!(log["items"][0]["actor"]["email"], "max@example.com");
-    assert!(by(&house, "fay").list("/v1/audit_logs", "items", "id").is_empty());
+    assert!(by(&server, "fay").list("/v1/audit_logs", "items", "id").is_empty());
 }
 
 #[test]
 fn the_audit_log_names_no_key_and_no_secret() {
-    let house = WORLD.house();
-    let (key, _) = make_key(&by(&house, "ada"), json!({ "type": "WORKSPACE_INVOKE", "team_id": "research" }));
-    by(&house, "ada").post("/v1/secrets", json!({ "name": "x", "value": "canary-77" }));
-    let log = by(&house, "ada").get("/v1/audit_logs").to_string();
+    let server = WORLD.server();
+    let (key, _) = make_key(&by(&server, "ada"), json!({ "type": "WORKSPACE_INVOKE", "team_id": "research" }));
+    by(&server, "ada").post("/v1/secrets", json!({ "name": "x", "value": "canary-77" }));
+    let log = by(&server, "ada").get("/v1/audit_logs").to_string();
     assert!(!log.contains("canary-77") && !log.contains(key.split('.').nth(1).unwrap()));
 }
 
 #[test]
 fn a_path_that_is_there_by_another_method_says_so() {
-    let house = WORLD.house();
-    let answered = by(&house, "max").house.send(Some(WORLD.keys.text("max")), "PUT", "/v1/teams", None);
+    let server = WORLD.server();
+    let answered = by(&server, "max").server.send(Some(WORLD.keys.text("max")), "PUT", "/v1/teams", None);
     assert_eq!(answered.status, 405);
 }
 
 /// A shape is an object and a name a string: what serde would take by position is refused.
 #[test]
 fn a_body_is_an_object_also_inside() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     for (method, target, body) in [
         ("POST", "/v1/teams", json!(["Speech", null])),
         ("PATCH", "/v1/users/me", json!(["Ada"])),
@@ -283,6 +283,6 @@ fn a_body_is_an_object_also_inside() {
 
 #[test]
 fn a_switch_that_is_given_twice_is_no_answer() {
-    let house = WORLD.house();
-    by(&house, "ada").refused(400, "DELETE", "/v1/teams/research?force=true&force=false", None);
+    let server = WORLD.server();
+    by(&server, "ada").refused(400, "DELETE", "/v1/teams/research?force=true&force=false", None);
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{By, by, make_key, text, with};
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 const OF_MODELS: [&str; 4] = [
     "/v1/models/{team}model/deployments/{team}idle/metrics",
@@ -25,15 +25,15 @@ fn all_of(team: &str) -> impl Iterator<Item = (&'static str, String)> {
 }
 
 /// A key of research that exports metrics, of these models.
-fn narrowed(house: &House, models: &[&str]) -> (String, String) {
+fn narrowed(server: &TestServer, models: &[&str]) -> (String, String) {
     let body = json!({ "type": "WORKSPACE_EXPORT_METRICS", "team_id": "research", "model_ids": models });
-    make_key(&by(house, "tess"), body)
+    make_key(&by(server, "tess"), body)
 }
 
 /// Another model of research, with a deployment. Their ids.
-fn another_model(house: &House) -> (String, String) {
+fn another_model(server: &TestServer) -> (String, String) {
     let body = json!({ "source": { "name": "mistral", "deployment": { "config": {} } } });
-    let made = by(house, "max").post("/v1/teams/research/models", body);
+    let made = by(server, "max").post("/v1/teams/research/models", body);
     (text(&made["model"]["id"]), text(&made["deployment"]["id"]))
 }
 
@@ -45,15 +45,16 @@ fn refused_as_narrowed(key: &By, method: &str, target: &str, to: &str) {
 
 #[test]
 fn workspace_export_metrics_reads_metrics_in_its_own_team() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (method, target) in all_of("research") {
-        let read = by(&house, "metrics").done(method, &target, None);
-        assert_eq!(read, by(&house, "max").done(method, &target, None), "{target}");
+        let read = by(&server, "metrics").done(method, &target, None);
+        assert_eq!(read, by(&server, "max").done(method, &target, None), "{target}");
     }
     for team in ["inference", "abroad"] {
         for (method, target) in all_of(team) {
-            let of_others = by(&house, "metrics").refused(404, method, &target, None);
-            let gone = by(&house, "metrics").refused(404, method, &of(&target.replace(team, "{team}"), "nosuch"), None);
+            let of_others = by(&server, "metrics").refused(404, method, &target, None);
+            let gone =
+                by(&server, "metrics").refused(404, method, &of(&target.replace(team, "{team}"), "nosuch"), None);
             assert_eq!(of_others, gone, "{target}");
         }
     }
@@ -61,7 +62,7 @@ fn workspace_export_metrics_reads_metrics_in_its_own_team() {
 
 #[test]
 fn workspace_export_metrics_does_nothing_else() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let jobs = "/v1/training_projects/researchproject/jobs";
     for (method, target) in [
         ("GET", "/v1/teams/research"),
@@ -77,35 +78,35 @@ fn workspace_export_metrics_does_nothing_else() {
         ("POST", &format!("{jobs}/researchjob/stop")),
         ("DELETE", "/v1/models/researchmodel"),
     ] {
-        let sentence = by(&house, "metrics").refused(403, method, target, None);
+        let sentence = by(&server, "metrics").refused(403, method, target, None);
         assert!(sentence.starts_with("a key of category WORKSPACE_EXPORT_METRICS does not include"), "{sentence}");
     }
 }
 
 #[test]
 fn keys_that_call_or_manage_keys_read_no_metrics() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (key, category) in [("invoke", "WORKSPACE_INVOKE"), ("key-manager", "WORKSPACE_MANAGE_API_KEYS")] {
         for (method, target) in all_of("research") {
-            let sentence = by(&house, key).refused(403, method, &target, None);
+            let sentence = by(&server, key).refused(403, method, &target, None);
             let expected = format!("a key of category {category} does not include \"View team resources\"");
             assert_eq!(sentence, expected, "{target}");
         }
     }
     for who in ["max", "manage-all", "ada"] {
-        all_of("research").for_each(|(method, target)| drop(by(&house, who).done(method, &target, None)));
+        all_of("research").for_each(|(method, target)| drop(by(&server, who).done(method, &target, None)));
     }
 }
 
 #[test]
 fn a_key_narrowed_to_models_reads_the_metrics_of_those_alone() {
-    let house = WORLD.house();
-    let (other, deployment) = another_model(&house);
-    let (key, prefix) = narrowed(&house, &["researchmodel"]);
+    let server = WORLD.server();
+    let (other, deployment) = another_model(&server);
+    let (key, prefix) = narrowed(&server, &["researchmodel"]);
     let rotate = format!("/v1/api_keys/{prefix}/rotate");
-    let rotated = by(&house, "tess").post(&rotate, json!({ "overlap_seconds": 3600 }));
+    let rotated = by(&server, "tess").post(&rotate, json!({ "overlap_seconds": 3600 }));
     for key in [&key, &text(&rotated["api_key"])] {
-        let key = with(&house, key);
+        let key = with(&server, key);
         OF_MODELS.iter().for_each(|template| drop(key.get(&of(template, "research"))));
         for target in [
             format!("/v1/models/{other}/deployments/{deployment}/metrics"),
@@ -128,20 +129,20 @@ fn a_key_narrowed_to_models_reads_the_metrics_of_those_alone() {
         }
         assert_eq!(key.status("GET", "/v1/models/researchmodel"), 403);
     }
-    let (both, _) = narrowed(&house, &["researchmodel", &other]);
-    let both = with(&house, &both);
+    let (both, _) = narrowed(&server, &["researchmodel", &other]);
+    let both = with(&server, &both);
     both.get(&format!("/v1/models/{other}/environments/production/metrics"));
     both.get(&of(OF_MODELS[0], "research"));
 }
 
 #[test]
 fn a_key_narrowed_to_models_that_are_all_deleted_reads_nothing() {
-    let house = WORLD.house();
-    let (other, deployment) = another_model(&house);
-    let (key, _) = narrowed(&house, &["researchmodel"]);
-    let key = with(&house, &key);
+    let server = WORLD.server();
+    let (other, deployment) = another_model(&server);
+    let (key, _) = narrowed(&server, &["researchmodel"]);
+    let key = with(&server, &key);
     key.get(&of(OF_MODELS[0], "research"));
-    by(&house, "max").delete("/v1/models/researchmodel");
+    by(&server, "max").delete("/v1/models/researchmodel");
     for template in OF_MODELS {
         assert_eq!(key.refused(404, "GET", &of(template, "research"), None), "no such model");
     }
@@ -153,13 +154,13 @@ fn a_key_narrowed_to_models_that_are_all_deleted_reads_nothing() {
 /// What a key is told of itself is what its team's admin is told of it.
 #[test]
 fn what_a_key_is_narrowed_to_is_explained() {
-    let house = WORLD.house();
-    let (other, _) = another_model(&house);
+    let server = WORLD.server();
+    let (other, _) = another_model(&server);
     let because = |body: Value, act: &str| {
-        let (key, prefix) = make_key(&by(&house, "tess"), body);
+        let (key, prefix) = make_key(&by(&server, "tess"), body);
         let target = format!("/v1/permissions/explain?act={act}&team_id=research");
-        let told = with(&house, &key).get(&target);
-        assert_eq!(by(&house, "tess").get(&format!("{target}&api_key_prefix={prefix}")), told);
+        let told = with(&server, &key).get(&target);
+        assert_eq!(by(&server, "tess").get(&format!("{target}&api_key_prefix={prefix}")), told);
         (told["allowed"].clone(), told["because"].as_array().expect("sentences").clone())
     };
     let key = |category: &str, models: Value| json!({ "type": category, "team_id": "research", "model_ids": models });
@@ -173,9 +174,9 @@ fn what_a_key_is_narrowed_to_is_explained() {
     assert_eq!(narrow, (json!(true), vec![json!(invoke), json!(calls), json!(alone)]));
     let (_, two) = because(key("WORKSPACE_INVOKE", json!(["researchmodel", other])), call);
     assert!(text(&two[2]).contains("the models ") && text(&two[2]).contains(&other), "{two:?}");
-    let (key_of_one, _) = make_key(&by(&house, "tess"), key("WORKSPACE_INVOKE", json!([other])));
-    by(&house, "max").delete(&format!("/v1/models/{other}"));
-    let told = with(&house, &key_of_one).get(&format!("/v1/permissions/explain?act={call}&team_id=research"));
+    let (key_of_one, _) = make_key(&by(&server, "tess"), key("WORKSPACE_INVOKE", json!([other])));
+    by(&server, "max").delete(&format!("/v1/models/{other}"));
+    let told = with(&server, &key_of_one).get(&format!("/v1/permissions/explain?act={call}&team_id=research"));
     assert_eq!(told["because"][2], "but this key is narrowed to models that are all deleted and calls nothing else");
     let (_, elsewhere) = because(key("WORKSPACE_INVOKE", json!(["researchmodel"])), view);
     assert_eq!(elsewhere.len(), 2, "it does not matter there: {elsewhere:?}");

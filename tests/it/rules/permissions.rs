@@ -3,17 +3,17 @@
 use serde_json::{Value, json};
 
 use super::{by, one};
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
-fn explain(house: &House, who: &str, query: &str) -> Value {
-    by(house, who).get(&format!("/v1/permissions/explain?{query}"))
+fn explain(server: &TestServer, who: &str, query: &str) -> Value {
+    by(server, who).get(&format!("/v1/permissions/explain?{query}"))
 }
 
 #[test]
 fn the_tables_are_shown_as_the_documents_word_them() {
-    let house = WORLD.house();
-    let shown = by(&house, "lone").get("/v1/permissions");
+    let server = WORLD.server();
+    let shown = by(&server, "lone").get("/v1/permissions");
     let acts = &shown["organization"]["acts"];
     assert_eq!(acts.as_array().unwrap().len(), 4);
     let billing = one(acts, "act", "MANAGE_BILLING");
@@ -29,7 +29,7 @@ fn the_tables_are_shown_as_the_documents_word_them() {
 
 #[test]
 fn an_explanation_says_what_would_happen() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (who, query, allowed) in [
         ("ada", "act=MANAGE_BILLING", true),
         ("max", "act=MANAGE_BILLING", false),
@@ -45,7 +45,7 @@ fn an_explanation_says_what_would_happen() {
         ("key-manager", "act=VIEW_TEAM_RESOURCES&team_id=inference", false),
         ("manage-all", "act=MANAGE_BILLING", false),
     ] {
-        let told = explain(&house, who, query);
+        let told = explain(&server, who, query);
         assert_eq!(told["allowed"], allowed, "{who} {query}: {told}");
         assert!(told["because"].as_array().is_some_and(|because| !because.is_empty()), "{told}");
     }
@@ -53,8 +53,8 @@ fn an_explanation_says_what_would_happen() {
 
 #[test]
 fn an_explanation_names_its_subject() {
-    let house = WORLD.house();
-    let told = explain(&house, "max", "act=DEPLOY&team_id=research");
+    let server = WORLD.server();
+    let told = explain(&server, "max", "act=DEPLOY&team_id=research");
     assert_eq!(
         (&told["act"], &told["team_id"], &told["environment"]),
         (&json!("DEPLOY"), &json!("research"), &Value::Null)
@@ -62,24 +62,24 @@ fn an_explanation_names_its_subject() {
     let subject = &told["subject"];
     assert_eq!((&subject["user_id"], &subject["organization_role"]), (&json!("max"), &json!("MEMBER")));
     assert_eq!(subject["team_role"], "MEMBER");
-    let told = explain(&house, "manage-all", "act=DEPLOY&team_id=research");
+    let told = explain(&server, "manage-all", "act=DEPLOY&team_id=research");
     assert_eq!(told["subject"]["api_key_prefix"], WORLD.keys.prefix("manage-all"));
     assert_eq!(told["subject"]["category"], "WORKSPACE_MANAGE_ALL");
 }
 
 #[test]
 fn about_others_ask_those_who_manage_them() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let spare = WORLD.keys.prefix("spare");
-    assert_eq!(explain(&house, "tess", "act=DEPLOY&team_id=research&user_id=max")["allowed"], true);
+    assert_eq!(explain(&server, "tess", "act=DEPLOY&team_id=research&user_id=max")["allowed"], true);
     assert_eq!(
-        explain(&house, "tess", &format!("act=DEPLOY&team_id=research&api_key_prefix={spare}"))["allowed"],
+        explain(&server, "tess", &format!("act=DEPLOY&team_id=research&api_key_prefix={spare}"))["allowed"],
         false
     );
-    assert_eq!(explain(&house, "ada", "act=MANAGE_BILLING&user_id=max")["allowed"], false);
-    assert_eq!(explain(&house, "max", "act=MANAGE_BILLING&user_id=max")["allowed"], false, "oneself, by name");
+    assert_eq!(explain(&server, "ada", "act=MANAGE_BILLING&user_id=max")["allowed"], false);
+    assert_eq!(explain(&server, "max", "act=MANAGE_BILLING&user_id=max")["allowed"], false, "oneself, by name");
     let ask = |who: &str, status: u16, query: &str| {
-        by(&house, who).refused(status, "GET", &format!("/v1/permissions/explain?{query}"), None);
+        by(&server, who).refused(status, "GET", &format!("/v1/permissions/explain?{query}"), None);
     };
     ask("max", 403, "act=DEPLOY&team_id=research&user_id=tess");
     ask("tess", 403, "act=MANAGE_BILLING&user_id=max");
@@ -90,7 +90,7 @@ fn about_others_ask_those_who_manage_them() {
 
 #[test]
 fn a_question_that_cannot_be_is_refused() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for bad in [
         "",
         "act=RULE_THE_WORLD",
@@ -98,21 +98,21 @@ fn a_question_that_cannot_be_is_refused() {
         "act=CHANGE_ENVIRONMENT&team_id=research",
         "act=CHANGE_ENVIRONMENT&team_id=research&environment=Not-A-Name",
     ] {
-        by(&house, "ada").refused(400, "GET", &format!("/v1/permissions/explain?{bad}"), None);
+        by(&server, "ada").refused(400, "GET", &format!("/v1/permissions/explain?{bad}"), None);
     }
 }
 
 #[test]
 fn what_no_row_says_of_a_key_that_manages_keys_is_said_beside_them() {
-    let house = WORLD.house();
-    let told = explain(&house, "key-manager", "act=VIEW_TEAM_RESOURCES&team_id=research");
+    let server = WORLD.server();
+    let told = explain(&server, "key-manager", "act=VIEW_TEAM_RESOURCES&team_id=research");
     assert_eq!(told["allowed"], false);
     assert!(told["because"].to_string().contains("which teams there are"), "{told}");
 }
 
 #[test]
 fn an_explanation_agrees_with_the_act() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for who in ["ada", "tess", "max", "manage-all", "invoke", "metrics", "key-manager"] {
         for (act, method, target, body) in [
             ("VIEW_TEAM_RESOURCES", "GET", "/v1/teams/research/secrets", None),
@@ -124,8 +124,8 @@ fn an_explanation_agrees_with_the_act() {
                 Some(json!({ "type": "WORKSPACE_INVOKE" })),
             ),
         ] {
-            let told = explain(&house, who, &format!("act={act}&team_id=research"))["allowed"].as_bool().unwrap();
-            let done = house.send(Some(WORLD.keys.text(who)), method, target, body).status == 200;
+            let told = explain(&server, who, &format!("act={act}&team_id=research"))["allowed"].as_bool().unwrap();
+            let done = server.send(Some(WORLD.keys.text(who)), method, target, body).status == 200;
             assert_eq!(told, done, "{who} {act}");
         }
     }

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{by, sorted};
-use crate::house::House;
 use crate::seed::WORLD;
+use crate::test_server::TestServer;
 
 const RESEARCH: &str = "/v1/teams/research/secrets";
 
-fn set(house: &House, name: &str, value: &str) -> (u16, Value) {
+fn set(server: &TestServer, name: &str, value: &str) -> (u16, Value) {
     let body = Some(json!({ "name": name, "value": value }));
-    let answered = house.send(Some(WORLD.keys.text("max")), "POST", RESEARCH, body);
+    let answered = server.send(Some(WORLD.keys.text("max")), "POST", RESEARCH, body);
     (answered.status, answered.body)
 }
 
@@ -18,12 +18,12 @@ fn set(house: &House, name: &str, value: &str) -> (u16, Value) {
 
 #[test]
 fn a_secret_s_name_is_letters_digits_and_marks_with_a_letter_or_digit() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for good in ["a", "HF_TOKEN", "hf-token.2", "0", "_x_", &"x".repeat(128)] {
-        assert_eq!(set(&house, good, "x").0, 200, "{good}");
+        assert_eq!(set(&server, good, "x").0, 200, "{good}");
     }
     for bad in ["", "_", "-.-", "a b", "ä", "a/b", "a\u{0}", &"x".repeat(129)] {
-        let (status, body) = set(&house, bad, "x");
+        let (status, body) = set(&server, bad, "x");
         assert_eq!(status, 400, "{bad:?}");
         assert!(body["message"].as_str().unwrap().contains("name"), "{body}");
     }
@@ -31,50 +31,50 @@ fn a_secret_s_name_is_letters_digits_and_marks_with_a_letter_or_digit() {
 
 #[test]
 fn a_secret_s_value_is_1_byte_to_64_kib() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for good in ["x", "\u{0}\n\u{1f600}", &"x".repeat(64 << 10)] {
-        assert_eq!(set(&house, "k", good).0, 200);
+        assert_eq!(set(&server, "k", good).0, 200);
     }
     for bad in ["", &"x".repeat((64 << 10) + 1), &"ä".repeat(33 << 10)] {
-        let (status, body) = set(&house, "k", bad);
+        let (status, body) = set(&server, "k", bad);
         assert_eq!(status, 400);
         assert!(body["message"].as_str().unwrap().contains("value"), "{body}");
     }
     for wrong in [json!({ "name": "k", "value": 5 }), json!({ "name": "k" }), json!({ "name": "k", "value": null })] {
-        assert!(by(&house, "max").refused(400, "POST", RESEARCH, Some(wrong)).contains("value"));
+        assert!(by(&server, "max").refused(400, "POST", RESEARCH, Some(wrong)).contains("value"));
     }
 }
 
 #[test]
 fn marks_and_case_do_not_tell_two_names_apart_and_the_last_spelling_is_shown() {
-    let house = WORLD.house();
-    let first = set(&house, "Hf-Access.Token", "1").1;
+    let server = WORLD.server();
+    let first = set(&server, "Hf-Access.Token", "1").1;
     for spelling in ["hf_access_token", "HF-ACCESS-TOKEN", "hf.access.token"] {
-        let again = set(&house, spelling, "2").1;
+        let again = set(&server, spelling, "2").1;
         assert_eq!((&again["id"], &again["name"]), (&first["id"], &json!(spelling)), "an upsert keeps the id");
     }
-    let max = by(&house, "max");
+    let max = by(&server, "max");
     assert_eq!(max.list(RESEARCH, "secrets", "name"), ["hf.access.token", "Token"]);
     assert_eq!(max.delete(&format!("{RESEARCH}/HF.ACCESS.TOKEN")), json!({ "name": "hf.access.token" }));
-    assert_eq!(set(&house, "hf_access_token", "3").1["name"], "hf_access_token", "gone is gone");
+    assert_eq!(set(&server, "hf_access_token", "3").1["name"], "hf_access_token", "gone is gone");
 }
 
 #[test]
 fn setting_and_deleting_need_deploy_and_listing_needs_view() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = || Some(json!({ "name": "x", "value": "x" }));
     for key in ["invoke", "metrics", "key-manager"] {
-        let why = by(&house, key).refused(403, "POST", RESEARCH, body());
+        let why = by(&server, key).refused(403, "POST", RESEARCH, body());
         assert!(why.contains("Deploy models, Chains, and training projects"), "{why}");
-        by(&house, key).refused(403, "DELETE", &format!("{RESEARCH}/token"), None);
-        assert!(by(&house, key).refused(403, "GET", RESEARCH, None).contains("View team resources"));
+        by(&server, key).refused(403, "DELETE", &format!("{RESEARCH}/token"), None);
+        assert!(by(&server, key).refused(403, "GET", RESEARCH, None).contains("View team resources"));
     }
 }
 
 #[test]
 fn a_name_in_a_path_that_no_secret_has_valid_or_not_is_not_there() {
-    let house = WORLD.house();
-    let max = by(&house, "max");
+    let server = WORLD.server();
+    let max = by(&server, "max");
     let answers: Vec<String> = ["nosuch", "not valid", "-", "ä", "a%2Fb"]
         .iter()
         .map(|name| max.refused(404, "DELETE", &format!("{RESEARCH}/{name}"), None))
@@ -84,10 +84,10 @@ fn a_name_in_a_path_that_no_secret_has_valid_or_not_is_not_there() {
 
 #[test]
 fn no_value_of_a_secret_leaves_by_the_api() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let canary = "canary-93b1";
-    let (_, set) = set(&house, "k", canary);
-    let ada = by(&house, "ada");
+    let (_, set) = set(&server, "k", canary);
+    let ada = by(&server, "ada");
     let answers = [set, ada.get(RESEARCH), ada.get("/v1/secrets"), ada.get("/v1/audit_logs")];
     assert!(answers.iter().all(|answer| !answer.to_string().contains(canary)));
     let listed = &answers[1]["secrets"][0];
@@ -99,24 +99,24 @@ fn no_value_of_a_secret_leaves_by_the_api() {
 
 #[test]
 fn without_a_team_a_team_key_s_own_is_meant_and_otherwise_the_default_team() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = json!({ "name": "fresh", "value": "x" });
-    assert_eq!(by(&house, "manage-all").post("/v1/secrets", body.clone())["team_name"], "Research");
-    assert_eq!(by(&house, "inference-manage-all").post("/v1/secrets", body.clone())["team_name"], "Inference");
-    assert_eq!(by(&house, "ada").post("/v1/secrets", body.clone())["team_name"], "Default");
-    assert_eq!(by(&house, "dora").post("/v1/secrets", body.clone())["team_name"], "Default");
-    let why = by(&house, "max").refused(403, "POST", "/v1/secrets", Some(body));
+    assert_eq!(by(&server, "manage-all").post("/v1/secrets", body.clone())["team_name"], "Research");
+    assert_eq!(by(&server, "inference-manage-all").post("/v1/secrets", body.clone())["team_name"], "Inference");
+    assert_eq!(by(&server, "ada").post("/v1/secrets", body.clone())["team_name"], "Default");
+    assert_eq!(by(&server, "dora").post("/v1/secrets", body.clone())["team_name"], "Default");
+    let why = by(&server, "max").refused(403, "POST", "/v1/secrets", Some(body));
     assert!(why.contains("default team"), "{why}");
-    by(&house, "max").refused(403, "DELETE", "/v1/secrets/token", None);
+    by(&server, "max").refused(403, "DELETE", "/v1/secrets/token", None);
     let project = json!({ "training_project": { "name": "fresh" } });
-    let made = by(&house, "manage-all").post("/v1/training_projects", project.clone());
+    let made = by(&server, "manage-all").post("/v1/training_projects", project.clone());
     assert_eq!(made["training_project"]["team_name"], "Research");
-    by(&house, "max").refused(403, "POST", "/v1/training_projects", Some(project));
+    by(&server, "max").refused(403, "POST", "/v1/training_projects", Some(project));
 }
 
 #[test]
 fn lists_without_a_team_join_all_teams_the_caller_sees() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     for (who, teams) in [
         ("ada", vec!["Default", "Inference", "Research"]),
         ("crew", vec!["Default", "Inference", "Research"]),
@@ -131,27 +131,27 @@ fn lists_without_a_team_join_all_teams_the_caller_sees() {
             ("/v1/chains", "chains"),
             ("/v1/training_projects", "training_projects"),
         ] {
-            assert_eq!(sorted(by(&house, who).list(target, list, "team_name")), teams, "{who} {target}");
+            assert_eq!(sorted(by(&server, who).list(target, list, "team_name")), teams, "{who} {target}");
         }
     }
 }
 
 #[test]
 fn environment_groups_without_a_team_are_the_default_team_s() {
-    let house = WORLD.house();
-    let crew = by(&house, "crew");
+    let server = WORLD.server();
+    let crew = by(&server, "crew");
     assert_eq!(crew.get("/v1/environment_groups"), crew.get("/v1/teams/home/environment_groups"));
-    let groups = by(&house, "manage-all").list("/v1/environment_groups", "items", "team_id");
+    let groups = by(&server, "manage-all").list("/v1/environment_groups", "items", "team_id");
     assert!(!groups.is_empty() && groups.iter().all(|team| team == "research"));
     for single in ["/v1/environment_groups", "/v1/environment_groups/production", "/v1/environment_groups/nosuch"] {
-        by(&house, "max").refused(403, "GET", single, None);
+        by(&server, "max").refused(403, "GET", single, None);
     }
 }
 
 #[test]
 fn a_training_project_s_name_is_1_to_255_characters_and_its_body_closed() {
-    let house = WORLD.house();
-    let max = by(&house, "max");
+    let server = WORLD.server();
+    let max = by(&server, "max");
     let project = |name: &str| json!({ "training_project": { "name": name } });
     for good in ["x", &"x".repeat(255), "Größe & co"] {
         max.post("/v1/teams/research/training_projects", project(good));

@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 
 use super::{by, make_key, newcomer, one, operate, text, token, with};
-use crate::house::House;
 use crate::seed::{LINK_OF_FAY, WORLD};
+use crate::test_server::TestServer;
 
 // ---- decision 1 ----
 
 #[test]
 fn a_person_may_be_in_several_organizations_and_a_key_acts_in_one() {
-    let house = WORLD.house();
-    let fay = by(&house, "fay");
+    let server = WORLD.server();
+    let fay = by(&server, "fay");
     let joined = fay.post("/v1/invitations/accept", json!({ "token": LINK_OF_FAY, "api_key_name": "acme" }));
     assert_eq!((&joined["user"]["user_id"], &joined["organization"]["org_id"]), (&json!("fay"), &json!("acme")));
     assert_eq!(fay.get("/v1/organizations/me")["org_id"], "globex");
     assert_eq!(fay.get("/v1/users/me")["role"], "ADMIN");
-    let in_acme = with(&house, &text(&joined["api_key"]));
+    let in_acme = with(&server, &text(&joined["api_key"]));
     assert_eq!(in_acme.get("/v1/organizations/me")["org_id"], "acme");
     assert_eq!(in_acme.get("/v1/users/me")["role"], "MEMBER", "a role is of one organization");
     assert_eq!(in_acme.get("/v1/users/me")["user_id"], "fay");
@@ -31,10 +31,10 @@ fn a_person_may_be_in_several_organizations_and_a_key_acts_in_one() {
 
 #[test]
 fn an_organization_s_name_follows_that_of_teams_and_is_unique_in_the_installation() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     let rename = |name: &str| {
-        house.send(Some(WORLD.keys.text("ada")), "PATCH", "/v1/organizations/me", Some(json!({ "name": name })))
+        server.send(Some(WORLD.keys.text("ada")), "PATCH", "/v1/organizations/me", Some(json!({ "name": name })))
     };
     for taken in ["Globex", "GLOBEX", " globex "] {
         assert_eq!(rename(taken).status, 409, "{taken}");
@@ -45,86 +45,86 @@ fn an_organization_s_name_follows_that_of_teams_and_is_unique_in_the_installatio
     assert_eq!(rename("ACME").body["name"], "ACME", "its own name in another case is its own");
     assert_eq!(ada.get("/v1/organizations/me")["name"], "ACME");
     let body = json!({ "name": "acme", "email": "f@f.example", "user_name": "F", "teams_enabled": true });
-    let mut request = house.request(None, "POST", "/v1/operator/organizations", body.to_string().into_bytes());
-    request.from = guildhall::http::Door::Operator;
-    assert_eq!(house.answer(request).status, 409);
+    let mut request = server.request(None, "POST", "/v1/operator/organizations", body.to_string().into_bytes());
+    request.from = guildhall::api::Listener::Operator;
+    assert_eq!(server.answer(request).status, 409);
 }
 
 // ---- decision 2 ----
 
-fn switch(house: &House, admin: &str, enabled: bool) -> (u16, Value) {
+fn switch(server: &TestServer, admin: &str, enabled: bool) -> (u16, Value) {
     let body = Some(json!({ "teams_enabled": enabled }));
-    let answered = house.send(Some(WORLD.keys.text(admin)), "PATCH", "/v1/organizations/me", body);
+    let answered = server.send(Some(WORLD.keys.text(admin)), "PATCH", "/v1/organizations/me", body);
     (answered.status, answered.body)
 }
 
 #[test]
 fn teams_are_switched_off_again_only_while_the_default_team_is_the_only_one() {
-    let house = WORLD.house();
-    assert_eq!(switch(&house, "ada", false).0, 409);
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    assert_eq!(switch(&server, "ada", false).0, 409);
+    let ada = by(&server, "ada");
     for team in ["research", "inference", "empty"] {
         ada.delete(&format!("/v1/teams/{team}?force=true"));
     }
-    let (status, organization) = switch(&house, "ada", false);
+    let (status, organization) = switch(&server, "ada", false);
     assert_eq!((status, &organization["teams_enabled"]), (200, &json!(false)));
 }
 
 #[test]
 fn while_teams_are_off_creating_one_is_refused_with_how_to_enable_them() {
-    let house = WORLD.house();
-    let sol = by(&house, "sol");
+    let server = WORLD.server();
+    let sol = by(&server, "sol");
     let why = sol.refused(403, "POST", "/v1/teams", Some(json!({ "name": "Second" })));
     assert!(why.contains("teams_enabled"), "{why}");
-    assert_eq!(switch(&house, "sol", true).0, 200);
+    assert_eq!(switch(&server, "sol", true).0, 200);
     sol.post("/v1/teams", json!({ "name": "Second" }));
 }
 
 #[test]
 fn while_teams_are_off_the_list_shows_the_default_team() {
-    let house = WORLD.house();
-    let teams = by(&house, "sam").get("/v1/teams");
+    let server = WORLD.server();
+    let teams = by(&server, "sam").get("/v1/teams");
     assert_eq!((&teams["teams"][0]["id"], &teams["teams"][0]["default"]), (&json!("solohome"), &json!(true)));
     assert_eq!(teams["teams"].as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn while_teams_are_off_whoever_joins_as_a_member_is_put_into_the_default_team() {
-    let house = WORLD.house();
-    let sol = by(&house, "sol");
-    let joined = newcomer(&house, "sol", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
+    let server = WORLD.server();
+    let sol = by(&server, "sol");
+    let joined = newcomer(&server, "sol", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
     assert_eq!(one(&joined["teams"], "team_id", "solohome")["role"], "MEMBER");
     let teams = json!([{ "team_id": "solohome", "role": "ADMIN" }]);
-    let joined = newcomer(&house, "sol", json!({ "email": "a@e.org", "role": "MEMBER", "teams": teams }));
+    let joined = newcomer(&server, "sol", json!({ "email": "a@e.org", "role": "MEMBER", "teams": teams }));
     assert_eq!(one(&joined["teams"], "team_id", "solohome")["role"], "ADMIN", "unless the invitation says admin");
-    let joined = newcomer(&house, "sol", json!({ "email": "o@e.org", "role": "ADMIN", "teams": [] }));
+    let joined = newcomer(&server, "sol", json!({ "email": "o@e.org", "role": "ADMIN", "teams": [] }));
     assert_eq!(joined["teams"], json!([]), "an organization admin is implicit");
     assert_eq!(sol.get("/v1/teams/solohome/members")["items"].as_array().unwrap().len(), 3);
 }
 
 #[test]
 fn while_teams_are_off_nobody_is_taken_out_of_the_default_team() {
-    let house = WORLD.house();
-    by(&house, "sol").refused(409, "DELETE", "/v1/teams/solohome/members/sam", None);
-    by(&house, "sam").refused(409, "DELETE", "/v1/teams/solohome/members/sam", None);
-    assert_eq!(switch(&house, "sol", true).0, 200);
-    by(&house, "sam").delete("/v1/teams/solohome/members/sam");
+    let server = WORLD.server();
+    by(&server, "sol").refused(409, "DELETE", "/v1/teams/solohome/members/sam", None);
+    by(&server, "sam").refused(409, "DELETE", "/v1/teams/solohome/members/sam", None);
+    assert_eq!(switch(&server, "sol", true).0, 200);
+    by(&server, "sam").delete("/v1/teams/solohome/members/sam");
 }
 
 #[test]
 fn while_teams_are_off_an_admin_who_becomes_a_member_is_then_in_the_default_team() {
-    let house = WORLD.house();
-    let sol = by(&house, "sol");
+    let server = WORLD.server();
+    let sol = by(&server, "sol");
     sol.patch("/v1/users/sal", json!({ "role": "MEMBER" }));
     let members = sol.get("/v1/teams/solohome/members");
     assert_eq!(one(&members["items"], "user_id", "sal")["role"], "MEMBER");
-    by(&house, "sal").get("/v1/teams/solohome/secrets");
+    by(&server, "sal").get("/v1/teams/solohome/secrets");
 }
 
 #[test]
 fn the_tables_hold_while_teams_are_off() {
-    let house = WORLD.house();
-    let sam = by(&house, "sam");
+    let server = WORLD.server();
+    let sam = by(&server, "sam");
     sam.post("/v1/secrets", json!({ "name": "x", "value": "x" }));
     let why = sam.refused(403, "POST", "/v1/teams/solohome/api_keys", Some(json!({ "type": "WORKSPACE_INVOKE" })));
     assert!(why.contains("Create team API keys"), "{why}");
@@ -134,17 +134,17 @@ fn the_tables_hold_while_teams_are_off() {
 
 #[test]
 fn while_teams_are_on_an_invitation_without_teams_joins_none() {
-    let house = WORLD.house();
-    let joined = newcomer(&house, "ada", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
+    let server = WORLD.server();
+    let joined = newcomer(&server, "ada", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
     assert_eq!(joined["teams"], json!([]));
-    let them = with(&house, &text(&joined["api_key"]));
+    let them = with(&server, &text(&joined["api_key"]));
     assert!(them.list("/v1/teams", "teams", "id").is_empty());
 }
 
 #[test]
 fn neither_the_founder_nor_who_makes_a_team_gets_a_membership_by_it() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     let team = text(&ada.post("/v1/teams", json!({ "name": "Platform" }))["id"]);
     assert!(ada.list(&format!("/v1/teams/{team}/members"), "items", "user_id").is_empty());
     let implicit = ada.get(&format!("/v1/teams/{team}/members?include_implicit=true"));
@@ -158,8 +158,8 @@ fn neither_the_founder_nor_who_makes_a_team_gets_a_membership_by_it() {
 
 #[test]
 fn a_team_s_name_is_1_to_64_characters_without_control_characters_trimmed_and_composed() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     for bad in ["", "  ", "a\nb", "a\u{0}", "\u{7f}", &"x".repeat(65), &"ä".repeat(65)] {
         let why = ada.refused(400, "POST", "/v1/teams", Some(json!({ "name": bad })));
         assert!(why.contains("name"), "{why}");
@@ -179,21 +179,21 @@ fn a_team_s_name_is_1_to_64_characters_without_control_characters_trimmed_and_co
 
 #[test]
 fn a_team_s_name_is_unique_in_its_organization_without_regard_to_case() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     ada.post("/v1/teams", json!({ "name": "Größe" }));
     for taken in ["Research", "RESEARCH", " research ", "default", "GRÖSSE".replace("SS", "ß").as_str(), "GRÖẞE"] {
         ada.refused(409, "POST", "/v1/teams", Some(json!({ "name": taken })));
     }
     ada.refused(409, "PATCH", "/v1/teams/empty", Some(json!({ "name": "inference" })));
     ada.patch("/v1/teams/empty", json!({ "name": "EMPTY" }));
-    by(&house, "fay").post("/v1/teams", json!({ "name": "Research" }));
+    by(&server, "fay").post("/v1/teams", json!({ "name": "Research" }));
 }
 
 #[test]
 fn an_icon_is_one_emoji_or_none() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     for icon in ["🚀", "👩‍🔬", "🇨🇭", "👍🏽"] {
         assert_eq!(ada.patch("/v1/teams/empty", json!({ "icon": icon }))["icon"], icon);
     }
@@ -209,9 +209,9 @@ fn an_icon_is_one_emoji_or_none() {
 
 #[test]
 fn a_team_that_holds_something_is_deleted_only_by_force() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
-    let refused = house.send(Some(WORLD.keys.text("ada")), "DELETE", "/v1/teams/research", None);
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
+    let refused = server.send(Some(WORLD.keys.text("ada")), "DELETE", "/v1/teams/research", None);
     assert_eq!(refused.status, 409);
     assert_eq!(refused.body["details"], json!({ "models": 1, "chains": 1, "training_projects": 1 }));
     ada.refused(400, "DELETE", "/v1/teams/research?force=yes", None);
@@ -219,13 +219,13 @@ fn a_team_that_holds_something_is_deleted_only_by_force() {
     for gone in ["/v1/teams/research", "/v1/models/researchmodel", "/v1/chains/researchchain"] {
         ada.refused(404, "GET", gone, None);
     }
-    assert_eq!(by(&house, "max").get("/v1/users/me")["user_id"], "max", "its members stay in the organization");
+    assert_eq!(by(&server, "max").get("/v1/users/me")["user_id"], "max", "its members stay in the organization");
 }
 
 #[test]
 fn what_goes_with_a_team_is_each_in_the_audit_log() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     let before = ada.events();
     ada.delete("/v1/teams/research?force=true");
     let events = ada.events_since(before);
@@ -246,20 +246,20 @@ fn what_goes_with_a_team_is_each_in_the_audit_log() {
 
 #[test]
 fn a_deleted_team_s_keys_are_worth_nothing_at_once() {
-    let house = WORLD.house();
-    let (key, _) = make_key(&by(&house, "tess"), json!({ "type": "WORKSPACE_MANAGE_ALL", "team_id": "research" }));
-    let robot = with(&house, &key);
+    let server = WORLD.server();
+    let (key, _) = make_key(&by(&server, "tess"), json!({ "type": "WORKSPACE_MANAGE_ALL", "team_id": "research" }));
+    let robot = with(&server, &key);
     robot.get("/v1/secrets");
-    by(&house, "ada").delete("/v1/teams/research?force=true");
+    by(&server, "ada").delete("/v1/teams/research?force=true");
     robot.refused(401, "GET", "/v1/secrets", None);
-    by(&house, "manage-all").refused(401, "GET", "/v1/organizations/me", None);
-    by(&house, "inference-manage-all").get("/v1/secrets");
+    by(&server, "manage-all").refused(401, "GET", "/v1/organizations/me", None);
+    by(&server, "inference-manage-all").get("/v1/secrets");
 }
 
 #[test]
 fn a_team_deleted_since_is_left_out_of_an_invitation() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     let teams = json!([{ "team_id": "research", "role": "MEMBER" }, { "team_id": "empty", "role": "MEMBER" }]);
     let invited = ada.post("/v1/invitations", json!({ "email": "n@e.org", "role": "MEMBER", "teams": teams }));
     ada.delete("/v1/teams/empty");
@@ -267,28 +267,28 @@ fn a_team_deleted_since_is_left_out_of_an_invitation() {
     let listed = one(&listed["items"], "email", "n@e.org");
     assert_eq!(super::all(&listed["teams"], "team_id"), ["research"]);
     let body = json!({ "token": token(&invited), "name": "N", "api_key_name": "first" });
-    let joined = super::nobody(&house).post("/v1/invitations/accept", body);
+    let joined = super::nobody(&server).post("/v1/invitations/accept", body);
     assert_eq!(super::all(&joined["teams"], "team_id"), ["research"]);
 }
 
 #[test]
 fn organizations_of_an_installation_do_not_see_each_other() {
-    let house = WORLD.house();
+    let server = WORLD.server();
     let body = json!({ "name": "Initech", "email": "ada@example.com", "user_name": "Ada", "teams_enabled": true });
-    let made = operate(&house, "/v1/operator/organizations", body);
+    let made = operate(&server, "/v1/operator/organizations", body);
     // The same person, by the same address, in an organization of their own.
     assert_eq!(made["user_id"], "ada");
-    let there = with(&house, &text(&made["api_key"]));
+    let there = with(&server, &text(&made["api_key"]));
     assert_eq!(there.get("/v1/organizations/me")["name"], "Initech");
     there.refused(404, "GET", "/v1/teams/research", None);
-    by(&house, "ada").get("/v1/teams/research");
+    by(&server, "ada").get("/v1/teams/research");
 }
 
 /// Decision 3: without regard to case, and nothing unseen that would make two names look alike.
 #[test]
 fn names_that_look_alike_are_one_name_or_none() {
-    let house = WORLD.house();
-    let ada = by(&house, "ada");
+    let server = WORLD.server();
+    let ada = by(&server, "ada");
     for name in ["ΣΑΣ", "Straße"] {
         ada.post("/v1/teams", json!({ "name": name }));
     }

@@ -1,12 +1,12 @@
 //! Training as state: jobs of a team's projects, their queue, their secrets and archives, and who may what.
 
-use guildhall::uploads::BUCKET;
+use guildhall::s3::BUCKET;
 use rusqlite::params;
 use serde_json::{Value, json};
 
 use super::{By, all, at, by, one, text};
-use crate::house::{BEGIN, House};
 use crate::seed::{WORLD, open};
+use crate::test_server::{BEGIN, TestServer};
 
 mod queue;
 
@@ -15,19 +15,19 @@ const CAPACITY: &str = "/v1/training/capacity";
 
 /// Who is who: max and tess are of research, ian of inference alone, crew of both, ada is an organization admin.
 struct Yard {
-    house: House,
+    server: TestServer,
 }
 
 impl Yard {
     /// The world without the jobs that wait in it.
     fn new() -> Yard {
-        let house = WORLD.house();
-        open(house.data()).execute("DELETE FROM training_job", []).unwrap();
-        Yard { house }
+        let server = WORLD.server();
+        open(server.data()).execute("DELETE FROM training_job", []).unwrap();
+        Yard { server }
     }
 
     fn by(&self, name: &str) -> By<'_> {
-        by(&self.house, name)
+        by(&self.server, name)
     }
 
     fn ceiling(&self, team: &str, gpus: i64) {
@@ -55,7 +55,7 @@ impl Yard {
     }
 
     fn sql_upload(&self, s3_key: &str, user: Option<&str>, prefix: &str) {
-        open(self.house.data())
+        open(self.server.data())
             .execute(
                 "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
                  VALUES (?1, 'acme', ?2, ?3, zeroblob(32), 10, ?4)",
@@ -66,7 +66,7 @@ impl Yard {
 
     fn uploads(&self) -> i64 {
         let training = "SELECT count(*) FROM upload WHERE s3_key LIKE 'training/%'";
-        open(self.house.data()).query_row(training, [], |row| row.get(0)).unwrap()
+        open(self.server.data()).query_row(training, [], |row| row.get(0)).unwrap()
     }
 
     fn lines(&self, id: &str) -> Vec<String> {
@@ -427,7 +427,7 @@ fn a_log_says_that_nothing_runs_and_is_paged_by_its_milliseconds() {
     assert_eq!(page(BEGIN.0, json!({ "min_level": "INFO", "limit": 10 })).as_array().unwrap().len(), 3);
     let newest = yard.by("max").get(&format!("{JOBS}/{id}/logs?limit=1"))["logs"][0]["message"].clone();
     assert_eq!(newest, "Stopped.");
-    yard.house.now.set(at(3600));
+    yard.server.now.set(at(3600));
     assert_eq!(yard.by("max").get(&format!("{JOBS}/{id}/logs"))["logs"], json!([]), "30 minutes back by itself");
     for query in [
         "limit=0",

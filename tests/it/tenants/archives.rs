@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::site::{Pushed, Site, Tenant, text, unique};
+use super::site::{BaseUrl, Pushed, Tenant, text, unique};
 use crate::deployments::{CODE, CONFIG, tar, whole};
 
 /// How long a push may take that ends in a refusal.
@@ -117,7 +117,7 @@ fn of_configurations() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Each ends by itself, whatever it says, while the neighbour's pushes are built.
-fn pushed_each(site: &mut Site, archives: &[(&'static str, Vec<u8>)]) {
+fn pushed_each(site: &mut BaseUrl, archives: &[(&'static str, Vec<u8>)]) {
     for (what, archive) in archives {
         site.beside(what, |hostile| {
             let pushed = hostile.push(&unique("bomb-"), archive);
@@ -132,12 +132,12 @@ fn pushed_each(site: &mut Site, archives: &[(&'static str, Vec<u8>)]) {
 
 #[test]
 fn archives_of_hostile_names_end_and_harm_nobody() {
-    pushed_each(&mut Site::new(), &of_names());
+    pushed_each(&mut BaseUrl::new(), &of_names());
 }
 
 #[test]
 fn archives_of_hostile_configurations_end_and_harm_nobody() {
-    pushed_each(&mut Site::new(), &of_configurations());
+    pushed_each(&mut BaseUrl::new(), &of_configurations());
 }
 
 // ---- patches ----
@@ -184,7 +184,7 @@ impl Tenant {
 
 #[test]
 fn patches_that_unfold_end_and_harm_nobody() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let file = |path: String| (path, "x = 1\n".to_owned());
     let patches: [(&str, &str, Vec<File>); 4] = [
         ("250 files under 1,700 folders", CONFIG, (0..250).map(|at| file(deep(at, 1700, "d"))).collect()),
@@ -211,7 +211,7 @@ fn patches_that_unfold_end_and_harm_nobody() {
 /// The configuration is costly to read, and a cheap check refuses it: the team has no such secret.
 #[test]
 fn configurations_are_read_where_nobody_waits() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let costly = format!("secrets: {{nosuch: null}}\nl: [{}]\n", "[],".repeat(200_000));
     site.beside("YAML that is parsed to be refused", |hostile| {
         let pushed = hostile.develop(&unique("costly-"));
@@ -229,7 +229,7 @@ fn configurations_are_read_where_nobody_waits() {
 /// more, and not a third time.
 #[test]
 fn what_takes_the_server_down_twice_is_not_built_a_third_time() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let mut archive = whole();
     archive.extend([0; 512]); // an archive of its own
     let s3_key = site.hostile.uploaded(&archive);
@@ -259,7 +259,7 @@ fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 /// One upload, pushed again and again, is read once; and the neighbour's push has its turn.
 #[test]
 fn many_pushes_of_one_large_upload_let_the_neighbour_s_push_through() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let quiet = site.neighbour.push_honestly("quiet");
     let content = "0123456789abcdef".repeat(4 << 20); // 64 MiB
     let large = tar(&[("config.yaml", CONFIG), ("model/model.py", CODE), ("data/weights", &content)]);

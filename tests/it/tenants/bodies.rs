@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use guildhall::http::routes::{Answer, ROUTES, Route};
-use guildhall::http::unserved::UNSERVED;
+use guildhall::api::routes::{Answer, ROUTES, Route};
+use guildhall::api::unserved::UNSERVED;
 use serde_json::{Value, json};
 
 use super::peer::Peer;
-use super::site::{Site, Tenant, text};
+use super::site::{BaseUrl, Tenant, text};
 
 /// Ids of the hostile tenant's own things, by the names that templates have for them.
 pub struct Own(HashMap<&'static str, String>);
@@ -126,7 +126,7 @@ fn send_all(peer: &Peer, route: &Route, targets: &[String], bodies: &[String]) {
 /// By the table: what is not yet in it when this is written is tried too.
 #[test]
 fn no_route_is_hurt_by_what_it_is_sent() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let own = Own::of(&site.hostile);
     let document = site.neighbour.admin.get("/openapi.json");
     let routes = routes();
@@ -154,7 +154,7 @@ fn no_route_is_hurt_by_what_it_is_sent() {
 
 #[test]
 fn no_route_is_hurt_by_its_query_or_its_head() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let own = Own::of(&site.hostile);
     let document = site.neighbour.admin.get("/openapi.json");
     let reads: Vec<&Route> = routes().into_iter().filter(|route| route.method == "GET").collect();

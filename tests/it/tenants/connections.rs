@@ -9,7 +9,7 @@ use guildhall::token::PlainKey;
 use serde_json::json;
 
 use super::peer::{Peer, read};
-use super::site::{Site, unique};
+use super::site::{BaseUrl, unique};
 
 /// How many connections this process may hold beside what it needs.
 fn connections(wanted: usize) -> usize {
@@ -67,7 +67,7 @@ const REOPENED_EVERY: Duration = Duration::from_millis(3);
 
 #[test]
 fn connections_that_are_only_held_keep_nobody_out() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let head = |peer: &Peer, lines: &str| peer.head("POST", "/v1/teams", lines);
     let half = |peer: &Peer| head(peer, "content-length: 900000\r\n\r\n");
     let invoker = site.hostile.invoker.clone();
@@ -109,7 +109,7 @@ fn connections_that_are_only_held_keep_nobody_out() {
 /// Nobody without a working key has a body read; and whoever has one holds no more than the server can bear.
 #[test]
 fn bodies_that_are_almost_there_take_no_memory() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let nonsense = |seed: u8| {
         let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::from_seed([seed; 32]);
         Peer { key: Some(PlainKey::generate(&mut rng).reveal().to_owned()), ..site.stranger() }
@@ -134,7 +134,7 @@ fn bodies_that_are_almost_there_take_no_memory() {
 
 #[test]
 fn bodies_in_tiny_pieces_are_no_more_than_others() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let pieces = format!("{}0\r\n\r\n", "1\r\n \r\n".repeat(80_000));
     let extensions = format!("{}0\r\n\r\n", format!("1;{}\r\n \r\n", "e".repeat(3000)).repeat(1000));
     let trailers = format!("2\r\n{{}}\r\n0\r\n{}\r\n", "t: t\r\n".repeat(60_000));
@@ -161,7 +161,7 @@ fn bodies_in_tiny_pieces_are_no_more_than_others() {
 /// Requests one behind the other on many connections, and nobody reads the answers.
 #[test]
 fn answers_that_nobody_collects_take_no_memory() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     for _ in 0..30 {
         let body = json!({ "training_project": { "name": unique(&"p".repeat(200)) } });
         site.hostile.deployer.post("/v1/training_projects", body);

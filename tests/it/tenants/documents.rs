@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use guildhall::graphql::ROOT_FIELDS;
-use guildhall::graphql::document::Kind;
+use guildhall::api::graphql::ROOT_FIELDS;
+use guildhall::api::graphql::document::Kind;
 use serde_json::{Value, json};
 
 use super::peer::Peer;
-use super::site::{Site, Tenant};
+use super::site::{BaseUrl, Tenant};
 
 /// A text for a variable, of a size of its own.
 fn variable(bytes: usize) -> Value {
@@ -33,7 +33,7 @@ fn keys(hostile: &Tenant) -> [&Peer; 3] {
 
 #[test]
 fn variables_unfold_in_no_root_field() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let fields: Vec<_> = ROOT_FIELDS.iter().filter(|field| !field.arguments.is_empty()).collect();
     assert!(fields.len() > 10);
     for (at, field) in fields.iter().enumerate() {
@@ -72,7 +72,7 @@ fn variables_unfold_in_no_root_field() {
 
 #[test]
 fn documents_unfold_in_no_other_way() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let laughs = |levels: usize, times: usize| {
         let spreads = |level: usize| format!("...f{level} ").repeat(times);
         let fragments: String = (0..levels)

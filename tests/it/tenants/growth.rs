@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::bodies::Own;
 use super::peer::{Peer, Reply};
-use super::site::{Site, Tenant, text, unique};
+use super::site::{BaseUrl, Tenant, text, unique};
 use crate::chains::{Chainlet, mutation};
 use crate::deployments::whole;
 use crate::uploads::s3::noise;
@@ -62,7 +62,7 @@ fn a_full_disk_stops_neither_revoking_nor_the_neighbour() {
         eprintln!("SKIPPED: a_full_disk_stops_neither_revoking_nor_the_neighbour: mounting a tmpfs needs root");
         return;
     };
-    let mut site = Site::at(tempfile::tempdir().unwrap(), disk.path().join("data"), &[]);
+    let mut site = BaseUrl::at(tempfile::tempdir().unwrap(), disk.path().join("data"), &[]);
     let hostile = &site.hostile;
     let project = create_project(hostile, "filler");
     let person = json!({ "email": "pal@mallory.example", "role": "MEMBER", "teams": [] });
@@ -276,7 +276,7 @@ fn ways() -> Vec<Way> {
 #[test]
 fn whatever_a_team_makes_grow_comes_to_an_end() {
     let allowed = 1 << 20;
-    let mut site = Site::with(&["--quota", "database_bytes=1MiB", "--quota", "growth_bytes_per_hour=256MiB"]);
+    let mut site = BaseUrl::with(&["--quota", "database_bytes=1MiB", "--quota", "growth_bytes_per_hour=256MiB"]);
     let ways = ways();
     let (count, begin) = (ways.len() as u64, site.database_bytes());
     for (what, way) in ways {
@@ -308,7 +308,7 @@ fn whatever_a_team_makes_grow_comes_to_an_end() {
 /// What belongs to no team is counted to whoever asks for it.
 #[test]
 fn whatever_a_person_makes_grow_comes_to_an_end() {
-    let mut site = Site::with(&["--quota", "growth_bytes_per_hour=192KiB"]);
+    let mut site = BaseUrl::with(&["--quota", "growth_bytes_per_hour=192KiB"]);
     type Way<'a> = (&'a str, Box<dyn Fn(&Peer, usize) -> Reply>);
     let post = |peer: &Peer, target: &str, body: Value| peer.send("POST", target, Some(body)).unwrap();
     let patch = |peer: &Peer, target: &str, body: Value| peer.send("PATCH", target, Some(body)).unwrap();
@@ -364,12 +364,12 @@ fn whatever_a_person_makes_grow_comes_to_an_end() {
 /// Writes that change nothing are answered and leave no entry, on every route that can be asked for what is so already.
 #[test]
 fn writes_that_change_nothing_leave_no_entry() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let own = Own::of(&site.hostile);
     let hostile = &site.hostile;
     let admin = &hostile.admin;
     let path = |template: &str| {
-        let route = guildhall::http::routes::ROUTES.iter().find(|route| route.template == template);
+        let route = guildhall::api::routes::ROUTES.iter().find(|route| route.template == template);
         own.path(route.unwrap_or_else(|| panic!("no route {template}")))
     };
     let model = path("/v1/models/{model_id}");

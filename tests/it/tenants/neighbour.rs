@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::peer::Peer;
-use super::site::{RECOVERY, Site, Tenant};
+use super::site::{BaseUrl, RECOVERY, Tenant};
 
 /// How many times its quiet median a request may take.
 const FACTOR: u32 = 10;
@@ -63,7 +63,7 @@ impl Figures {
     }
 }
 
-impl Site {
+impl BaseUrl {
     /// Lets the hostile tenant act beside the neighbour, and compares. Then the process lives, and is itself again.
     #[track_caller]
     pub fn beside(&mut self, what: &str, hostile: impl Fn(&Tenant) + Sync) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::peer::Peer;
-use super::site::{Site, Tenant};
+use super::site::{BaseUrl, Tenant};
 use crate::deployments::{CODE, CONFIG, tar};
 
 /// Asks this from several connections at once; it is answered or refused, not broken off.
@@ -30,7 +30,7 @@ fn ask_at_once(
     });
 }
 
-impl Site {
+impl BaseUrl {
     /// Copies a row of the hostile tenant's so often, straight in the database: what it takes long to make by requests.
     fn multiply(&mut self, table: &str, unlike: &[(&str, &str)], condition: &str, times: usize) {
         self.edit(|sql| {
@@ -57,7 +57,7 @@ impl Site {
 
 #[test]
 fn searches_through_everything_keep_nobody_waiting() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let pushed = site.hostile.push("searched", &crate::deployments::whole());
     site.hostile.outcome(&pushed, Duration::from_secs(10));
     let last = "SELECT max(at) FROM deployment_log AS other WHERE other.deployment_id = deployment_log.deployment_id";
@@ -100,7 +100,7 @@ fn searches_through_everything_keep_nobody_waiting() {
 /// An upload whose description is long, deployed often: one document could ask for all of it many times.
 #[test]
 fn lists_of_much_are_bounded_in_what_they_hold() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let files: Vec<String> = (0..5000).map(|at| format!("data/{at}-{}", "f".repeat(80))).collect();
     let mut entries = vec![("config.yaml", CONFIG), ("model/model.py", CODE)];
     entries.extend(files.iter().map(|name| (name.as_str(), "")));

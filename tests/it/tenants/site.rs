@@ -28,7 +28,7 @@ pub const RECOVERY: Duration = Duration::from_secs(10);
 /// Times are compared, so these tests do not run beside one another.
 static ALONE: Mutex<()> = Mutex::new(());
 
-pub struct Site {
+pub struct BaseUrl {
     server: Server,
     pub hostile: Tenant,
     pub neighbour: Tenant,
@@ -55,20 +55,20 @@ struct Server {
     log: PathBuf,
 }
 
-impl Site {
-    pub fn new() -> Site {
-        Site::with(&[])
+impl BaseUrl {
+    pub fn new() -> BaseUrl {
+        BaseUrl::with(&[])
     }
 
     /// A site whose server is started with these options.
-    pub fn with(options: &[&str]) -> Site {
+    pub fn with(options: &[&str]) -> BaseUrl {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
-        Site::at(directory, data, options)
+        BaseUrl::at(directory, data, options)
     }
 
     /// A site whose data directory is there, or will be made there.
-    pub fn at(directory: tempfile::TempDir, data: PathBuf, options: &[&str]) -> Site {
+    pub fn at(directory: tempfile::TempDir, data: PathBuf, options: &[&str]) -> BaseUrl {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let first = init(&data);
         let words = ["organization", "create", "Mallory", "--email", "mal@mallory.example", "--name", "Mal", "--teams"];
@@ -79,7 +79,7 @@ impl Site {
         let server = Server::start(&data, directory.path(), &options);
         let tenant = |from, key: &str| Tenant::new(Peer { addr: server.addr, from, key: Some(key.to_owned()) });
         let (neighbour, hostile) = (tenant(NEIGHBOUR, &first), tenant(HOSTILE, made["api_key"].as_str().unwrap()));
-        Site { server, hostile, neighbour, quiet: None, data, options, directory, _alone: alone }
+        BaseUrl { server, hostile, neighbour, quiet: None, data, options, directory, _alone: alone }
     }
 
     pub fn data(&self) -> &Path {
@@ -243,8 +243,8 @@ impl Tenant {
         let begun = Instant::now();
         loop {
             let status = self.status(pushed);
-            let under_way = ["BUILDING", "DEPLOYING", "LOADING_MODEL", "UPDATING"].contains(&status.as_str());
-            if !under_way || begun.elapsed() > patience {
+            let in_progress = ["BUILDING", "DEPLOYING", "LOADING_MODEL", "UPDATING"].contains(&status.as_str());
+            if !in_progress || begun.elapsed() > patience {
                 return status;
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use super::site::{Site, Tenant};
+use super::site::{BaseUrl, Tenant};
 use crate::uploads::s3::{S3, head, noise, part_query};
 
 /// Opens uploads in parts until one is refused. Gives how many it got.
@@ -22,7 +22,7 @@ fn upload_in_parts(tenant: &Tenant) {
 
 #[test]
 fn uploads_that_one_team_begins_are_no_other_team_s() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let other = site.hostile.another_team();
     site.beside("1,100 uploads begun", |hostile| {
         let got = open_until_refused(hostile, 1100);
@@ -58,7 +58,7 @@ fn begin(s3: &S3, query: &str, declared: u64, body: &[u8]) -> TcpStream {
 
 #[test]
 fn lengths_that_are_only_declared_take_no_room() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let other = site.hostile.another_team();
     let piece = noise(64 << 10);
     site.beside("40 archives of 5 GB declared, hardly sent", |hostile| {
@@ -75,7 +75,7 @@ fn lengths_that_are_only_declared_take_no_room() {
 
 #[test]
 fn every_operation_bears_what_is_hostile() {
-    let mut site = Site::new();
+    let mut site = BaseUrl::new();
     let entity = |levels: usize| {
         let mut text = "<!DOCTYPE l [<!ENTITY e0 \"lol\">".to_owned();
         for level in 1..levels {

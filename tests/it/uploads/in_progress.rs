@@ -3,7 +3,7 @@
 use guildhall::db::quotas::Settings;
 
 use super::s3::{noise, part_query};
-use super::site::Site;
+use super::site::BaseUrl;
 
 fn small() -> Settings {
     Settings {
@@ -16,7 +16,7 @@ fn small() -> Settings {
 
 #[test]
 fn one_key_opens_a_few_uploads_and_the_others_go_on() {
-    let site = Site::with_quotas(small());
+    let site = BaseUrl::with_quotas(small());
     let uploads: Vec<_> = (0..3).map(|_| site.client(&site.team)).collect();
     let ids: Vec<String> = uploads.iter().map(|client| client.create()).collect();
     let fourth = site.client(&site.team);
@@ -38,7 +38,7 @@ fn one_key_opens_a_few_uploads_and_the_others_go_on() {
 
 #[test]
 fn files_in_progress_and_what_they_declare_are_counted_to_who_sends_them() {
-    let site = Site::with_quotas(small());
+    let site = BaseUrl::with_quotas(small());
     let client = site.client(&site.team);
     let upload = client.create();
     for number in 1..=4 {
@@ -57,19 +57,19 @@ fn files_in_progress_and_what_they_declare_are_counted_to_who_sends_them() {
 
 #[test]
 fn a_refusal_is_in_the_audit_log_once() {
-    let site = Site::with_quotas(small());
+    let site = BaseUrl::with_quotas(small());
     for _ in 0..6 {
         let client = site.client(&site.team);
         client.send(client.request("POST", "?uploads", b""));
     }
-    site.app.db.write_blocking(super::site::moment(), |_| Ok(())).unwrap();
+    site.app.db.write_blocking(super::site::now(), |_| Ok(())).unwrap();
     assert_eq!(site.count("SELECT count(*) FROM audit WHERE event_type = 'QUOTA_EXCEEDED'"), 1);
 }
 
 /// A team pays for what its deployments use, once for each upload, and no longer than they are there.
 #[test]
 fn a_teams_archives_are_those_that_its_deployments_use() {
-    let site = Site::with_quotas(Settings { archive_bytes: 1000, ..Settings::default() });
+    let site = BaseUrl::with_quotas(Settings { archive_bytes: 1000, ..Settings::default() });
     let client = site.client(&site.team);
     client.send(client.request("PUT", "", &noise(700))).is(200, "");
     assert_eq!(site.count("SELECT sum(archive_bytes) FROM team_usage"), 700);

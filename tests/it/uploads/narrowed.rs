@@ -6,11 +6,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use guildhall::db::uploads::Credentials;
-use guildhall::http::server::{Limits, Server, serve};
+use guildhall::server::{Limits, Server, serve};
 use serde_json::{Value, json};
 
 use super::s3::S3;
-use super::site::moment;
+use super::site::now;
 use crate::acme::{Acme, text};
 use crate::deployments::tar;
 use crate::seed::content;
@@ -27,14 +27,14 @@ struct Automation {
 impl Automation {
     fn new() -> Automation {
         let acme = Acme::new();
-        acme.house.now.set(moment().now); // the socket has a clock of its own
+        acme.server.now.set(now().time); // the socket has a clock of its own
         acme.model("research", "llama");
         let key = acme.make_key(
             "tess",
             json!({ "type": "WORKSPACE_MANAGE_ALL", "team_id": "research", "environments": ["staging"] }),
         );
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = serve(&Arc::clone(&acme.house.app), listener, None, Limits::default()).unwrap();
+        let server = serve(&Arc::clone(&acme.server.app), listener, None, Limits::default()).unwrap();
         Automation { acme, key, server }
     }
 
@@ -62,7 +62,7 @@ impl Automation {
     /// Everything that is kept, but when a key was last used.
     fn kept(&self) -> String {
         self.acme.run("UPDATE api_key SET last_used_at = NULL");
-        content(&self.acme.house.sql())
+        content(&self.acme.server.sql())
     }
 
     /// The sentence of a mutation that is refused and wrote nothing.

@@ -4,12 +4,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::s3::{crc32, head, noise, part_query, read, sha256};
-use super::site::Site;
+use super::site::BaseUrl;
 use super::{PART, assert_kept, assert_nothing_kept};
 
 #[test]
 fn parts_come_in_any_order_and_at_once() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(4 * PART + 7);
     let upload = client.create();
@@ -32,7 +32,7 @@ fn parts_come_in_any_order_and_at_once() {
 
 #[test]
 fn parts_that_begin_in_the_midst_of_a_subtree_are_read_again() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(2 * PART + 3);
     let upload = client.create();
@@ -44,7 +44,7 @@ fn parts_that_begin_in_the_midst_of_a_subtree_are_read_again() {
 
 #[test]
 fn a_checksum_of_the_whole_is_checked_when_the_parts_are_there() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(2 * PART);
     let upload = client.create();
@@ -64,7 +64,7 @@ fn a_checksum_of_the_whole_is_checked_when_the_parts_are_there() {
 
 #[test]
 fn parts_side_by_side_are_the_archive_and_what_is_not_listed_is_not_in_it() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(3 * PART + 9);
     let upload = client.create();
@@ -91,7 +91,7 @@ fn parts_side_by_side_are_the_archive_and_what_is_not_listed_is_not_in_it() {
 
 #[test]
 fn a_part_that_is_still_written_does_not_reach_the_archive() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(2 * PART);
     let upload = client.create();
@@ -112,7 +112,7 @@ fn a_part_that_is_still_written_does_not_reach_the_archive() {
 
 #[test]
 fn a_part_sent_again_has_the_tag_that_it_had() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let content = noise(2 * PART);
     let upload = client.create();
@@ -124,7 +124,7 @@ fn a_part_sent_again_has_the_tag_that_it_had() {
 
 #[test]
 fn a_part_sent_again_replaces_the_first() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let upload = client.create();
     let first = client.part(&upload, 7, b"first");
@@ -136,7 +136,7 @@ fn a_part_sent_again_replaces_the_first() {
 
 #[test]
 fn a_wrong_list_of_parts_completes_nothing() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let upload = client.create();
     let (one, two) = (client.part(&upload, 1, b"short"), client.part(&upload, 2, b"last"));
@@ -154,7 +154,7 @@ fn a_wrong_list_of_parts_completes_nothing() {
 
 #[test]
 fn an_aborted_upload_leaves_nothing() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let upload = client.create();
     let part = client.part(&upload, 1, &noise(100_000));

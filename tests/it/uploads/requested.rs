@@ -1,12 +1,12 @@
 //! What clients ask of S3 beyond storing bytes: it is done, or refused by its name, and never passed over.
 
 use super::s3::{S3, crc32, noise, part_query, sha256, trailer};
-use super::site::Site;
+use super::site::BaseUrl;
 use super::{PART, assert_kept, assert_nothing_kept};
 
 #[test]
 fn over_plain_http_the_body_is_signed_too() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let unsigned = client.hashed("PUT", &client.path(), b"unsigned", "UNSIGNED-PAYLOAD");
     let told = client.send_expecting(unsigned).is(403, "AccessDenied");
@@ -25,7 +25,7 @@ fn over_plain_http_the_body_is_signed_too() {
 
 #[test]
 fn a_request_that_is_sent_once_more_with_another_body_replaces_nothing() {
-    let site = Site::behind_tls();
+    let site = BaseUrl::behind_tls();
     let client = site.client(&site.bob);
     let mut sent = client.sign(client.hashed("PUT", &client.path(), b"original", "UNSIGNED-PAYLOAD"));
     client.send_as_it_is(&sent).is(200, "");
@@ -36,7 +36,7 @@ fn a_request_that_is_sent_once_more_with_another_body_replaces_nothing() {
 
 #[test]
 fn nothing_is_stored_where_something_must_not_be() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let put = |body: &[u8]| client.send(client.request("PUT", "", body).with("if-none-match", "*"));
     put(b"first").is(200, "");
@@ -65,7 +65,7 @@ fn nothing_is_stored_where_something_must_not_be() {
 
 #[test]
 fn an_upload_in_parts_is_stored_where_nothing_is() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let upload = client.create();
     let parts = [client.part(&upload, 1, b"in parts")];
@@ -75,7 +75,7 @@ fn an_upload_in_parts_is_stored_where_nothing_is() {
 
 #[test]
 fn what_is_not_done_is_refused_by_its_name() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let upload = client.create();
     for (name, value) in [
@@ -110,7 +110,7 @@ fn what_is_not_done_is_refused_by_its_name() {
 
 #[test]
 fn the_number_of_a_part_is_one_of_ten_thousand() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let upload = client.create();
     for number in ["0", "10001", "65537", "99999999999999999999", "-1", "%2B1", "1.0", "one", ""] {
@@ -128,7 +128,7 @@ fn the_number_of_a_part_is_one_of_ten_thousand() {
 
 /// An upload of two parts, the first with its CRC-32 and the second with its SHA-256 beside the bytes.
 struct TwoParts {
-    site: Site,
+    site: BaseUrl,
     client: S3,
     upload: String,
     content: Vec<u8>,
@@ -137,7 +137,7 @@ struct TwoParts {
 
 impl TwoParts {
     fn new() -> TwoParts {
-        let site = Site::new();
+        let site = BaseUrl::new();
         let client = site.client(&site.bob);
         let content = noise(PART + 10);
         let upload = client.create();
@@ -230,7 +230,7 @@ fn a_checksum_of_the_checksums_of_the_parts_is_checked() {
 
 #[test]
 fn a_wrong_checksum_of_a_part_refuses_the_part() {
-    let site = Site::behind_tls();
+    let site = BaseUrl::behind_tls();
     let client = site.client(&site.bob);
     let upload = client.create();
     let part = || client.request("PUT", &part_query(&upload, 1), b"part");
@@ -244,7 +244,7 @@ fn a_wrong_checksum_of_a_part_refuses_the_part() {
 
 #[test]
 fn a_signature_for_another_host_says_which_host_it_was() {
-    let site = Site::new();
+    let site = BaseUrl::new();
     let client = site.client(&site.bob);
     let mut sent = client.sign(client.request("PUT", "", b"content"));
     let host = sent.headers.iter_mut().find(|(name, _)| name == "host").unwrap();

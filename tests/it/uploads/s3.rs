@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use guildhall::db::uploads::Credentials;
-use guildhall::uploads::BUCKET;
+use guildhall::s3::BUCKET;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;

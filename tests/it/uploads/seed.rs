@@ -10,8 +10,8 @@ use rusqlite::{Connection, params};
 /// The keys of Ada, an organization admin; of Bob, a member of the team; of the team, for everything; of the team, for
 /// calls alone.
 pub fn organization(data: &Path) -> [PlainKey; 4] {
-    let mut dice = StdRng::seed_from_u64(1);
-    let [ada, bob, team, invoke] = std::array::from_fn(|_| PlainKey::generate(&mut dice));
+    let mut rng = StdRng::seed_from_u64(1);
+    let [ada, bob, team, invoke] = std::array::from_fn(|_| PlainKey::generate(&mut rng));
     let sql = Connection::open(data.join("guildhall.db")).unwrap();
     sql.execute_batch(
         "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);

@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use guildhall::api::{App, ReverseProxy};
 use guildhall::db::directory::Directory;
 use guildhall::db::quotas::Settings;
 use guildhall::db::uploads::{Credentials, Purpose};
-use guildhall::db::{Db, Moment, api_keys, teams, uploads};
+use guildhall::db::{Db, Now, api_keys, teams, uploads};
+use guildhall::domain::{Archive, Time};
 use guildhall::error::Error;
-use guildhall::http::server::{Limits, Server, serve};
-use guildhall::http::{App, Front};
-use guildhall::model::{Archive, Time};
 use guildhall::policy::TeamAct;
+use guildhall::server::{Limits, Server, serve};
 use guildhall::token::PlainKey;
 use rusqlite::Connection;
 
 use super::s3::S3;
 use super::seed::organization;
 
-pub struct Site {
+pub struct BaseUrl {
     pub app: Arc<App>,
     pub ada: PlainKey,
     pub bob: PlainKey,
@@ -32,26 +32,26 @@ pub struct Site {
     data: tempfile::TempDir,
 }
 
-impl Site {
-    pub fn new() -> Site {
-        Site::with(|_| ())
+impl BaseUrl {
+    pub fn new() -> BaseUrl {
+        BaseUrl::with(|_| ())
     }
 
-    pub fn with(change: impl FnOnce(&mut Limits)) -> Site {
-        Site::behind(Front::default(), Settings::default(), change)
+    pub fn with(change: impl FnOnce(&mut Limits)) -> BaseUrl {
+        BaseUrl::behind(ReverseProxy::default(), Settings::default(), change)
     }
 
     /// Clients reach it by HTTPS: a front ends TLS for it.
-    pub fn behind_tls() -> Site {
-        let public = guildhall::model::Site::parse("https://guildhall.example.com").unwrap();
-        Site::behind(Front { public: Some(public), ..Front::default() }, Settings::default(), |_| ())
+    pub fn behind_tls() -> BaseUrl {
+        let public = guildhall::domain::BaseUrl::parse("https://guildhall.example.com").unwrap();
+        BaseUrl::behind(ReverseProxy { public: Some(public), ..ReverseProxy::default() }, Settings::default(), |_| ())
     }
 
-    pub fn with_quotas(quotas: Settings) -> Site {
-        Site::behind(Front::default(), quotas, |_| ())
+    pub fn with_quotas(quotas: Settings) -> BaseUrl {
+        BaseUrl::behind(ReverseProxy::default(), quotas, |_| ())
     }
 
-    fn behind(front: Front, quotas: Settings, change: impl FnOnce(&mut Limits)) -> Site {
+    fn behind(front: ReverseProxy, quotas: Settings, change: impl FnOnce(&mut Limits)) -> BaseUrl {
         let data = tempfile::tempdir().unwrap();
         let db = open(data.path(), quotas);
         let [ada, bob, team, invoke] = organization(data.path());
@@ -59,7 +59,7 @@ impl Site {
         change(&mut limits);
         let app = Arc::new(App::behind(front, db));
         let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, limits).unwrap();
-        Site { app, ada, bob, team, invoke, server: Some(server), data }
+        BaseUrl { app, ada, bob, team, invoke, server: Some(server), data }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -73,7 +73,7 @@ impl Site {
     pub fn sql(&self, statement: &str) {
         Connection::open(self.data().join("guildhall.db")).unwrap().execute_batch(statement).unwrap();
         // A write of the server's own makes its readers look again.
-        self.app.db.write_blocking(moment(), |_| Ok(())).unwrap();
+        self.app.db.write_blocking(now(), |_| Ok(())).unwrap();
     }
 
     pub fn count(&self, query: &str) -> i64 {
@@ -81,9 +81,9 @@ impl Site {
         sql.query_row(query, [], |row| row.get(0)).unwrap()
     }
 
-    /// Credentials as the house gives them at that time.
-    pub fn credentials_at(&self, key: &PlainKey, now: Time) -> Credentials {
-        let at = Moment { now, ..moment() };
+    /// Credentials as the server gives them at that time.
+    pub fn credentials_at(&self, key: &PlainKey, time: Time) -> Credentials {
+        let at = Now { time, ..now() };
         let read = self.app.db.read(at, |tx| {
             let (caller, _) = api_keys::caller(tx, key)?;
             let teams = teams::of_organization(tx, &caller)?;
@@ -93,12 +93,12 @@ impl Site {
     }
 
     pub fn client(&self, key: &PlainKey) -> S3 {
-        S3::new(self.addr(), self.credentials_at(key, moment().now))
+        S3::new(self.addr(), self.credentials_at(key, now().time))
     }
 
     pub fn take(&self, key: &PlainKey, s3_key: &str) -> Result<Archive, Error> {
         let (key, s3_key) = (PlainKey::parse(key.reveal()).unwrap(), s3_key.to_owned());
-        self.app.db.write_blocking(moment(), move |tx| {
+        self.app.db.write_blocking(now(), move |tx| {
             let (caller, _) = api_keys::caller(tx, &key)?;
             let home = teams::find(tx, "home")?;
             uploads::take(tx, &caller.in_team(&home, TeamAct::Deploy)?, Purpose::Model, &s3_key)
@@ -129,13 +129,13 @@ impl Site {
     }
 
     /// Stops the server and starts another on the same directory.
-    pub fn restart(mut self) -> Site {
+    pub fn restart(mut self) -> BaseUrl {
         self.stop();
-        let Site { app, ada, bob, team, invoke, data, .. } = self;
+        let BaseUrl { app, ada, bob, team, invoke, data, .. } = self;
         drop(Arc::into_inner(app).expect("the server has let it go"));
         let app = Arc::new(App::new(open(data.path(), Settings::default())));
         let server = serve(&app, TcpListener::bind("127.0.0.1:0").unwrap(), None, Limits::default()).unwrap();
-        Site { app, ada, bob, team, invoke, server: Some(server), data }
+        BaseUrl { app, ada, bob, team, invoke, server: Some(server), data }
     }
 
     fn stop(&mut self) {
@@ -146,7 +146,7 @@ impl Site {
 }
 
 fn open(data: &Path, quotas: Settings) -> Db {
-    Db::open_with(Directory::take(data).unwrap(), moment(), quotas).unwrap()
+    Db::open_with(Directory::take(data).unwrap(), now(), quotas).unwrap()
 }
 
 pub fn files(folder: &Path) -> Vec<PathBuf> {
@@ -154,7 +154,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-pub fn moment() -> Moment {
+pub fn now() -> Now {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Moment { now: Time(since.as_millis() as i64), seed: rand::random() }
+    Now { time: Time(since.as_millis() as i64), seed: rand::random() }
 }

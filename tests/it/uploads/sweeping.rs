@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guildhall::db::archives::Archives;
+use guildhall::domain::Archive;
 use guildhall::error::Error;
-use guildhall::model::Archive;
 
 use super::age;
-use crate::house::House;
+use crate::test_server::TestServer;
 
 fn archive(number: u8) -> Archive {
     Archive { hash: [number; 32], bytes: 1 }
@@ -33,8 +33,8 @@ fn sweep(archives: &Archives, named: &[u8]) -> Vec<PathBuf> {
 
 #[test]
 fn what_no_row_names_goes_after_a_day_by_its_own_clock() {
-    let house = House::empty();
-    let archives = house.app.db.archives();
+    let server = TestServer::empty();
+    let archives = server.app.db.archives();
     let paths: Vec<PathBuf> = (0..4).map(|number| place(archives, number).1).collect();
     sweep(archives, &[]);
     assert!(paths.iter().all(|path| path.exists()), "they are new");
@@ -46,8 +46,8 @@ fn what_no_row_names_goes_after_a_day_by_its_own_clock() {
 
 #[test]
 fn what_is_placed_and_not_committed_yet_is_held() {
-    let house = House::empty();
-    let archives = house.app.db.archives();
+    let server = TestServer::empty();
+    let archives = server.app.db.archives();
     let (placed, path) = place(archives, 1);
     let (twice, _) = place(archives, 1);
     age(&path, 1000);
@@ -62,15 +62,15 @@ fn what_is_placed_and_not_committed_yet_is_held() {
 /// The older copy names fewer archives; the newer one, put back, must find all of its own.
 #[test]
 fn starting_once_on_an_older_copy_of_the_database_takes_nothing_that_the_newer_names() {
-    let house = House::empty();
-    let archives = house.app.db.archives();
+    let server = TestServer::empty();
+    let archives = server.app.db.archives();
     let (_, path) = place(archives, 1);
     age(&path, 1000);
     sweep(archives, &[1]); // the newer
     sweep(archives, &[]); // the older
     assert!(path.exists(), "a day begins when it is named no longer");
     // The server was down for days, and starts on the older copy.
-    for path in [&path, &house.data().join("swept")] {
+    for path in [&path, &server.data().join("swept")] {
         age(path, 100);
     }
     sweep(archives, &[]);
@@ -82,8 +82,8 @@ fn starting_once_on_an_older_copy_of_the_database_takes_nothing_that_the_newer_n
 
 #[test]
 fn what_cannot_be_swept_keeps_nothing_else() {
-    let house = House::empty();
-    let archives = house.app.db.archives();
+    let server = TestServer::empty();
+    let archives = server.app.db.archives();
     let paths: Vec<PathBuf> = (0..4).map(|number| place(archives, number).1).collect();
     paths.iter().for_each(|path| age(path, 25));
     std::fs::remove_file(&paths[1]).unwrap();
@@ -103,8 +103,8 @@ fn what_cannot_be_swept_keeps_nothing_else() {
 /// A sweep that runs all the time beside what is placed and committed: nothing that a row names is ever gone.
 #[test]
 fn sweeping_and_placing_at_once_lose_nothing() {
-    let house = House::empty();
-    let archives = house.app.db.archives();
+    let server = TestServer::empty();
+    let archives = server.app.db.archives();
     let (named, stop) = (Mutex::new(HashSet::<u8>::new()), AtomicBool::new(false));
     let lost = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -133,9 +133,9 @@ fn sweeping_and_placing_at_once_lose_nothing() {
 #[test]
 fn archives_and_their_folders_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
-    let house = House::empty();
-    let (_, path) = place(house.app.db.archives(), 1);
+    let server = TestServer::empty();
+    let (_, path) = place(server.app.db.archives(), 1);
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-    assert_eq!(mode(&house.data().join("archives")), 0o700);
+    assert_eq!(mode(&server.data().join("archives")), 0o700);
 }

@@ -47,7 +47,7 @@ fn a_job_that_cannot_be_deployed_fails_and_the_next_one_goes() {
     let yard = Yard::new();
     yard.ceiling("research", 1);
     let [first, broken, next] = [(1, 0), (1, 5), (1, 0)].map(|(n, p)| yard.push(n, p));
-    let sql = crate::seed::open(yard.house.data());
+    let sql = crate::seed::open(yard.server.data());
     sql.execute_batch(&format!(
         "CREATE TRIGGER refuses BEFORE UPDATE OF status ON training_job
          WHEN NEW.id = '{broken}' AND NEW.status = 'TRAINING_JOB_DEPLOYING'
@@ -150,7 +150,7 @@ fn the_queue_context_tells_an_organization_admin_what_stood_in_the_way() {
     assert_eq!(seen["active_at_submit"][0]["status_at_submit"], "TRAINING_JOB_DEPLOYING");
     assert_eq!(all(&seen["pending_ahead_at_submit"], "training_job_id"), [ahead.as_str()], "not {late}");
     assert_eq!(seen["team_capacity"]["max_gpus"], 4);
-    yard.house.now.set(at(90));
+    yard.server.now.set(at(90));
     yard.stop(&holds);
     let seen = context(&target);
     assert_eq!((&seen["released_at"], &seen["pending_seconds"]), (&json!(at(90)), &json!(90)));

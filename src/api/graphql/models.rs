@@ -1,0 +1,93 @@
+//! Models and their versions over GraphQL.
+
+use crate::api::graphql::shape::Given;
+use crate::api::graphql::{FieldContext, owner};
+use crate::db::Tx;
+use crate::db::deployments::{self, Deployment, Which};
+use crate::db::models::{self, Model};
+use crate::db::resources::Kind;
+use crate::error::{Error, quoted};
+use crate::policy::InTeam;
+use crate::wire::graphql::arguments::{WhichById, WhichModel, WhichModels};
+use crate::wire::graphql::{self as wire, ModelVersion};
+
+/// The models of one team or of all. Models that belong to a Chain are asked for alone.
+pub fn list(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
+    let asked: WhichModels = ctx.arguments()?;
+    let list = if asked.chainlets_only == Some(true) { models::list_of_chains } else { models::list };
+    // truss asks for the names of all models with every push, and for no versions.
+    let wanted = ctx.wants("versions") || ctx.wants("primary_version");
+    let mut found = Vec::new();
+    for team in of_team(teams, asked.team_id.as_deref()) {
+        let models = list(tx, std::slice::from_ref(team), None)?;
+        ctx.count(models.len())?;
+        for model in models {
+            let mut deployments = if wanted { deployments::list(tx, team, &model.id, None)? } else { Vec::new() };
+            ctx.count(deployments.len())?;
+            load_signatures(tx, ctx, &mut deployments)?;
+            found.push((team.team(), model, deployments));
+        }
+    }
+    let base_url = &ctx.request.base_url;
+    let shapes: Vec<_> =
+        found.iter().map(|(team, model, deployments)| wire::Model::new(model, team, deployments, base_url)).collect();
+    ctx.give(&shapes)
+}
+
+/// These teams, or the one of this id among them.
+pub(super) fn of_team<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> impl Iterator<Item = &'p InTeam<'c>> {
+    teams.iter().filter(move |team| team_id.is_none_or(|id| team.team().id.as_str() == id))
+}
+
+/// The model of an id, or the only one of a name; a chainlet's where no model has the name.
+pub fn show(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
+    let asked: WhichModel = ctx.arguments()?;
+    let (team, model) = match (asked.id, asked.name) {
+        (Some(id), None) => {
+            let team = owner(tx, teams, Kind::Model, &id)?;
+            (team, models::find(tx, team, &id)?)
+        }
+        (None, Some(name)) => only_named(tx, teams, &name)?,
+        (Some(_), Some(_)) | (None, None) => return Err(Error::field("id", "or `name` must be given, and not both")),
+    };
+    let mut deployments = deployments::list(tx, team, &model.id, None)?;
+    ctx.count(deployments.len())?;
+    load_signatures(tx, ctx, &mut deployments)?;
+    ctx.give(&wire::Model::new(&model, team.team(), &deployments, &ctx.request.base_url))
+}
+
+pub fn show_version(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
+    let asked: WhichById = ctx.arguments()?;
+    let missing = || Error::NotFound("model version");
+    let model_id = deployments::model_of(tx, &asked.id)?.ok_or_else(missing)?;
+    let team = owner(tx, teams, Kind::Model, &model_id).map_err(|_| missing())?;
+    let model = models::find(tx, team, &model_id)?;
+    let mut deployment = deployments::find(tx, team, &model_id, Which::Id(&asked.id))?;
+    load_signatures(tx, ctx, std::slice::from_mut(&mut deployment))?;
+    ctx.give(&ModelVersion::new(&model, &deployment, &ctx.request.base_url))
+}
+
+/// They may be large, so they are read only where they are asked for.
+fn load_signatures(tx: &Tx, ctx: &FieldContext, deployments: &mut [Deployment]) -> Result<(), Error> {
+    if ctx.wants_anywhere("truss_signature") { deployments::load_signatures(tx, deployments) } else { Ok(()) }
+}
+
+fn only_named<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], name: &str) -> Result<(&'p InTeam<'c>, Model), Error> {
+    let mut named = Vec::new();
+    for list in [models::list, models::list_of_chains] {
+        for team in teams {
+            let models = list(tx, std::slice::from_ref(team), Some(name))?;
+            named.extend(models.into_iter().map(|model| (team, model)));
+        }
+        if !named.is_empty() {
+            break;
+        }
+    }
+    match (named.pop(), named.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => {
+            Err(Error::conflict(format!("several teams have a model named \"{}\": ctx by its id", quoted(name))))
+        }
+        (None, _) => Err(Error::NotFound("model")),
+    }
+}

@@ -1,0 +1,190 @@
+//! What truss pushes, over GraphQL.
+
+use std::any::Any;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::api::graphql::FieldContext;
+use crate::api::graphql::document::Selected;
+use crate::api::graphql::shape::Given;
+use crate::api::rest::pushes::{nowhere, raw_config};
+use crate::db::deployments::creation::{self, MissingEnvironment, New, Package, Published, Slot};
+use crate::db::deployments::naming::Naming;
+use crate::db::environments::Change;
+use crate::db::environments::promotion::{Instance, Previous};
+use crate::db::models::{self, Downloads, Model};
+use crate::db::{Tx, deployments};
+use crate::domain::serving::{DeploymentName, check_deploy_timeout};
+use crate::domain::{EnvironmentName, ResourceName};
+use crate::error::Error;
+use crate::policy::{Caller, InTeam, deploying};
+use crate::wire;
+use crate::wire::graphql::arguments::{Push, Validate};
+use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
+
+/// A push, read on the pool.
+struct ReadPush {
+    asked: Push,
+    pushed: Pushed,
+}
+
+/// What must be read before a version can be made of it.
+struct Pushed {
+    config: Map<String, Value>,
+    raw_config: Option<String>,
+    labels: Option<Value>,
+    user_env: Option<Value>,
+}
+
+pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
+    let asked: Push = selected.read()?;
+    let pushed = Pushed::read(&asked)?;
+    Ok(Box::new(ReadPush { asked, pushed }))
+}
+
+/// Why a configuration cannot be pushed; nothing where it can.
+struct Findings(Vec<String>);
+
+pub fn read_validation(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
+    let asked: Validate = selected.read()?;
+    let checked = read_config("config", &asked.config).and_then(|config| creation::instance_type(&config).map(drop));
+    Ok(Box::new(Findings(checked.err().map(|error| error.to_string()).into_iter().collect())))
+}
+
+pub fn validate(_: &Tx, _: &Caller, ctx: &FieldContext) -> Result<Given, Error> {
+    let Findings(errors) = ctx.prepared()?;
+    let details = json!({ "errors": errors, "warnings": [] });
+    ctx.give(&Validation { success: errors.is_empty(), details: Some(details.to_string()) })
+}
+
+/// The first published push of a model, or of one that the client did not find under the name that it spells otherwise.
+pub fn create_model(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
+    deploys_somewhere(teams)?;
+    let ReadPush { asked, pushed } = ctx.prepared()?;
+    let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
+    let new = pushed.deployment(&asked, published(&asked, asked.version_name.as_deref(), Previous::AsSet)?)?;
+    let model = found_or_made(tx, team, &name, &asked, &new)?;
+    created(tx, team, &model, &new, ctx)
+}
+
+/// A later published push. Its team is the model's.
+pub fn create_version(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+    models::refuse_chainlet(model)?;
+    let ReadPush { asked, pushed } = ctx.prepared()?;
+    let previous = if asked.scale_down_old_production == Some(false) { Previous::Keep } else { Previous::AsSet };
+    let new = pushed.deployment(&asked, published(&asked, asked.name.as_deref(), previous)?)?;
+    created(tx, team, model, &new, ctx)
+}
+
+/// A push to the development deployment of the model of this name, which is made if need be.
+pub fn deploy_draft(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
+    deploys_somewhere(teams)?;
+    let ReadPush { asked, pushed } = ctx.prepared()?;
+    let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
+    let new = pushed.deployment(&asked, Slot::Development)?;
+    let model = found_or_made(tx, team, &name, &asked, &new)?;
+    created(tx, team, &model, &new, ctx)
+}
+
+fn found_or_made(tx: &Tx, team: &InTeam, name: &ResourceName, asked: &Push, new: &New) -> Result<Model, Error> {
+    if let Some(model) = models::named(tx, team, name)? {
+        return Ok(model);
+    }
+    let instance_type = creation::check(tx, team, new)?;
+    let downloads = if asked.allow_truss_download == Some(false) { Downloads::Refused } else { Downloads::Allowed };
+    models::create(tx, team, name, instance_type.id, downloads)
+}
+
+fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New, ctx: &FieldContext) -> Result<Given, Error> {
+    let deployment = deployments::create(tx, team, model, new)?;
+    ctx.give(&CreatedVersion { model_version: ModelVersion::new(model, &deployment, &ctx.request.base_url) })
+}
+
+/// The team that is named; without one, the only one, or the default team.
+pub(super) fn chosen<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> Result<&'p InTeam<'c>, Error> {
+    deploys_somewhere(teams)?;
+    match (team_id, teams) {
+        (Some(id), teams) => teams.iter().find(|team| team.team().id.as_str() == id).ok_or(Error::NotFound("team")),
+        (None, [only]) => Ok(only),
+        (None, teams) => teams.iter().find(|team| team.team().is_default).ok_or_else(nowhere),
+    }
+}
+
+/// Who may deploy nowhere is told so, whatever is named.
+pub(super) fn deploys_somewhere(teams: &[InTeam]) -> Result<(), Error> {
+    if teams.is_empty() { Err(deploying::nowhere()) } else { Ok(()) }
+}
+
+fn model_name(asked: &Push) -> Result<ResourceName, Error> {
+    let name = asked.name.as_deref().ok_or_else(|| Error::field("name", "must be given"))?;
+    ResourceName::parse("name", name)
+}
+
+fn published(asked: &Push, name: Option<&str>, previous: Previous) -> Result<Slot, Error> {
+    let environment = asked.environment_name.as_deref();
+    let keep = asked.preserve_env_instance_type != Some(false);
+    Ok(Slot::Published(Published {
+        naming: naming("name", name)?,
+        environment: environment.map(|name| EnvironmentName::parse("environment_name", name)).transpose()?,
+        missing: MissingEnvironment::Create,
+        previous,
+        instance: if keep { Instance::OfEnvironment } else { Instance::OfDeployment },
+    }))
+}
+
+/// truss pushes a name again and again: a taken one is no reason to refuse.
+pub(super) fn naming(argument: &str, name: Option<&str>) -> Result<Naming, Error> {
+    let name = name.map(|name| DeploymentName::parse(argument, name)).transpose()?;
+    Ok(name.map_or(Naming::Numbered, Naming::Suffixed))
+}
+
+impl Pushed {
+    fn read(asked: &Push) -> Result<Pushed, Error> {
+        let raw = asked.raw_config.as_deref().map(|text| decode("raw_config", text)).transpose()?;
+        raw_config(raw.as_deref())?;
+        Ok(Pushed {
+            config: read_config("config", &asked.config)?,
+            raw_config: raw,
+            labels: asked
+                .user_deploy_metadata
+                .as_deref()
+                .map(|text| object("user_deploy_metadata", text))
+                .transpose()?,
+            user_env: asked.truss_user_env.as_deref().map(|text| object("truss_user_env", text)).transpose()?,
+        })
+    }
+
+    fn deployment<'p>(&'p self, asked: &'p Push, slot: Slot) -> Result<New<'p>, Error> {
+        let package = Package {
+            config: &self.config,
+            raw_config: self.raw_config.as_deref(),
+            labels: self.labels.as_ref(),
+            user_env: self.user_env.as_ref(),
+            s3_key: Some(&asked.s3_key),
+            timeout_minutes: asked.deploy_timeout_minutes.map(check_deploy_timeout).transpose()?,
+            instance_type: None,
+        };
+        Ok(New { package, settings: Change::default(), slot })
+    }
+}
+
+pub(super) fn read_config(argument: &str, text: &str) -> Result<Map<String, Value>, Error> {
+    match object(argument, &decode(argument, text)?)? {
+        Value::Object(config) => Ok(config),
+        _ => Err(Error::field(argument, "must be an object")),
+    }
+}
+
+pub(super) fn decode(argument: &str, text: &str) -> Result<String, Error> {
+    let bytes = BASE64_STANDARD.decode(text).map_err(|_| Error::field(argument, "must be base 64"))?;
+    String::from_utf8(bytes).map_err(|_| Error::field(argument, "must be UTF-8 in base 64"))
+}
+
+pub(super) fn object(argument: &str, text: &str) -> Result<Value, Error> {
+    match wire::python::read(text).map_err(|why| Error::field(argument, &why))? {
+        Value::Object(object) => Ok(Value::Object(object)),
+        _ => Err(Error::field(argument, "must be a JSON object, as text")),
+    }
+}

@@ -1,0 +1,31 @@
+//! Credentials for uploads over GraphQL.
+
+use crate::api::graphql::FieldContext;
+use crate::api::graphql::shape::Given;
+use crate::db::Tx;
+use crate::db::uploads::{self, Purpose};
+use crate::error::Error;
+use crate::policy::InTeam;
+use crate::s3::{BUCKET, REGION};
+use crate::wire::graphql::UploadCredentials;
+
+pub fn for_model(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
+    credentials(tx, teams, ctx, Purpose::Model)
+}
+
+/// For the source of a Chain. truss keeps five fields of the answer here and drops `endpoint_url`.
+pub fn for_chain(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
+    credentials(tx, teams, ctx, Purpose::Chain)
+}
+
+fn credentials(tx: &Tx, teams: &[InTeam], ctx: &FieldContext, purpose: Purpose) -> Result<Given, Error> {
+    let credentials = uploads::grant(tx, teams, purpose)?;
+    let given = ctx.give(&UploadCredentials {
+        s3_bucket: BUCKET,
+        s3_key: &credentials.s3_key,
+        aws_access_key_id: &credentials.access_key_id,
+        aws_secret_access_key: &credentials.secret_access_key,
+        aws_session_token: &credentials.session_token,
+    })?;
+    Ok(given.with(&[("endpoint_url", &ctx.request.base_url.to_string()), ("region_name", REGION)]))
+}

@@ -1,0 +1,88 @@
+//! What `truss watch` asks and sends, over GraphQL. What cannot be patched is told in the answer, not as an error: truss
+//! shows it to whoever watches and goes on.
+
+use std::any::Any;
+
+use crate::api::graphql::FieldContext;
+use crate::api::graphql::document::Selected;
+use crate::api::graphql::pushes::{decode, object};
+use crate::api::graphql::shape::Given;
+use crate::api::rest::patches::ReadPatch;
+use crate::db::Tx;
+use crate::db::deployments::patches::{self, Verdict};
+use crate::db::deployments::progress::Content;
+use crate::db::deployments::{self, Deployment, Which};
+use crate::db::environments;
+use crate::db::models::Model;
+use crate::error::Error;
+use crate::policy::InTeam;
+use crate::wire;
+use crate::wire::graphql::arguments::{PatchRequest, StagePatch};
+use crate::wire::graphql::{PatchState, Patched, WatchState};
+
+/// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is
+/// told from the first patch on until the next push.
+pub fn state(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+    let state = patches::state(tx, &development(tx, team, model)?)?;
+    let running = state.running.as_ref().filter(|_| state.is_patched || state.pending.is_some());
+    ctx.give(&WatchState {
+        is_container_built_from_push: !state.is_patched,
+        django_patch_state: state.pending.as_ref().or(running).map(patch_state),
+        container_patch_state: running.map(patch_state),
+    })
+}
+
+fn patch_state(content: &Content) -> PatchState<'_> {
+    PatchState { current_hash: &content.hash, current_signature: &content.signature }
+}
+
+pub fn stage(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+    let deployment = to_change(tx, team, model)?;
+    let read: ReadPatch = ctx.prepared()?;
+    let patch = read.of(&deployments::config(tx, &deployment)?.parsed);
+    told(model, &deployment, patches::stage(tx, team, model, &deployment, &patch).map(|()| Verdict::Synced), ctx)
+}
+
+pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
+    let asked: StagePatch = selected.read()?;
+    let request: PatchRequest = wire::read("`patch`", object("patch", &decode("patch", &asked.patch)?)?)?;
+    let read = ReadPatch::read(request.prev_hash, request.next_hash, &request.next_signature, request.patch_ops)?;
+    Ok(Box::new(read))
+}
+
+pub fn sync(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+    let deployment = to_change(tx, team, model)?;
+    told(model, &deployment, patches::sync(tx, team, model, &deployment), ctx)
+}
+
+fn told(
+    model: &Model,
+    deployment: &Deployment,
+    done: Result<Verdict, Error>,
+    ctx: &FieldContext,
+) -> Result<Given, Error> {
+    let (needs_full_deploy, error) = match done {
+        Ok(Verdict::Synced) => (false, None),
+        Ok(Verdict::NeedsFullDeploy(why)) => (true, Some(why)),
+        Err(none_uploaded @ Error::NotFound(_)) => (true, Some(none_uploaded.to_string())),
+        Err(refused @ (Error::Conflict(_) | Error::Unavailable(_))) => (false, Some(refused.to_string())),
+        Err(cause) => return Err(cause),
+    };
+    ctx.give(&Patched {
+        id: &model.id,
+        name: &model.name,
+        version_id: &deployment.id,
+        succeeded: error.is_none(),
+        needs_full_deploy,
+        error,
+    })
+}
+
+fn development(tx: &Tx, team: &InTeam, model: &Model) -> Result<Deployment, Error> {
+    deployments::find(tx, team, &model.id, Which::Development)
+}
+
+fn to_change(tx: &Tx, team: &InTeam, model: &Model) -> Result<Deployment, Error> {
+    environments::may_change(tx, team, None)?;
+    development(tx, team, model)
+}

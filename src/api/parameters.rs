@@ -1,0 +1,92 @@
+//! What handlers ask for what was sent: parts of the path, the query, the body.
+
+use serde::de::DeserializeOwned;
+
+use crate::api::RequestContext;
+use crate::api::body::Cost;
+use crate::domain::Paging;
+use crate::error::Error;
+use crate::wire;
+
+/// The limits of a page: how many items it may ask for, and how many it gets where it does not ask.
+const PAGE_ITEMS_MAX: usize = 1000;
+const PAGE_ITEMS: usize = 100;
+
+/// How often a parameter of the query may be repeated.
+const QUERY_VALUES_MAX: usize = 100;
+
+impl RequestContext<'_> {
+    /// What stands in the request at the place `{name}` of its route.
+    pub fn param(&self, name: &str) -> &str {
+        let at = self.row.place(name).expect("the route has the place that its answer asks for");
+        &self.request.path[at]
+    }
+
+    /// A parameter of the query, if it was given; given twice, the first counts.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a parameter that may be repeated.
+    pub fn queries<'a>(&'a self, name: &str) -> Result<Vec<&'a str>, Error> {
+        let given = self.request.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let values: Vec<&str> = given.collect();
+        Error::check_count(name, values.len(), QUERY_VALUES_MAX)?;
+        Ok(values)
+    }
+
+    /// A parameter that is `true` or `false`, and `false` if absent.
+    pub fn flag(&self, name: &str) -> Result<bool, Error> {
+        if self.queries(name)?.len() > 1 {
+            return Err(Error::field(name, "must be given once"));
+        }
+        match self.query(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Error::field(name, "must be true or false")),
+        }
+    }
+
+    /// The page of the list `list` that `cursor` and `limit` ask for.
+    pub fn paging(&self, list: &str) -> Result<Paging, Error> {
+        self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
+    }
+
+    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
+    pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
+        let items_max = match self.query("limit") {
+            None => items,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=limit_max).contains(limit))
+                .ok_or_else(|| Error::field("limit", &format!("must be a number from 1 to {limit_max}")))?,
+        };
+        let after = match self.query("cursor") {
+            None => String::new(),
+            Some(cursor) => wire::read_cursor(list, cursor).ok_or_else(bad_cursor)?,
+        };
+        Ok(Paging { after, items_max })
+    }
+
+    /// The body; without one, a shape of which nothing is said.
+    pub fn json_or_default<T: DeserializeOwned + Default + Send + 'static>(&self) -> Result<T, Error> {
+        if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
+    /// The body. What cannot be read as the shape is refused with the field's name.
+    pub fn json<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Error> {
+        self.ahead.body.read(&self.request.body, Cost::Json, wire::parse)
+    }
+
+    /// The body, where reading it is more work than its JSON: large ones are read on the pool. Ask for a body once, after
+    /// the checks that need none of it and before anything is written.
+    pub fn read<T: Send + 'static>(&self, read: fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+        self.ahead.body.read(&self.request.body, Cost::High, read)
+    }
+}
+
+/// For what no page ever gave out.
+pub(super) fn bad_cursor() -> Error {
+    Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
+}

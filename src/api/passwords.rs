@@ -1,0 +1,137 @@
+//! Passwords, hashed and verified with argon2id away from the writer and from the threads that answer requests.
+//!
+//! A hash takes tens of milliseconds and 19 MiB, so few run at once. Where there is no hash to verify against, as much
+//! work is done, so that the time tells nothing. Wrong passwords are counted: nobody failed_attempts on.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::db::Now;
+use crate::domain::{Password, Time};
+use crate::error::Error;
+
+/// OWASP's first choice for argon2id at this memory.
+const MEMORY_KIB: u32 = 19 << 10;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+const SALT_BYTES: usize = 16;
+
+const AT_ONCE_MAX: usize = 2;
+static PERMITS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
+
+const WRONG_MAX: u32 = 10;
+const WRONG_COUNT_FOR_SECONDS: i64 = 15 * 60;
+
+/// What there is to do with a password before a request can be carried out.
+#[derive(Debug)]
+pub enum Work {
+    /// A new password.
+    Hash(Password),
+    /// A password said to be the one of a stored hash; `None`: there is none. Wrong ones count against `account`: the person
+    /// and the organization that invites them, so that none locks them out of another.
+    Verify { password: Password, against: Option<String>, account: String },
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub enum Outcome {
+    /// There was nothing to do.
+    #[default]
+    Nothing,
+    /// The hash of the new password, a PHC string.
+    Hashed(String),
+    /// The password is the one of this stored hash.
+    Verified(String),
+    Wrong,
+}
+
+/// Does the work on a thread that may be slow.
+pub async fn work(failed_attempts: &FailedAttempts, work: Work, now: Now) -> Result<Outcome, Error> {
+    let permit = PERMITS.acquire().await.expect("the semaphore is never closed");
+    let salt = salt(now);
+    let account = match &work {
+        Work::Hash(_) => None,
+        Work::Verify { account, .. } => Some(account.clone()),
+    };
+    account.iter().try_for_each(|account| failed_attempts.count(account, now.time))?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _permit = permit; // held until the work ends, also when nobody waits for it any more
+        match work {
+            Work::Hash(password) => hash(&password, &salt).map(Outcome::Hashed),
+            Work::Verify { password, against, .. } => verify(&password, against, &salt),
+        }
+    });
+    let outcome = done.await.map_err(|cause| Error::Internal(format!("the work on a password failed: {cause}")))??;
+    if let (Outcome::Verified(_), Some(account)) = (&outcome, account) {
+        failed_attempts.forget(&account);
+    }
+    Ok(outcome)
+}
+
+/// How often a wrong password was lately given, by account. In memory: a restart forgives.
+#[derive(Debug, Default)]
+pub struct FailedAttempts(Mutex<HashMap<String, Guessed>>);
+
+#[derive(Debug)]
+struct Guessed {
+    since: Time,
+    times: u32,
+}
+
+impl Guessed {
+    fn ends(&self) -> Time {
+        self.since.plus_seconds(WRONG_COUNT_FOR_SECONDS)
+    }
+}
+
+impl FailedAttempts {
+    /// Counts a try before it is made, so that many at once count too.
+    fn count(&self, account: &str, now: Time) -> Result<(), Error> {
+        let mut failed_attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed_attempts.retain(|_, guessed| guessed.ends() > now);
+        let guessed = failed_attempts.entry(account.to_owned()).or_insert(Guessed { since: now, times: 0 });
+        if guessed.times >= WRONG_MAX {
+            let left = (guessed.ends().0 - now.0) / 1000 + 1;
+            return Err(Error::RateLimited { retry_after_seconds: u32::try_from(left).unwrap_or(u32::MAX) });
+        }
+        guessed.times += 1;
+        Ok(())
+    }
+
+    fn forget(&self, account: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(account);
+    }
+}
+
+/// A salt need not be secret, only a password's own. It is no part of the randomness that keys are drawn from.
+fn salt(now: Now) -> [u8; SALT_BYTES] {
+    let digest = Sha256::new().chain_update(b"guildhall password salt").chain_update(now.seed).finalize();
+    *digest.first_chunk().expect("a SHA-256 is longer than a salt")
+}
+
+fn hash(password: &Password, salt: &[u8; SALT_BYTES]) -> Result<String, Error> {
+    let hash = argon2id().hash_password_with_salt(password.expose().as_bytes(), salt);
+    hash.map(|hash| hash.to_string()).map_err(|cause| Error::Internal(format!("cannot hash a password: {cause}")))
+}
+
+fn verify(password: &Password, against: Option<String>, salt: &[u8; SALT_BYTES]) -> Result<Outcome, Error> {
+    let Some(against) = against else {
+        hash(password, salt)?;
+        return Ok(Outcome::Wrong);
+    };
+    let stored = PasswordHash::new(&against)
+        .map_err(|cause| Error::Internal(format!("a stored password hash cannot be read: {cause}")))?;
+    let verified = argon2id().verify_password(password.expose().as_bytes(), &stored).is_ok();
+    Ok(if verified { Outcome::Verified(against) } else { Outcome::Wrong })
+}
+
+fn argon2id() -> Argon2<'static> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("these parameters are in bounds");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}

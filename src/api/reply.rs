@@ -1,0 +1,52 @@
+//! What a request is answered with, before it is HTTP.
+
+use serde::Serialize;
+
+use crate::domain::Archive;
+use crate::error::Error;
+use crate::wire;
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    /// Sent in place of a body: it may be too large to be held.
+    pub archive: Option<Archive>,
+}
+
+impl Reply {
+    pub fn ok(body: &impl Serialize) -> Reply {
+        Reply::json(200, body)
+    }
+
+    pub fn list(list: wire::List) -> Reply {
+        Reply::bytes("application/json", list.end())
+    }
+
+    pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Reply {
+        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None }
+    }
+
+    pub fn archive(archive: Archive) -> Reply {
+        Reply { archive: Some(archive), ..Reply::bytes("application/x-tar", Vec::new()) }
+    }
+
+    /// What a request is told that failed. A failure of ours names the request: its cause is in the log, by that id.
+    pub(super) fn refusal(error: &Error, request_id: &str) -> Reply {
+        let mut reply = Reply::json(error.status().0, &wire::Refusal::of_request(error, request_id));
+        if let Some(seconds) = error.retry_after_seconds() {
+            reply.headers.push(("retry-after", seconds.to_string()));
+        }
+        if let Error::MethodNotAllowed(allowed) = error {
+            reply.headers.push(("allow", allowed.clone()));
+        }
+        reply
+    }
+
+    fn json(status: u16, body: &impl Serialize) -> Reply {
+        let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
+        Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None }
+    }
+}

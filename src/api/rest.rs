@@ -1,0 +1,30 @@
+//! The handlers of the REST routes, one noun a file.
+
+pub mod api_keys;
+pub mod audit_logs;
+pub mod billing;
+pub mod chains;
+pub mod deployments;
+pub mod environment_groups;
+pub mod environments;
+pub mod fixtures;
+pub mod health;
+pub mod installation;
+pub mod instance_types;
+pub mod invitations;
+pub mod logs;
+pub mod members;
+pub mod model_apis;
+pub mod models;
+pub mod organizations;
+pub mod patches;
+pub mod permissions;
+pub mod pushes;
+pub mod quotas;
+pub mod secrets;
+pub mod teams;
+pub mod training_capacity;
+pub mod training_jobs;
+pub mod training_projects;
+pub mod uploads;
+pub mod users;

@@ -1,0 +1,23 @@
+//! Billing over HTTP.
+
+use crate::api::{Reply, RequestContext};
+use crate::db::Tx;
+use crate::db::billing::{self, Window};
+use crate::domain::Time;
+use crate::error::Error;
+use crate::policy::InOrg;
+use crate::wire::billing::UsageSummary;
+
+pub fn usage_summary(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
+    let window = Window::new(date(ctx, "start_date")?, date(ctx, "end_date")?)?;
+    let usage = billing::usage(tx, org, &window)?;
+    Ok(Reply::ok(&UsageSummary::from(usage.as_slice())))
+}
+
+/// A time in UTC. Where ISO 8601 leaves out the offset it is UTC's, where it leaves out the time it is midnight.
+fn date(ctx: &RequestContext, field: &str) -> Result<Time, Error> {
+    let text = ctx.query(field).ok_or_else(|| Error::field(field, "is required, such as 2026-11-01T00:00:00Z"))?;
+    let written_out = ["", "Z", "T00:00:00Z"].map(|rest| Time::parse(field, &format!("{text}{rest}")));
+    let [as_given, in_utc, at_midnight] = written_out;
+    as_given.or(in_utc).or(at_midnight)
+}

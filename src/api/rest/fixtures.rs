@@ -1,0 +1,294 @@
+//! Fixtures over the operator's socket: organizations as a file describes them, all of it or nothing.
+//!
+//! A fixture is checked twice: each value by itself while it is read, and here what its parts say of each other.
+//! Whatever is wrong is told with its invited, as in `people[3].teams.Reserch`.
+
+use std::collections::BTreeMap;
+
+use crate::api::{Reply, RequestContext};
+use crate::db::api_keys::{NewKey, Owner};
+use crate::db::fixtures::{self, Resource};
+use crate::db::invitations::InvitedTeam;
+use crate::db::{Now, Tx, model_apis, opening, organizations};
+use crate::domain::{KeyName, Organization, Team, TeamName, UserId};
+use crate::error::{Error, quoted};
+use crate::policy::keys::Lifetime;
+use crate::policy::{Category, Operator, OrgRole, TeamRole};
+use crate::token::PlainKey;
+use crate::wire::fixtures::{
+    self as wire, File, Fixture, Loaded, LoadedKey, LoadedMembership, LoadedOrganization, LoadedPerson, LoadedTeam,
+};
+
+mod generate;
+mod holdings;
+mod naming;
+
+use naming::{Once, unknown};
+
+pub fn load(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<Reply, Error> {
+    let file = ctx.read(File::parse)?;
+    Ok(Reply::ok(&load_file(tx, operator, file)?))
+}
+
+/// Checks a file by loading it into a database that is then forgotten. Answers what it would make.
+pub fn check(now: Now, operator: &Operator, body: &[u8]) -> Result<Loaded, Error> {
+    let file = File::parse(body)?;
+    opening::in_memory(now, |tx| load_file(tx, operator, file))
+}
+
+fn load_file(tx: &Tx, operator: &Operator, file: File) -> Result<Loaded, Error> {
+    let mut loaded = Loaded::default();
+    for (number, fixture) in file.fixtures.into_iter().enumerate() {
+        let within = if file.is_list { format!("[{number}].") } else { String::new() };
+        let fixture = generate::expanded(fixture, &format!("{within}generate"))?;
+        loaded.organizations.push(organization(tx, operator, within, &fixture)?);
+    }
+    Ok(loaded)
+}
+
+fn organization(tx: &Tx, operator: &Operator, within: String, fixture: &Fixture) -> Result<LoadedOrganization, Error> {
+    let asked = &fixture.organization;
+    let made = organizations::create(tx, operator, &asked.name, asked.teams_enabled);
+    let (organization, default_team) = made.map_err(at(format!("{within}organization.name")))?;
+    let mut loading =
+        Loading { tx, operator, within, organization, default_team, teams: BTreeMap::new(), people: BTreeMap::new() };
+    loading.make_teams(&fixture.teams)?;
+    let people = loading.people(&fixture.people)?;
+    let teams = loading.teams(&fixture.teams)?;
+    let api_keys = loading.key_managers(&fixture.api_keys)?;
+    loading.model_apis(&fixture.model_apis)?;
+    loading.invitations(&fixture.invitations)?;
+    fixtures::loaded(tx, operator, &loading.organization, people.len(), teams.len())?;
+    let Organization { id, name, .. } = loading.organization;
+    Ok(LoadedOrganization { org_id: id.to_string(), name, people, teams, api_keys })
+}
+
+/// One organization on its way in.
+struct Loading<'a> {
+    tx: &'a Tx<'a>,
+    operator: &'a Operator,
+    /// Where the fixture stands in the file: what the invited_teams within it begin with.
+    within: String,
+    organization: Organization,
+    default_team: Team,
+    /// By name without regard to case.
+    teams: BTreeMap<String, Team>,
+    /// By address.
+    people: BTreeMap<String, LoadedMember>,
+}
+
+/// A person who has been loaded.
+struct LoadedMember {
+    user_id: UserId,
+    role: OrgRole,
+    teams: Vec<(Team, TeamRole)>,
+}
+
+impl Loading<'_> {
+    fn invited(&self, list: &str, number: usize) -> String {
+        format!("{}{list}[{number}]", self.within)
+    }
+
+    /// The teams, still empty, so that people can be put into them.
+    fn make_teams(&mut self, teams: &[wire::Team]) -> Result<(), Error> {
+        let mut defaults = teams.iter().filter(|team| team.default);
+        if let Some(team) = defaults.next() {
+            self.default_team =
+                fixtures::default_team(self.tx, self.operator, &self.default_team, &team.name, team.icon.as_ref())?;
+        }
+        if defaults.next().is_some() {
+            return Err(Error::field(&format!("{}teams", self.within), "hold more than one default team"));
+        }
+        self.know_team(self.default_team.clone());
+        for (number, team) in teams.iter().enumerate().filter(|(_, team)| !team.default) {
+            let made = fixtures::team(self.tx, self.operator, &self.organization, &team.name, team.icon.as_ref());
+            self.know_team(made.map_err(at(self.invited("teams", number)))?);
+        }
+        Ok(())
+    }
+
+    fn know_team(&mut self, team: Team) {
+        let name = TeamName::parse(&team.name).expect("the name of a team that was made");
+        self.teams.insert(name.key(), team);
+    }
+
+    /// The teams of a person or an invitation.
+    fn teams_named(&self, invited: &str, named: &BTreeMap<String, TeamRole>) -> Result<Vec<(Team, TeamRole)>, Error> {
+        let mut once = Once::default();
+        let find = |(name, role): (&String, &TeamRole)| {
+            let invited = || format!("{invited}.teams.{}", quoted(name));
+            let key = TeamName::parse(name).map(|name| name.key()).unwrap_or_default();
+            let team = self.teams.get(&key).ok_or_else(|| {
+                let names = self.teams.values().map(|team| team.name.as_str());
+                unknown(&invited(), name, "team of this fixture", names)
+            })?;
+            once.see_as(&key, name, invited)?;
+            Ok((team.clone(), *role))
+        };
+        named.iter().map(find).collect()
+    }
+
+    fn people(&mut self, people: &[wire::Person]) -> Result<Vec<LoadedPerson>, Error> {
+        if !people.iter().any(|person| person.role == OrgRole::Admin) {
+            return Err(Error::field(&format!("{}people", self.within), "must hold an organization admin"));
+        }
+        let mut once = Once::default();
+        let load = |(number, person): (usize, &wire::Person)| {
+            let invited = self.invited("people", number);
+            once.see(person.email.as_str(), || format!("{invited}.email"))?;
+            self.person(&invited, person)
+        };
+        people.iter().enumerate().map(load).collect()
+    }
+
+    fn person(&mut self, invited: &str, person: &wire::Person) -> Result<LoadedPerson, Error> {
+        let mut teams = self.teams_named(invited, &person.teams)?;
+        // While teams are off, whoever joins as a member is put into the default team.
+        if !self.organization.teams_enabled && person.role == OrgRole::Member && teams.is_empty() {
+            teams.push((self.default_team.clone(), TeamRole::Member));
+        }
+        let (tx, operator) = (self.tx, self.operator);
+        let user = fixtures::person(tx, operator, &self.organization, &person.email, &person.name, person.role)?;
+        for (team, role) in &teams {
+            fixtures::member(tx, operator, team, &user.id, *role)?;
+        }
+        let owner = Owner::Person(&self.organization.id, &user.id);
+        let key = self.key(Category::Personal, owner, person.api_key_name.as_ref())?;
+        let loaded = LoadedPerson {
+            user_id: user.id.to_string(),
+            email: user.email.clone(),
+            name: user.name,
+            role: person.role.as_str().to_owned(),
+            api_key: key.reveal().to_owned(),
+            api_key_name: person.api_key_name.as_ref().map(|name| name.as_str().to_owned()),
+            teams: teams.iter().map(membership).collect(),
+        };
+        self.people.insert(user.email, LoadedMember { user_id: user.id, role: person.role, teams });
+        Ok(loaded)
+    }
+
+    /// A key that reaches as far as its category does.
+    fn key(&self, category: Category, owner: Owner<'_>, name: Option<&KeyName>) -> Result<PlainKey, Error> {
+        let new = NewKey {
+            category,
+            owner,
+            name,
+            model_ids: None,
+            environments: None,
+            lifetime: Lifetime::by_operator(self.operator),
+            created_by: None,
+        };
+        fixtures::api_key(self.tx, self.operator, &new)
+    }
+
+    /// What the teams hold, the default team first.
+    fn teams(&self, teams: &[wire::Team]) -> Result<Vec<LoadedTeam>, Error> {
+        let mut loaded = Vec::new();
+        for (number, asked) in teams.iter().enumerate() {
+            let team = &self.teams[&asked.name.key()];
+            let api_keys = self.holdings(&self.invited("teams", number), team, asked)?;
+            loaded.push(loaded_team(team, api_keys));
+        }
+        if !teams.iter().any(|team| team.default) {
+            loaded.push(loaded_team(&self.default_team, Vec::new()));
+        }
+        loaded.sort_by_key(|team| !team.default);
+        Ok(loaded)
+    }
+
+    fn key_managers(&self, keys: &[wire::OrganizationKey]) -> Result<Vec<LoadedKey>, Error> {
+        let mut once = Once::default();
+        let make = |(number, key): (usize, &wire::OrganizationKey)| {
+            if let Some(name) = &key.name {
+                once.see(name.as_str(), || format!("{}.name", self.invited("api_keys", number)))?;
+            }
+            let owner = Owner::Organization(&self.organization.id);
+            let made = self.key(Category::ManageApiKeys, owner, key.name.as_ref())?;
+            Ok(loaded_key(Category::ManageApiKeys, key.name.as_ref(), &made))
+        };
+        keys.iter().enumerate().map(make).collect()
+    }
+
+    fn model_apis(&self, added: &[wire::ModelApi]) -> Result<(), Error> {
+        let mut once = Once::default();
+        for (number, model_api) in added.iter().enumerate() {
+            let invited = format!("{}.name", self.invited("model_apis", number));
+            once.see(&model_api.name, || invited.clone())?;
+            if model_apis::of_name(&model_api.name).is_none() {
+                let names = model_apis::names();
+                return Err(unknown(&invited, &model_api.name, "Model API of the catalogue", names));
+            }
+            fixtures::model_api(self.tx, self.operator, &self.organization, &model_api.name)?;
+            let Some(tokens) = &model_api.usage else { continue };
+            let usage = fixtures::Usage {
+                resource: Resource::ModelApi,
+                name: &model_api.name,
+                environment: None,
+                instance_type: None,
+                minutes: 0,
+                requests: tokens.requests_per_day,
+                input_tokens: tokens.input_tokens_per_day,
+                output_tokens: tokens.output_tokens_per_day,
+                cached_tokens: tokens.cached_tokens_per_day,
+                micro_usd: tokens.micro_usd_per_day,
+            };
+            fixtures::usage(self.tx, self.operator, &self.organization, &usage, tokens.days.ago())?;
+        }
+        Ok(())
+    }
+
+    fn invitations(&self, invitations: &[wire::Invitation]) -> Result<(), Error> {
+        let mut once = Once::default();
+        for (number, invitation) in invitations.iter().enumerate() {
+            let invited = self.invited("invitations", number);
+            if self.people.contains_key(invitation.email.as_str()) {
+                let address = quoted(invitation.email.as_str());
+                return Err(Error::Invalid(format!("`{invited}.email`: \"{address}\" is a member already")));
+            }
+            once.see(invitation.email.as_str(), || format!("{invited}.email"))?;
+            let teams = self.teams_named(&invited, &invitation.teams)?;
+            let invited_teams: Vec<InvitedTeam> =
+                teams.into_iter().map(|(team, role)| InvitedTeam { team, role }).collect();
+            let inviter = self.people.get(invitation.invited_by.as_str());
+            let inviter = inviter.filter(|person| person.role == OrgRole::Admin).ok_or_else(|| {
+                let admins = self.people.iter().filter(|(_, person)| person.role == OrgRole::Admin);
+                let addresses = admins.map(|(address, _)| address.as_str());
+                let (invited, asked) = (format!("{invited}.invited_by"), invitation.invited_by.as_str());
+                unknown(&invited, asked, "organization admin of this fixture", addresses)
+            })?;
+            let (inviter, email, role) = (&inviter.user_id, &invitation.email, invitation.role);
+            fixtures::invitation(self.tx, self.operator, &self.organization, inviter, email, role, &invited_teams)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells where in the file the fault is.
+fn at(invited: String) -> impl FnOnce(Error) -> Error {
+    move |error| match error {
+        Error::Invalid(why) => Error::Invalid(format!("`{invited}`: {why}")),
+        Error::Conflict(conflict) => Error::conflict(format!("`{invited}`: {}", conflict.message)),
+        other => other,
+    }
+}
+
+fn membership((team, role): &(Team, TeamRole)) -> LoadedMembership {
+    LoadedMembership { team_id: team.id.to_string(), name: team.name.clone(), role: role.as_str().to_owned() }
+}
+
+fn loaded_team(team: &Team, api_keys: Vec<LoadedKey>) -> LoadedTeam {
+    LoadedTeam { team_id: team.id.to_string(), name: team.name.clone(), default: team.is_default, api_keys }
+}
+
+/// A key that is narrowed to nothing.
+fn loaded_key(category: Category, name: Option<&KeyName>, key: &PlainKey) -> LoadedKey {
+    LoadedKey {
+        category: category.as_str().to_owned(),
+        name: name.map(|name| name.as_str().to_owned()),
+        prefix: key.prefix().to_owned(),
+        api_key: key.reveal().to_owned(),
+        environments: None,
+        model_ids: None,
+        models: None,
+    }
+}

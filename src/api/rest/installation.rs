@@ -1,0 +1,17 @@
+//! The installation over the operator's socket: how it begins.
+
+use crate::api::rest::organizations;
+use crate::api::{Reply, RequestContext};
+use crate::db::{self, Tx};
+use crate::error::Error;
+use crate::policy::Operator;
+
+/// The first organization, with its first admin. Where there is one already, nothing is done.
+pub fn begin(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<Reply, Error> {
+    match db::organizations::count(tx)? {
+        0 => organizations::create_with_admin(tx, operator, ctx),
+        _ => Err(Error::conflict(
+            "this installation has an organization already: add another with `guildhall organization create`",
+        )),
+    }
+}

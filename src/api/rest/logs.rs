@@ -1,0 +1,179 @@
+//! Logs and metrics of deployments over HTTP; logs of training jobs are asked for in the same way.
+
+use serde_json::Map;
+
+use crate::api::rest::deployments::find;
+use crate::api::{Reply, RequestContext};
+use crate::db::deployments::Deployment;
+use crate::db::logs::{self, Direction, Filter, Text};
+use crate::db::models;
+use crate::db::{Tx, environments};
+use crate::domain::Time;
+use crate::domain::serving::Level;
+use crate::error::Error;
+use crate::policy::InTeam;
+use crate::wire;
+use crate::wire::deployments::{LogsAsked, MetricDescriptor, MetricValues, Metrics, active_replicas};
+
+const LINES: usize = 500;
+const LINES_MAX: usize = 1000;
+const WINDOW_SECONDS: i64 = 30 * 60;
+const WINDOW_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
+/// Of both kinds together.
+const FILTERS_MAX: usize = 20;
+const FILTER_BYTES_MAX: usize = 256;
+const SERIES_POINTS: i64 = 60;
+
+pub fn of_deployment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
+    let deployment = find(tx, team, ctx)?;
+    answer(tx, Some(&deployment), &asked_by_query(ctx)?)
+}
+
+/// The same, asked by a body.
+pub fn of_deployment_by_body(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
+    let deployment = find(tx, team, ctx)?;
+    answer(tx, Some(&deployment), &ctx.json()?)
+}
+
+/// What serves the environment now.
+pub fn of_environment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
+    let model = models::find(tx, team, ctx.param("model_id"))?;
+    let environment = environments::find(tx, team, &model, ctx.param("env_name"))?;
+    answer(tx, environment.current.as_ref(), &asked_by_query(ctx)?)
+}
+
+pub(super) fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked) -> Result<Reply, Error> {
+    let filter = filter(tx.now, asked)?;
+    // Nothing here has a replica, comes of a request or is of a component of its own yet.
+    let is_of_something_else = asked.replica.is_some() || asked.request_id.is_some() || asked.component.is_some();
+    let lines = match deployment {
+        Some(deployment) if !is_of_something_else => logs::list(tx, &deployment.id, &filter)?,
+        Some(_) | None => Vec::new(),
+    };
+    let logs = lines.iter().map(wire::deployments::Log::from).collect();
+    Ok(Reply::ok(&wire::deployments::Logs { logs }))
+}
+
+pub(super) fn asked_by_query(ctx: &RequestContext) -> Result<LogsAsked, Error> {
+    let text = |name| ctx.query(name).map(str::to_owned);
+    let all = |name| Ok::<_, Error>(Some(ctx.queries(name)?.into_iter().map(str::to_owned).collect()));
+    let limit = number(ctx, "limit")?.map(|limit| usize::try_from(limit).unwrap_or(0));
+    Ok(LogsAsked {
+        start_epoch_millis: number(ctx, "start_epoch_millis")?,
+        end_epoch_millis: number(ctx, "end_epoch_millis")?,
+        direction: text("direction"),
+        limit,
+        min_level: text("min_level"),
+        replica: text("replica"),
+        request_id: text("request_id"),
+        component: text("component"),
+        search_pattern: text("search_pattern"),
+        includes: all("includes")?,
+        excludes: all("excludes")?,
+    })
+}
+
+pub(super) fn number(ctx: &RequestContext, name: &str) -> Result<Option<i64>, Error> {
+    let parsed = ctx.query(name).map(str::parse).transpose();
+    parsed.map_err(|_| Error::field(name, "must be a whole number"))
+}
+
+pub(super) fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
+    let (start, end) = window(now, asked.start_epoch_millis, asked.end_epoch_millis)?;
+    let lines_max = asked.limit.unwrap_or(LINES);
+    if !(1..=LINES_MAX).contains(&lines_max) {
+        return Err(Error::field("limit", &format!("must be a number from 1 to {LINES_MAX}")));
+    }
+    let direction = match asked.direction.as_deref() {
+        None | Some("desc") => Direction::Descending,
+        Some("asc") => Direction::Ascending,
+        Some(_) => return Err(Error::field("direction", "must be asc or desc")),
+    };
+    let min_level = match &asked.min_level {
+        None => Level::Debug,
+        Some(name) => {
+            Level::parse(name).ok_or_else(|| Error::field("min_level", "must be DEBUG, INFO, WARNING or ERROR"))?
+        }
+    };
+    let includes = asked.includes.iter().flatten().chain(&asked.search_pattern);
+    let excludes = asked.excludes.iter().flatten();
+    Error::check_count("includes` and `excludes", includes.clone().chain(excludes.clone()).count(), FILTERS_MAX)?;
+    if includes.clone().chain(excludes.clone()).any(|text| text.len() > FILTER_BYTES_MAX) {
+        let why = format!("must each be at most {FILTER_BYTES_MAX} bytes");
+        return Err(Error::field("includes` and `excludes", &why));
+    }
+    Ok(Filter {
+        start,
+        end,
+        direction,
+        lines_max,
+        min_level,
+        includes: Text::all(includes.map(String::as_str)),
+        excludes: Text::all(excludes.map(String::as_str)),
+    })
+}
+
+/// Without an end it is open: the last line may be a little ahead of the clock.
+fn window(now: Time, start: Option<i64>, end: Option<i64>) -> Result<(Time, Time), Error> {
+    let until = end.unwrap_or(now.0);
+    let start = start.unwrap_or_else(|| until.saturating_sub(WINDOW_SECONDS * 1000));
+    if until < start {
+        return Err(Error::field("end_epoch_millis", "must not be before `start_epoch_millis`"));
+    }
+    if until.saturating_sub(start) > WINDOW_SECONDS_MAX * 1000 {
+        return Err(Error::field("start_epoch_millis", "must be at most 7 days before `end_epoch_millis`"));
+    }
+    Ok((Time(start), Time(end.unwrap_or(i64::MAX))))
+}
+
+pub fn metrics_of_deployment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
+    let deployment = find(tx, team, ctx)?;
+    metrics(tx, Some(&deployment), ctx)
+}
+
+pub fn metrics_of_environment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
+    let model = models::find(tx, team, ctx.param("model_id"))?;
+    let environment = environments::find(tx, team, &model, ctx.param("env_name"))?;
+    metrics(tx, environment.current.as_ref(), ctx)
+}
+
+/// One metric so far: how many replicas run. Of the past nothing is kept, so a series ends in the one value known.
+fn metrics(tx: &Tx, deployment: Option<&Deployment>, ctx: &RequestContext) -> Result<Reply, Error> {
+    const REPLICAS: &str = "baseten_replicas_active";
+    let (start, end) = (number(ctx, "start_epoch_millis")?, number(ctx, "end_epoch_millis")?);
+    let (start, _) = window(tx.now, start, end)?;
+    let end = end.unwrap_or(tx.now.0);
+    let asked = ctx.queries("metrics")?;
+    let wanted = asked.is_empty() || asked.contains(&REPLICAS);
+    let value = |value| if wanted { vec![vec![value]] } else { Vec::new() };
+    let now = deployment.map_or(0, active_replicas);
+    let (mode, step_seconds, metric_values) = match ctx.query("mode") {
+        None | Some("CURRENT") => {
+            ("CURRENT", None, vec![MetricValues { start_epoch_millis: end, values: value(Some(now)) }])
+        }
+        Some("SUMMARY") => {
+            ("SUMMARY", None, vec![MetricValues { start_epoch_millis: start.0, values: value(Some(now)) }])
+        }
+        Some("SERIES") => {
+            let step = ((end - start.0) / 1000 / SERIES_POINTS).max(1);
+            let places = (0..SERIES_POINTS).map(|number| start.0 + number * step * 1000);
+            let points = places.filter(|at| *at <= end).map(|at| MetricValues {
+                start_epoch_millis: at,
+                values: value((at + step * 1000 > tx.now.0).then_some(now)),
+            });
+            ("SERIES", Some(step), points.collect())
+        }
+        Some(_) => return Err(Error::field("mode", "must be CURRENT, SUMMARY or SERIES")),
+    };
+    let descriptor =
+        MetricDescriptor { name: REPLICAS, unit_hint: "COUNT", kind: "GAUGE", label_sets: vec![Map::new()] };
+    let metric_descriptors = if wanted { vec![descriptor] } else { Vec::new() };
+    Ok(Reply::ok(&Metrics {
+        start_epoch_millis: start.0,
+        end_epoch_millis: end,
+        mode,
+        step_seconds,
+        metric_descriptors,
+        metric_values,
+    }))
+}

@@ -1,0 +1,32 @@
+//! Credentials for uploads over HTTP. The upload itself is S3's: see [`crate::s3`].
+
+use crate::api::{Reply, RequestContext};
+use crate::db::Tx;
+use crate::db::uploads::{self, Purpose};
+use crate::error::Error;
+use crate::policy::InTeam;
+use crate::s3::{BUCKET, REGION};
+use crate::wire;
+
+pub fn for_model(tx: &Tx, teams: &[InTeam], ctx: &RequestContext) -> Result<Reply, Error> {
+    credentials(tx, teams, ctx, Purpose::Model)
+}
+
+pub fn for_training(tx: &Tx, teams: &[InTeam], ctx: &RequestContext) -> Result<Reply, Error> {
+    credentials(tx, teams, ctx, Purpose::Training)
+}
+
+fn credentials(tx: &Tx, teams: &[InTeam], ctx: &RequestContext, purpose: Purpose) -> Result<Reply, Error> {
+    let credentials = uploads::grant(tx, teams, purpose)?;
+    Ok(Reply::ok(&wire::uploads::BlobCredentials {
+        s3_bucket: BUCKET,
+        s3_key: &credentials.s3_key,
+        creds: wire::uploads::AwsCredentials {
+            aws_access_key_id: &credentials.access_key_id,
+            aws_secret_access_key: &credentials.secret_access_key,
+            aws_session_token: &credentials.session_token,
+            endpoint_url: &ctx.request.base_url.to_string(),
+            region_name: REGION,
+        },
+    }))
+}

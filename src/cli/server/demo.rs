@@ -1,0 +1,186 @@
+//! `guildhall demo`
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::cli::server::serve::{self, Signal};
+use crate::cli::{
+    Failure, Format, Listen, Opened, Output, ProxyOptions, fixtures, log, now, open, operator, print, take, talk,
+    tell_of_key,
+};
+use crate::db::organizations;
+use crate::db::quotas::Settings;
+use crate::server::{Hangup, Limits};
+use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
+
+const FIXTURES: [&str; 2] = [include_str!("../../../fixtures/acme.json"), include_str!("../../../fixtures/solo.json")];
+
+/// Serve an installation to look around in: two organizations with people, teams and keys
+///
+/// Without `--data` it stands in a directory of its own, which is removed at the end. A directory that is named must hold
+/// no organization yet, for the keys are shown once; serve what a demo has left with `guildhall serve`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  guildhall demo
+  guildhall demo --listen 127.0.0.1:0 -o json
+  guildhall demo --data ./demo && guildhall serve --data ./demo")]
+pub struct Options {
+    #[command(flatten)]
+    listen: Listen,
+    #[command(flatten)]
+    proxy: ProxyOptions,
+    #[command(flatten)]
+    log: log::LogOptions,
+    /// A data directory to keep it in
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Options {
+    pub fn log(&self) -> &log::LogOptions {
+        &self.log
+    }
+}
+
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let signal = Signal::watch(Hangup::Ends)?;
+    match &options.data {
+        Some(path) => show(options, path, Keep::Named, signal),
+        None => {
+            let temporary = Temporary::new()?;
+            show(options, &temporary.0, Keep::UntilTheEnd, signal)
+        }
+    }
+}
+
+/// What becomes of the directory.
+#[derive(Clone, Copy)]
+enum Keep {
+    Named,
+    UntilTheEnd,
+}
+
+fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<(), Failure> {
+    let directory = take(path)?;
+    let listener = serve::bind(&options.listen)?;
+    let address = listener.local_addr().map_err(|cause| Failure::new(format!("cannot listen: {cause}")))?;
+    let Opened { app, has_new_key } =
+        open(path, directory, options.proxy.reverse_proxy(&options.listen), Settings::default())?;
+    if app.db.read(now(), organizations::count)? > 0 {
+        return Err(Failure::new(format!(
+            "{0} holds organizations already, and keys are shown once: serve it with `guildhall serve --data {0}`, or \
+             name another directory",
+            path.display()
+        )));
+    }
+    let url = format!("http://{address}");
+    let loaded = operator::ask_app(&app, fixtures::ROUTE, file().as_bytes(), |answer| {
+        let organizations = fixtures::read(answer)?.organizations;
+        match options.format.output {
+            Output::Json => {
+                let demo = Demo { url: &url, organizations: &organizations };
+                print(serde_json::to_string(&demo).expect("shapes of ours always serialize"))
+            }
+            Output::Text => print(page(&url, path, keep, &organizations)),
+        }
+    });
+    if let Err(failure) = loaded {
+        operator::abandon(app);
+        return Err(failure);
+    }
+    if let Keep::Named = keep {
+        tell_of_key(path, has_new_key);
+    }
+    serve::until_signal(app, path, listener, Limits::default(), signal, |_| Ok(()))
+}
+
+/// The fixtures as one file, so that all of them are loaded or none.
+fn file() -> String {
+    format!("[{}]", FIXTURES.join(","))
+}
+
+fn page(url: &str, path: &Path, keep: Keep, organizations: &[LoadedOrganization]) -> String {
+    let end = match keep {
+        Keep::Named => format!("It is kept in {}: `guildhall serve` goes on with it.", path.display()),
+        Keep::UntilTheEnd => format!("It stands in {}, which is removed when this ends.", path.display()),
+    };
+    let people: Vec<&LoadedPerson> = organizations.iter().flat_map(|organization| &organization.people).collect();
+    let (first, key) =
+        people.first().map(|person| (variable(&person.name), &person.api_key)).expect("the demo has people");
+    format!(
+        "Guildhall is at {url}: {count} organizations to look around in. Ctrl-C ends it.\n{end}\n\n\
+         These keys are shown this once.\n\n{keys}\
+         For another terminal:\n\n{exports}\n\
+         Try\n\n\
+         \x20 curl -H \"Authorization: Bearer ${first}\" {url}/v1/teams\n\n\
+         {truss}\n\n\
+         and from Python, with `pip install baseten`:\n\n\
+         \x20 from baseten.client import ManagementClient\n\
+         \x20 client = ManagementClient(api_key=\"{key}\", base_url_override=\"{url}\")\n\
+         \x20 print(client.api.get_teams())",
+        count = organizations.len(),
+        keys = fixtures::listing(organizations),
+        exports = exports(&people),
+        truss = truss(url, &first),
+    )
+}
+
+/// A line a person, by their first name. Of two who share it, the second has a number too.
+fn exports(people: &[&LoadedPerson]) -> String {
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    let line = |person: &&LoadedPerson| {
+        let name = variable(&person.name);
+        let times = taken.entry(name.clone()).or_default();
+        *times += 1;
+        let number = if *times == 1 { String::new() } else { times.to_string() };
+        format!("\x20 export {name}{number}={}\n", person.api_key)
+    };
+    people.iter().map(line).collect()
+}
+
+/// The first name as a shell has names.
+fn variable(name: &str) -> String {
+    let first = name.split_whitespace().next().unwrap_or_default();
+    let letters: String = first.nfd().filter(char::is_ascii_alphabetic).collect(); // without their accents
+    if letters.is_empty() { "PERSON".to_owned() } else { letters.to_ascii_uppercase() }
+}
+
+/// Truss knows one address that is not Baseten's own, and sends the key of any other to Baseten.
+fn truss(url: &str, variable: &str) -> String {
+    if url.ends_with(":8000") {
+        format!(
+            "\x20 BASETEN_TRUSS_AUTH_REMOTE_URL=http://localhost:8000 \\\n\
+             \x20 BASETEN_TRUSS_AUTH_API_KEY=${variable} truss whoami"
+        )
+    } else {
+        "\x20 truss, once this listens on port 8000: told of any other, it sends REST calls with the key to Baseten"
+            .to_owned()
+    }
+}
+
+/// A directory that nobody else can enter, removed when it is dropped.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> Result<Temporary, Failure> {
+        let path = std::env::temp_dir().join(format!("guildhall-demo-{:016x}", rand::random::<u64>()));
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(Temporary(path)),
+            Err(cause) => Err(Failure::new(format!("cannot make {}: {cause}", path.display()))),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(cause) = std::fs::remove_dir_all(&self.0) {
+            talk(format_args!("cannot remove {}: {cause}", self.0.display()));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! How a command asks what only the operator may: through the socket of a running server, otherwise by taking the data
+//! directory itself.
+//!
+//! What is shown only once is shown before it is made: see [`crate::api::operator`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::api::operator::{self, AnswerHash, Answered, Step};
+use crate::api::{App, ReverseProxy};
+use crate::cli::{Exit, Failure, Opened, not_taken, now, open, tell_of_key};
+use crate::db::Now;
+use crate::db::directory::{Directory, Refusal};
+use crate::db::quotas::Settings;
+
+/// How long another process may hold the directory without answering: a server that starts or stops, another command.
+const HELD_MAX: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Posts this to whoever serves the directory, or does it here. `show` prints what it answers, and if that fails nothing
+/// is made.
+pub fn ask(
+    path: &Path,
+    route: &str,
+    body: &[u8],
+    show: impl FnOnce(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let now = now();
+    match reach(path, now, route, body)? {
+        Reached::Here(directory) => ask_here(path, *directory, route, body, show),
+        Reached::There(rehearsed) => {
+            let socket = Directory::operator_socket(path);
+            let perform = |step| operator::step_there(&socket, now, step, route, body).map_err(broken_off);
+            show_and_perform(&done(rehearsed)?, show, perform)
+        }
+    }
+}
+
+/// Does it here, in a directory that this process has taken. Where nothing comes of it, nothing is left of what was made
+/// for it.
+pub fn ask_here(
+    path: &Path,
+    directory: Directory,
+    route: &str,
+    body: &[u8],
+    show: impl FnOnce(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Opened { app, has_new_key } = open(path, directory, ReverseProxy::default(), Settings::default())?;
+    let done = ask_app(&app, route, body, show);
+    match &done {
+        Ok(()) => tell_of_key(path, has_new_key),
+        Err(_) => abandon(app),
+    }
+    done
+}
+
+/// Closes an installation in which nothing was made, and takes it away again if this process has begun it.
+pub fn abandon(app: Arc<App>) {
+    if let Some(app) = Arc::into_inner(app) {
+        app.db.abandon();
+    }
+}
+
+pub fn ask_app(
+    app: &Arc<App>,
+    route: &str,
+    body: &[u8],
+    show: impl FnOnce(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let now = now();
+    let ask = |step| {
+        let answered = operator::step_here(app, now, step, route, body);
+        answered.map_err(|cause| Failure::new(format!("cannot begin: {cause}")))
+    };
+    show_and_perform(&done(ask(Step::Rehearse)?)?, show, ask)
+}
+
+/// The second of the two steps, once the answer to the first has been shown.
+fn show_and_perform(
+    rehearsed: &[u8],
+    show: impl FnOnce(&[u8]) -> Result<(), Failure>,
+    perform: impl FnOnce(Step) -> Result<Answered, Failure>,
+) -> Result<(), Failure> {
+    show(rehearsed)
+        .map_err(|Failure { exit, message }| Failure { exit, message: format!("{message}: nothing was made") })?;
+    let performed = perform(Step::Perform(AnswerHash::of(rehearsed)))?;
+    done(performed).map(drop).map_err(|Failure { exit, message }| {
+        // A disk that fails while it is written may have taken it.
+        let what_is = match exit {
+            Exit::Server => "try whether what was printed works",
+            Exit::Failed | Exit::NotAllowed | Exit::NotFound | Exit::Refused => {
+                "nothing was made, what was printed is void"
+            }
+        };
+        Failure { exit, message: format!("{message}: {what_is}") }
+    })
+}
+
+enum Reached {
+    /// Nobody serves the directory, and now nobody else can.
+    Here(Box<Directory>),
+    /// A server does, which has rehearsed it.
+    There(Answered),
+}
+
+fn reach(path: &Path, now: Now, route: &str, body: &[u8]) -> Result<Reached, Failure> {
+    let deadline = Instant::now() + HELD_MAX;
+    loop {
+        let refusal = match Directory::take(path) {
+            Ok(directory) => return Ok(Reached::Here(Box::new(directory))),
+            Err(refusal) => refusal,
+        };
+        if !matches!(refusal, Refusal::Held(_)) {
+            return Err(not_taken(path, refusal));
+        }
+        match operator::step_there(&Directory::operator_socket(path), now, Step::Rehearse, route, body) {
+            Ok(rehearsed) => return Ok(Reached::There(rehearsed)),
+            Err(operator::Failure::NobodyThere(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(operator::Failure::NobodyThere(cause)) => {
+                let Failure { exit, message } = not_taken(path, refusal);
+                return Err(Failure { exit, message: format!("{message}, which does not answer: {cause}") });
+            }
+            Err(operator::Failure::BrokenOff(cause)) => {
+                return Err(Failure::new(format!("the server broke off, and nothing was made: {cause}")));
+            }
+        }
+    }
+}
+
+fn broken_off(failure: operator::Failure) -> Failure {
+    Failure::new(match failure {
+        operator::Failure::NobodyThere(cause) => {
+            format!("the server is gone ({cause}): nothing was made, and what was printed is void")
+        }
+        operator::Failure::BrokenOff(cause) => {
+            format!("the server broke off ({cause}): try whether what was printed works")
+        }
+    })
+}
+
+fn done(answered: Answered) -> Result<Vec<u8>, Failure> {
+    if answered.status == 200 { Ok(answered.body) } else { Err(Failure::refused(&answered)) }
+}

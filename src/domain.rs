@@ -1,0 +1,487 @@
+//! What the domain is made of. A value of these types has been checked: there is no other way to make one.
+//!
+//! Bounds follow decisions of the documents; where Baseten states one, it is Baseten's.
+
+use std::fmt;
+
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+use unicode_normalization::UnicodeNormalization as _;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+mod archive;
+mod base_url;
+pub mod instance_types;
+pub mod network;
+pub mod serving;
+pub mod training;
+pub mod truss_config;
+
+pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
+pub use base_url::BaseUrl;
+
+// Bounds of the domain, together.
+pub const TEAM_NAME_CHARS_MAX: usize = 64;
+pub const PERSON_NAME_CHARS_MAX: usize = 100;
+pub const EMAIL_BYTES_MAX: usize = 254;
+pub const PASSWORD_BYTES_MIN: usize = 8;
+pub const PASSWORD_BYTES_MAX: usize = 256;
+pub const SECRET_NAME_BYTES_MAX: usize = 128;
+pub const SECRET_VALUE_BYTES_MAX: usize = 64 << 10;
+pub const KEY_NAME_BYTES_MAX: usize = 64;
+pub const ENVIRONMENT_NAME_BYTES_MAX: usize = 40;
+/// How many models, environments, people or keys one list in a body may name.
+pub const NAMED_MAX: usize = 1000;
+pub const RESOURCE_NAME_CHARS_MAX: usize = 255;
+const CLIENT_TOKEN_BYTES_MAX: usize = 64;
+
+/// Ids are short, opaque, lower-case alphanumerics: they stand in host names.
+macro_rules! id {
+    ($($(#[$doc:meta])* $Id:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $Id(pub(crate) String);
+
+        impl $Id {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $Id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl rusqlite::ToSql for $Id {
+            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+                self.0.to_sql()
+            }
+        }
+
+        impl rusqlite::types::FromSql for $Id {
+            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+                String::column_result(value).map($Id)
+            }
+        }
+    )*};
+}
+
+id! {
+    OrgId
+    TeamId
+    UserId
+}
+
+/// Milliseconds since the epoch, given from outside: nothing below `http` and `cli` reads a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i64);
+
+impl Time {
+    pub const fn plus_seconds(self, seconds: i64) -> Time {
+        Time(self.0 + seconds * 1000)
+    }
+
+    /// RFC 3339, any offset; finer than a millisecond is cut.
+    pub fn parse(field: &str, text: &str) -> Result<Time, Error> {
+        // What lies beyond the year 9999 in UTC could not be shown again.
+        let in_utc = |time: OffsetDateTime| time.checked_to_offset(UtcOffset::UTC);
+        let parsed = OffsetDateTime::parse(text, &Rfc3339)
+            .ok()
+            .and_then(in_utc)
+            .ok_or_else(|| Error::field(field, "must be a time as in RFC 3339, such as 2026-12-31T23:59:59Z"))?;
+        Ok(Time((parsed.unix_timestamp_nanos() / 1_000_000) as i64))
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond. Written digit by digit: a list shows a time a row.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.digits()).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Time {
+    fn digits(self) -> [u8; 24] {
+        let t = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000);
+        let t = t.unwrap_or(OffsetDateTime::UNIX_EPOCH); // the year 10,000 is beyond RFC 3339
+        let (year, month, day) = t.to_calendar_date();
+        let (hour, minute, second, milli) = t.to_hms_milli();
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let parts = [
+            (0..4, u32::try_from(year).unwrap_or_default()),
+            (5..7, u32::from(u8::from(month))),
+            (8..10, u32::from(day)),
+            (11..13, u32::from(hour)),
+            (14..16, u32::from(minute)),
+            (17..19, u32::from(second)),
+            (20..23, u32::from(milli)),
+        ];
+        for (place, mut rest) in parts {
+            for digit in text[place].iter_mut().rev() {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        text
+    }
+}
+
+impl serde::Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(std::str::from_utf8(&self.digits()).map_err(serde::ser::Error::custom)?)
+    }
+}
+
+impl rusqlite::ToSql for Time {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl rusqlite::types::FromSql for Time {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        i64::column_result(value).map(Time)
+    }
+}
+
+/// An organization that exists: `db` looked it up.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    pub id: OrgId,
+    pub name: String,
+    pub teams_enabled: bool,
+    pub created_at: Time,
+}
+
+/// A team that exists: `db` looked it up.
+#[derive(Clone, Debug)]
+pub struct Team {
+    pub id: TeamId,
+    pub org_id: OrgId,
+    pub name: String,
+    pub icon: Option<String>,
+    pub is_default: bool,
+    pub created_at: Time,
+}
+
+/// A person, as the members of an organization see each other.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub id: UserId,
+    pub email: String,
+    pub name: String,
+}
+
+/// The program that sent a request, as it names itself.
+#[derive(Clone, Debug)]
+pub struct Client {
+    name: String,
+    version: Option<String>,
+}
+
+impl Client {
+    /// The first product of a `User-Agent`, `name/version`; nothing where it does not begin with one.
+    pub fn parse(user_agent: &str) -> Option<Client> {
+        let token = |text: &&str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            (1..=CLIENT_TOKEN_BYTES_MAX).contains(&text.len()) && text.chars().all(allowed)
+        };
+        let product = user_agent.split(' ').next()?;
+        let (name, version) = product.split_once('/').map_or((product, None), |(name, rest)| (name, Some(rest)));
+        let name = Some(name).filter(token)?.to_owned();
+        Some(Client { name, version: version.filter(token).map(str::to_owned) })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, Debug)]
+pub struct Paging {
+    /// The place of the last item that was seen; empty at the beginning.
+    pub after: String,
+    pub items_max: usize,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// The place of the last item, where others come after it.
+    pub next: Option<String>,
+}
+
+impl Paging {
+    /// How many rows to ask for: one more than is shown tells whether there are others.
+    pub fn rows_max(&self) -> i64 {
+        self.items_max as i64 + 1
+    }
+
+    pub fn page<T>(&self, mut rows: Vec<T>, place: impl Fn(&T) -> &str) -> Page<T> {
+        let others = rows.len() > self.items_max;
+        rows.truncate(self.items_max);
+        let next = rows.last().filter(|_| others).map(|last| place(last).to_owned());
+        Page { items: rows, next }
+    }
+}
+
+/// Text that people read: NFC, trimmed, no control characters, and nothing that is not seen but changes what is.
+fn words(field: &str, text: &str, chars_max: usize) -> Result<String, Error> {
+    let text: String = text.nfc().collect::<String>().trim().to_owned();
+    let chars = text.chars().count();
+    if chars == 0 || chars > chars_max || text.chars().any(|c| c.is_control() || is_unseen(c)) {
+        let why = format!("must be 1 to {chars_max} characters without control characters and invisible ones");
+        return Err(Error::field(field, &why));
+    }
+    Ok(text)
+}
+
+/// Directions, fillers, separators of lines, tags and what is no character: names that look alike would differ by them.
+/// The joiners stay, for scripts and emoji need them; [`TeamName::key`] looks past them.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+        | '\u{FDD0}'..='\u{FDEF}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+        || (c as u32) & 0xFFFE == 0xFFFE
+}
+
+/// The name of a team or of an organization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamName(String);
+
+impl TeamName {
+    pub fn parse(text: &str) -> Result<TeamName, Error> {
+        words("name", text, TEAM_NAME_CHARS_MAX).map(TeamName)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What must be unique: the name without regard to case, and to joiners and variation selectors, which nobody sees.
+    pub fn key(&self) -> String {
+        let seen = |c: &char| !matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}');
+        caseless::default_case_fold_str(&self.0).chars().filter(seen).nfc().collect()
+    }
+}
+
+/// One emoji, as it stands beside a team's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Icon(String);
+
+impl Icon {
+    pub fn parse(text: &str) -> Result<Icon, Error> {
+        match emojis::get(text) {
+            Some(_) => Ok(Icon(text.to_owned())),
+            None => Err(Error::field("icon", "must be one emoji")),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonName(String);
+
+impl PersonName {
+    pub fn parse(text: &str) -> Result<PersonName, Error> {
+        words("name", text, PERSON_NAME_CHARS_MAX).map(PersonName)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a model, a Chain or a training project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceName(String);
+
+impl ResourceName {
+    pub fn parse(field: &str, text: &str) -> Result<ResourceName, Error> {
+        words(field, text, RESOURCE_NAME_CHARS_MAX).map(ResourceName)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A normalized address: ASCII local part, lower case, domain as IDNA writes it.
+///
+/// What looks alike must not be somebody else: `mıke@` never becomes `mike@`, it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email(String);
+
+impl Email {
+    pub fn parse(text: &str) -> Result<Email, Error> {
+        Email::normalize(text.trim()).ok_or_else(|| {
+            Error::field("email", "must be an e-mail address with an ASCII name before the @, such as ada@example.com")
+        })
+    }
+
+    fn normalize(text: &str) -> Option<Email> {
+        let (local, domain) = text.rsplit_once('@')?;
+        let atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+        let local_is_dot_atom = local.split('.').all(|part| !part.is_empty() && part.chars().all(atom));
+        let domain = idna::domain_to_ascii_strict(domain).ok()?;
+        let domain_has_two_labels = domain.contains('.') && !domain.split('.').any(str::is_empty);
+        let address = format!("{}@{domain}", local.to_ascii_lowercase());
+        (local_is_dot_atom && local.len() <= 64 && domain_has_two_labels && address.len() <= EMAIL_BYTES_MAX)
+            .then_some(Email(address))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A password as typed. It has no `Debug` that shows it and is wiped when dropped.
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    pub fn parse(text: String) -> Result<Password, Error> {
+        let text = Zeroizing::new(text);
+        if !(PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&text.len()) {
+            let why = format!("must be {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes");
+            return Err(Error::field("password", &why));
+        }
+        Ok(Password(text))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// The name of a secret. Case, `-`, `_` and `.` do not tell two names apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName(String);
+
+impl SecretName {
+    pub fn parse(text: &str) -> Result<SecretName, Error> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let has_substance = text.chars().any(|c| c.is_ascii_alphanumeric());
+        if text.len() > SECRET_NAME_BYTES_MAX || !has_substance || !text.chars().all(allowed) {
+            let why = format!(
+                "must be 1 to {SECRET_NAME_BYTES_MAX} letters, digits, `_`, `-` or `.`, with a letter or digit among them"
+            );
+            return Err(Error::field("name", &why));
+        }
+        Ok(SecretName(text.to_owned()))
+    }
+
+    /// As first given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What must be unique in a team.
+    pub fn lookup(&self) -> String {
+        let equivalent = |c: char| if matches!(c, '-' | '.') { '_' } else { c.to_ascii_lowercase() };
+        self.0.chars().map(equivalent).collect()
+    }
+}
+
+/// A secret's value. It has no `Debug` that shows it, and no way out but the seal.
+pub struct SecretValue(Zeroizing<String>);
+
+impl SecretValue {
+    pub fn parse(text: String) -> Result<SecretValue, Error> {
+        let text = Zeroizing::new(text);
+        if text.is_empty() || text.len() > SECRET_VALUE_BYTES_MAX {
+            return Err(Error::field("value", &format!("must be 1 to {SECRET_VALUE_BYTES_MAX} bytes")));
+        }
+        Ok(SecretValue(text))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretValue(…)")
+    }
+}
+
+/// The name of an API key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName(String);
+
+impl KeyName {
+    pub fn parse(field: &str, text: &str) -> Result<KeyName, Error> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text.is_empty() || text.len() > KEY_NAME_BYTES_MAX || !text.chars().all(allowed) {
+            let why = format!("must be 1 to {KEY_NAME_BYTES_MAX} lower-case letters, digits or hyphens");
+            return Err(Error::field(field, &why));
+        }
+        Ok(KeyName(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of an environment: it stands in host names. `development` is not an environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EnvironmentName(String);
+
+impl EnvironmentName {
+    pub fn parse(field: &str, text: &str) -> Result<EnvironmentName, Error> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let well_formed = !text.is_empty()
+            && text.len() <= ENVIRONMENT_NAME_BYTES_MAX
+            && text.chars().all(allowed)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if !well_formed {
+            let why = format!(
+                "must be 1 to {ENVIRONMENT_NAME_BYTES_MAX} lower-case letters, digits or hyphens, with no hyphen at either end"
+            );
+            return Err(Error::field(field, &why));
+        }
+        if text == "development" {
+            return Err(Error::field(field, "must not be `development`: the development deployment is no environment"));
+        }
+        Ok(EnvironmentName(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the database holds was checked on its way in.
+impl rusqlite::types::FromSql for EnvironmentName {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        String::column_result(value).map(EnvironmentName)
+    }
+}
+
+impl rusqlite::types::FromSql for KeyName {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        String::column_result(value).map(KeyName)
+    }
+}

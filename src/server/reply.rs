@@ -1,0 +1,51 @@
+//! A reply as it goes out.
+
+use std::fs::File;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::outgoing::Outgoing;
+use crate::api::request_log::RequestLog;
+use crate::api::{App, Reply};
+use crate::error::Error;
+
+/// An archive is sent from where it stands; one that was deleted meanwhile is not there.
+pub(super) fn with_archive(app: &App, mut reply: Reply, log: &RequestLog) -> Response<Outgoing> {
+    let Some(archive) = reply.archive.take() else { return response(reply) };
+    match File::open(archive.path(app.db.directory())) {
+        Ok(file) => response(reply).map(|_| Outgoing::File { file, bytes_left: archive.bytes }),
+        Err(_) => response(log.refuse(&Error::NotFound("archive"))),
+    }
+}
+
+pub(super) fn response(reply: Reply) -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::Whole(Bytes::from(reply.body), None));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in reply.headers {
+        // A value that no header may hold is left out: it never splits a reply.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_would_split_a_reply_is_left_out() {
+        let headers = vec![("location", "/\r\nset-cookie: a=b".to_owned()), ("allow", "GET".to_owned())];
+        let reply =
+            response(Reply { status: 200, content_type: "text/plain", headers, body: Vec::new(), archive: None });
+        assert!(!reply.headers().contains_key("location") && !reply.headers().contains_key("set-cookie"));
+        assert_eq!(reply.headers()["allow"], "GET");
+    }
+}

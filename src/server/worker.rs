@@ -1,0 +1,409 @@
+//! One thread's connections: requests read from them, answered, and sent off.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::{Arc, Barrier};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::Response;
+use hyper::body::{Body as _, Incoming};
+use hyper::header;
+use hyper::http::request::Parts;
+use hyper::rt::{Read, ReadBuf, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, LocalSet};
+
+use super::accept::Accepted;
+use super::connections::{Connection, Phase, Seat};
+use super::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
+use super::outgoing::Outgoing;
+use super::paced::{Pace, Paced};
+use super::reply::{response, with_archive};
+use super::{Limits, head};
+use crate::api::request_log::RequestLog;
+use crate::api::{self, App, Listener, Reply, Request, expiry};
+use crate::db;
+use crate::domain::BaseUrl;
+use crate::error::{Error, quoted};
+use crate::s3::{self, Uploads};
+
+pub(super) struct Worker {
+    pub app: Arc<App>,
+    pub uploads: Arc<Uploads>,
+    pub limits: Limits,
+    pub addr: SocketAddr,
+    pub memory: Arc<Memory>,
+    /// Apart, as the operator's connections are.
+    pub operator_memory: Arc<Memory>,
+    pub has_told_of_host: Cell<bool>,
+    pub stopped: watch::Receiver<bool>,
+    pub ready: Arc<Barrier>,
+}
+
+impl Worker {
+    pub fn run(self, runtime: &Runtime, mut accepted: mpsc::UnboundedReceiver<Accepted>) {
+        db::thread_parks();
+        // Opens the database before anyone comes in: a flood of connections leaves no file descriptor for it.
+        let _ = self.app.db.read(head::now(), |_| Ok(()));
+        self.ready.wait();
+        let worker = Rc::new(self);
+        LocalSet::new().block_on(runtime, async move {
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = accepted.recv() => match accepted {
+                        Some(accepted) => {
+                            connections.spawn_local(Rc::clone(&worker).welcome(accepted));
+                        }
+                        None => break, // the door is closed
+                    },
+                    Some(_) = connections.join_next() => {}
+                }
+            }
+            let drained = async { while connections.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(worker.limits.drain, drained).await;
+        });
+        db::park();
+    }
+
+    /// A connection that fails is the peer's affair: there is nobody left to tell.
+    async fn welcome(self: Rc<Self>, accepted: Accepted) {
+        match accepted {
+            Accepted::Network(socket, peer, seat) => {
+                let _ = socket.set_nodelay(true);
+                let here = socket.local_addr().unwrap_or(self.addr);
+                if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
+                    let (from, peer) = (Listener::Network, Some(peer.ip()));
+                    self.converse(TokioIo::new(socket), &Visit { from, peer, here, seat }).await;
+                }
+            }
+            Accepted::Operator(socket, seat) => {
+                if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
+                    let visit = Visit { from: Listener::Operator, peer: None, here: self.addr, seat };
+                    self.converse(TokioIo::new(socket), &visit).await;
+                }
+            }
+        }
+    }
+
+    async fn converse<I: Read + Write + Unpin>(&self, mut io: I, visit: &Visit) {
+        let pace = Cell::new(Pace::idle(&self.limits));
+        let understood = self.exchange(&mut io, &pace, visit).await.is_ok_and(|()| pace.get() != Pace::Refused);
+        let connection = visit.connection();
+        if !understood && !connection.has_given_way() {
+            connection.enter(Phase::Closing);
+            tokio::select! {
+                _ = tokio::time::timeout(self.limits.linger, see_off(&mut io)) => {}
+                () = connection.given_way() => {}
+            }
+        }
+    }
+
+    /// One request after the other. It fails only where a head cannot be understood: a connection that breaks off or
+    /// runs out of time has nobody left to hear more of it.
+    async fn exchange<I: Read + Write + Unpin>(
+        &self,
+        io: &mut I,
+        pace: &Cell<Pace>,
+        visit: &Visit,
+    ) -> Result<(), hyper::Error> {
+        let connection_of = visit.connection();
+        let io = Paced::new(io, pace, connection_of, self.limits);
+        let service = service_fn(|request| async move {
+            pace.set(Pace::Answering);
+            connection_of.enter(Phase::Working);
+            let (response, next) = self.respond(request, visit).await;
+            connection_of.enter(if next == Pace::Refused { Phase::Closing } else { Phase::Idle });
+            pace.set(next);
+            Ok::<_, Infallible>(response)
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .header_read_timeout(None) // it cannot tell a slow head from idling; `Paced` can
+                .half_close(true) // who has sent all and listens is answered, and who hung up cancels nothing
+                .max_header_size(self.limits.head_bytes_max)
+                .max_buf_size(self.limits.piece_bytes_max)
+                .writev(false)
+                .serve_connection(io, service)
+        );
+        let mut stopped = self.stopped.clone();
+        let over = tokio::select! {
+            outcome = connection.as_mut() => Some(outcome),
+            _ = stopped.wait_for(|stopped| *stopped) => None,
+            () = visit.given_way(self.limits.linger) => return Ok(()),
+        };
+        let outcome = match over {
+            Some(outcome) => outcome,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    outcome = connection => outcome,
+                    () = visit.idles(self.limits.half_head) => Ok(()),
+                }
+            }
+        };
+        outcome.or_else(|cause| if cause.is_parse() { Err(cause) } else { Ok(()) })
+    }
+
+    /// The response, and what may come after it.
+    /// Once the server stops, every reply is its connection's last, and says so.
+    async fn respond(&self, request: hyper::Request<Incoming>, visit: &Visit) -> (Response<Outgoing>, Pace) {
+        let (head, body) = request.into_parts();
+        let peer = head::peer(&head.headers, visit.peer, &self.app.reverse_proxy.trusted_proxies);
+        let log = Arc::new(RequestLog::begin(head::request_id(&head.headers), head.method.as_str(), peer));
+        let account = self.account(visit, &log);
+        let (mut response, pace) = self.answered(head, body, visit, &account).await;
+        response.body_mut().charge(&account);
+        if *self.stopped.borrow() {
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        if let Ok(id) = header::HeaderValue::try_from(log.id()) {
+            response.headers_mut().insert(head::X_REQUEST_ID, id);
+        }
+        log.answered(response.status().as_u16());
+        (response, pace)
+    }
+
+    fn account(&self, visit: &Visit, log: &Arc<RequestLog>) -> Account {
+        let memory = match visit.from {
+            Listener::Network => &self.memory,
+            Listener::Operator => &self.operator_memory,
+        };
+        let (memory, connection) = (Arc::clone(memory), Arc::clone(visit.connection()));
+        Account { memory, connection, log: Arc::clone(log) }
+    }
+
+    async fn answered(
+        &self,
+        head: Parts,
+        mut body: Incoming,
+        visit: &Visit,
+        account: &Account,
+    ) -> (Response<Outgoing>, Pace) {
+        let log = &account.log;
+        if visit.from == Listener::Network && s3::are_addressed(&head.headers, &head.uri) {
+            return self.upload(&head, s3::Body::new(body, account.clone()), log).await;
+        }
+        match self.read(head, &mut body, visit, account).await {
+            Ok((request, _held)) => {
+                let reply = guarded(api::answer(&self.app, request), log).await;
+                (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
+            }
+            Err(error) if body.is_end_stream() => (response(log.refuse(&error)), Pace::idle(&self.limits)),
+            Err(error) => refused(log.refuse(&error)),
+        }
+    }
+
+    async fn upload(&self, head: &Parts, mut body: s3::Body, log: &Arc<RequestLog>) -> (Response<Outgoing>, Pace) {
+        log.note_template(s3::TEMPLATE);
+        let reply = match head::site(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
+            Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body, log), log).await,
+            Err(error) => log.refuse(&error),
+        };
+        expiry::mark(&self.app.db, head::now(), log).await;
+        if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
+    }
+
+    /// The request, bounded and decoded. All that its head decides is decided before its body is invited.
+    async fn read(
+        &self,
+        head: Parts,
+        body: &mut Incoming,
+        visit: &Visit,
+        account: &Account,
+    ) -> Result<(Request, Option<Held>), Error> {
+        let mut request = self.request(&head, visit, &account.log)?;
+        head::framing(&head.headers)?;
+        if body.is_end_stream() {
+            if account.is_pressed() && request.authorization.is_some() {
+                api::admit(&self.app, &request).await?; // says whose request it is
+                account.check_share()?;
+            }
+            return Ok((request, None));
+        }
+        let bytes_max = api::admit(&self.app, &request).await?;
+        account.receives();
+        let (bytes, held) = self.read_body(body, bytes_max, account).await?;
+        account.works();
+        request.body = bytes;
+        request.at = head::time(); // when all of it is here
+        Ok((request, Some(held)))
+    }
+
+    /// The request without its body.
+    fn request(&self, head: &Parts, visit: &Visit, log: &Arc<RequestLog>) -> Result<Request, Error> {
+        let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
+        let host = head::site(&head.headers, &head.uri)?;
+        let reverse_proxy = &self.app.reverse_proxy;
+        Ok(Request {
+            method: method.to_owned(),
+            is_for_model: host.is_of_model()
+                && reverse_proxy.public.as_ref().is_none_or(|public| public.authority() != host.authority()),
+            base_url: self.site(host, visit),
+            s3_hosts: reverse_proxy.s3_hosts,
+            path: head::path(&head.uri)?,
+            query: head::query(&head.uri)?,
+            authorization: head::text(&head.headers, header::AUTHORIZATION)?,
+            user_agent: head::text(&head.headers, header::USER_AGENT).ok().flatten(),
+            content_type: head::text(&head.headers, header::CONTENT_TYPE).ok().flatten(),
+            body: Bytes::new(),
+            from: visit.from,
+            at: head::time(),
+            seed: rand::random(),
+            log: Arc::clone(log),
+        })
+    }
+
+    /// What links begin with. Anyone can name any host: without a public URL only names of this very server are believed.
+    fn site(&self, host: BaseUrl, visit: &Visit) -> BaseUrl {
+        let (reverse_proxy, here) = (&self.app.reverse_proxy, visit.here);
+        if let Some(public) = &reverse_proxy.public {
+            return public.clone();
+        }
+        // The operator's commands ask by a socket that has no address, and so name no port.
+        if visit.from == Listener::Operator {
+            return BaseUrl::of_address(here);
+        }
+        if host.is_of_this_host(here, reverse_proxy.listen.as_ref()) {
+            return host;
+        }
+        if !self.has_told_of_host.replace(true) {
+            let host = quoted(host.authority());
+            tracing::warn!(
+                "a request came for the host {host}: links lead to {here} unless `--public-url` says otherwise"
+            );
+        }
+        BaseUrl::of_address(here)
+    }
+
+    async fn read_body(
+        &self,
+        body: &mut Incoming,
+        bytes_max: usize,
+        account: &Account,
+    ) -> Result<(Bytes, Held), Error> {
+        if body.size_hint().lower() > bytes_max as u64 {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        tokio::select! {
+            collected = tokio::time::timeout(self.limits.body, collect(body, bytes_max, account)) => {
+                collected.unwrap_or(Err(Error::RequestTimeout))
+            }
+            () = account.given_way() => Err(gave_way()),
+        }
+    }
+}
+
+/// One connection, and who made it.
+struct Visit {
+    from: Listener,
+    peer: Option<IpAddr>,
+    /// The address of ours that it came to.
+    here: SocketAddr,
+    seat: Seat,
+}
+
+impl Visit {
+    fn connection(&self) -> &Arc<Connection> {
+        &self.seat.connection
+    }
+
+    /// Until it is to be cut off for others. A body that gives way is told so first.
+    async fn given_way(&self, linger: Duration) {
+        self.connection().given_way().await;
+        if self.connection().phase() == Phase::Body {
+            tokio::time::sleep(linger).await;
+        }
+    }
+
+    /// Until nothing has been asked, or only half of a head, for so long.
+    async fn idles(&self, long: Duration) {
+        loop {
+            tokio::time::sleep(long).await;
+            if matches!(self.connection().phase(), Phase::Idle | Phase::Head) && self.connection().since() >= long {
+                return;
+            }
+        }
+    }
+}
+
+/// Copied together as it comes: frames kept apart would let a sender of tiny chunks fill forty bytes of ours with one.
+/// Room is made for what has come, never for what a head promises.
+async fn collect(body: &mut Incoming, bytes_max: usize, account: &Account) -> Result<(Bytes, Held), Error> {
+    let broken = |_| Error::Invalid("the body breaks off or is not framed as its head says".to_owned());
+    let mut held = account.hold();
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(broken)?.into_data().unwrap_or_default(); // trailers say nothing to us
+        if data.len() > bytes_max - bytes.len() {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        let needed = bytes.len() + data.len();
+        if needed > bytes.capacity() {
+            let room = needed.next_power_of_two().min(bytes_max);
+            if room > FREE_BYTES {
+                held.grow_to(room)?;
+            }
+            bytes.reserve_exact(room - bytes.len());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.into(), held))
+}
+
+/// Ends our side and throws away what still comes. Closed with bytes unread, a socket resets the connection, and the
+/// client may lose the very answer that tells it why.
+async fn see_off<I: Read + Write + Unpin>(io: &mut I) -> std::io::Result<()> {
+    poll_fn(|context| Pin::new(&mut *io).poll_shutdown(context)).await?;
+    let mut thrown_away = vec![0; 16 << 10];
+    loop {
+        let mut buffer = ReadBuf::new(&mut thrown_away);
+        poll_fn(|context| Pin::new(&mut *io).poll_read(context, buffer.unfilled())).await?;
+        if buffer.filled().is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// A panic is one request's failure, not the server's.
+async fn guarded(answer: impl Future<Output = Reply>, log: &RequestLog) -> Reply {
+    let mut answer = pin!(answer);
+    poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)))
+            .unwrap_or_else(|_| Poll::Ready(log.refuse(&Error::Internal("a handler panicked".to_owned()))))
+    })
+    .await
+}
+
+/// What is left of the body must not be taken for the next request.
+fn refused(mut reply: Reply) -> (Response<Outgoing>, Pace) {
+    reply.headers.push(("connection", "close".to_owned()));
+    (response(reply), Pace::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_one_failed_request() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let log = RequestLog::default();
+        let reply = runtime.block_on(guarded(async { panic!("a handler's bug") }, &log));
+        assert_eq!(reply.status, 500);
+        let told = String::from_utf8(reply.body).unwrap();
+        assert!(told.contains("INTERNAL") && told.contains(log.id()) && !told.contains("panicked"), "{told}");
+    }
+}
