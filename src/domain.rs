@@ -55,18 +55,6 @@ macro_rules! id {
                 f.write_str(&self.0)
             }
         }
-
-        impl rusqlite::ToSql for $Id {
-            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-                self.0.to_sql()
-            }
-        }
-
-        impl rusqlite::types::FromSql for $Id {
-            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-                String::column_result(value).map($Id)
-            }
-        }
     )*};
 }
 
@@ -133,18 +121,6 @@ impl Time {
 impl serde::Serialize for Time {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(std::str::from_utf8(&self.digits()).map_err(serde::ser::Error::custom)?)
-    }
-}
-
-impl rusqlite::ToSql for Time {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        self.0.to_sql()
-    }
-}
-
-impl rusqlite::types::FromSql for Time {
-    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        i64::column_result(value).map(Time)
     }
 }
 
@@ -439,6 +415,11 @@ impl KeyName {
         Ok(KeyName(text.to_owned()))
     }
 
+    /// A name that was checked before it was stored.
+    pub(crate) fn stored(text: String) -> KeyName {
+        KeyName(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -468,20 +449,12 @@ impl EnvironmentName {
         Ok(EnvironmentName(text.to_owned()))
     }
 
+    /// A name that was checked before it was stored.
+    pub(crate) fn stored(text: String) -> EnvironmentName {
+        EnvironmentName(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// What the database holds was checked on its way in.
-impl rusqlite::types::FromSql for EnvironmentName {
-    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        String::column_result(value).map(EnvironmentName)
-    }
-}
-
-impl rusqlite::types::FromSql for KeyName {
-    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        String::column_result(value).map(KeyName)
     }
 }

@@ -46,18 +46,6 @@ macro_rules! named {
                     .ok_or_else(|| serde::de::Error::custom(format!("must be one of {}", names.join(", "))))
             }
         }
-
-        impl rusqlite::ToSql for $Enum {
-            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-                self.as_str().to_sql()
-            }
-        }
-
-        impl rusqlite::types::FromSql for $Enum {
-            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-                $Enum::parse(value.as_str()?).ok_or(rusqlite::types::FromSqlError::InvalidType)
-            }
-        }
     };
 }
 
