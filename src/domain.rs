@@ -14,13 +14,16 @@ use crate::error::Error;
 mod archive;
 mod base_url;
 pub mod instance_types;
+pub(crate) mod named;
 pub mod network;
+mod roles;
 pub mod serving;
 pub mod training;
 pub mod truss_config;
 
 pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use base_url::BaseUrl;
+pub use roles::{Category, OrgRole, TeamCategory, TeamRole};
 
 // Bounds of the domain, together.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;

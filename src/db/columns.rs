@@ -8,8 +8,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRe
 
 use crate::domain::serving::{Backpressure, Cleanup, Level, RollingStrategy, Status};
 use crate::domain::training::{Availability, GpuType, JobStatus};
-use crate::domain::{EnvironmentName, KeyName, OrgId, TeamId, Time, UserId};
-use crate::policy::{OrgRole, TeamRole};
+use crate::domain::{EnvironmentName, KeyName, OrgId, OrgRole, TeamId, TeamRole, Time, UserId};
 
 /// Ids, stored as their text.
 macro_rules! ids {
