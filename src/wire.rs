@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::domain::{OrgRole, TeamRole};
 use crate::error::Error;
-use crate::policy::{OrgRole, TeamRole};
 
 pub mod api_keys;
 pub mod audit_logs;
