@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::api_keys::{self, Holder, Key, Rotated};
+use crate::domain::Category;
 use crate::domain::{EnvironmentName, KeyName, TeamId, Time, User};
-use crate::policy::Category;
 use crate::token::PlainKey;
 use crate::wire::schemas::Listed;
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::policy::Category;
+use crate::domain::Category;
 use crate::policy::tables::{self, Row, Table};
 use crate::wire::Role;
 

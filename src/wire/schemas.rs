@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
+use crate::domain::Category;
 use crate::domain::Time;
 use crate::domain::serving::{Backpressure, Cleanup, Level, RollingStrategy, Status};
 use crate::domain::training::{Availability, JobStatus};
-use crate::policy::Category;
 use crate::wire::{Items, List, Pagination};
 
 /// An object whose fields no schema names.
