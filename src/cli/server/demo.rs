@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::cli::server::serve::{self, Signal};
 use crate::cli::{
-    Failure, Format, Listen, Opened, Output, ProxyOptions, fixtures, log, now, open, operator, print, take, report,
+    Failure, Format, Listen, Opened, Output, ProxyOptions, fixtures, log, now, open, operator, print, report, take,
     tell_of_key,
 };
 use crate::db::organizations;

@@ -1,6 +1,6 @@
 //! `guildhall secrets`
 
-use crate::cli::{Data, Failure, now, take, report, tell_of_key};
+use crate::cli::{Data, Failure, now, report, take, tell_of_key};
 use crate::db::opening::{Discarded, discard_secrets};
 use crate::policy::Operator;
 
