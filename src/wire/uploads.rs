@@ -17,6 +17,8 @@ pub struct AwsCredentials<'a> {
     pub aws_access_key_id: &'a str,
     pub aws_secret_access_key: &'a str,
     pub aws_session_token: &'a str,
+    #[schemars(extend("x-guildhall" = true))]
     pub endpoint_url: &'a str,
+    #[schemars(extend("x-guildhall" = true))]
     pub region_name: &'a str,
 }
