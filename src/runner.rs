@@ -26,6 +26,7 @@ mod archive;
 mod inspect;
 mod patched;
 mod plan;
+pub mod python;
 mod source;
 mod task;
 mod tree;
