@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::cli::output::{print, talk};
+use crate::cli::output::{print, report};
 use crate::cli::{Data, Exit, Failure, Format, Output};
 use crate::runner::python::{self, Installation, Limits, Order, Prepared, Watch};
 
@@ -63,7 +63,7 @@ fn prepare(options: &Prepare) -> Result<(), Failure> {
         requirements: &requirements,
         wheelhouse: options.wheelhouse.as_deref(),
     };
-    let watch = Watch { stop: &AtomicBool::new(false), log: &|line| talk(format_args!("{line}")) };
+    let watch = Watch { stop: &AtomicBool::new(false), log: &|line| report(format_args!("{line}")) };
     let Prepared { python_version, installer, truss_version, server, launcher, environment } =
         installation.prepare(&order, watch)?;
     match options.format.output {
