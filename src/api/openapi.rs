@@ -57,7 +57,7 @@ pub fn document() -> Value {
 fn operation(route: &Route, shapes: &Shapes, reply: SchemaOf, schemas: &mut Schemas) -> Value {
     let content = |schema: Schema| json!({ "application/json": { "schema": schema } });
     let in_path = places(route.template).map(|name| parameter(name, "path", json!({ "type": "string" })));
-    let in_query = shapes.query.iter().map(|parameter| in_query(parameter));
+    let in_query = shapes.query.iter().map(in_query);
     let mut operation = json!({
         "operationId": operation_id(route),
         "description": needs(&route.answer),

@@ -294,7 +294,11 @@ fn compare_operations(comparison: &mut Comparison, route: &str, was: &Value, is:
     let parameters = is["parameters"].as_array().unwrap();
     let of = |place: &'static str| parameters.iter().filter(move |parameter| parameter["in"] == place);
     let path: Vec<&Value> = of("path").map(|parameter| &parameter["name"]).collect();
-    assert_eq!(path, was["path"].as_array().map(|names| names.iter().collect()).unwrap_or(Vec::new()), "{route}");
+    assert_eq!(
+        path,
+        was["path"].as_array().map(|names| names.iter().collect::<Vec<_>>()).unwrap_or_default(),
+        "{route}"
+    );
     assert!(of("path").all(|parameter| parameter["required"] == true), "{route}");
     assert!(of("query").all(|parameter| parameter["required"] == false), "{route}");
     let query: Map<String, Value> = of("query")
