@@ -11,15 +11,30 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
+pub mod api_keys;
 mod archive;
+pub mod audit;
 mod base_url;
+pub mod billing;
 pub mod instance_types;
+pub mod invitations;
+pub mod logs;
+pub mod members;
+pub mod model_apis;
 pub(crate) mod named;
 pub mod network;
+pub mod password_resets;
+pub mod quotas;
 mod roles;
+pub mod secrets;
 pub mod serving;
 pub mod training;
+pub mod training_capacity;
+pub mod training_jobs;
+pub mod training_projects;
 pub mod truss_config;
+pub mod uploads;
+pub mod users;
 
 pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use base_url::BaseUrl;

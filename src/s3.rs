@@ -19,9 +19,10 @@ use crate::api::request_log::RequestLog;
 use crate::api::{App, Reply};
 use crate::db::quotas::Quotas;
 use crate::db::quotas::in_progress::Charge;
-use crate::db::uploads::{self, Grant, Recorded};
+use crate::db::uploads::{self, Recorded};
 use crate::db::{Now, Tx};
 use crate::domain::Archive;
+use crate::domain::uploads::Grant;
 use crate::error::Error;
 
 mod body;

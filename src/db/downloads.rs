@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::db::deployments::{self, Deployment, Which};
 use crate::db::models::{self, Model};
-use crate::db::training_jobs::{self, Job};
-use crate::db::{Tx, api_keys, teams, uploads};
+use crate::db::{Tx, api_keys, teams, training_jobs, uploads};
+use crate::domain::training_jobs::Job;
 use crate::domain::{Archive, Time};
 use crate::error::Error;
 use crate::policy::{InTeam, TeamAct};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::api_keys::{self, Holder, Key, Rotated};
+use crate::domain::api_keys::{self, Holder, Key, Rotated};
 use crate::domain::{EnvironmentName, KeyName, TeamId, Time, User};
 use crate::token::PlainKey;
 

@@ -3,8 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::db::audit;
-use crate::domain::Time;
+use crate::domain::{Time, audit};
 
 #[derive(Serialize)]
 pub struct Entry<'a> {

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::db::deployments;
-use crate::db::logs::Line;
 use crate::domain::Time;
+use crate::domain::logs::Line;
 use crate::domain::serving::{Autoscaling, Level, Phase, Status};
 use crate::wire::environments::{BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
 

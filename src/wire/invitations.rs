@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::invitations::{self, Accepted, InvitedTeam};
 use crate::domain::Time;
+use crate::domain::invitations::{self, Accepted, InvitedTeam};
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::organizations::Organization;

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::db::model_apis;
-use crate::domain::Time;
+use crate::domain::{Time, model_apis};
 
 #[derive(Serialize)]
 pub struct ModelApi<'a> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::db::quotas;
+use crate::domain::quotas;
 
 /// All quotas of a team: they fit one page.
 #[derive(Serialize)]

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::secrets;
-use crate::domain::Time;
+use crate::domain::{Time, secrets};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::training_capacity;
+use crate::domain::training_capacity;
 
 /// The organization has no ceilings of its own, only its teams have.
 #[derive(Serialize)]

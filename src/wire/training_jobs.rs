@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::db::training_jobs;
-use crate::domain::Time;
 use crate::domain::training::{Availability, Compute, JobStatus};
+use crate::domain::{Time, training_jobs};
 use crate::wire::training_projects::TrainingProject;
 
 pub mod pushed;

@@ -3,7 +3,8 @@
 use crate::api::graphql::FieldContext;
 use crate::api::graphql::shape::Given;
 use crate::db::Tx;
-use crate::db::uploads::{self, Purpose};
+use crate::db::uploads;
+use crate::domain::uploads::Purpose;
 use crate::error::Error;
 use crate::policy::InTeam;
 use crate::s3::{BUCKET, REGION};

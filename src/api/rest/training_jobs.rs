@@ -4,11 +4,12 @@ use zeroize::Zeroizing;
 
 use crate::api::rest::logs;
 use crate::api::{Reply, RequestContext};
-use crate::db::training_jobs::{self, Change, Filter, Job, Order, queue};
+use crate::db::training_jobs::{self, queue};
 use crate::db::{self, Tx, downloads, secrets, teams, training_projects};
 use crate::domain::training::{
     Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
 };
+use crate::domain::training_jobs::{Change, Filter, Job, Order};
 use crate::domain::{NAMED_MAX, ResourceName, SecretName};
 use crate::error::{Error, quoted};
 use crate::policy::{InOrg, InTeam, TeamAct};

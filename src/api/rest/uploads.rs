@@ -2,7 +2,8 @@
 
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
-use crate::db::uploads::{self, Purpose};
+use crate::db::uploads;
+use crate::domain::uploads::Purpose;
 use crate::error::Error;
 use crate::policy::InTeam;
 use crate::s3::{BUCKET, REGION};

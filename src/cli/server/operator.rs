@@ -12,7 +12,7 @@ use crate::api::{App, ReverseProxy};
 use crate::cli::{Exit, Failure, Opened, not_taken, now, open, tell_of_key};
 use crate::db::Now;
 use crate::db::directory::{Directory, Refusal};
-use crate::db::quotas::Settings;
+use crate::domain::quotas::Settings;
 
 /// How long another process may hold the directory without answering: a server that starts or stops, another command.
 const HELD_MAX: Duration = Duration::from_secs(10);

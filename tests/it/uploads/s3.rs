@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use guildhall::db::uploads::Credentials;
+use guildhall::domain::uploads::Credentials;
 use guildhall::s3::BUCKET;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
