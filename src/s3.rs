@@ -22,7 +22,7 @@ use crate::db::quotas::in_progress::Charge;
 use crate::db::uploads::{self, Recorded};
 use crate::db::{Now, Tx};
 use crate::domain::Archive;
-use crate::domain::uploads::Grant;
+use crate::domain::uploads::{BUCKET, Grant};
 use crate::error::Error;
 
 mod body;
@@ -47,9 +47,6 @@ use signature::{Signature, header};
 use store::{Part, Sink, Store, Written};
 use xml::ListedPart;
 
-/// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
-pub const BUCKET: &str = "guildhall-uploads";
-pub const REGION: &str = "us-east-1";
 /// What the log calls the route of an upload.
 pub const TEMPLATE: &str = "/guildhall-uploads/{s3_key}";
 

@@ -4,6 +4,10 @@ use zeroize::Zeroizing;
 
 use crate::domain::{OrgId, TeamId, Time, UserId};
 
+/// The one bucket that uploads go to, and the region that clients are told.
+pub const BUCKET: &str = "guildhall-uploads";
+pub const REGION: &str = "us-east-1";
+
 /// What an upload is for; its key begins with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {

@@ -4,10 +4,9 @@ use crate::api::graphql::FieldContext;
 use crate::api::graphql::shape::Given;
 use crate::db::Tx;
 use crate::db::uploads;
-use crate::domain::uploads::Purpose;
+use crate::domain::uploads::{BUCKET, Purpose, REGION};
 use crate::error::Error;
 use crate::policy::InTeam;
-use crate::s3::{BUCKET, REGION};
 use crate::wire::graphql::UploadCredentials;
 
 pub fn for_model(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {

@@ -10,10 +10,10 @@ use crate::domain::training::{
     Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
 };
 use crate::domain::training_jobs::{Change, Filter, Job, Order};
+use crate::domain::uploads::BUCKET;
 use crate::domain::{NAMED_MAX, ResourceName, SecretName};
 use crate::error::{Error, quoted};
 use crate::policy::{InOrg, InTeam, TeamAct};
-use crate::s3::BUCKET;
 use crate::wire;
 use crate::wire::deployments::{Log, Logs, LogsAsked};
 use crate::wire::training_jobs::pushed::{self, CreateTrainingJob, Spec};

@@ -3,10 +3,9 @@
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
 use crate::db::uploads;
-use crate::domain::uploads::Purpose;
+use crate::domain::uploads::{BUCKET, Purpose, REGION};
 use crate::error::Error;
 use crate::policy::InTeam;
-use crate::s3::{BUCKET, REGION};
 use crate::wire;
 
 pub fn for_model(tx: &Tx, teams: &[InTeam], ctx: &RequestContext) -> Result<Reply, Error> {
