@@ -1,11 +1,13 @@
 //! What a job met in the queue, on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::{Time, training_jobs};
+use crate::wire::schemas::Object;
 use crate::wire::training_jobs::InstanceType;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct QueueContext<'a> {
     target_job_id: &'a str,
     target_job_name: Option<&'a str>,
@@ -16,6 +18,7 @@ pub struct QueueContext<'a> {
     released_at: Option<Time>,
     pending_seconds: Option<i64>,
     /// Ceilings are of teams alone.
+    #[schemars(with = "Option<Object>")]
     org_capacity: Option<()>,
     team_capacity: Option<CapacityAtSubmit>,
     active_at_submit: Vec<ActiveJob<'a>>,
@@ -24,7 +27,7 @@ pub struct QueueContext<'a> {
     events_window_end: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct CapacityAtSubmit {
     gpu_type: &'static str,
     max_gpus: i64,
@@ -32,7 +35,8 @@ struct CapacityAtSubmit {
     last_modified: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ActiveJobAtSubmit")]
 struct ActiveJob<'a> {
     training_job_id: &'a str,
     training_job_name: Option<&'a str>,
@@ -43,7 +47,8 @@ struct ActiveJob<'a> {
     status_set_at: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "PendingJobAheadAtSubmit")]
 struct PendingJob<'a> {
     training_job_id: &'a str,
     training_job_name: Option<&'a str>,
@@ -53,13 +58,15 @@ struct PendingJob<'a> {
     submitted_at: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct QueueEvent<'a> {
     training_job_id: &'a str,
     training_job_name: Option<&'a str>,
     status: &'static str,
     created: Time,
+    #[schemars(with = "Option<String>")]
     event_message: Option<()>,
+    #[schemars(with = "Option<i64>")]
     exit_code: Option<()>,
 }
 
