@@ -119,7 +119,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("", "s3", "server"),
     ("", "wire", "api"),
     ("", "wire", "db"),
-    ("", "wire", "policy"),
     ("api", "*", "*"),
     ("db", "api_keys", "users"),
     ("db", "archive_readings", "deployments"),
@@ -136,8 +135,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("db", "users", "organizations"),
     ("db", "users", "password_resets"),
     ("s3", "refusal", "xml"),
-    ("wire", "environments", "deployments"),
-    ("wire", "training_projects", "training_jobs"),
 ];
 
 fn is_known(level: &str, from: &str, to: &str) -> bool {
