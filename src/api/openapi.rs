@@ -3,15 +3,10 @@
 //! Each route's shapes are named here; the shapes stand in `openapi/shapes.json`. What Baseten's interface does not have
 //! carries `x-guildhall: true`.
 
-use std::sync::LazyLock;
-
 use serde_json::{Map, Value, json};
 
-use crate::api::routes::{Answer, Origin, ROUTES, Route};
-use crate::api::{Reply, RequestContext};
-use crate::db::Tx;
-use crate::error::Error;
-use crate::policy::{Caller, OrgAct, TeamAct};
+use crate::api::path_template::parameters;
+use crate::api::route::{Origin, Route};
 
 const COMPONENTS: &str = include_str!("openapi/shapes.json");
 
@@ -277,20 +272,14 @@ const fn act(
     Shapes { method, template, takes: None, answers, query }
 }
 
-static DOCUMENT: LazyLock<Vec<u8>> =
-    LazyLock::new(|| serde_json::to_vec(&document()).expect("shapes of ours always serialize"));
-
-pub fn show(_: &Tx, _: Option<&Caller>, _: &RequestContext) -> Result<Reply, Error> {
-    Ok(Reply::bytes("application/json", DOCUMENT.clone()))
-}
-
-/// The whole description, OpenAPI 3.1.
-pub fn document() -> Value {
+/// The description of these routes, OpenAPI 3.1.
+pub fn document(routes: &[Route]) -> Value {
     let mut paths = Map::new();
     for shapes in SHAPES {
-        let route = ROUTES.iter().find(|route| route.method == shapes.method && route.template == shapes.template);
-        if let Some(route) = route {
-            let path = paths.entry(route.template).or_insert_with(|| json!({}));
+        let is_described =
+            |route: &&Route| route.method == shapes.method && route.paths().iter().any(|path| path == shapes.template);
+        if let Some(route) = routes.iter().find(is_described) {
+            let path = paths.entry(shapes.template).or_insert_with(|| json!({}));
             path[route.method.to_lowercase()] = operation(route, shapes);
         }
     }
@@ -312,11 +301,11 @@ pub fn document() -> Value {
 fn operation(route: &Route, shapes: &Shapes) -> Value {
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     let content = |name: &str| json!({ "application/json": { "schema": reference(name) } });
-    let in_path = places(route.template).map(|name| parameter(name, "path", true));
+    let in_path = parameters(shapes.template).map(|name| parameter(name, "path", true));
     let in_query = shapes.query.iter().map(|name| parameter(name, "query", false));
     let mut operation = json!({
-        "operationId": operation_id(route),
-        "description": needs(&route.answer),
+        "operationId": operation_id(route.method, shapes.template),
+        "description": route.access.to_string(),
         "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
         "responses": {
             "200": { "description": "Done.", "content": content(shapes.answers) },
@@ -326,7 +315,7 @@ fn operation(route: &Route, shapes: &Shapes) -> Value {
     if let Some(takes) = shapes.takes {
         operation["requestBody"] = json!({ "required": true, "content": content(takes) });
     }
-    if matches!(route.answer, Answer::Open(_) | Answer::Ready(_) | Answer::Password { .. }) {
+    if route.access.is_open() {
         operation["security"] = json!([]);
     }
     if route.origin == Origin::Ours {
@@ -365,51 +354,8 @@ fn of_query(name: &str) -> Value {
     }
 }
 
-fn places(template: &'static str) -> impl Iterator<Item = &'static str> {
-    template.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-}
-
 /// The method and the words of the path: `get_v1_teams_team_id_secrets`.
-fn operation_id(route: &Route) -> String {
-    let words = route.template.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.fold(route.method.to_lowercase(), |id, word| id + "_" + word)
-}
-
-/// Who may, in the words of the permission tables.
-fn needs(answer: &Answer) -> String {
-    let org = |act: &OrgAct| format!("Needs \"{}\" in the organization", act.wording());
-    let team = |act: &TeamAct, which: &str| format!("Needs \"{}\" in {which}", act.wording());
-    match answer {
-        Answer::Open(_) | Answer::Ready(_) | Answer::Password { .. } => "Open to anyone.".to_owned(),
-        Answer::Caller(_) => "Open to any key.".to_owned(),
-        Answer::Member(_) => "Open to the people of the organization.".to_owned(),
-        Answer::Org(act, _) | Answer::OrgTeam(act, _) | Answer::OrgOwned(_, act, _) => org(act) + ".",
-        Answer::OrgOrSelf(act, _) | Answer::OrgOrSelfAlone(act, _) => org(act) + ", or to be that person.",
-        Answer::Team(act, _) => team(act, "the team") + ".",
-        Answer::TeamByEither(act, other, _) => format!("{} or \"{}\".", team(act, "the team"), other.wording()),
-        Answer::TeamOrSelf(act, _) => team(act, "the team") + ", or to be that person.",
-        Answer::OwnTeam(act, _) => team(act, "a team key's own team, otherwise in the default team") + ".",
-        Answer::AllTeams(act, _) => format!("Joins all teams in which the caller has \"{}\".", act.wording()),
-        Answer::AllTeamsByEither(act, other, _) => {
-            format!("Joins all teams in which the caller has \"{}\" or \"{}\".", act.wording(), other.wording())
-        }
-        Answer::AllTeamsToDeploy(_) => {
-            let act = TeamAct::Deploy.wording();
-            format!("Joins all teams in which the caller has \"{act}\", if only for some environments.")
-        }
-        Answer::ModelApis(_) => team(&TeamAct::View, "the default team") + ".",
-        Answer::OwnedToDeploy(kind, _) => {
-            let owner = format!("the team that owns the {}", kind.as_str());
-            team(&TeamAct::Deploy, &owner) + "; what serves a restricted environment is for those on its list."
-        }
-        Answer::OwnedMetrics(kind, _) => {
-            let owner = format!("the team that owns the {}", kind.as_str());
-            team(&TeamAct::View, &owner) + ", or a key of that team of category WORKSPACE_EXPORT_METRICS."
-        }
-        Answer::Owned(kind, act, _) => team(act, &format!("the team that owns the {}", kind.as_str())) + ".",
-        Answer::KeyMaker(_) => "Open to people and to keys that manage keys.".to_owned(),
-        Answer::Operator(_) => "The operator's alone.".to_owned(),
-        Answer::GraphQl => "Open to any key; each root field of the document has a need of its own.".to_owned(),
-        Answer::Unserved | Answer::UnservedInference | Answer::UnservedOAuth => "Not served here.".to_owned(),
-    }
+fn operation_id(method: &str, template: &str) -> String {
+    let words = template.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.fold(method.to_lowercase(), |id, word| id + "_" + word)
 }

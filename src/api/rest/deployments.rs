@@ -1,6 +1,7 @@
 //! Deployments over HTTP.
 
 use crate::api::rest;
+use crate::api::route::NamedDeployment;
 use crate::api::{Reply, RequestContext};
 use crate::db::deployments::running::{self, Done};
 use crate::db::deployments::{self, Deployment, Which};
@@ -176,15 +177,13 @@ fn shown(deployment: &Deployment) -> Reply {
     Reply::ok(&wire::deployments::Deployment::from(deployment))
 }
 
-/// Where a path says which deployment it is about: `v1/models/{model_id}/deployments/…`.
-const DEPLOYMENT_PLACE: usize = 4;
-
-/// The deployment of the path: by its id, or `development`, or `production`.
+/// The deployment that the path names: by its id, `development` or `production`.
 pub(super) fn find(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Deployment, Error> {
-    let which = match ctx.request.path[DEPLOYMENT_PLACE].as_str() {
-        deployments::DEVELOPMENT => Which::Development,
-        PRODUCTION => Which::In(PRODUCTION),
-        id => Which::Id(id),
+    let text = ctx.param("deployment_id");
+    let which = match NamedDeployment::parse(text) {
+        Some(NamedDeployment::Development) => Which::Development,
+        Some(NamedDeployment::Production) => Which::In(PRODUCTION),
+        None => Which::Id(text),
     };
     deployments::find(tx, team, ctx.param("model_id"), which)
 }
