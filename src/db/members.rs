@@ -228,12 +228,6 @@ fn from_row(row: &Row) -> rusqlite::Result<Member> {
     })
 }
 
-impl FromSql for TeamRole {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        TeamRole::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
-}
-
 impl FromSql for Via {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = value.as_str()?;

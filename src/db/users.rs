@@ -1,6 +1,5 @@
 //! People, and what they are in an organization. A person is one address, and may be in several organizations.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
@@ -477,10 +476,4 @@ pub(super) fn from_row(row: &Row) -> rusqlite::Result<User> {
 
 fn member_from_row(row: &Row) -> rusqlite::Result<OrgMember> {
     Ok(OrgMember { user: from_row(row)?, role: row.get("role")? })
-}
-
-impl FromSql for OrgRole {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        OrgRole::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
 }
