@@ -13,7 +13,7 @@ use crate::domain::Team;
 use crate::error::Error;
 use crate::policy::keys::KeyMaker;
 use crate::policy::metrics::Measured;
-use crate::policy::{Caller, InOrg, InTeam, Operator, OrgAct, TeamAct};
+use crate::policy::{Caller, Deployer, Deployers, InOrg, InTeam, MetricsReader, Operator, OrgAct, TeamAct};
 
 /// A kind of table: what its handlers get besides the proof, and what they return.
 pub trait Surface {
@@ -51,11 +51,11 @@ pub enum Access<S: Surface> {
     /// All teams in which the caller may do this.
     Teams(TeamsRule, for<'c> fn(&Tx, &[InTeam], &S::Context<'c>) -> Answer<S>),
     /// Whoever may deploy in a team, perhaps only into some environments. The verb asks about the environment that it changes.
-    Deploy(Source, for<'c> fn(&Tx, &InTeam, &S::Context<'c>) -> Answer<S>),
+    Deploy(Source, for<'c> fn(&Tx, &Deployer, &S::Context<'c>) -> Answer<S>),
     /// All teams in which the caller may deploy, perhaps only into some environments.
-    DeployAnywhere(for<'c> fn(&Tx, &[InTeam], &S::Context<'c>) -> Answer<S>),
+    DeployAnywhere(for<'c> fn(&Tx, &Deployers, &S::Context<'c>) -> Answer<S>),
     /// Whoever may read metrics of what a team owns: those who may view it, and keys that export metrics.
-    Metrics(Source, for<'c> fn(&Tx, &InTeam, &S::Context<'c>) -> Answer<S>),
+    Metrics(Source, for<'c> fn(&Tx, &MetricsReader, &S::Context<'c>) -> Answer<S>),
     /// The operator, through the socket in the data directory. For the network the row does not exist.
     Operator(for<'c> fn(&Tx, &Operator, &S::Context<'c>) -> Answer<S>),
 }
@@ -189,19 +189,19 @@ impl<S: Surface> Access<S> {
             Access::Deploy(source, handler) => {
                 let caller = signed_in()?;
                 let team = source.team(tx, caller, ctx)?;
-                let proof = caller.in_team_to_deploy(&team)?;
+                let proof = caller.to_deploy(&team)?;
                 then(&|| handler(tx, &proof, ctx))
             }
             Access::DeployAnywhere(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                let proofs = caller.in_all_to_deploy(&teams)?;
+                let proofs = caller.to_deploy_in_any(&teams)?;
                 then(&|| handler(tx, &proofs, ctx))
             }
             Access::Metrics(source, handler) => {
                 let caller = signed_in()?;
                 let team = source.team(tx, caller, ctx)?;
-                let proof = caller.in_team_to_read_metrics(&team, source.measured(ctx)?)?;
+                let proof = caller.to_read_metrics(&team, source.measured(ctx)?)?;
                 then(&|| handler(tx, &proof, ctx))
             }
             Access::Operator(handler) => match ctx.listener() {

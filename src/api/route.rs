@@ -22,8 +22,8 @@ pub struct Route {
     pub origin: Origin,
     /// The API whose shape a refusal has.
     pub api: Api,
-    /// Deployments that `{deployment_id}` may name by what they are, where Baseten's specification lists such a path.
-    pub named_deployments: &'static [NamedDeployment],
+    /// Names that `{deployment_id}` may have in place of an id, where Baseten's specification lists a path of its own for them.
+    pub named_deployments: &'static [&'static str],
 }
 
 /// Whose interface a route belongs to.
@@ -57,28 +57,6 @@ pub enum Run {
 /// transaction opens. The handler checks again and gets the outcome from [`RequestContext::password`].
 pub type FindWork = fn(&Tx, Option<&Caller>, &RequestContext) -> Result<Option<Work>, Error>;
 
-/// What a path may say in place of a deployment's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamedDeployment {
-    /// The model's development deployment.
-    Development,
-    /// The deployment that serves the environment `production`.
-    Production,
-}
-
-impl NamedDeployment {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            NamedDeployment::Development => "development",
-            NamedDeployment::Production => "production",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<NamedDeployment> {
-        [NamedDeployment::Development, NamedDeployment::Production].into_iter().find(|named| named.as_str() == text)
-    }
-}
-
 impl Route {
     /// A row of Baseten's management API, which reads if its method is GET and otherwise writes.
     const fn new(method: &'static str, template: &'static str, access: Access) -> Route {
@@ -105,8 +83,8 @@ impl Route {
         Route { api, ..self }
     }
 
-    /// Adds the documented paths that name a deployment by what it is.
-    pub(super) const fn also_for(self, named_deployments: &'static [NamedDeployment]) -> Route {
+    /// Adds the documented paths that have one of these names in place of a deployment's id.
+    pub(super) const fn also_for(self, named_deployments: &'static [&'static str]) -> Route {
         Route { named_deployments, ..self }
     }
 
@@ -138,7 +116,7 @@ impl Route {
 
     /// The template, and the further paths that Baseten's specification lists for it.
     pub fn paths(&self) -> Vec<String> {
-        let named = self.named_deployments.iter().map(|named| self.template.replace("{deployment_id}", named.as_str()));
+        let named = self.named_deployments.iter().map(|name| self.template.replace("{deployment_id}", name));
         std::iter::once(self.template.to_owned()).chain(named).collect()
     }
 

@@ -16,9 +16,11 @@ use crate::api::rest::{
     installation, instance_types, invitations, logs, members, model_apis, models, organizations, patches, permissions,
     pushes, quotas, secrets, teams, training_capacity, training_jobs, training_projects, uploads, users,
 };
-use crate::api::route::{NamedDeployment, Route, Run, Table, delete, get, not_served, patch, post};
+use crate::api::route::{Route, Run, Table, delete, get, not_served, patch, post};
 use crate::db::Tx;
 use crate::db::resources::Kind;
+use crate::domain::deployments::DEVELOPMENT;
+use crate::domain::environments::PRODUCTION;
 use crate::error::Error;
 use crate::policy::{self, OrgAct, TeamAct};
 
@@ -82,8 +84,8 @@ const MANAGE_PEOPLE_OR_SELF: OrgRule = OrgRule::MayOrSelf(OrgAct::ManageMembers)
 const MANAGE_PEOPLE_OR_SELF_HIDDEN: OrgRule = OrgRule::MayOrSelfHidden(OrgAct::ManageMembers);
 
 // The paths with a deployment's name that Baseten's specification lists.
-const BY_NAME: &[NamedDeployment] = &[NamedDeployment::Development, NamedDeployment::Production];
-const DEVELOPMENT: &[NamedDeployment] = &[NamedDeployment::Development];
+const BY_NAME: &[&str] = &[DEVELOPMENT, PRODUCTION];
+const BY_NAME_DEVELOPMENT: &[&str] = &[DEVELOPMENT];
 
 /// What is served over the network.
 #[rustfmt::skip]
@@ -178,7 +180,7 @@ pub const ROUTES: &[Route] = &[
     patch("/v1/models/{model_id}/deployments/{deployment_id}/request_backpressure_settings",
          Access::Deploy(MODEL, deployments::update_backpressure)),
     post("/v1/models/{model_id}/deployments/{deployment_id}/promote",
-         Access::Deploy(MODEL, deployments::promote)).also_for(DEVELOPMENT),
+         Access::Deploy(MODEL, deployments::promote)).also_for(BY_NAME_DEVELOPMENT),
     post("/v1/models/{model_id}/deployments/{deployment_id}/activate",
          Access::Deploy(MODEL, deployments::activate)).also_for(BY_NAME),
     post("/v1/models/{model_id}/deployments/{deployment_id}/deactivate",
