@@ -14,9 +14,9 @@ use rustix::fs::Mode;
 
 use crate::api::{App, ReverseProxy, S3Hosts};
 use crate::db::directory::{Directory, Refusal};
-use crate::db::quotas::{Setting, Settings};
 use crate::db::{self, Db, Now};
 use crate::domain::network::Network;
+use crate::domain::quotas::{Setting, Settings};
 use crate::domain::{BaseUrl, Time};
 use crate::error::Error;
 use crate::server::operator::Answered;

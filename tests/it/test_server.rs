@@ -9,8 +9,8 @@ use bytes::Bytes;
 use guildhall::api::dispatch::answer;
 use guildhall::api::{App, Listener, Reply, Request, S3Hosts};
 use guildhall::db::directory::Directory;
-use guildhall::db::quotas::Settings;
 use guildhall::db::{Db, Now};
+use guildhall::domain::quotas::Settings;
 use guildhall::domain::{BaseUrl, Time};
 use serde_json::Value;
 
