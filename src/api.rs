@@ -23,6 +23,7 @@ pub mod request_log;
 pub mod rest;
 pub mod route;
 pub mod routes;
+pub mod shapes;
 
 pub use app::App;
 pub use body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX};

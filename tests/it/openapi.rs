@@ -7,6 +7,10 @@ use guildhall::api::route::Origin;
 use guildhall::api::routes::ROUTES;
 use serde_json::Value;
 
+mod before;
+mod bodies;
+pub mod replies;
+
 fn document() -> Value {
     openapi::document(ROUTES)
 }
