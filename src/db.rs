@@ -48,6 +48,7 @@ pub mod models;
 pub mod opening;
 pub mod organizations;
 pub mod password_resets;
+mod positions;
 pub mod quotas;
 pub mod readiness;
 pub mod resources;

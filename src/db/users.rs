@@ -6,13 +6,18 @@ use serde_json::{Value, json};
 
 use crate::db::api_keys::{self, CreatedKeys, MadeKey, NewKey, Owner};
 use crate::db::audit::{self, Actor, Event};
-use crate::db::members::{self, Via};
+use crate::db::members;
+use crate::db::positions::columns;
 use crate::db::{Tx, endings, invitations, organizations, password_resets, teams};
-use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamId, TeamName, User, UserId};
+use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamName, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
-use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person, TeamRole};
+use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person};
 use crate::token::PlainKey;
+
+mod teams_of_user;
+
+pub use teams_of_user::{TeamOfUser, teams};
 
 /// A person as a member of one organization.
 #[derive(Clone, Debug)]
@@ -30,9 +35,10 @@ pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Er
          ORDER BY org_member.user_id
          LIMIT :rows_max",
     )?;
+    let (at, user_at) = (OrgMemberColumns::of(&query)?, UserColumns::of(&query)?);
     let rows = query.query_map(
         named_params! { ":org_id": org.org_id(), ":after": paging.after, ":rows_max": paging.rows_max() },
-        member_from_row,
+        |row| member_from_row_at(row, at, user_at),
     )?;
     Ok(paging.page(rows.collect::<Result<_, _>>()?, |member| member.user.id.as_str()))
 }
@@ -68,51 +74,6 @@ pub(super) fn of_organization(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<
 pub fn service_name(tx: &Tx, caller: &Caller) -> Result<String, Error> {
     let mut query = tx.sql.prepare_cached("SELECT coalesce(name, prefix) FROM api_key WHERE prefix = :prefix")?;
     Ok(query.query_row(named_params! { ":prefix": caller.prefix() }, |row| row.get(0))?)
-}
-
-/// The teams a person is in, by name; those that an organization admin is implicitly in too.
-pub fn teams(tx: &Tx, org: &InOrg, member: &OrgMember, paging: &Paging) -> Result<Page<TeamOfUser>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT team.id, team.name, team.name_key, team_member.role
-         FROM team
-         LEFT JOIN team_member ON team_member.org_id = team.org_id
-                              AND team_member.user_id = :user_id
-                              AND team_member.team_id = team.id
-         WHERE team.org_id = :org_id AND team.name_key > :after AND (:is_admin OR team_member.role IS NOT NULL)
-         ORDER BY team.name_key
-         LIMIT :rows_max",
-    )?;
-    let rows = query.query_map(
-        named_params! {
-            ":org_id": org.org_id(),
-            ":user_id": member.user.id,
-            ":is_admin": member.role == OrgRole::Admin,
-            ":after": paging.after,
-            ":rows_max": paging.rows_max(),
-        },
-        |row| {
-            let explicit: Option<TeamRole> = row.get("role")?;
-            let (role, via) = explicit.map_or((TeamRole::Admin, Via::Organization), |role| (role, Via::Team));
-            Ok(TeamOfUser {
-                team_id: row.get("id")?,
-                team_name: row.get("name")?,
-                team_name_key: row.get("name_key")?,
-                role,
-                via,
-            })
-        },
-    )?;
-    Ok(paging.page(rows.collect::<Result<_, _>>()?, |team| &team.team_name_key))
-}
-
-/// A team that a person is in.
-#[derive(Debug)]
-pub struct TeamOfUser {
-    pub team_id: TeamId,
-    pub team_name: String,
-    pub role: TeamRole,
-    pub via: Via,
-    team_name_key: String,
 }
 
 /// Gives a new organization its founder: an admin, with a first key to begin with. An address that is known is the same
@@ -471,12 +432,25 @@ pub(super) fn join(tx: &Tx, org_id: &OrgId, user_id: &UserId, role: OrgRole) -> 
     Ok(())
 }
 
+columns! { UserColumns: id email name }
+columns! { OrgMemberColumns: role }
+
+/// Reads one row; a list looks its columns up once and calls [`from_row_at`].
 pub(super) fn from_row(row: &Row) -> rusqlite::Result<User> {
-    Ok(User { id: row.get("id")?, email: row.get("email")?, name: row.get("name")? })
+    from_row_at(row, UserColumns::of(row.as_ref())?)
+}
+
+pub(super) fn from_row_at(row: &Row, at: UserColumns) -> rusqlite::Result<User> {
+    Ok(User { id: row.get(at.id)?, email: row.get(at.email)?, name: row.get(at.name)? })
 }
 
 fn member_from_row(row: &Row) -> rusqlite::Result<OrgMember> {
-    Ok(OrgMember { user: from_row(row)?, role: row.get("role")? })
+    let statement = row.as_ref();
+    member_from_row_at(row, OrgMemberColumns::of(statement)?, UserColumns::of(statement)?)
+}
+
+fn member_from_row_at(row: &Row, at: OrgMemberColumns, user_at: UserColumns) -> rusqlite::Result<OrgMember> {
+    Ok(OrgMember { user: from_row_at(row, user_at)?, role: row.get(at.role)? })
 }
 
 impl FromSql for OrgRole {
