@@ -33,6 +33,7 @@ pub mod archives;
 pub mod audit;
 pub mod billing;
 pub mod chains;
+mod columns;
 pub mod deployments;
 pub mod directory;
 pub mod downloads;

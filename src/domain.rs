@@ -14,13 +14,16 @@ use crate::error::Error;
 mod archive;
 mod base_url;
 pub mod instance_types;
+pub(crate) mod named;
 pub mod network;
+mod roles;
 pub mod serving;
 pub mod training;
 pub mod truss_config;
 
 pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use base_url::BaseUrl;
+pub use roles::{Category, OrgRole, TeamCategory, TeamRole};
 
 // Bounds of the domain, together.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;
@@ -53,18 +56,6 @@ macro_rules! id {
         impl fmt::Display for $Id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
-            }
-        }
-
-        impl rusqlite::ToSql for $Id {
-            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-                self.0.to_sql()
-            }
-        }
-
-        impl rusqlite::types::FromSql for $Id {
-            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-                String::column_result(value).map($Id)
             }
         }
     )*};
@@ -133,18 +124,6 @@ impl Time {
 impl serde::Serialize for Time {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(std::str::from_utf8(&self.digits()).map_err(serde::ser::Error::custom)?)
-    }
-}
-
-impl rusqlite::ToSql for Time {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        self.0.to_sql()
-    }
-}
-
-impl rusqlite::types::FromSql for Time {
-    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        i64::column_result(value).map(Time)
     }
 }
 
@@ -439,6 +418,11 @@ impl KeyName {
         Ok(KeyName(text.to_owned()))
     }
 
+    /// A name that was checked before it was stored.
+    pub(crate) fn stored(text: String) -> KeyName {
+        KeyName(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -468,20 +452,12 @@ impl EnvironmentName {
         Ok(EnvironmentName(text.to_owned()))
     }
 
+    /// A name that was checked before it was stored.
+    pub(crate) fn stored(text: String) -> EnvironmentName {
+        EnvironmentName(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// What the database holds was checked on its way in.
-impl rusqlite::types::FromSql for EnvironmentName {
-    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        String::column_result(value).map(EnvironmentName)
-    }
-}
-
-impl rusqlite::types::FromSql for KeyName {
-    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        String::column_result(value).map(KeyName)
     }
 }

@@ -8,6 +8,7 @@
 //! The answer is a proof, not a bool: [`InOrg`] and [`InTeam`] are made only here, and every function in `db` that
 //! touches an organization's or a team's rows asks for one and uses *its* organization or team.
 
+use crate::domain::named::named;
 use crate::domain::{EnvironmentName, OrgId, Team, TeamId, Time, UserId};
 use crate::error::Error;
 use crate::table::{mark, table};
@@ -18,13 +19,12 @@ pub mod keys;
 pub mod metrics;
 pub mod tables;
 
+pub use crate::domain::{Category, OrgRole, TeamCategory, TeamRole};
 pub use explain::{Explanation, Question};
 
 table! {
-    /// What a person is in the organization.
-    OrgRole                                                           [ Admin: ADMIN, Member: MEMBER ]
     /// What can be done to the organization.
-    OrgAct
+    OrgAct by OrgRole                                                 [ Admin        Member ]
     ManageBilling: MANAGE_BILLING        "Manage billing"               [ yes           no ]
     ManageTeams: MANAGE_TEAMS            "Manage teams"                 [ yes           no ]
     ManageMembers: MANAGE_ORGANIZATION_MEMBERS
@@ -33,15 +33,8 @@ table! {
 }
 
 table! {
-    /// What a person or a key is in one team: the two team roles, then the categories of keys.
-    Standing                                         [ Admin: ADMIN, Member: MEMBER,
-                                                       ManageAll: WORKSPACE_MANAGE_ALL,
-                                                       Invoke: WORKSPACE_INVOKE,
-                                                       ExportMetrics: WORKSPACE_EXPORT_METRICS,
-                                                       ManageApiKeys: WORKSPACE_MANAGE_API_KEYS ]
     /// What can be done in one team.
-    TeamAct
-    //                                                                   Admin Member | ManageAll Invoke ExportMetrics ManageApiKeys
+    TeamAct by Standing                                               [ Admin Member ManageAll Invoke ExportMetrics ManageApiKeys ]
     ManageMembers: MANAGE_TEAM_MEMBERS  "Manage team members"          [ yes   no       no        no     no            no  ]
     CreateRestrictedEnvironments: CREATE_RESTRICTED_ENVIRONMENTS
                                         "Create restricted environments"
@@ -53,11 +46,16 @@ table! {
     View: VIEW_TEAM_RESOURCES           "View team resources"          [ yes   yes      yes       no     no            no  ]
 }
 
-/// What a person is in one team.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeamRole {
-    Admin,
-    Member,
+named! {
+    /// What a person or a key is in one team: the two team roles, then the categories of keys.
+    Standing {
+        Admin: ADMIN,
+        Member: MEMBER,
+        ManageAll: WORKSPACE_MANAGE_ALL,
+        Invoke: WORKSPACE_INVOKE,
+        ExportMetrics: WORKSPACE_EXPORT_METRICS,
+        ManageApiKeys: WORKSPACE_MANAGE_API_KEYS,
+    }
 }
 
 impl TeamRole {
@@ -67,67 +65,15 @@ impl TeamRole {
             TeamRole::Member => Standing::Member,
         }
     }
-
-    pub const fn as_str(self) -> &'static str {
-        self.standing().as_str()
-    }
-
-    pub fn parse(name: &str) -> Option<TeamRole> {
-        [TeamRole::Admin, TeamRole::Member].into_iter().find(|role| role.as_str() == name)
-    }
-}
-
-/// The categories of API keys (Baseten's names on the wire, decision 13).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Category {
-    Personal,
-    Team(TeamCategory),
-    /// Organization-wide; it manages team keys and does nothing else.
-    ManageApiKeys,
-}
-
-/// The categories of keys that belong to one team.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeamCategory {
-    ManageAll,
-    Invoke,
-    ExportMetrics,
 }
 
 impl TeamCategory {
-    pub const ALL: [TeamCategory; 3] = [TeamCategory::ManageAll, TeamCategory::Invoke, TeamCategory::ExportMetrics];
-
     pub const fn standing(self) -> Standing {
         match self {
             TeamCategory::ManageAll => Standing::ManageAll,
             TeamCategory::Invoke => Standing::Invoke,
             TeamCategory::ExportMetrics => Standing::ExportMetrics,
         }
-    }
-}
-
-impl Category {
-    pub const fn all() -> [Category; 5] {
-        let [manage_all, invoke, export_metrics] = TeamCategory::ALL;
-        [
-            Category::Personal,
-            Category::Team(manage_all),
-            Category::Team(invoke),
-            Category::Team(export_metrics),
-            Category::ManageApiKeys,
-        ]
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Category::Personal => "PERSONAL",
-            Category::Team(category) => category.standing().as_str(),
-            Category::ManageApiKeys => Standing::ManageApiKeys.as_str(),
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Category> {
-        Category::all().into_iter().find(|category| category.as_str() == name)
     }
 }
 

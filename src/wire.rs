@@ -8,8 +8,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::domain::{OrgRole, TeamRole};
 use crate::error::Error;
-use crate::policy::{OrgRole, TeamRole};
 
 pub mod api_keys;
 pub mod audit_logs;

@@ -142,7 +142,7 @@ impl Left {
 
 fn too_much() -> Error {
     Error::Invalid(format!(
-        "the answer would be more than {ROWS_MAX} rows or {ANSWER_BYTES_MAX} bytes: ctx for one team, one model or fewer fields"
+        "the answer would be more than {ROWS_MAX} rows or {ANSWER_BYTES_MAX} bytes: ask for one team, one model or fewer fields"
     ))
 }
 

@@ -232,12 +232,6 @@ fn from_row(row: &Row, at: MemberColumns, user_at: UserColumns) -> rusqlite::Res
     })
 }
 
-impl FromSql for TeamRole {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        TeamRole::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
-}
-
 impl FromSql for Via {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = value.as_str()?;

@@ -1,6 +1,5 @@
 //! People, and what they are in an organization. A person is one address, and may be in several organizations.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
@@ -451,10 +450,4 @@ fn member_from_row(row: &Row) -> rusqlite::Result<OrgMember> {
 
 fn member_from_row_at(row: &Row, at: OrgMemberColumns, user_at: UserColumns) -> rusqlite::Result<OrgMember> {
     Ok(OrgMember { user: from_row_at(row, user_at)?, role: row.get(at.role)? })
-}
-
-impl FromSql for OrgRole {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        OrgRole::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
 }

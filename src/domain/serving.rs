@@ -6,62 +6,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::named::named;
 use crate::error::Error;
 
 pub const DEPLOYMENT_NAME_CHARS_MAX: usize = 255;
 const RAMP_UP_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
 pub const REPLICAS_MAX: i64 = 1000;
 pub const DEPLOY_TIMEOUT_MINUTES: std::ops::RangeInclusive<i64> = 10..=1440;
-
-/// Plain enums with their names on the wire, which are also those in the database.
-macro_rules! named {
-    ($(#[$doc:meta])* $Enum:ident { $($(#[$variant_doc:meta])* $Variant:ident: $name:ident),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $Enum { $($(#[$variant_doc])* $Variant),* }
-
-        impl $Enum {
-            pub const ALL: &[$Enum] = &[$($Enum::$Variant),*];
-
-            pub const fn as_str(self) -> &'static str {
-                match self { $($Enum::$Variant => stringify!($name)),* }
-            }
-
-            pub fn parse(name: &str) -> Option<$Enum> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == name)
-            }
-        }
-
-        impl Serialize for $Enum {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $Enum {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<$Enum, D::Error> {
-                let name = String::deserialize(from)?;
-                let names: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
-                $Enum::parse(&name)
-                    .ok_or_else(|| serde::de::Error::custom(format!("must be one of {}", names.join(", "))))
-            }
-        }
-
-        impl rusqlite::ToSql for $Enum {
-            fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-                self.as_str().to_sql()
-            }
-        }
-
-        impl rusqlite::types::FromSql for $Enum {
-            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-                $Enum::parse(value.as_str()?).ok_or(rusqlite::types::FromSqlError::InvalidType)
-            }
-        }
-    };
-}
-
-pub(crate) use named;
 
 named! {
     /// The fourteen states of a deployment.

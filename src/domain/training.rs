@@ -1,9 +1,7 @@
 //! What trains: the states of a job, the GPUs there are, and what a job asks for.
 
-use serde::{Deserialize, Serialize};
-
 use crate::domain::ResourceName;
-use crate::domain::serving::named;
+use crate::domain::named::named;
 use crate::error::Error;
 
 // Bounds of a job, together.

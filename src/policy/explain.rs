@@ -80,7 +80,7 @@ impl Caller {
             },
             Who::TeamKey(key) if key.team_id == team.id => {
                 let narrowed = if key.environments.is_some() { ", narrowed to environments" } else { "" };
-                format!("a key of \"{name}\" with category {}{narrowed}", key.category.standing().as_str())
+                format!("a key of \"{name}\" with category {}{narrowed}", key.category.as_str())
             }
             Who::TeamKey(_) => format!("a key of another team than \"{name}\""),
             Who::KeyManager { .. } => "a key that manages the team keys of its organization".to_owned(),

@@ -42,9 +42,9 @@ pub fn team() -> Table {
 
 /// What keys that are no person's can do in a team: in their own, and those that manage keys in every one.
 pub fn team_api_keys() -> Table {
-    let [manage_all, invoke, export_metrics] = TeamCategory::ALL.map(TeamCategory::standing);
-    let columns = [manage_all, invoke, export_metrics, Standing::ManageApiKeys];
-    of_team(columns.map(Standing::as_str).to_vec(), &columns)
+    let of_teams = TeamCategory::ALL.iter().map(|category| category.standing());
+    let columns: Vec<_> = of_teams.chain([Standing::ManageApiKeys]).collect();
+    of_team(columns.iter().map(|column| column.as_str()).collect(), &columns)
 }
 
 fn of_team(headings: Vec<&'static str>, columns: &[Standing]) -> Table {

@@ -11,10 +11,10 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::domain::{
-    Email, EnvironmentName, Icon, KeyName, PersonName, ResourceName, SecretName, SecretValue, TeamName,
+    Email, EnvironmentName, Icon, KeyName, OrgRole, PersonName, ResourceName, SecretName, SecretValue, TeamCategory,
+    TeamName, TeamRole,
 };
 use crate::error::{Error, quoted};
-use crate::policy::{OrgRole, TeamCategory, TeamRole};
 use crate::wire;
 
 /// One organization with all that is in it.
@@ -403,11 +403,4 @@ read_checked! {
     SecretName: |text| SecretName::parse(&text);
     SecretValue: SecretValue::parse;
     TeamName: |text| TeamName::parse(&text);
-    OrgRole: |text| OrgRole::parse(&text).ok_or_else(|| Error::field("role", "must be ADMIN or MEMBER"));
-    TeamRole: |text| TeamRole::parse(&text).ok_or_else(|| Error::field("role", "must be ADMIN or MEMBER"));
-    TeamCategory: |text| {
-        TeamCategory::ALL.into_iter().find(|category| category.standing().as_str() == text).ok_or_else(|| {
-            Error::field("type", "must be WORKSPACE_MANAGE_ALL, WORKSPACE_INVOKE or WORKSPACE_EXPORT_METRICS")
-        })
-    };
 }

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::password_resets::{Done, NewLink};
 use crate::db::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
-use crate::domain::{self, Time};
-use crate::policy::OrgRole;
+use crate::domain::{self, OrgRole, Time};
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;

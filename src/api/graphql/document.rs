@@ -172,7 +172,7 @@ impl<'d> Parts<'d> {
                 selection_set: &mutation.selection_set,
             }),
             OperationDefinition::Subscription(_) => {
-                Err(refused("a subscription is not served here: ctx with a query or a mutation"))
+                Err(refused("a subscription is not served here: ask with a query or a mutation"))
             }
         }
     }

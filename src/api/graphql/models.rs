@@ -86,7 +86,7 @@ fn only_named<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], name: &str) -> Result<(&
     match (named.pop(), named.is_empty()) {
         (Some(only), true) => Ok(only),
         (Some(_), false) => {
-            Err(Error::conflict(format!("several teams have a model named \"{}\": ctx by its id", quoted(name))))
+            Err(Error::conflict(format!("several teams have a model named \"{}\": ask by its id", quoted(name))))
         }
         (None, _) => Err(Error::NotFound("model")),
     }

@@ -106,7 +106,7 @@ impl<'a> Whom<'a> {
             (None, None) => Ok(Whom::Oneself),
             (Some(user_id), None) => Ok(Whom::User(user_id)),
             (None, Some(prefix)) => Ok(Whom::Key(prefix)),
-            (Some(_), Some(_)) => Err(Error::field("api_key_prefix", "must not stand beside `user_id`: ctx about one")),
+            (Some(_), Some(_)) => Err(Error::field("api_key_prefix", "must not stand beside `user_id`: ask about one")),
         }
     }
 }

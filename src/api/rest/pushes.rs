@@ -144,7 +144,7 @@ fn own<'p, 'c>(teams: &'p [InTeam<'c>]) -> Option<&'p InTeam<'c>> {
 /// What whoever may deploy in no team is told, or does not say in which.
 pub fn nowhere() -> Error {
     Error::Forbidden(
-        "you may not deploy in the default team: name a team in which you may, or ctx a team admin to add you to one"
+        "you may not deploy in the default team: name a team in which you may, or ask a team admin to add you to one"
             .to_owned(),
     )
 }

@@ -98,10 +98,10 @@ fn copy_into(
     previous: Previous,
 ) -> Result<ChainDeployment, Error> {
     let id = copy_row(tx, team, chain, deployment)?;
-    for (environment_ref, chainlet) in deployment.chainlets.iter().enumerate() {
+    for (place, chainlet) in deployment.chainlets.iter().enumerate() {
         let instance_type = environment.instance_type_of(chainlet);
         let copy = running::copy(tx, team, &chainlet.model, &chainlet.deployment, instance_type)?;
-        deployments::insert_chainlet(tx, team, &id, environment_ref, &chainlet.name, &chainlet.model.id, &copy)?;
+        deployments::insert_chainlet(tx, team, &id, place, &chainlet.name, &chainlet.model.id, &copy)?;
     }
     enter(tx, team, &deployments::find(tx, team, &chain.id, &id)?, environment, previous)
 }
@@ -266,7 +266,7 @@ impl EnvironmentRef<'_> {
 fn parts(tx: &Tx, id: &str) -> Result<Vec<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE id IN (SELECT deployment_id FROM chainlet WHERE chain_deployment_id = :id)
-         ORDER BY (SELECT environment_ref FROM chainlet WHERE deployment_id = deployment.id)"
+         ORDER BY (SELECT place FROM chainlet WHERE deployment_id = deployment.id)"
     ))?;
     let rows = query.query_map(named_params! { ":id": id }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
