@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
+use crate::db::memo::Memo;
 use crate::db::{Tx, api_keys};
 use crate::domain::{Icon, OrgId, Team, TeamId, TeamName, UserId};
 use crate::error::{Conflict, Error};
@@ -51,12 +52,14 @@ fn of_member(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<Team>, Err
 
 /// The team of this id, of whatever organization: `policy` decides whether the caller sees it.
 pub fn find(tx: &Tx, id: &str) -> Result<Team, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT id, org_id, name, icon, is_default, created_at
-         FROM team
-         WHERE id = :id",
-    )?;
-    query.query_row(named_params! { ":id": id }, from_row).optional()?.ok_or(Error::NotFound("team"))
+    Memo::team(tx.memo, id, || {
+        let mut query = tx.sql.prepare_cached(
+            "SELECT id, org_id, name, icon, is_default, created_at
+             FROM team
+             WHERE id = :id",
+        )?;
+        query.query_row(named_params! { ":id": id }, from_row).optional()?.ok_or(Error::NotFound("team"))
+    })
 }
 
 /// The organization's default team.
