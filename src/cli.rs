@@ -1,7 +1,7 @@
-//! The command line: what each command takes, and how it ends.
+//! The command line: commands, options and exit codes.
 //!
-//! Standard output is data and standard error is talk. What writes goes through the operator's routes, with a server or
-//! without one.
+//! Standard output carries data, standard error carries messages. Commands that write use the operator's routes, with or
+//! without a running server.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,10 +26,10 @@ mod output;
 mod permissions;
 mod server;
 
-use output::{print, talk};
+use output::{print, report};
 use server::{demo, fixtures, init, log, operator, organization, secrets, serve, user};
 
-/// Teams for an organization, on a host of its own.
+/// Teams for an organization, self-hosted
 #[derive(Parser)]
 #[command(name = "guildhall", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Command {
@@ -63,7 +63,7 @@ enum Action {
     Permissions(permissions::Options),
 }
 
-/// Reads the arguments. A variable that is set to nothing counts as not set, as compose files and units write it.
+/// Parses the arguments. An environment variable with an empty value counts as unset, as compose files and units expect.
 fn parse() -> Command {
     let matches = without_empty_variables(Command::command()).get_matches();
     Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
@@ -76,9 +76,9 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// Runs the command of this process's arguments.
+/// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    rustix::process::umask(Mode::RWXG | Mode::RWXO); // whatever is made is for this user alone
+    rustix::process::umask(Mode::RWXG | Mode::RWXO); // new files are for this user only
     let action = parse().action;
     let _log = match &action {
         Action::Serve(options) => log::begin(options.log(), log::Level::Info),
@@ -103,7 +103,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            talk(format_args!("guildhall: {}", failure.message));
+            report(format_args!("guildhall: {}", failure.message));
             ExitCode::from(failure.exit as u8)
         }
     }
@@ -116,7 +116,7 @@ struct Failure {
     message: String,
 }
 
-/// How a command that failed ends; wrong usage, which is 2, clap tells.
+/// The exit code of a failed command. Wrong usage is 2, which clap reports.
 #[derive(Clone, Copy, Debug)]
 enum Exit {
     Failed = 1,
@@ -140,7 +140,7 @@ impl Failure {
     }
 }
 
-/// What would only be logged, whoever runs the command may read.
+/// The message of a failure. An internal error shows its cause: the person who runs the command may read it.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
@@ -159,7 +159,7 @@ fn exit(status: u16) -> Exit {
     }
 }
 
-// ---- what commands take ----
+// ---- options ----
 
 #[derive(Args)]
 struct Data {
@@ -183,17 +183,17 @@ fn data_home(xdg_data_home: Option<OsString>, home: Option<OsString>) -> Option<
     Some(data_home?.join("guildhall"))
 }
 
-/// What stands before the server, if anything does.
+/// The reverse proxy in front of the server.
 #[derive(Args)]
 struct ProxyOptions {
-    /// The URL by which clients reach it, where a reverse proxy ends TLS: what links begin with
+    /// The URL by which clients reach the server if a reverse proxy terminates TLS; links begin with it
     #[arg(long, env = "GUILDHALL_PUBLIC_URL", value_name = "URL", value_parser = BaseUrl::parse)]
     public_url: Option<BaseUrl>,
     /// The reverse proxy also receives requests for S3's host for the bucket guildhall-uploads, where Go clients send archives
     #[arg(long, requires = "public_url")]
     s3_hosts: bool,
-    /// Addresses or networks of proxies: what they connect for others is not counted as theirs, and their
-    /// `X-Forwarded-For` says whose it is
+    /// Addresses or networks of trusted proxies: their connections are not counted as one client's, and their `X-Forwarded-For`
+    /// gives the client's address
     #[arg(long, env = "GUILDHALL_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',', value_parser = Network::parse)]
     trusted_proxies: Vec<Network>,
 }
@@ -209,10 +209,10 @@ impl ProxyOptions {
     }
 }
 
-/// What teams, organizations and callers may take.
+/// Quotas of teams, organizations and callers.
 #[derive(Args)]
 struct Quotas {
-    /// What a team, an organization or a caller may take, such as database_bytes=4GiB; repeated for several
+    /// A quota, such as database_bytes=4GiB; repeat the option for several
     #[arg(
         long,
         env = "GUILDHALL_QUOTA",
@@ -234,14 +234,14 @@ impl Quotas {
 
 #[derive(Args)]
 struct Listen {
-    /// The address to listen on; port 0 takes one that is free
+    /// The address to listen on; port 0 picks a free port
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS:PORT")]
     listen: String,
 }
 
 #[derive(Args)]
 struct Format {
-    /// What standard output carries
+    /// The format of standard output
     #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     output: Output,
 }
@@ -252,9 +252,13 @@ enum Output {
     Json,
 }
 
-// ---- what commands share ----
+// ---- shared functions ----
 
-/// Takes the data directory, or says who has it.
+/// Locks the data directory.
+///
+/// # Errors
+///
+/// If another process holds it; the message says which.
 fn take(path: &Path) -> Result<Directory, Failure> {
     Directory::take(path).map_err(|refusal| not_taken(path, refusal))
 }
@@ -267,14 +271,14 @@ fn not_taken(path: &Path, refusal: Refusal) -> Failure {
     })
 }
 
-/// An app on what stands in the directory.
+/// An opened installation.
 struct Opened {
     app: Arc<App>,
-    /// Whether this installation has just got its master key.
+    /// Whether the master key was created just now.
     has_new_key: bool,
 }
 
-/// Opens what stands in the directory, and says what the operator must hear of it.
+/// Opens the installation of a directory, and prints what the operator must know.
 fn open(path: &Path, directory: Directory, reverse_proxy: ReverseProxy, quotas: Settings) -> Result<Opened, Failure> {
     let had_key = Directory::master_key(path).exists();
     let app = Arc::new(App::behind(reverse_proxy, Db::open_with(directory, now(), quotas)?));
@@ -286,7 +290,7 @@ fn open(path: &Path, directory: Directory, reverse_proxy: ReverseProxy, quotas: 
     Ok(Opened { app, has_new_key: !had_key })
 }
 
-/// A new master key, which somebody must hear of once it is there to stay.
+/// Tells the operator about a new master key.
 fn tell_of_key(path: &Path, has_new_key: bool) {
     if has_new_key {
         let key = Directory::master_key(path);
@@ -295,7 +299,7 @@ fn tell_of_key(path: &Path, has_new_key: bool) {
     }
 }
 
-/// This now, with new randomness.
+/// The current time, with a new seed.
 fn now() -> Now {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 is no clock
     Now { time: Time(since.as_millis() as i64), seed: rand::random() }

@@ -1,18 +1,18 @@
-//! Everything that can go wrong, and what the client is told about it.
+//! Every refusal and failure, with its status, code and message.
 
 use std::fmt;
 
-/// A refusal or a failure. Its status and code stand in [`Error::status`], its words in `Display`.
+/// A refusal or a failure. [`Error::status`] gives status and code, `Display` the message.
 #[derive(Debug)]
 pub enum Error {
-    /// What was sent cannot be understood or is out of bounds; the sentence names the field.
+    /// The request is malformed or out of bounds. The message names the field.
     Invalid(String),
     Unauthenticated,
-    /// The caller sees it and may not; the sentence names the row of the table that refuses.
+    /// The caller may see the resource and may not do this. The message names the table row that refuses.
     Forbidden(String),
-    /// It is not there, or it is not the caller's to see: the same words for both.
+    /// The resource does not exist or the caller may not see it. The message is equal for both.
     NotFound(&'static str),
-    /// The methods that the path takes.
+    /// The path does not take this method. It names the methods that it takes.
     MethodNotAllowed(String),
     RequestTimeout,
     Conflict(Conflict),
@@ -22,50 +22,51 @@ pub enum Error {
     RateLimited {
         retry_after_seconds: u32,
     },
-    /// Too much work of the caller's organization waits already.
+    /// Too much work of the caller's organization is waiting.
     Busy {
         retry_after_seconds: u32,
     },
-    /// Something that is counted against a team or an organization is used up.
+    /// A quota of a team or an organization is used up.
     QuotaExceeded(QuotaExceeded),
     /// The caller makes the database grow faster than it may.
     GrowthLimited {
         bytes_per_hour_max: u64,
         retry_after_seconds: u32,
     },
-    /// A route of Baseten's that is not served, named.
+    /// A route of Baseten's interface that is not served. It is named.
     NotImplemented(String),
     Unavailable(&'static str),
     StorageFull,
-    /// The body is to be read on the pool first: it never reaches a client.
+    /// The body must be read on the pool first. This never reaches a client.
     Unread,
-    /// The cause goes to the log, never to the client.
+    /// An internal error that may pass. Its cause goes to the log, never to the client.
     Internal(String),
-    /// The same, where trying again fails again: what is stored or written does not fit. A worker ends the row that it is about.
+    /// An internal error that a retry does not mend, because of what is stored or written. A worker marks the row concerned as failed.
+    /// Its cause goes to the log, never to the client.
     Defect(String),
 }
 
-/// Why what was asked does not fit what is there, with counts where they help to decide.
+/// A conflict with the current state, with counts where they help the client to decide.
 #[derive(Debug)]
 pub struct Conflict {
     pub message: String,
     pub details: Option<serde_json::Value>,
 }
 
-/// Which quota refuses a write, and how far it is used.
+/// A quota that refuses a write, with its used and allowed amounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaExceeded {
-    /// The team that is charged; `None` where the organization or a person is.
+    /// The team that is charged. `None` if an organization or a person is charged.
     pub team_id: Option<String>,
     pub name: &'static str,
-    /// Without the write that is refused.
+    /// The amount in use, without the refused write.
     pub used: u64,
     pub allowed: u64,
     pub unit: &'static str,
 }
 
 impl Error {
-    /// The HTTP status and the code of decision 19.
+    /// The HTTP status and the error code (decision 19).
     #[rustfmt::skip]
     pub fn status(&self) -> (u16, &'static str) {
         match self {
@@ -86,7 +87,7 @@ impl Error {
         }
     }
 
-    /// When it may be sent again, where time alone helps.
+    /// After how many seconds a retry makes sense, if waiting alone helps.
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Error::RateLimited { retry_after_seconds }
@@ -96,7 +97,7 @@ impl Error {
         }
     }
 
-    /// A field of the request that cannot be accepted, and what would be.
+    /// Refuses the value of a field. `why` says what would be accepted.
     pub fn field(field: &str, why: &str) -> Error {
         Error::Invalid(format!("`{field}` {why}"))
     }
@@ -113,19 +114,19 @@ impl Error {
         Error::Conflict(Conflict { message: message.into(), details: None })
     }
 
-    /// Whether trying again would fail again. What is not so is a fault of the system, which may pass.
+    /// Whether a retry would fail again. Other failures are of the system and may pass.
     pub fn would_recur(&self) -> bool {
         !matches!(self, Error::Internal(_) | Error::StorageFull | Error::Unavailable(_) | Error::Busy { .. })
     }
 
-    /// Whether SQLite refused because a name or an id stands there already.
+    /// Whether SQLite refused a duplicate name or id.
     pub fn is_unique_violation(cause: &rusqlite::Error) -> bool {
         use rusqlite::ffi;
         matches!(cause, rusqlite::Error::SqliteFailure(code, _)
             if matches!(code.extended_code, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY))
     }
 
-    /// Whether a trigger of the schema refused: its sentence is for the client.
+    /// Whether a trigger of the schema refused the write. Its message is for the client.
     fn refused_by_trigger(cause: &rusqlite::Error) -> Option<&str> {
         match cause {
             rusqlite::Error::SqliteFailure(code, Some(sentence))
@@ -176,12 +177,12 @@ impl fmt::Display for Error {
     }
 }
 
-/// What was sent, as a message may show it: at most 60 characters of it, control characters escaped. Never for a secret.
+/// Quotes what a client sent for a message: at most 60 characters, control characters escaped. Not for secrets.
 pub fn quoted(text: &str) -> Quoted<'_> {
     Quoted(text)
 }
 
-/// See [`quoted`].
+/// A quoted text. [`quoted`] creates it.
 pub struct Quoted<'t>(&'t str);
 
 const QUOTED_CHARS_MAX: usize = 60;
@@ -197,7 +198,7 @@ impl fmt::Display for Quoted<'_> {
             let escaped = if is_plain(&c) { c.to_string() } else { c.escape_unicode().to_string() };
             let chars = escaped.chars().count();
             if chars > chars_left {
-                // The last one gives way to what says that there is more.
+                // The last character is replaced by an ellipsis.
                 while shown.chars().count() >= QUOTED_CHARS_MAX {
                     shown.pop();
                 }
@@ -223,7 +224,7 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// Whether a statement fails because of what is stored or written, not because of the system.
+/// Whether a statement failed because of what is stored or written, and not because of the system.
 fn is_defect(cause: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
     matches!(cause.sqlite_error_code(), Some(ConstraintViolation | ParameterOutOfRange | TooBig | TypeMismatch))

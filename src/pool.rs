@@ -1,8 +1,7 @@
 //! A bounded pool of threads for work whose size a tenant decides: parsing, searching, hashing.
 //!
-//! Such work must run neither on a thread that answers requests nor in the writer. Organizations take turns: each has a
-//! queue of its own, bounded in entries and in bytes, and no organization holds all threads. A full queue refuses its own
-//! organization alone.
+//! Such work must not run on a thread that answers requests, nor in the writer. Organizations take turns. Each has its own
+//! queue, bounded in entries and bytes, and none holds all threads. A full queue refuses work of its own organization only.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +22,7 @@ pub struct Limits {
     pub threads_per_owner_max: usize,
     /// How much work of one owner may wait, in entries.
     pub waiting_per_owner_max: usize,
-    /// How much input of one owner may wait or be worked on.
+    /// How many input bytes of one owner may wait or be in progress.
     pub bytes_per_owner_max: usize,
 }
 
@@ -34,7 +33,7 @@ impl Default for Limits {
     }
 }
 
-/// What each thread of the pool calls around its work: it may hold resources while it is busy.
+/// Functions that each thread of the pool calls, so that it can hold resources while it is busy and release them after.
 #[derive(Clone, Copy)]
 pub struct Hooks {
     pub on_start: fn(),
@@ -42,7 +41,7 @@ pub struct Hooks {
     pub on_idle: fn(),
 }
 
-/// Ends its threads when it is dropped. Work that still waits is not done.
+/// A pool of threads. Dropping it ends the threads; work that still waits is discarded.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -60,7 +59,7 @@ impl Pool {
         Pool { shared, threads }
     }
 
-    /// Runs `work` in its owner's turn. `owner` is the id of an organization, `bytes` the size of what is worked on.
+    /// Runs `work` in its owner's turn. `owner` is the id of an organization, `bytes` the size of the input.
     ///
     /// # Errors
     /// [`Error::Busy`] if too much work of this owner waits, [`Error::Internal`] if the work panics, and its own errors.
@@ -73,13 +72,13 @@ impl Pool {
         let (answer, answered) = oneshot::channel();
         self.shared.queue(owner, bytes, move || {
             if !answer.is_closed() {
-                let _ = answer.send(contained(work)); // whoever asked may have hung up
+                let _ = answer.send(contained(work)); // the receiver may be gone
             }
         })?;
         answered.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Like [`Pool::run`], for threads that may block.
+    /// Runs `work` in its owner's turn and blocks the calling thread until it is done.
     pub fn run_blocking<T: Send + 'static>(
         &self,
         owner: &str,
@@ -100,7 +99,7 @@ impl Drop for Pool {
         state.stopped = true;
         let waiting = std::mem::take(&mut state.owners);
         drop(state);
-        drop(waiting); // whoever waits for these is told so
+        drop(waiting); // their receivers get an error
         self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -108,7 +107,7 @@ impl Drop for Pool {
     }
 }
 
-/// A panic is the failure of one piece of work, not of its thread.
+/// Catches a panic: it fails one piece of work, not its thread.
 fn contained<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::Internal("work on the pool panicked".to_owned())))
@@ -137,7 +136,7 @@ struct State {
 #[derive(Default)]
 struct Owner {
     waiting: VecDeque<(usize, Work)>,
-    /// Of what waits and of what is worked on.
+    /// Input bytes that wait or are in progress.
     bytes: usize,
     running: usize,
 }
@@ -164,7 +163,7 @@ impl Shared {
         let is_idle = queue.waiting.is_empty() && queue.running == 0;
         let is_full = queue.waiting.len() >= self.limits.waiting_per_owner_max
             || queue.bytes.saturating_add(bytes) > self.limits.bytes_per_owner_max;
-        // An idle owner is always served, so that no single input is too large for ever.
+        // An owner without waiting work is always accepted, so that no single input is too large forever.
         if is_full && !is_idle {
             return Err(Error::Busy { retry_after_seconds: RETRY_AFTER_SECONDS });
         }
@@ -181,7 +180,7 @@ impl Shared {
     fn work(&self, hooks: Hooks) {
         (hooks.on_start)();
         while let Some(Taken { owner, bytes, work }) = self.take(hooks) {
-            let _ = catch_unwind(AssertUnwindSafe(work)); // it has told its failure already
+            let _ = catch_unwind(AssertUnwindSafe(work)); // the failure was already sent to the receiver
             self.finish(&owner, bytes);
         }
         (hooks.on_idle)();
@@ -211,7 +210,7 @@ impl Shared {
             state.owners.remove(owner);
         }
         drop(state);
-        self.changed.notify_one(); // an owner that held its share may go on
+        self.changed.notify_one(); // an owner that used all of its threads may continue
     }
 }
 

@@ -1,8 +1,8 @@
-//! Archives in, by the part of S3 that the clients use: one `PUT`, or parts in any order.
+//! Archive uploads, by the part of S3 that the clients use: one `PUT`, or parts in any order.
 //!
-//! Nothing of a request is read beyond its head before its signature and its grant hold; then the body streams to the
-//! disk. An upload is answered when its archive is durable under its hash and its row is written. Whatever else S3 can do
-//! is refused as access denied, and so is every key but the one that was granted: keys are compared, never opened.
+//! Only the head of a request is read before its signature and its grant are verified. Then the body streams to the
+//! disk. An upload is answered when its archive is durable and its row is written. All other S3 operations and all
+//! other keys are refused as access denied. Keys are compared with the grant and never used as paths.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -46,25 +46,25 @@ use signature::{Signature, header};
 use store::{Part, Sink, Store, Written};
 use xml::ListedPart;
 
-/// Our one bucket. Uploads are told from everything else by it: the first segment of a path, or a host's first label.
+/// The only bucket. A request for it has the bucket as the first segment of its path or the first label of its host.
 pub const BUCKET: &str = "guildhall-uploads";
 pub const REGION: &str = "us-east-1";
-/// What the log calls the route of an upload.
+/// The route of an upload in the log.
 pub const TEMPLATE: &str = "/guildhall-uploads/{s3_key}";
 
 const PARTS_MAX: u16 = 10_000;
-/// S3's: every part but the last has at least so many.
+/// S3's rule: every part but the last has at least this size.
 const PART_BYTES_MIN: u64 = 5 << 20;
 const LIST_OF_PARTS_BYTES_MAX: u64 = 2 << 20;
-/// Parts that nobody completed go then: their credentials ended an hour ago.
+/// Parts that were not completed are removed after this time. Their credentials expired an hour before.
 const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
 const OPEN_UPLOAD_SECONDS: i64 = 2 * uploads::CREDENTIALS_SECONDS;
 
-/// What uploads may take.
+/// The limits of uploads.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub archive_bytes_max: u64,
-    /// How long a body may bring nothing.
+    /// How long a body may deliver nothing.
     pub stalled: Duration,
 }
 
@@ -78,17 +78,17 @@ pub struct Uploads {
     app: Arc<App>,
     store: Store,
     limits: Limits,
-    /// Reads the clock.
+    /// Returns the current time and a seed.
     clock: fn() -> Now,
     in_parts: Mutex<AllInParts>,
 }
 
-/// Whether this request is for the bucket.
+/// Whether a request is for the bucket.
 pub fn are_addressed(headers: &HeaderMap, uri: &Uri) -> bool {
     key(headers, uri).is_some()
 }
 
-/// What follows the bucket, as it was sent.
+/// The raw path behind the bucket.
 fn key<'r>(headers: &HeaderMap, uri: &'r Uri) -> Option<&'r str> {
     let path = uri.path().strip_prefix('/')?;
     let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -112,7 +112,7 @@ impl Uploads {
         })
     }
 
-    /// Answers, whether or not it has read all of the body.
+    /// Answers a request, whether or not all of its body was read.
     pub async fn answer(self: Arc<Self>, head: &Head, body: &mut Body, log: &RequestLog) -> Reply {
         self.act(head, body, log).await.unwrap_or_else(|refusal| refusal.reply(log))
     }
@@ -130,7 +130,8 @@ impl Uploads {
         }
     }
 
-    /// Who signed, with which credentials, and whether they are for this key and its caller still stands.
+    /// Authenticates a request: the signature, the credentials, and whether they are for this key and its caller
+    /// still has access.
     fn authorize(&self, head: &Head, log: &RequestLog) -> Result<Grant, Refusal> {
         let now = (self.clock)();
         let signature = Signature::read(head)?;
@@ -163,13 +164,13 @@ impl Uploads {
         Ok(reply)
     }
 
-    /// Refused before the body is read: nothing is there that must not be.
+    /// Checks what must hold before the body is read.
     fn check_precondition(&self, grant: &Grant, precondition: Precondition) -> Result<(), Refusal> {
         let is_there = || self.app.db.read((self.clock)(), |tx| uploads::is_recorded(tx, &grant.s3_key));
         if precondition == Precondition::IsAbsent && is_there()? { Err(Refusal::precondition_failed()) } else { Ok(()) }
     }
 
-    /// Over plain HTTP anyone on the way can replace a body that is not signed.
+    /// Whether unsigned bodies are allowed: over plain HTTP anyone on the way could replace one.
     fn unsigned_payloads(&self) -> UnsignedPayloads {
         match &self.app.reverse_proxy.public {
             Some(base_url) if base_url.is_https() => UnsignedPayloads::Accepted,
@@ -185,7 +186,7 @@ impl Uploads {
         Ok(declared_body)
     }
 
-    /// Streams a body to the disk, and checks it against what was declared of it.
+    /// Streams a body to the disk and compares it with its declarations.
     async fn receive(
         &self,
         mut declared_body: DeclaredBody,
@@ -211,7 +212,7 @@ impl Uploads {
         Ok(written)
     }
 
-    /// Charges a file to whoever uploads it: as long as it says to be, until it is placed or given up.
+    /// Charges a file of the declared length to its uploader, until the file is placed or dropped.
     fn charge(&self, grant: &Grant, bytes: u64) -> Result<Charge, Refusal> {
         let db = &self.app.db;
         if db.is_short_of_space() {
@@ -229,7 +230,7 @@ impl Uploads {
         }
     }
 
-    /// Lets the audit log tell of a quota that refuses an upload.
+    /// Records in the audit log that a quota refused an upload.
     fn refused(&self, grant: &Grant, error: Error, now: Now) -> Refusal {
         if let Error::QuotaExceeded(quota) = &error
             && self.app.db.quotas().in_progress.is_to_note(&grant.owner(), now.time)
@@ -244,10 +245,10 @@ impl Uploads {
         self.in_parts.lock().expect("nobody panics holding it")
     }
 
-    /// Makes an upload count: its archive durable, its row written.
+    /// Finishes an upload: makes its archive durable and writes its row.
     async fn keep(&self, grant: &Grant, written: Written, precondition: Precondition) -> Result<Archive, Refusal> {
         let archive = Archive { hash: written.content.hash, bytes: written.content.bytes };
-        // What is refused or there already is not placed: it would stay until it is swept.
+        // An archive that is refused or exists already is not placed; otherwise it would stay until it is swept.
         let foreseen = |tx: &Tx| uploads::foreseen(tx, &grant.s3_key, &archive.hash);
         let foreseen = self.app.db.read((self.clock)(), foreseen)?;
         precondition.check(foreseen)?;
@@ -260,7 +261,7 @@ impl Uploads {
         Ok(archive)
     }
 
-    // ---- in parts ----
+    // ---- multipart ----
 
     fn create_in_parts(&self, grant: Grant) -> Result<Reply, Refusal> {
         let Now { time: now, seed } = (self.clock)();
@@ -318,7 +319,7 @@ impl Uploads {
         let mut declared_body = DeclaredBody::by(head, self.unsigned_payloads())?;
         let list = xml::parts(&self.list_of_parts(body, &mut declared_body).await?)?;
         let state = state.lock_owned().await;
-        // It goes on if the client hangs up: when it asks again, the upload is complete.
+        // Continues if the client hangs up: when the client asks again, the upload is complete.
         let (this, whose, id) = (Arc::clone(self), grant.clone(), upload_id.to_owned());
         let joining = async move { this.join(state, &whose, &id, declared_body, list, precondition).await };
         let joined = tokio::task::spawn_local(joining).await;
@@ -351,7 +352,7 @@ impl Uploads {
         };
         let written = match whole {
             Some(whole) => whole,
-            // The parts are counted already.
+            // The parts are charged already.
             None => self.store.begin(self.charge(grant, 0)?, declared_body.tally())?.join(&parts).await?,
         };
         declared_body.check(&written.content)?;
@@ -381,7 +382,7 @@ impl Uploads {
         body.hold(declared_body.bytes as usize)?;
         let mut list = Vec::new();
         while let Some(bytes) = body.next(self.limits.stalled).await? {
-            list.extend_from_slice(&bytes); // no more than the head says: that framed it
+            list.extend_from_slice(&bytes); // never more than the declared length, which frames the body
         }
         declared_body.check_list(&list)?;
         Ok(list)
@@ -389,7 +390,7 @@ impl Uploads {
 
     // ---- sweeping ----
 
-    /// Sweeps at once and then every hour, on a thread of its own.
+    /// Starts a thread that sweeps now and then every hour.
     pub fn keep_swept(&self, mut stopped: watch::Receiver<bool>) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
@@ -404,7 +405,7 @@ impl Uploads {
         });
     }
 
-    /// Removes what is of no use: parts that nobody completed, uploads that nobody used, archives that no upload names.
+    /// Removes parts that were not completed, uploads that nobody used, and archives that no upload names.
     async fn sweep(&self) {
         let now = (self.clock)();
         self.in_parts().forget_older_than(now.time.plus_seconds(-OPEN_UPLOAD_SECONDS));
@@ -422,13 +423,13 @@ impl Uploads {
     }
 }
 
-/// The rest is swept all the same.
+/// Continues with the rest after an error.
 fn not_swept(what: impl std::fmt::Display, cause: &dyn std::fmt::Debug) {
     tracing::error!(%what, ?cause, "not swept");
 }
 
 impl Completed {
-    /// Answers as before, if the same is asked.
+    /// Repeats the reply of a completed upload if the request is the same.
     fn again(
         &self,
         declared_body: &DeclaredBody,
@@ -443,7 +444,8 @@ impl Completed {
     }
 }
 
-/// The parts of a list: each there, as it was sent, in ascending order, and none but the last too short.
+/// The parts of a list. Each must exist with the listed tag, in ascending order, and all but the last must have the
+/// minimum size.
 fn in_order<'p>(parts: &'p BTreeMap<u16, Part>, list: &[ListedPart]) -> Result<Vec<&'p Part>, Refusal> {
     if !list.is_sorted_by(|part, next| part.number < next.number) {
         return Err(Refusal::new(400, "InvalidPartOrder", "list the parts in ascending order, each once"));
@@ -478,7 +480,7 @@ fn broken(_: Malformed) -> Refusal {
     Refusal::incomplete()
 }
 
-/// An entity tag: half of the content's hash, as long as the MD5 that clients may expect and do not check.
+/// An entity tag: half of the content's hash, which is as long as the MD5 that clients may expect and do not check.
 fn tag(hash: &[u8; 32]) -> String {
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,7 +4,7 @@
 //! name and version, so that a sealed value moved to another row does not open. The data key is random, kept in the
 //! database wrapped by the master key; the master key is a file beside the database (0600) and never in it.
 //!
-//! Rolling one row back together with its version is not noticed: that would need a counter kept elsewhere.
+//! A row that is set back together with its version is not detected. That would need a counter outside the database.
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -50,7 +50,7 @@ impl MasterKey {
         seal(&self.0, rng, WRAP_CONTEXT, data_key.as_slice())
     }
 
-    /// The data key, or nothing if this is not the master key that wrapped it.
+    /// Unwraps the data key. `None` if another master key wrapped it.
     pub fn unwrap(&self, wrapped: &[u8]) -> Option<Sealer> {
         let data_key = open(&self.0, WRAP_CONTEXT, wrapped)?;
         Some(Sealer { data_key: Zeroizing::new(data_key.as_slice().try_into().ok()?) })
@@ -62,7 +62,7 @@ pub struct Sealer {
     data_key: Zeroizing<[u8; 32]>,
 }
 
-/// Which value this is: what is bound to the sealed text and must be the same when it is opened.
+/// The associated data of a secret's value. It must be equal when the value is sealed and when it is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct AssociatedData<'a> {
     pub org_id: &'a OrgId,
@@ -85,16 +85,16 @@ impl Sealer {
     }
 }
 
-/// Credentials of an upload: what they grant is sealed into their token, so that nothing of them is stored.
+/// Upload credentials. Their grant is sealed into the session token, so nothing is stored.
 impl Sealer {
-    /// The secret that signs with this access key id.
+    /// Derives the secret access key of an access key id.
     pub fn upload_secret(&self, access_key_id: &str) -> Zeroizing<String> {
         let key = Zeroizing::new(keyed_hash(self.data_key.as_slice(), b"guildhall upload secret 1"));
         let secret = Zeroizing::new(keyed_hash(key.as_slice(), access_key_id.as_bytes()));
         Zeroizing::new(secret.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Says what the credentials of this access key id are for, to be read by nobody else.
+    /// Seals the grant of an access key id into a session token.
     pub fn seal_grant(&self, rng: &mut StdRng, access_key_id: &str, grant: &str) -> Vec<u8> {
         seal(&self.data_key, rng, &grant_context(access_key_id), grant.as_bytes())
     }
@@ -140,7 +140,7 @@ fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(&Key::from(*key))
 }
 
-/// Each part behind its length: no two contexts run together into the same bytes.
+/// Joins the parts, each after its length, so that different parts never give equal bytes.
 fn associated_data(context: &[&str]) -> Vec<u8> {
     context.iter().flat_map(|part| (part.len() as u64).to_le_bytes().into_iter().chain(part.bytes())).collect()
 }

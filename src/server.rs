@@ -1,8 +1,8 @@
-//! The door: hyper behind our own accept loop, with a limit and a deadline on everything.
+//! The listener: hyper behind our own accept loop, with a limit and a deadline on everything.
 //!
-//! One thread accepts and deals the sockets in turn to one single-threaded runtime a core; what is asked is answered on
-//! that thread, and only writes and slow work leave it. Nothing else in the house names hyper but uploads, whose bodies
-//! stream, and nothing else but they, the operator's client and the hashing of passwords names tokio's runtime.
+//! One thread accepts connections and gives them in turn to one single-threaded runtime per core. Requests are
+//! answered on that thread; only writes and slow work leave it. Besides this module, only `s3`, whose bodies stream,
+//! and the operator's client use hyper, and only they and password hashing use tokio's runtime.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener};
@@ -34,36 +34,36 @@ use memory::Memory;
 pub use signals::{Hangup, wait_for_signal};
 use worker::Worker;
 
-/// What a stranger may take of us.
+/// The limits of the listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub workers: usize,
-    /// Of strangers, and as many of the operator. Beyond it those that idle give way; where none does, a newcomer is told
-    /// 503 and closed.
+    /// Connections of the network, and as many for the operator. Beyond it, idle connections close; if there is none,
+    /// a new connection gets 503.
     pub connections_max: usize,
-    /// Of one address, unless it is a trusted proxy's.
+    /// Connections of one address that is not a trusted proxy.
     pub connections_per_peer: usize,
-    /// What bodies and replies may hold together, beside what each connection has for itself; as much for the operator.
+    /// Bytes of bodies and replies in memory, besides each connection's buffers; as many for the operator.
     pub buffered_bytes_max: usize,
-    /// How long a body or a reply may wait for its peer before it gives way to others.
+    /// How long a body or a reply may wait for its peer before it may be dropped for others.
     pub patience: Duration,
-    /// At least the 8,192 that hyper asks for.
+    /// Bytes of a request head. hyper requires at least 8,192.
     pub head_bytes_max: usize,
-    /// A body is read in pieces of at most this size.
+    /// The largest piece in which a body is read.
     pub piece_bytes_max: usize,
-    /// From the first byte of a head to its last.
+    /// Time from the first byte of a head to its last.
     pub head: Duration,
-    /// From a head to the last byte of its body.
+    /// Time from a head to the last byte of its body.
     pub body: Duration,
-    /// Without a byte of a next request.
+    /// Time without a byte of the next request.
     pub idle: Duration,
-    /// How long a reply may find no reader.
+    /// How long a reply may wait for its reader.
     pub stalled: Duration,
-    /// How long what a refused client still sends is thrown away.
+    /// How long bytes of a refused request are discarded before the connection closes.
     pub linger: Duration,
-    /// How long requests in flight may take once the server stops.
+    /// How long requests in progress may take after the server stops.
     pub drain: Duration,
-    /// How long it then waits for the rest of a head.
+    /// How long a stopping server waits for the rest of a head.
     pub half_head: Duration,
     pub uploads: s3::Limits,
 }
@@ -77,7 +77,7 @@ impl Default for Limits {
             buffered_bytes_max: 128 << 20,
             patience: Duration::from_secs(1),
             head_bytes_max: 32 << 10,
-            piece_bytes_max: 128 << 10, // small pieces are what an upload spends its time on
+            piece_bytes_max: 128 << 10, // with small pieces an upload spends its time on overhead
             head: Duration::from_secs(10),
             body: Duration::from_secs(60),
             idle: Duration::from_secs(60),
@@ -90,7 +90,7 @@ impl Default for Limits {
     }
 }
 
-/// A server that runs until it is stopped.
+/// A running server.
 pub struct Server {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
@@ -102,20 +102,20 @@ impl Server {
         self.addr
     }
 
-    /// Takes no more connections; requests in flight end, or are cut off when their time to drain is over.
+    /// Accepts no more connections. Requests in progress finish, or are cut off after the drain time.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Waits until all that was in flight has ended.
+    /// Waits until all requests in progress have ended.
     pub fn join(self) {
         for thread in self.threads {
-            let _ = thread.join(); // a thread that panicked has nothing left to end
+            let _ = thread.join(); // a thread that panicked has nothing left to finish
         }
     }
 }
 
-/// Serves until stopped. The operator's listener, if there is one, answers the operator's routes too.
+/// Starts a server. The operator's listener, if there is one, also serves the operator's routes.
 pub fn serve(
     app: &Arc<App>,
     listener: TcpListener,

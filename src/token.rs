@@ -1,8 +1,8 @@
-//! Keys and links: made from given randomness, shown once, kept as a hash.
+//! API keys and one-time links: created from the caller's random generator, shown once, stored as a hash.
 //!
-//! An API key is `guild_<8>.<32><6>`: what stands before the first dot is its prefix, which names it in lists and logs;
-//! the last six characters are a checksum over all before them, so that a scanner knows a key without asking anyone and
-//! a mistyped one is refused before the database is read.
+//! An API key is `guild_<8>.<32><6>`. The text before the first dot is its prefix, which identifies it in lists and logs. The
+//! last six characters are a checksum of the rest. So a secret scanner recognizes a key offline, and a mistyped key is refused
+//! without reading the database.
 
 use std::fmt;
 
@@ -23,10 +23,10 @@ const ACCESS_KEY_CHARS: usize = 20;
 const ID_CHARS: usize = 10;
 const LINK_CHARS: usize = 43;
 
-/// SHA-256 of a token: what the database holds. The token has 190 bits of chance, so one pass is enough.
+/// SHA-256 of a token, as the database stores it. A token has 190 random bits, so one pass is enough.
 pub type TokenHash = [u8; 32];
 
-/// A new key, before it is shown. It has no `Debug` that shows it.
+/// The text of an API key. `Debug` does not print it.
 pub struct PlainKey(Zeroizing<String>);
 
 impl PlainKey {
@@ -37,7 +37,7 @@ impl PlainKey {
         PlainKey(Zeroizing::new(body + &checksum))
     }
 
-    /// A well-formed key, or nothing: no such text was ever made here.
+    /// Parses a key. `None` if the form or the checksum is wrong.
     pub fn parse(text: &str) -> Option<PlainKey> {
         let body = text.len().checked_sub(CHECKSUM_CHARS).and_then(|at| text.get(..at))?;
         let (prefix, secret) = body.strip_prefix(MARK)?.split_once('.')?;
@@ -56,7 +56,7 @@ impl PlainKey {
         Sha256::digest(self.0.as_bytes()).into()
     }
 
-    /// The whole key, for the one reply that shows it.
+    /// The text of the key, for the one reply that shows it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -68,7 +68,7 @@ impl fmt::Debug for PlainKey {
     }
 }
 
-/// The secret part of an invitation's link.
+/// The secret part of a one-time link.
 pub struct LinkToken(Zeroizing<String>);
 
 impl LinkToken {
@@ -85,12 +85,12 @@ impl LinkToken {
     }
 }
 
-/// The hash under which a link of any text would be kept.
+/// The hash of a link's token. Any text has one.
 pub fn link_hash(text: &str) -> TokenHash {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// The public half of upload credentials, as long as S3's own.
+/// Creates the access key id of upload credentials, as long as S3's.
 pub fn access_key_id(rng: &mut StdRng) -> String {
     let name = draw(rng, LOWER, ACCESS_KEY_CHARS - ACCESS_KEY_MARK.len());
     ACCESS_KEY_MARK.to_owned() + &name.to_ascii_uppercase()
@@ -101,7 +101,7 @@ pub fn id(rng: &mut StdRng) -> String {
     draw(rng, LOWER, ID_CHARS)
 }
 
-/// What hexadecimal digits stand for.
+/// Decodes hexadecimal digits. `None` if the text is something else.
 pub fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
     let pairs = text.as_bytes().chunks(2);
@@ -112,7 +112,7 @@ fn draw(rng: &mut StdRng, from: &[u8], count: usize) -> String {
     (0..count).map(|_| char::from(from[rng.random_range(0..from.len())])).collect()
 }
 
-/// CRC-32 in base 62. It guards against slips, not against forgery: that is the hash's duty.
+/// CRC-32 in base 62. It detects typing errors; forgery is detected by the hash.
 fn checksum(body: &str) -> String {
     let mut rest = crc32fast::hash(body.as_bytes()) as usize;
     let mut digits = [b'0'; CHECKSUM_CHARS];

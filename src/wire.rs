@@ -3,8 +3,11 @@
 //! Answers borrow what they show and serialize straight to bytes. Bodies whose shape is closed refuse a field they do
 //! not know and name it: a narrowing that nobody understood must never be taken for its absence.
 
+use std::marker::PhantomData;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -31,6 +34,7 @@ pub mod organizations;
 pub mod permissions;
 pub mod python;
 pub mod quotas;
+pub mod schemas;
 pub mod secrets;
 mod strict;
 pub mod teams;
@@ -42,6 +46,7 @@ pub mod uploads;
 pub mod users;
 pub mod yaml;
 
+use schemas::Listed;
 use strict::Strict;
 
 /// Reads a body as a shape. JSON nested past 128 is refused by the parser.
@@ -60,11 +65,13 @@ pub fn read<'de, T: Deserialize<'de>>(
     serde_path_to_error::deserialize(Strict(from)).map_err(|cause| misfit::refusal(whole, cause.path(), cause.inner()))
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Error")]
 pub struct Refusal {
     code: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schemas::Object>")]
     details: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
@@ -120,7 +127,7 @@ pub struct Refused {
 }
 
 /// What a delete answers: that it is gone.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Tombstone<'a> {
     id: &'a str,
     deleted: bool,
@@ -133,7 +140,7 @@ impl<'a> Tombstone<'a> {
 }
 
 /// The two roles of either level.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 pub enum Role {
     #[serde(rename = "ADMIN")]
     Admin,
@@ -164,7 +171,7 @@ pub struct Items<T> {
     pagination: Pagination,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Pagination {
     has_more: bool,
     cursor: Option<String>,
@@ -184,22 +191,24 @@ pub fn read_cursor(list: &str, cursor: &str) -> Option<String> {
     text.strip_prefix(list)?.strip_prefix(':').map(str::to_owned)
 }
 
-/// A list that is written row by row, each row while the database still holds it: `{"secrets":[…]}`.
-pub struct List {
+/// A list that is written item by item, each while the database still holds its row: `{"secrets":[…]}`.
+pub struct List<T> {
     body: Vec<u8>,
-    empty: bool,
+    is_empty: bool,
+    items: PhantomData<T>,
 }
 
-impl List {
-    pub fn named(name: &str) -> List {
-        List { body: format!("{{\"{name}\":[").into_bytes(), empty: true }
+impl<T: Listed> List<T> {
+    pub fn begin() -> List<T> {
+        let body = format!("{{\"{}\":[", T::FIELD).into_bytes();
+        List { body, is_empty: true, items: PhantomData }
     }
 
     pub fn push(&mut self, item: &impl Serialize) {
-        if !self.empty {
+        if !self.is_empty {
             self.body.push(b',');
         }
-        self.empty = false;
+        self.is_empty = false;
         serde_json::to_writer(&mut self.body, item).expect("shapes of ours always serialize");
     }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::domain::Archive;
 use crate::error::Error;
 use crate::wire;
+use crate::wire::schemas::Listed;
 
 #[derive(Debug)]
 pub struct Reply {
@@ -21,7 +22,7 @@ impl Reply {
         Reply::json(200, body)
     }
 
-    pub fn list(list: wire::List) -> Reply {
+    pub fn list<T: Listed>(list: wire::List<T>) -> Reply {
         Reply::bytes("application/json", list.end())
     }
 

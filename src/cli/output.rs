@@ -1,4 +1,4 @@
-//! Standard output, which carries data, and standard error, which carries talk.
+//! Standard output carries data. Standard error carries messages.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -11,14 +11,14 @@ use crate::cli::Failure;
 /// Whether the process was started without a standard output.
 static WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Looks before `main`: the standard library opens what it finds closed as the null device, which takes everything.
+/// Runs before `main`: the standard library replaces a closed standard output by the null device, which accepts everything.
 #[ctor::ctor(unsafe)]
 fn look() {
     let found = rustix::io::fcntl_getfd(rustix::stdio::stdout());
     WAS_CLOSED.store(found == Err(Errno::BADF), Ordering::Relaxed);
 }
 
-/// Prints data, one piece at a time. It is written when this answers; a file has it on the disk.
+/// Prints data. When this returns, the data is written; a file has it on the disk.
 pub fn print(data: impl Display) -> Result<(), Failure> {
     if WAS_CLOSED.load(Ordering::Relaxed) {
         return Err(Failure::new("cannot write to standard output: it is closed"));
@@ -28,7 +28,7 @@ pub fn print(data: impl Display) -> Result<(), Failure> {
     written.map_err(|cause| Failure::new(format!("cannot write to standard output: {cause}")))
 }
 
-/// Some file systems say only then that there is no room. What is no file has nothing to sync.
+/// Some file systems report a full disk only on sync. A pipe or terminal has nothing to sync.
 fn sync() -> std::io::Result<()> {
     match rustix::fs::fsync(rustix::stdio::stdout()) {
         Err(cause @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => Err(cause.into()),
@@ -36,7 +36,7 @@ fn sync() -> std::io::Result<()> {
     }
 }
 
-/// Says something to whoever reads along. Whoever closed standard error does not want to hear.
-pub fn talk(words: impl Display) {
+/// Prints a message to standard error. If standard error is closed, the message is dropped.
+pub fn report(words: impl Display) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }

@@ -5,7 +5,7 @@ use crate::{policy, wire};
 
 /// Print the permission tables: who may do what
 ///
-/// They are the tables that the server enforces.
+/// The server enforces these tables.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

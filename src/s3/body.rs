@@ -1,4 +1,4 @@
-//! A body as it comes.
+//! A request body as it arrives.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use super::refusal::Refusal;
 use crate::error::Error;
 use crate::server::memory::{Account, Held, gave_way};
 
-/// What an upload holds while it comes: a batch that gathers and one that is written.
+/// Bytes that an upload holds while it arrives: a batch that fills and one that is being written.
 const BUFFERS_BYTES: usize = 512 << 10;
-/// A body that brings so much has not stalled.
+/// A body that has delivered this many bytes since the last check has not stalled.
 const PROGRESS_BYTES: usize = 256 << 10;
 
 pub struct Body {
@@ -20,7 +20,7 @@ pub struct Body {
     has_ended: bool,
     account: Account,
     held: Option<Held>,
-    /// Since the connection was last seen to bring something.
+    /// Bytes since the connection was last seen to deliver something.
     came_bytes: usize,
 }
 
@@ -29,18 +29,18 @@ impl Body {
         Body { has_ended: incoming.is_end_stream(), incoming, account, held: None, came_bytes: 0 }
     }
 
-    /// Whether nothing of it is left to read.
+    /// Whether the whole body has been read.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Makes room for so many bytes that are kept of it.
+    /// Reserves memory for this many bytes of the body.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Error> {
         self.account.receives();
         self.held.get_or_insert_with(|| self.account.hold()).grow_to(bytes)
     }
 
-    /// The next bytes, none at its end. To ask for the first is what invites a body that waits to be.
+    /// Reads the next bytes; none at the end. The first call sends `100 Continue` to a client that waits for it.
     pub(super) async fn next(&mut self, stalled: Duration) -> Result<Option<Bytes>, Refusal> {
         if self.held.is_none() {
             self.hold(BUFFERS_BYTES)?;

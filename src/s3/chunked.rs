@@ -1,4 +1,5 @@
-//! `aws-chunked`, unsigned, as bytes come: chunks of any size, none of them held, and the trailers behind them.
+//! Decodes unsigned `aws-chunked` bodies as they arrive: chunks of any size, none of them held in memory, and
+//! trailers.
 //!
 //! ```text
 //! 400\r\n … 1024 bytes … \r\n 0\r\n x-amz-checksum-crc32:AAAAAA==\r\n \r\n
@@ -12,7 +13,7 @@ const TRAILERS_MAX: usize = 8;
 #[derive(Debug)]
 pub struct Chunked {
     at: At,
-    /// The line that has begun.
+    /// The incomplete line.
     line: Vec<u8>,
     trailers: Vec<(String, String)>,
 }
@@ -20,14 +21,14 @@ pub struct Chunked {
 #[derive(Debug, PartialEq)]
 enum At {
     Size,
-    /// So many bytes of a chunk are to come.
+    /// The number of bytes of the chunk that are still to arrive.
     Data(u64),
     EndOfData,
     Trailers,
     End,
 }
 
-/// What came is not `aws-chunked`.
+/// The error of a body that is not `aws-chunked`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -36,7 +37,7 @@ impl Chunked {
         Chunked { at: At::Size, line: Vec::new(), trailers: Vec::new() }
     }
 
-    /// The next piece of payload in these bytes; `None` once they are used up.
+    /// The next piece of payload in these bytes. `None` when they are used up.
     pub fn next(&mut self, bytes: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
         while !bytes.is_empty() {
             if let At::Data(left) = self.at {
@@ -55,12 +56,12 @@ impl Chunked {
         Ok(None)
     }
 
-    /// The trailers, if all has come.
+    /// The trailers, if the whole body has arrived.
     pub fn end(self) -> Result<Vec<(String, String)>, Malformed> {
         if self.at == At::End { Ok(self.trailers) } else { Err(Malformed) }
     }
 
-    /// A line without its end, once it is whole.
+    /// Completes the line. Returns it without its end when it is whole.
     fn line(&mut self, bytes: &mut Bytes) -> Result<Option<String>, Malformed> {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let piece = bytes.split_to(end.unwrap_or(bytes.len()));
@@ -95,7 +96,7 @@ impl Chunked {
     }
 }
 
-/// Hexadecimal digits and nothing else: a sign or an extension, such as a chunk's signature, was not announced.
+/// Parses a chunk's size: hexadecimal digits only. A sign or an extension, such as a chunk's signature, is refused.
 fn chunk_bytes(line: &str) -> Result<u64, Malformed> {
     if line.is_empty() || !line.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(Malformed);

@@ -1,23 +1,23 @@
-//! What is known of bytes: the hash that names an archive, their checksums, and how many they are.
+//! Facts about bytes: the hash that names an archive, checksums and length.
 //!
-//! The hash is BLAKE3. Its tree has a subtree for every MiB, and so the hash of an archive that comes in parts follows from
-//! what was noted of each part, if all begin where a subtree does: nothing is read twice.
+//! The hash is BLAKE3, a tree hash with a subtree per MiB. If all parts of a multipart upload begin at a subtree, the
+//! hash of the archive follows from the subtrees of the parts, and nothing is read twice.
 
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use sha2::{Digest as _, Sha256};
 
-/// A power of two of BLAKE3's chunks.
+/// The bytes of a subtree: a power of two of BLAKE3's chunks.
 const SUBTREE_BYTES: u64 = 1 << 20;
 
-/// Takes note of bytes as they come.
+/// Hashes bytes as they arrive.
 #[derive(Default)]
 pub struct Tally {
-    /// Where in the archive they begin.
+    /// The offset of these bytes in the archive.
     begins: u64,
-    /// Those that have all their bytes; the one at the end is in `last`.
+    /// Complete subtrees. The incomplete one at the end is `last`.
     subtrees: Vec<ChainingValue>,
     last: blake3::Hasher,
-    /// Where somebody claims to know it.
+    /// SHA-256, if the request claims one.
     sha256: Option<Sha256>,
     crc32: crc32fast::Hasher,
     bytes: u64,
@@ -27,7 +27,7 @@ pub struct Content {
     begins: u64,
     subtrees: Vec<ChainingValue>,
     crc32: crc32fast::Hasher,
-    /// BLAKE3 of what begins an archive; of a part, a hash of its bytes and of its place.
+    /// BLAKE3 of bytes at offset 0. For a part at another offset, a hash of its bytes and its offset.
     pub hash: [u8; 32],
     pub sha256: Option<[u8; 32]>,
     pub bytes: u64,
@@ -38,7 +38,7 @@ impl Tally {
         Tally { sha256, ..Tally::default() }
     }
 
-    /// Of a part with this place in its archive.
+    /// Hashes a part at this offset of its archive.
     pub fn at(self, place: u64) -> Tally {
         let begins = if place.is_multiple_of(SUBTREE_BYTES) { place } else { 0 };
         Tally { begins, last: hasher(begins), ..self }
@@ -62,7 +62,7 @@ impl Tally {
         }
     }
 
-    /// How many it has noted.
+    /// The number of bytes hashed so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -79,7 +79,7 @@ impl Tally {
         Content { begins, subtrees, crc32, hash: hash.into(), sha256, bytes }
     }
 
-    /// What it would note of these parts, if that follows from what was noted of each.
+    /// The facts about the parts together, if they follow from those of each part.
     pub fn of_parts<'c>(&self, parts: impl Iterator<Item = &'c Content>) -> Option<Content> {
         let (mut subtrees, mut crc32, mut bytes) = (Vec::new(), crc32fast::Hasher::new(), 0);
         for part in parts {
@@ -90,7 +90,7 @@ impl Tally {
             crc32.combine(&part.crc32);
             bytes += part.bytes;
         }
-        // The only subtree is the root, which is made otherwise.
+        // A single subtree is the root, which is finalized differently.
         if subtrees.len() < 2 || self.sha256.is_some() {
             return None;
         }
@@ -132,7 +132,7 @@ fn merged(subtrees: &[ChainingValue]) -> ChainingValue {
     }
 }
 
-/// BLAKE3's: the left half is as large as a full tree can be.
+/// The size of the left half of a BLAKE3 tree: the largest full tree.
 fn halves(subtrees: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
     subtrees.split_at(subtrees.len().next_power_of_two() / 2)
 }

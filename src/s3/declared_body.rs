@@ -1,6 +1,7 @@
-//! What a request's head, and the trailers behind its body, say of the body: all of it is checked against what came.
+//! What the head and the trailers of a request declare about its body. Every declaration is checked against the bytes
+//! that arrive.
 //!
-//! A checksum that is not computed here is refused, never passed over.
+//! A checksum that is not supported is refused, never ignored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,23 +17,23 @@ pub const CHECKSUM: &str = "x-amz-checksum-";
 const CRC32: &str = "x-amz-checksum-crc32";
 const SHA256: &str = "x-amz-checksum-sha256";
 const ARCHIVE_BYTES: &str = "x-amz-mp-object-size";
-/// Of these names only they say what a checksum is of.
+/// Headers with the prefix of a checksum that are not checksums.
 const NO_CHECKSUMS: [&str; 2] = ["x-amz-checksum-algorithm", "x-amz-checksum-type"];
 
 pub struct DeclaredBody {
-    /// How long the payload is.
+    /// The length of the payload.
     pub bytes: u64,
     pub framing: Framing,
-    /// The hash that is signed.
+    /// The SHA-256 that the signature covers.
     payload_sha256: Option<[u8; 32]>,
     checksums: Vec<Checksum>,
-    /// The trailer that is announced.
+    /// The name of the announced trailer.
     trailer: Option<String>,
-    /// How long the archive is whose parts are listed.
+    /// The length of the archive whose parts are listed.
     archive_bytes: Option<u64>,
 }
 
-/// Whether a body may come without a signature over it: only where nobody on its way can replace it.
+/// Whether a body may arrive without a signature: only if nobody on the way can replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnsignedPayloads {
     Accepted,
@@ -50,7 +51,7 @@ pub enum Framing {
 pub enum Checksum {
     Crc32(u32),
     Sha256([u8; 32]),
-    /// Of the checksums of so many parts.
+    /// A checksum of the checksums of this many parts.
     OfParts(Box<Checksum>, usize),
 }
 
@@ -111,7 +112,7 @@ impl DeclaredBody {
         })
     }
 
-    /// Takes in the trailers: the one that was announced must be there.
+    /// Adds the trailers. The announced one must be among them.
     pub fn add_trailers(&mut self, trailers: &[(String, String)]) -> Result<(), Refusal> {
         let announced = self.trailer.as_deref().unwrap_or_default();
         let trailer = trailers.iter().find(|(name, _)| name == announced);
@@ -120,7 +121,7 @@ impl DeclaredBody {
         Ok(())
     }
 
-    /// Takes note of what is checked: SHA-256, which takes the longest, only where it is claimed.
+    /// Hashes what will be checked. SHA-256, which takes the longest, is computed only if it is declared.
     pub fn tally(&self) -> Tally {
         let is_claimed = self.payload_sha256.is_some()
             || self.trailer.as_deref() == Some(SHA256)
@@ -128,7 +129,7 @@ impl DeclaredBody {
         Tally::new(is_claimed.then(Sha256::new))
     }
 
-    /// Where the body is a list of parts, the hash that is signed is the list's. All else is declared of the archive.
+    /// Checks a list of parts. The signed hash is of the list; all other declarations are about the archive.
     pub fn check_list(&mut self, list: &[u8]) -> Result<(), Refusal> {
         match self.payload_sha256.take() {
             Some(declared_body) if declared_body[..] != Sha256::digest(list)[..] => Err(other_payload()),
@@ -143,7 +144,7 @@ impl DeclaredBody {
         if self.checksums.iter().all(|checksum| checksum.is_of(content)) { Ok(()) } else { Err(bad_digest()) }
     }
 
-    /// What is declared of the parts together, which is known before they are joined. All else is declared of the archive.
+    /// Checks the parts together before they are joined. All other declarations are about the archive.
     pub fn check_parts(&mut self, parts: &[&Content]) -> Result<(), Refusal> {
         self.check_archive_bytes(parts.iter().map(|part| part.bytes).sum())?;
         let of_parts: Vec<Checksum> =
@@ -170,7 +171,7 @@ fn other_payload() -> Refusal {
 }
 
 impl Checksum {
-    /// Reads what stands in the header or trailer of this name.
+    /// Parses the header or trailer of this name.
     pub fn read(name: &str, value: &str) -> Result<Checksum, Refusal> {
         if let Some((sum, count)) = value.split_once('-') {
             let count = count.parse().map_err(|_| Refusal::invalid(format!("`{name}` is no checksum of parts")))?;
@@ -189,7 +190,7 @@ impl Checksum {
         match self {
             Checksum::Crc32(declared_body) => *declared_body == content.crc32(),
             Checksum::Sha256(declared_body) => Some(*declared_body) == content.sha256,
-            Checksum::OfParts(..) => false, // what comes at once has no parts
+            Checksum::OfParts(..) => false, // a single PUT has no parts
         }
     }
 

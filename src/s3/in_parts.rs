@@ -1,6 +1,7 @@
-//! Uploads that come in parts, from their beginning until they are completed, aborted or abandoned.
+//! Multipart uploads, from their creation until they are completed, aborted or abandoned.
 //!
-//! One that nobody has sent a part of for a while gives way when its owner, or its organization, has no room for another.
+//! An upload that has received no part for a while is dropped when its owner or its organization has no room for
+//! another.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use crate::db::quotas::in_progress::Charge;
 use crate::db::uploads::Grant;
 use crate::domain::Time;
 
-/// After so long without a part an upload is taken for abandoned.
+/// An upload counts as abandoned after this time without a part.
 const ABANDONED_SECONDS: i64 = 10 * 60;
-/// How many parts of completed ones are remembered for an owner, for clients that did not hear of it.
+/// How many parts of completed uploads are remembered per owner, for clients that missed the reply.
 const COMPLETED_PARTS_MAX: usize = 20_000;
 
 #[derive(Default)]
@@ -24,22 +25,22 @@ struct InParts {
     grant: Grant,
     since: Time,
     last_part_at: Time,
-    /// Whoever receives a part holds it too.
+    /// Every request that receives a part holds a reference.
     receiving: Arc<()>,
-    /// `None` once it is completed.
+    /// `None` after the upload is completed.
     charge: Option<Charge>,
-    /// Of a completed one: how long its list of parts is.
+    /// The number of parts of a completed upload.
     listed_parts: usize,
     state: Arc<tokio::sync::Mutex<State>>,
 }
 
 pub enum State {
     Open(Parts),
-    /// A client that did not hear of it asks again.
+    /// A client that missed the reply sends the request again.
     Completed(Completed),
 }
 
-/// What an upload in parts has become.
+/// The state of a multipart upload.
 pub struct Completed {
     pub tag: String,
     pub bytes: u64,
@@ -49,7 +50,7 @@ pub struct Completed {
 #[derive(Default)]
 pub struct Parts {
     pub came: BTreeMap<u16, Part>,
-    /// Where they stand side by side.
+    /// The file in which its parts are stored side by side.
     pub shared: Option<Shared>,
 }
 
@@ -77,7 +78,7 @@ impl AllInParts {
         found.map(|upload| Arc::clone(&upload.state)).ok_or_else(Refusal::no_such_upload)
     }
 
-    /// Notes that a part comes. The upload does not give way before what is answered is dropped.
+    /// Registers that a part is arriving. The upload is not dropped while the returned value exists.
     pub fn receiving(&mut self, grant: &Grant, upload_id: &str, now: Time) -> Result<Arc<()>, Refusal> {
         let found = self.0.get_mut(upload_id).filter(|upload| upload.grant == *grant);
         let upload = found.ok_or_else(Refusal::no_such_upload)?;
@@ -85,7 +86,7 @@ impl AllInParts {
         Ok(Arc::clone(&upload.receiving))
     }
 
-    /// Charges an upload no more. Of the owner's completed ones the oldest are forgotten where they are too many.
+    /// Stops charging an upload. If the owner has too many completed uploads, the oldest are forgotten.
     pub fn complete(&mut self, grant: &Grant, upload_id: &str, listed_parts: usize) {
         if let Some(upload) = self.0.get_mut(upload_id) {
             upload.charge = None;
@@ -111,8 +112,7 @@ impl AllInParts {
         self.0.remove(upload_id);
     }
 
-    /// Ends the upload that was abandoned first, of the owner's; without one, of the organization's. Answers whether there
-    /// was one.
+    /// Ends the owner's upload that was abandoned first, or else the organization's. Returns whether there was one.
     pub fn give_way(&mut self, grant: &Grant, now: Time) -> bool {
         let owner = grant.owner();
         let abandoned =

@@ -1,4 +1,4 @@
-//! What a client is told in S3's words: codes that its software knows, sentences for whoever reads them.
+//! Errors in S3's form: a code that clients know, and a message for people.
 
 use super::xml;
 use crate::api::Reply;
@@ -10,7 +10,7 @@ pub struct Refusal {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
-    /// Of a failure that the log should hear of.
+    /// The internal error behind it, for the log.
     failure: Option<Error>,
 }
 
@@ -54,7 +54,7 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// What the client is told. The cause of a failure of ours is for the log alone.
+    /// Converts an error. The cause of an internal error goes to the log only.
     pub fn reply(&self, log: &RequestLog) -> Reply {
         if let Some(failure) = &self.failure {
             log.note_failure(failure);
@@ -85,7 +85,7 @@ impl From<Error> for Refusal {
         };
         let status = match &error {
             Error::Unauthenticated => 403,
-            // What a client may send again in a while: S3's status for it.
+            // S3's status for requests that may be sent again later.
             Error::QuotaExceeded(quota) if is_transient(quota) => 503,
             other => other.status().0,
         };
@@ -93,12 +93,12 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What is in progress ends soon; other quotas are used until something is deleted.
+/// Whether waiting helps: uploads in progress end soon, other quotas stay used until something is deleted.
 fn is_transient(quota: &QuotaExceeded) -> bool {
     quota.name.ends_with("uploads_in_progress") || quota.name.ends_with("files_in_progress")
 }
 
-/// A full disk is its owner's to clear; the client hears of that, of no other cause.
+/// Converts an I/O error. The client is told about a full disk and about no other cause.
 impl From<std::io::Error> for Refusal {
     fn from(cause: std::io::Error) -> Refusal {
         Refusal::from(match cause.kind() {

@@ -1,5 +1,5 @@
-//! What a request asks for: the operation, and what its headers want beyond storing bytes. Whatever is not done is refused,
-//! never passed over.
+//! The operation of a request, and what its headers ask for besides storing bytes. What is not supported is refused,
+//! never ignored.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::db::uploads::Recorded;
 
 const IF_NONE_MATCH: &str = "if-none-match";
 
-/// S3 acts on what these begin with; nothing here does.
+/// Prefixes of headers that change what S3 does. None of them is supported.
 const UNSERVED: [&str; 6] = [
     "x-amz-server-side-encryption",
     "x-amz-tagging",
@@ -22,13 +22,13 @@ const UNSERVED: [&str; 6] = [
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
 ];
-/// Objects are never replaced, so there is nothing to compare what stands there with.
+/// Preconditions on an existing object. Objects are never replaced, so there is nothing to compare.
 const UNSERVED_PRECONDITIONS: [&str; 3] = ["if-match", "if-modified-since", "if-unmodified-since"];
-/// What these ask for is done where it is one of these.
+/// Headers that are accepted with one of these values.
 const SERVED_VALUES: [(&str, &[&str]); 2] =
     [("x-amz-acl", &["private", "bucket-owner-full-control"]), ("x-amz-storage-class", &["STANDARD"])];
 
-/// What is asked. Everything else is S3's and not granted.
+/// The supported operations.
 pub enum Operation {
     Put,
     CreateInParts,
@@ -40,7 +40,7 @@ pub enum Operation {
 impl Operation {
     pub fn of(head: &Head) -> Result<Operation, Refusal> {
         let mut asked: BTreeMap<String, String> = query(head.uri.query().unwrap_or_default()).collect();
-        asked.remove("x-id"); // names the operation once more
+        asked.remove("x-id"); // repeats the operation's name
         if head.headers.contains_key("x-amz-copy-source") {
             return Err(Refusal::access_denied());
         }
@@ -58,7 +58,7 @@ impl Operation {
     }
 }
 
-/// What must hold of a key before something is stored under it.
+/// The precondition of storing an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     Nothing,
@@ -77,7 +77,7 @@ impl Precondition {
         }
     }
 
-    /// Whether an archive of which this is known may be stored. Without a precondition it may be sent again.
+    /// Whether an archive may be stored, given the one that exists. Without a precondition it may be sent again.
     pub fn check(self, recorded: Recorded) -> Result<(), Refusal> {
         match (recorded, self) {
             (Recorded::New, _) | (Recorded::SameAgain, Precondition::Nothing) => Ok(()),

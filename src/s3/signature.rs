@@ -1,7 +1,7 @@
-//! Signature Version 4 in a request's `Authorization`: the one form in which the clients sign.
+//! Signature Version 4 in the `Authorization` header, the only form in which the clients sign.
 //!
-//! The signature covers the method, the path and the query as sent, every header that it names, and what stands in
-//! `x-amz-content-sha256`. Headers that say what is asked must be among those it names.
+//! The signature covers the method, the raw path and query, all headers that it names, and the value of
+//! `x-amz-content-sha256`. The headers that decide what is done must be among the named ones.
 
 use hyper::http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -24,13 +24,13 @@ const MUST_BE_SIGNED: [&str; 4] = ["host", CONTENT_SHA256, DATE, SESSION_TOKEN];
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SKEW_SECONDS_MAX: i64 = 15 * 60;
 
-/// What S3 leaves as it is in a path or a query.
+/// Characters that S3 does not escape in a path or query.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Who says to have signed, and with what. Nothing of it is proven before [`Signature::verify`].
+/// A claimed signature. Nothing in it is proven before [`Signature::verify`].
 pub struct Signature<'r> {
     pub access_key_id: &'r str,
-    /// Date, region, service and the closing word.
+    /// Date, region, service and `aws4_request`.
     scope: &'r str,
     signed_headers: &'r str,
     signature: Vec<u8>,
@@ -50,7 +50,7 @@ impl<'r> Signature<'r> {
         Ok(Signature { access_key_id, scope, signed_headers: field("SignedHeaders")?, signature })
     }
 
-    /// Whether whoever holds this secret signed this head, just now.
+    /// Verifies that the holder of this secret signed this head within the allowed time.
     pub fn verify(&self, secret: &str, head: &Parts, now: Time) -> Result<(), Refusal> {
         let date = header(head, DATE)?.ok_or_else(malformed)?;
         let [day, region, "s3", "aws4_request"] = self.scope.split('/').collect::<Vec<_>>()[..] else {
@@ -85,7 +85,7 @@ impl<'r> Signature<'r> {
         if let Some(missing) = MUST_BE_SIGNED.iter().find(|name| !names.contains(name)) {
             return Err(Refusal::new(403, "AccessDenied", format!("the header `{missing}` must be signed")));
         }
-        // In order, so that none stands twice: what is hashed is never longer than what was sent.
+        // Names must be sorted and unique, so that the hashed text is never longer than the request.
         if !names.is_sorted_by(|name, next| name < next) {
             return Err(malformed());
         }
@@ -118,7 +118,7 @@ impl<'r> Signature<'r> {
     }
 }
 
-/// A header that may stand once.
+/// A header that may occur once.
 pub fn header<'r>(head: &'r Parts, name: &str) -> Result<Option<&'r str>, Refusal> {
     let mut values = head.headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -130,7 +130,7 @@ pub fn header<'r>(head: &'r Parts, name: &str) -> Result<Option<&'r str>, Refusa
     }
 }
 
-/// The pairs of a query, decoded: here a `+` is a plus.
+/// The decoded pairs of a query. A `+` is a plus sign here.
 pub fn query(text: &str) -> impl Iterator<Item = (String, String)> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     text.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
@@ -146,7 +146,7 @@ fn canonical_query(text: &str) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-/// Seconds since the epoch of `20261125T093000Z`.
+/// Parses a time such as `20261125T093000Z` to seconds since the epoch.
 fn epoch_seconds(date: &str) -> Option<i64> {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     PrimitiveDateTime::parse(date, format).ok().map(|parsed| parsed.assume_utc().unix_timestamp())

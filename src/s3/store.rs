@@ -1,7 +1,8 @@
-//! Archives on the disk: on their way in under `uploads/`, whole and durable under `archives/`, named by their content.
+//! Archives on the disk: under `uploads/` while they arrive, under `archives/` when they are complete and durable,
+//! named by their content.
 //!
-//! Bytes are hashed and written on threads that may block, one batch at a time for each upload, while the next batch
-//! comes in. What is not placed is removed when its [`Temp`] is dropped, or at start-up after a crash.
+//! Bytes are hashed and written on blocking threads, one batch at a time per upload, while the next batch arrives. A
+//! file that is not placed is removed when its [`Temp`] is dropped, or at start-up after a crash.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -22,22 +23,23 @@ use crate::db::space::Shortage;
 use crate::domain::Archive;
 use crate::error::Error;
 
-/// What is hashed and written at a time. With the batch that gathers meanwhile, about twice this is held an upload.
+/// Bytes that are hashed and written at a time. Together with the batch that fills meanwhile, an upload holds about
+/// twice this.
 const BATCH_BYTES: usize = 256 << 10;
-/// Beyond it the disk begins to take what was written while more comes.
+/// After this many bytes the kernel starts to write them to the disk while more arrive.
 const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
-/// Up to where parts stand side by side: the longest file that every usual file system takes.
+/// The largest offset at which parts are stored side by side: the longest file of common file systems.
 const SHARED_BYTES_MAX: u64 = 8 << 30;
 
 pub struct Store {
     archives: Archives,
     names: AtomicU64,
-    /// Tells when there is no space but for what frees some.
+    /// Whether the disk has room only for writes that free space.
     shortage: Shortage,
 }
 
 impl Store {
-    /// Makes the directories. Nothing else may run on them: what an earlier process left under way is removed.
+    /// Creates the directories and removes what an earlier process left behind. No other process may use them.
     pub fn open(archives: Archives, shortage: Shortage) -> std::io::Result<Store> {
         let uploads = archives.data().join(UNFINISHED);
         match std::fs::remove_dir_all(&uploads) {
@@ -48,13 +50,13 @@ impl Store {
         Ok(Store { archives, names: AtomicU64::new(0), shortage })
     }
 
-    /// A new file under way, that was charged to somebody.
+    /// Creates a file for an upload that was charged.
     pub fn begin(&self, charge: Charge, tally: Tally) -> Result<Sink, Refusal> {
         let (temp, file) = self.create()?;
         Ok(self.sink(charge, FileSlot { temp, file, offset: 0 }, tally))
     }
 
-    /// The same for a part: beside the others where it fits, otherwise in a file of its own.
+    /// Creates a slot for a part: in the shared file if it fits, otherwise in a file of its own.
     pub fn begin_part(
         &self,
         charge: Charge,
@@ -71,7 +73,7 @@ impl Store {
             }
         };
         let offset = shared.offset_of(number, bytes);
-        // Sent again it stands elsewhere, and is noted as before.
+        // A part that is sent again gets another slot.
         let tally = tally.at(offset.unwrap_or_default());
         if let Some(offset) = offset
             && shared.begun.insert(number)
@@ -97,7 +99,7 @@ impl Store {
         Sink { charge, slot, writer: Arc::default(), bytes: 0, batch, batch_bytes: 0, work, shortage }
     }
 
-    /// Gives a written archive its name. From here on it is there whatever happens, until it is swept.
+    /// Moves a written archive to its name. It then exists until it is swept.
     pub async fn place(&self, written: Written) -> std::io::Result<Placed> {
         let archive = Archive { hash: written.content.hash, bytes: written.content.bytes };
         let archives = self.archives.clone();
@@ -109,15 +111,16 @@ impl Store {
     }
 }
 
-/// The file in which the parts of an archive stand side by side: the first to come tells how long each is. If that holds
-/// until the end, the file is the archive, and nothing is copied.
+/// The file in which the parts of an archive are stored side by side. The first part to arrive sets the length of the
+/// others. If that holds until the end, the file is the archive and nothing is copied.
 pub struct Shared {
     temp: Arc<Temp>,
     file: Arc<Growing>,
-    /// Whoever writes holds it too.
+    /// Every writer holds a reference.
     writers: Arc<()>,
     part_bytes: u64,
-    /// A part that was begun before, whatever came of it, may still be written: its slot is not given again.
+    /// Slots that were given out, whatever happened to the part: a part may still be writing, so its slot is not
+    /// reused.
     begun: BTreeSet<u16>,
 }
 
@@ -127,8 +130,8 @@ impl Shared {
         (bytes <= self.part_bytes && offset <= SHARED_BYTES_MAX).then_some(offset)
     }
 
-    /// The archive, if these parts are all of it and nobody writes any more. It is read where the parts do not tell what is
-    /// to be known of it.
+    /// The archive, if these parts are all of it and no writer is left. The file is read again if its hash does not
+    /// follow from the parts.
     pub async fn whole(self, parts: &[&Part], mut tally: Tally) -> Result<Option<Written>, Refusal> {
         let mut bytes = 0;
         for part in parts {
@@ -143,7 +146,7 @@ impl Shared {
         let told = tally.of_parts(parts.iter().map(|part| &part.content));
         let growing = Arc::clone(&self.file);
         let content = blocking(move || {
-            growing.file.set_len(bytes)?; // a part that is not listed may stand behind
+            growing.file.set_len(bytes)?; // removes a part at the end that is not listed
             if let Some(told) = told {
                 return Ok(told);
             }
@@ -159,7 +162,7 @@ impl Shared {
     }
 }
 
-/// A file under way. It goes with this, unless it was placed.
+/// A temporary file. Dropping it removes the file, unless it was placed.
 struct Temp {
     path: PathBuf,
 }
@@ -167,7 +170,7 @@ struct Temp {
 impl Drop for Temp {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
-        // Placed meanwhile, or left for the next start. Removing a long file takes long.
+        // Already placed, or removed at the next start. Removing a long file takes long.
         let remove = move || drop(std::fs::remove_file(path));
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
@@ -176,12 +179,12 @@ impl Drop for Temp {
     }
 }
 
-/// A file that is made durable while it grows: at its end little is left to wait for.
+/// Makes a file durable while it grows, so that little is left to wait for at its end.
 struct Growing {
     file: File,
     unsynced_bytes: AtomicU64,
     is_syncing: AtomicBool,
-    /// The kernel tells of a failed write once.
+    /// The first failed write: the kernel reports it only once.
     has_failed: AtomicBool,
 }
 
@@ -195,7 +198,7 @@ impl Growing {
         }
     }
 
-    /// On a thread of the runtime that may block.
+    /// Runs on a blocking thread of the runtime.
     fn write_at(self: &Arc<Self>, bytes: &[u8], offset: u64) -> std::io::Result<()> {
         self.file.write_all_at(bytes, offset)?;
         let unsynced = self.unsynced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -221,21 +224,21 @@ impl Growing {
     }
 }
 
-/// Where bytes stand.
+/// A position in a file.
 struct FileSlot {
     temp: Arc<Temp>,
     file: Arc<Growing>,
-    /// Where in the file they begin.
+    /// The offset of the first byte.
     offset: u64,
 }
 
-/// Takes bytes as they come.
+/// Receives the bytes of an upload.
 pub struct Sink {
     charge: Charge,
     slot: FileSlot,
-    /// Of [`Shared`]; its own where nothing is shared.
+    /// The offset in [`Shared`], or in a file of its own.
     writer: Arc<()>,
-    /// How much it has sent off.
+    /// The number of bytes sent to the writer.
     bytes: u64,
     batch: Vec<Bytes>,
     batch_bytes: usize,
@@ -245,15 +248,15 @@ pub struct Sink {
 
 enum Work {
     Idle(Box<Tally>),
-    /// A batch is hashed and written at the same time.
+    /// Hashes and writes a batch in parallel.
     Busy(JoinHandle<Box<Tally>>, JoinHandle<std::io::Result<()>>),
-    /// An earlier batch failed.
+    /// The error of an earlier batch.
     Failed,
 }
 
-/// What has all its bytes. It is not yet durable.
+/// A file with all its bytes. It is not durable yet.
 pub struct Written {
-    /// `None` where its parts are counted.
+    /// `None` if its parts are charged.
     charge: Option<Charge>,
     slot: FileSlot,
     pub content: Content,
@@ -272,7 +275,7 @@ impl Sink {
         Ok(Written { charge: Some(self.charge), slot: self.slot, content })
     }
 
-    /// Writes parts one behind the other. They stay until they are dropped, and are counted until then.
+    /// Writes parts one after the other. They stay on the disk, and are charged, until they are dropped.
     pub async fn join(mut self, parts: &[&Part]) -> Result<Written, Refusal> {
         let mut tally = self.tally().await?;
         let ranges: Vec<_> =
@@ -292,7 +295,7 @@ impl Sink {
         Ok(Written { charge: Some(self.charge), slot: self.slot, content })
     }
 
-    /// Waits for the batch before, and sends this one off.
+    /// Waits for the previous batch and starts this one.
     async fn flush(&mut self) -> Result<(), Refusal> {
         let mut tally = self.tally().await?;
         if self.shortage.is_there() {
@@ -331,14 +334,14 @@ impl Sink {
 }
 
 impl Written {
-    /// A part of an archive: its file is let go until all parts are there.
+    /// Finishes a part of an archive. Its file stays open until all parts are there.
     pub fn into_part(self) -> Part {
         let Written { charge, slot: FileSlot { temp, offset, .. }, content } = self;
         Part { _charge: charge, temp, offset, content }
     }
 }
 
-/// A part that came, of an archive that comes in parts.
+/// A part of a multipart upload that has arrived.
 pub struct Part {
     _charge: Option<Charge>,
     temp: Arc<Temp>,
@@ -347,7 +350,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Whether its file is still under way, and has not become an archive.
+    /// Whether its file is still temporary and has not become an archive.
     pub fn is_under_way(&self) -> bool {
         self.temp.path.exists()
     }

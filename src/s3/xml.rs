@@ -1,4 +1,4 @@
-//! The few documents of S3 that go out, and the one that comes in.
+//! The XML documents of S3: the few that are sent, and the one that is received.
 
 use quick_xml::Reader;
 use quick_xml::escape::escape;
@@ -15,7 +15,8 @@ pub fn refused(refusal: &Refusal, request_id: &str) -> Reply {
     reply(refusal.status, &format!("<Error><Code>{code}</Code><Message>{message}</Message>{id}</Error>"))
 }
 
-/// The answer to the beginning of an upload in parts. Keys and ids are of letters, digits and slashes.
+/// The reply to CreateMultipartUpload. Keys and ids contain letters, digits and slashes only, so nothing needs
+/// escaping.
 pub fn created(s3_key: &str, upload_id: &str) -> Reply {
     let result = format!("<Bucket>{BUCKET}</Bucket><Key>{s3_key}</Key><UploadId>{upload_id}</UploadId>");
     reply(200, &format!("<InitiateMultipartUploadResult>{result}</InitiateMultipartUploadResult>"))
@@ -26,16 +27,16 @@ pub fn completed(s3_key: &str, tag: &str) -> Reply {
     reply(200, &format!("<CompleteMultipartUploadResult>{result}</CompleteMultipartUploadResult>"))
 }
 
-/// A part as a client lists it to complete an upload.
+/// A part in the list of CompleteMultipartUpload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPart {
     pub number: u16,
-    /// Without quotes.
+    /// The entity tag, without quotes.
     pub tag: String,
     pub checksums: Vec<Checksum>,
 }
 
-/// A part whose fields are being read.
+/// A part while its fields are being read.
 #[derive(Default)]
 struct Fields {
     number: Option<u16>,
@@ -72,7 +73,7 @@ pub fn part_number(text: &str) -> Result<u16, Refusal> {
     })
 }
 
-/// The parts that a client lists to complete an upload.
+/// Parses the parts that a client lists to complete an upload.
 pub fn parts(document: &[u8]) -> Result<Vec<ListedPart>, Refusal> {
     let text = std::str::from_utf8(document).map_err(|_| malformed())?;
     let mut reader = Reader::from_str(text);
@@ -86,7 +87,7 @@ pub fn parts(document: &[u8]) -> Result<Vec<ListedPart>, Refusal> {
                 name => fields.take(&String::from_utf8_lossy(name), field.trim())?,
             },
             Event::Eof => break,
-            _ => {} // references too: the quotes around a tag are often written so
+            _ => {} // references too: the quotes of an entity tag are often written so
         }
         if parts.len() > usize::from(PARTS_MAX) {
             return Err(malformed());

@@ -1,4 +1,4 @@
-//! Taking connections in: how many there may be, and what the rest are told.
+//! Accepting connections: how many are allowed, and the answer to the others.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,7 +13,7 @@ use crate::domain::network::{Network, counted_address};
 use crate::error::Error;
 use crate::wire::Refusal;
 
-/// A connection that has a seat.
+/// An accepted connection.
 pub(super) enum Accepted {
     Network(TcpStream, SocketAddr, Seat),
     Operator(UnixStream, Seat),
@@ -21,7 +21,7 @@ pub(super) enum Accepted {
 
 pub(super) type Worklist = mpsc::UnboundedSender<Accepted>;
 
-/// Who has come in by each listener. They are counted apart: strangers must not keep the operator out.
+/// The connections of each listener. They are counted apart, so that strangers cannot keep the operator out.
 pub(super) struct Accepting {
     strangers: Arc<Connections>,
     operators: Arc<Connections>,
@@ -38,7 +38,7 @@ impl Accepting {
         Accepting { strangers: Connections::new(room), operators: Connections::new(room), trusted_proxies }
     }
 
-    /// Deals the connections in turn to the workers, until the server stops.
+    /// Gives the connections to the workers in turn, until the server stops.
     pub async fn run(
         self,
         listener: TcpListener,
@@ -59,9 +59,9 @@ impl Accepting {
             match accepted {
                 Ok(Some(accepted)) => {
                     let worker = turn.next().expect("there is a worker");
-                    let _ = worker.send(accepted); // a worker that is gone has closed it
+                    let _ = worker.send(accepted); // a stopped worker closes it
                 }
-                Ok(None) => {} // turned away
+                Ok(None) => {} // refused
                 Err(cause) => self.not_accepted(&cause).await,
             }
         }
@@ -84,7 +84,7 @@ impl Accepting {
         Some(Accepted::Operator(socket, seat))
     }
 
-    /// Out of file descriptors, or the peer is gone already: the listener itself is well.
+    /// Out of file descriptors, or the peer is gone already. The listener itself still works.
     async fn not_accepted(&self, cause: &std::io::Error) {
         if is_out_of_descriptors(cause) {
             self.strangers.make_way();
@@ -110,7 +110,7 @@ async fn accept_operator(listener: Option<&tokio::net::UnixListener>) -> std::io
     }
 }
 
-/// Says 503 as far as that goes without waiting, and closes.
+/// Sends 503, as far as that is possible without waiting, and closes.
 fn turn_away(mut socket: TcpStream) {
     use std::io::{Read as _, Write as _};
     let body = serde_json::to_string(&Refusal::new(&Error::Unavailable("too many connections: try again later")))
@@ -123,5 +123,5 @@ fn turn_away(mut socket: TcpStream) {
     let mut sent_already = [0; 4096];
     let _ = socket.write(reply.as_bytes());
     let _ = socket.shutdown(std::net::Shutdown::Write);
-    let _ = socket.read(&mut sent_already); // unread bytes would make the close a reset that takes the answer along
+    let _ = socket.read(&mut sent_already); // closing with unread bytes would reset the connection and lose the reply
 }

@@ -1,7 +1,7 @@
-//! Who is connected, what each connection waits for, and which one gives way when there is no room.
+//! The open connections, what each waits for, and which one closes when there is no room.
 //!
-//! A connection that waits for its peer holds a seat that others need: when there is none left, the one that has idled
-//! longest is closed for the newcomer. One that is being served is never closed for another.
+//! A connection that waits for its peer may be closed for a new one; the one that has been idle longest goes first. A
+//! connection whose request is being answered is never closed for another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// What a connection is about.
+/// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing of a request has come.
+    /// No byte of a request has arrived.
     Idle = 0,
-    /// Some of a head has come.
+    /// Part of a head has arrived.
     Head = 1,
     /// A body is being read.
     Body = 2,
-    /// A request is being answered: nobody waits for the peer.
+    /// A request is being answered: the server does not wait for the peer.
     Working = 3,
     /// A reply waits for its reader.
     Reply = 4,
-    /// All is said; what still comes is thrown away.
+    /// The reply is sent; bytes that still arrive are discarded.
     Closing = 5,
 }
 
@@ -32,16 +32,16 @@ impl Phase {
     const ALL: [Phase; 6] = [Phase::Idle, Phase::Head, Phase::Body, Phase::Working, Phase::Reply, Phase::Closing];
 }
 
-/// One connection, as others see it.
+/// The shared state of one connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     id: u64,
     peer: Option<IpAddr>,
-    /// Whether its peer is one of many behind a proxy, and not counted.
+    /// Whether the peer is a trusted proxy, whose connections are not counted.
     is_exempt: bool,
-    /// How many connections its peer has.
+    /// The number of connections of this peer.
     of_peer: Arc<AtomicUsize>,
-    /// The phase in the last three bits; before them the millisecond since which it lasts.
+    /// The phase, in the last three bits, and before them the millisecond at which it began.
     phase: AtomicU64,
     gives_way: watch::Sender<bool>,
 }
@@ -59,13 +59,13 @@ impl Connection {
         self.phase.store(milliseconds() << 3 | phase as u64, Ordering::Relaxed);
     }
 
-    /// How long it has been in its phase.
+    /// How long the connection has been in its phase.
     pub fn since(&self) -> Duration {
         let since = self.phase.load(Ordering::Relaxed) >> 3;
         Duration::from_millis(milliseconds().saturating_sub(since))
     }
 
-    /// Told to close, so that somebody else has room.
+    /// Asks the connection to close.
     pub fn give_way(&self) {
         self.gives_way.send_replace(true);
     }
@@ -74,12 +74,12 @@ impl Connection {
         *self.gives_way.borrow()
     }
 
-    /// Until it is told to close.
+    /// Waits until the connection is asked to close.
     pub async fn given_way(&self) {
-        let _ = self.gives_way.subscribe().wait_for(|gives_way| *gives_way).await; // its sender lives as long as this
+        let _ = self.gives_way.subscribe().wait_for(|gives_way| *gives_way).await; // the sender lives as long as `self`
     }
 
-    /// Lower goes first. Nothing where it is being served, or has only just begun to wait for its peer.
+    /// The order of closing; lower goes first. `None` if a request is being answered or the wait has only just begun.
     fn rank(&self, patience: Duration) -> Option<(bool, bool, std::cmp::Reverse<usize>, std::cmp::Reverse<Duration>)> {
         let since = self.since();
         let is_in_request = match self.phase() {
@@ -92,18 +92,18 @@ impl Connection {
     }
 }
 
-/// Milliseconds of this process.
+/// Milliseconds since the process started.
 fn milliseconds() -> u64 {
     static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
     BEGIN.elapsed().as_millis() as u64
 }
 
-/// How many connections there may be.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     pub connections_max: usize,
     pub per_peer_max: usize,
-    /// How long a body or a reply may wait for its peer before its connection gives way.
+    /// How long a body or a reply may wait for its peer before its connection may be closed for others.
     pub patience: Duration,
 }
 
@@ -120,14 +120,14 @@ struct Table {
     next_id: u64,
 }
 
-/// Whoever connects: an address that is counted, or one that is not.
+/// A peer: an address that is counted, or a trusted proxy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Newcomer {
     pub peer: Option<IpAddr>,
     pub is_exempt: bool,
 }
 
-/// A place among the connections; it is free again when this is dropped.
+/// A slot for one connection. Dropping it frees the slot.
 pub(super) struct Seat {
     pub connection: Arc<Connection>,
     connections: Arc<Connections>,
@@ -138,7 +138,7 @@ impl Connections {
         Arc::new(Connections { room, table: Mutex::default() })
     }
 
-    /// A seat, for which another may have to give way. There is none where all others are being served.
+    /// Reserves a slot; another connection may have to close. `None` if all of them are answering requests.
     pub fn seat(self: &Arc<Self>, newcomer: Newcomer) -> Option<Seat> {
         let mut table = self.table();
         let of_peer = match newcomer.peer {
@@ -167,7 +167,7 @@ impl Connections {
         Some(Seat { connection, connections: Arc::clone(self) })
     }
 
-    /// Closes one that waits for its peer, where the system has no room for more.
+    /// Closes a connection that waits for its peer, because the system has no room for more.
     pub fn make_way(&self) {
         self.table().make_way(self.room.patience, |_| true);
     }
@@ -207,7 +207,7 @@ impl Table {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.connections.table().remove(self.connection.id); // gone already if it gave way
+        self.connections.table().remove(self.connection.id); // already removed if it gave way
     }
 }
 

@@ -1,4 +1,4 @@
-//! The head of a request: when it came, and what it says of host, path, query and body, read strictly.
+//! Request heads: host, path, query and body framing, parsed strictly.
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,8 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Exactly one `Host`; of an absolute-form target its own authority counts (clients use us as their proxy).
+/// The host of a request. There must be exactly one `Host` header. An absolute-form target uses its own authority,
+/// because clients use the server as a proxy.
 pub(super) fn site(headers: &HeaderMap, uri: &Uri) -> Result<BaseUrl, Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -29,7 +30,7 @@ pub(super) fn site(headers: &HeaderMap, uri: &Uri) -> Result<BaseUrl, Error> {
     BaseUrl::of_host(host)
 }
 
-/// Split raw and decoded segment by segment, so that `%2F` stays inside a name.
+/// Splits the raw path first and decodes each segment, so that `%2F` stays inside a name.
 pub(super) fn path(uri: &Uri) -> Result<Vec<String>, Error> {
     let path = uri.path().strip_prefix('/').ok_or_else(|| Error::Invalid("the target is not a path".to_owned()))?;
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -61,7 +62,7 @@ fn decode(place: &str, text: &str) -> Result<String, Error> {
     Ok(decoded.into_owned())
 }
 
-/// A header that may stand once and holds text.
+/// The value of a header that may occur once and contains text.
 pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Error> {
     let mut values = headers.get_all(&name).iter();
     match (values.next(), values.next()) {
@@ -74,7 +75,8 @@ pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<Strin
     }
 }
 
-/// hyper takes any list of codings that ends in `chunked`; what stands before it would have to be undone here.
+/// Checks the transfer coding. hyper accepts any list that ends in `chunked`; the other codings are not supported
+/// here.
 pub(super) fn framing(headers: &HeaderMap) -> Result<(), Error> {
     match text(headers, header::TRANSFER_ENCODING)? {
         Some(coding) if !coding.eq_ignore_ascii_case("chunked") => {
@@ -84,7 +86,7 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// Who sends the request: of a trusted proxy, the last one that it names and that is no trusted proxy itself.
+/// The address of the client. For a trusted proxy, the last forwarded address that is not a trusted proxy itself.
 pub(super) fn peer(headers: &HeaderMap, connected: Option<IpAddr>, trusted_proxies: &[Network]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted_proxies.iter().any(|network| network.contains(address));
     let connected = connected?.to_canonical();
@@ -97,7 +99,7 @@ pub(super) fn peer(headers: &HeaderMap, connected: Option<IpAddr>, trusted_proxi
     Some(addresses.find(|address| !is_trusted(*address)).unwrap_or(connected))
 }
 
-/// The id by which whoever sends the request knows it, if it says one.
+/// The request id that the client sent, if any.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(X_REQUEST_ID)?.to_str().ok()
 }
@@ -107,7 +109,7 @@ pub(super) fn now() -> Now {
 }
 
 pub(super) fn time() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 is no clock
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // a clock before 1970 counts as 1970
     Time(since.as_millis() as i64)
 }
 

@@ -1,8 +1,8 @@
-//! How many bytes requests and replies may hold, together and each payer.
+//! The memory that requests and replies may hold, in total and per payer.
 //!
-//! What a head declares reserves nothing: bytes count as they come. When there is no room, whoever holds bytes and keeps
-//! us waiting gives way, the one that does so longest first. What fits a connection's own buffers is not counted, so that
-//! usual requests never meet this.
+//! A declared length reserves nothing: bytes count when they arrive. If there is no room, the connection that has
+//! kept the server waiting longest gives way. What fits the buffers of a connection is not counted, so usual requests
+//! are not affected.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,21 +14,21 @@ use crate::api::request_log::RequestLog;
 use crate::domain::network::counted_address;
 use crate::error::Error;
 
-/// What every request may hold uncounted.
+/// Bytes that each request may hold without being counted.
 pub(super) const FREE_BYTES: usize = 16 << 10;
 
-/// Who is charged for bytes: all of these.
+/// A party that bytes are charged to. A request has one or two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Payer {
     Organization(String),
-    /// A user, or a key that is no person's.
+    /// A user, or a key that belongs to no person.
     Actor(String),
-    /// Whoever has no key.
+    /// The address of an unauthenticated client.
     Peer(IpAddr),
 }
 
 impl Payer {
-    /// Its share of all bytes: one organization never has them all, nor has one of its keys all of its share.
+    /// The share of all bytes, so that neither one organization nor one of its keys can take everything.
     fn share(&self, bytes_max: usize) -> usize {
         match self {
             Payer::Organization(_) => bytes_max / 2,
@@ -37,7 +37,7 @@ impl Payer {
     }
 }
 
-/// The bytes of one listener.
+/// The memory account of one listener.
 pub(super) struct Memory {
     bytes_max: usize,
     patience: Duration,
@@ -59,7 +59,7 @@ struct Holder {
     connection: Arc<Connection>,
 }
 
-/// Bytes that a request or its reply holds; given back when this is dropped.
+/// Bytes that a request or its reply holds. Dropping it returns them.
 pub struct Held {
     id: u64,
     bytes: usize,
@@ -68,7 +68,7 @@ pub struct Held {
     memory: Arc<Memory>,
 }
 
-/// Whom the bytes of one request are charged to.
+/// The parties that the bytes of one request are charged to.
 #[derive(Clone)]
 pub struct Account {
     pub(super) memory: Arc<Memory>,
@@ -77,7 +77,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Nothing held yet. Who pays is whoever is known by now to have sent the request.
+    /// Starts with no bytes. They are charged to the sender, as far as it is known by now.
     pub fn hold(&self) -> Held {
         let payers = match (self.log.sender(), self.log.peer()) {
             (Some((org_id, actor)), _) => {
@@ -90,31 +90,31 @@ impl Account {
         Held { id, bytes: 0, payers, connection: Arc::clone(&self.connection), memory: Arc::clone(&self.memory) }
     }
 
-    /// Whether so much is held that somebody may have had its share.
+    /// Whether so much is in use that a payer may have reached its share.
     pub fn is_pressed(&self) -> bool {
         self.memory.accounts().used > self.memory.bytes_max / 4
     }
 
-    /// Refuses whoever has had its share already: what would be answered could not be refused any more.
+    /// Checks the caller's share before the request is handled, because a finished reply cannot be refused.
     ///
     /// # Errors
     ///
-    /// `Busy` where nobody gives way.
+    /// `Busy` if the share is used up and no connection gives way.
     pub fn check_share(&self) -> Result<(), Error> {
         self.hold().grow_to(0)
     }
 
-    /// Says that its body is waited for, from now on.
+    /// Marks the connection as waiting for its body.
     pub fn receives(&self) {
         self.connection.enter(Phase::Body);
     }
 
-    /// Says that nothing more is waited for.
+    /// Marks the connection as not waiting for its peer.
     pub fn works(&self) {
         self.connection.enter(Phase::Working);
     }
 
-    /// Until others need what its connection holds.
+    /// Waits until the connection must give way.
     pub async fn given_way(&self) {
         self.connection.given_way().await;
     }
@@ -131,11 +131,11 @@ impl Memory {
 }
 
 impl Held {
-    /// Holds so many bytes in all.
+    /// Grows to this many bytes in total.
     ///
     /// # Errors
     ///
-    /// `Busy` where nobody gives way for them.
+    /// `Busy` if there is no room and no connection gives way.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
         let more = bytes.saturating_sub(self.bytes);
         let (memory, mut accounts) = (&self.memory, self.memory.accounts());
@@ -150,10 +150,11 @@ impl Held {
         Ok(())
     }
 
-    /// Holds so many bytes that are there already: a reply cannot be refused any more. Others give way where they can.
+    /// Charges bytes that exist already, because a finished reply cannot be refused. Other connections give way if
+    /// possible.
     pub fn take(&mut self, bytes: usize) {
         let mut accounts = self.memory.accounts();
-        // Whoever has no key is not refused beforehand.
+        // Unauthenticated clients are not checked before the request is handled.
         let is_unknown = self.payers.iter().any(|payer| matches!(payer, Payer::Peer(_)));
         let patience = if is_unknown { Duration::ZERO } else { self.memory.patience };
         while let Some(full) = accounts.full(&self.payers, bytes, self.memory.bytes_max) {
@@ -175,12 +176,12 @@ impl Drop for Held {
     }
 }
 
-/// What a request is told whose connection has given way.
+/// The error of a request whose connection gave way.
 pub fn gave_way() -> Error {
     Error::Unavailable("the server needs the room of what arrives so slowly: send it again later")
 }
 
-/// What has no room for more.
+/// The limit that is reached.
 enum Full {
     Share(Payer),
     All,
@@ -193,7 +194,8 @@ impl Accounts {
         full.map(|payer| Full::Share(payer.clone())).or_else(|| (self.used + more > bytes_max).then_some(Full::All))
     }
 
-    /// Closes the connection that has waited longest for its peer, and takes its bytes from the account at once.
+    /// Closes the connection that has waited longest for its peer and returns its bytes at once. False if there is
+    /// none.
     fn make_way(&mut self, full: &Full, asking: &Connection, patience: Duration) -> bool {
         let may = |holder: &&Holder| {
             let is_charged = match full {
@@ -233,7 +235,7 @@ impl Accounts {
         holder.bytes += bytes;
     }
 
-    /// At most what is charged: nothing where the connection gave way.
+    /// Returns at most what is charged: nothing if the connection gave way.
     fn give_back(&mut self, id: u64, bytes: usize) {
         let Some(holder) = self.holders.get_mut(&id) else { return };
         let bytes = bytes.min(holder.bytes);

@@ -1,4 +1,4 @@
-//! The body of a response: held whole, or read from the disk piece by piece.
+//! Response bodies: in memory, or read from the disk in pieces.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,11 +11,12 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::memory::{Account, FREE_BYTES, Held};
 
 const PIECE_BYTES: usize = 128 << 10;
-/// What hyper copies at a time of a body that is held whole: it keeps the largest copy as long as the connection lasts.
+/// How many bytes of a body in memory hyper copies at a time. It keeps the largest copy for the life of the
+/// connection.
 const SLICE_BYTES: usize = 64 << 10;
 
 pub enum Outgoing {
-    /// With what is charged for it.
+    /// A body in memory, with the account that it is charged to.
     Whole(Bytes, Option<Held>),
     File {
         file: File,
@@ -24,7 +25,7 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
-    /// Charges a body that is held whole to whoever asked for it, until it is on its way.
+    /// Charges a body in memory to the caller until it is sent.
     pub(super) fn charge(&mut self, account: &Account) {
         if let Outgoing::Whole(body, held) = self
             && body.len() > FREE_BYTES
@@ -38,7 +39,7 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = io::Error;
 
-    /// A piece is read where it is asked for: it takes less than handing it to another thread.
+    /// Reads the next piece on this thread, which takes less time than another thread would.
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Outgoing::Whole(rest, _) if rest.is_empty() => Poll::Ready(None),
@@ -70,7 +71,7 @@ fn piece(file: &mut File, bytes_left: &mut u64) -> io::Result<Frame<Bytes>> {
     let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(*bytes_left).unwrap_or(PIECE_BYTES))];
     let read = file.read(&mut piece)?;
     if read == 0 {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof)); // the connection is cut: the reader must not take it for whole
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof)); // the connection breaks, so that the client does not take a partial file for the whole
     }
     piece.truncate(read);
     *bytes_left -= read as u64;

@@ -1,4 +1,4 @@
-//! A connection's deadlines: for a head, for idling, and for a reply that finds no reader.
+//! The deadlines of a connection: for a request head, for idling, and for a reply that nobody reads.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -10,16 +10,16 @@ use tokio::time::{Instant, Sleep};
 use super::Limits;
 use super::connections::{Connection, Phase};
 
-/// Where a connection stands.
+/// The state of a connection, with its deadline.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Nothing of a request has come; it is waited for until then.
+    /// No byte of a request has arrived. The connection closes at this time.
     Idle(Instant),
-    /// The first byte of a head has come; the rest must come until then.
+    /// The first byte of a head has arrived. The rest must arrive before this time.
     Head(Instant),
-    /// A request is being answered. Its body has a deadline of its own.
+    /// A request is being answered. Its body has its own deadline.
     Answering,
-    /// A request was refused whose body is still coming.
+    /// A request was refused while its body is still arriving.
     Refused,
 }
 
@@ -29,7 +29,7 @@ impl Pace {
     }
 }
 
-/// A socket that fails when a head does not come in time, or when a reply finds no reader.
+/// A socket that fails when a head is late or when a reply is not read.
 pub(super) struct Paced<'c, I> {
     io: &'c mut I,
     pace: &'c Cell<Pace>,
@@ -68,8 +68,8 @@ impl<I: Read + Unpin> Read for Paced<'_, I> {
 }
 
 impl<I> Paced<'_, I> {
-    /// Ready at `until`. An alarm set for earlier is left to ring and is then put off: a connection in use pays for
-    /// one every idle time, not for one a request.
+    /// Ready at `until`. A timer that is set for an earlier time fires and is then postponed: so a connection in use
+    /// sets one timer per idle period, not one per request.
     fn poll_until(&mut self, context: &mut Context<'_>, until: Instant) -> Poll<()> {
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         if alarm.deadline() > until {
@@ -85,7 +85,7 @@ impl<I> Paced<'_, I> {
 }
 
 impl<I: Write + Unpin> Paced<'_, I> {
-    /// Fails once a write has waited too long for its reader.
+    /// Fails when a write has waited too long for its reader.
     fn unless_stalled<T>(
         &mut self,
         context: &mut Context<'_>,

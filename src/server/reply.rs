@@ -1,4 +1,4 @@
-//! A reply as it goes out.
+//! Converts a reply to an HTTP response.
 
 use std::fs::File;
 
@@ -11,7 +11,7 @@ use crate::api::request_log::RequestLog;
 use crate::api::{App, Reply};
 use crate::error::Error;
 
-/// An archive is sent from where it stands; one that was deleted meanwhile is not there.
+/// Sends an archive from its file. If it was deleted meanwhile, the answer is 404.
 pub(super) fn with_archive(app: &App, mut reply: Reply, log: &RequestLog) -> Response<Outgoing> {
     let Some(archive) = reply.archive.take() else { return response(reply) };
     match File::open(archive.path(app.db.directory())) {
@@ -28,7 +28,7 @@ pub(super) fn response(reply: Reply) -> Response<Outgoing> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     for (name, value) in reply.headers {
-        // A value that no header may hold is left out: it never splits a reply.
+        // A value that is not allowed in a header is left out, so that it cannot split the response.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);
         }

@@ -1,19 +1,19 @@
-//! The signals that end a server.
+//! Signals that stop the server.
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::runtime;
 
-/// What SIGHUP means.
+/// What the server does on SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hangup {
-    /// The terminal is gone, and so is whoever looked on.
+    /// Stops: the terminal is closed and nobody watches any more.
     Ends,
-    /// There is nothing to read anew: only the log says that it came.
+    /// Continues: there is no configuration to reload. The log records the signal.
     IsNoted,
 }
 
-/// Waits for SIGTERM or SIGINT, or for SIGHUP where that ends the server too.
+/// Waits for SIGTERM or SIGINT, or for SIGHUP if that stops the server too.
 pub fn wait_for_signal(hangup: Hangup) -> std::io::Result<()> {
     let hangup = if is_ignored(HANGUP) { Hangup::IsNoted } else { hangup };
     runtime()?.block_on(async {
@@ -34,7 +34,7 @@ pub fn wait_for_signal(hangup: Hangup) -> std::io::Result<()> {
 
 const HANGUP: u32 = 1;
 
-/// Whether whoever started us had this signal ignored, as `nohup` does.
+/// Whether the parent process had this signal ignored, as `nohup` does.
 fn is_ignored(signal: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! One thread's connections: requests read from them, answered, and sent off.
+//! One worker thread: it reads requests from its connections and sends the replies.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -45,7 +45,7 @@ pub(super) struct Worker {
     pub limits: Limits,
     pub addr: SocketAddr,
     pub memory: Arc<Memory>,
-    /// Apart, as the operator's connections are.
+    /// The operator's connections are counted apart.
     pub operator_memory: Arc<Memory>,
     pub has_told_of_host: Cell<bool>,
     pub stopped: watch::Receiver<bool>,
@@ -55,7 +55,7 @@ pub(super) struct Worker {
 impl Worker {
     pub fn run(self, runtime: &Runtime, mut accepted: mpsc::UnboundedReceiver<Accepted>) {
         db::thread_parks();
-        // Opens the database before anyone comes in: a flood of connections leaves no file descriptor for it.
+        // Opens the database first, so that a flood of connections cannot take its file descriptors.
         let _ = self.app.db.read(head::now(), |_| Ok(()));
         self.ready.wait();
         let worker = Rc::new(self);
@@ -67,7 +67,7 @@ impl Worker {
                         Some(accepted) => {
                             connections.spawn_local(Rc::clone(&worker).welcome(accepted));
                         }
-                        None => break, // the door is closed
+                        None => break, // the server stops
                     },
                     Some(_) = connections.join_next() => {}
                 }
@@ -78,7 +78,7 @@ impl Worker {
         db::park();
     }
 
-    /// A connection that fails is the peer's affair: there is nobody left to tell.
+    /// Serves a connection. If it fails, nobody is left to receive an error.
     async fn welcome(self: Rc<Self>, accepted: Accepted) {
         match accepted {
             Accepted::Network(socket, peer, seat) => {
@@ -111,8 +111,12 @@ impl Worker {
         }
     }
 
-    /// One request after the other. It fails only where a head cannot be understood: a connection that breaks off or
-    /// runs out of time has nobody left to hear more of it.
+    /// Answers requests one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Only for a head that cannot be parsed. A connection that breaks or times out is no error: nobody is left to
+    /// receive it.
     async fn exchange<I: Read + Write + Unpin>(
         &self,
         io: &mut I,
@@ -131,8 +135,8 @@ impl Worker {
         });
         let mut connection = pin!(
             http1::Builder::new()
-                .header_read_timeout(None) // it cannot tell a slow head from idling; `Paced` can
-                .half_close(true) // who has sent all and listens is answered, and who hung up cancels nothing
+                .header_read_timeout(None) // it cannot tell a slow head from an idle connection; `Paced` can
+                .half_close(true) // a client that has sent everything still gets its reply; one that hung up cancels nothing
                 .max_header_size(self.limits.head_bytes_max)
                 .max_buf_size(self.limits.piece_bytes_max)
                 .writev(false)
@@ -157,8 +161,7 @@ impl Worker {
         outcome.or_else(|cause| if cause.is_parse() { Err(cause) } else { Ok(()) })
     }
 
-    /// The response, and what may come after it.
-    /// Once the server stops, every reply is its connection's last, and says so.
+    /// The response, and the connection's next state. Once the server stops, every response closes its connection.
     async fn respond(&self, request: hyper::Request<Incoming>, visit: &Visit) -> (Response<Outgoing>, Pace) {
         let (head, body) = request.into_parts();
         let peer = head::peer(&head.headers, visit.peer, &self.app.reverse_proxy.trusted_proxies);
@@ -216,7 +219,7 @@ impl Worker {
         if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 
-    /// The request, bounded and decoded. All that its head decides is decided before its body is invited.
+    /// Reads a request within its limits. Everything that the head decides is decided before the body is requested.
     async fn read(
         &self,
         head: Parts,
@@ -228,7 +231,7 @@ impl Worker {
         head::framing(&head.headers)?;
         if body.is_end_stream() {
             if account.is_pressed() && request.authorization.is_some() {
-                api::admit(&self.app, &request).await?; // says whose request it is
+                api::admit(&self.app, &request).await?; // authenticates the caller
                 account.check_share()?;
             }
             return Ok((request, None));
@@ -238,7 +241,7 @@ impl Worker {
         let (bytes, held) = self.read_body(body, bytes_max, account).await?;
         account.works();
         request.body = bytes;
-        request.at = head::time(); // when all of it is here
+        request.at = head::time(); // the time at which the whole request has arrived
         Ok((request, Some(held)))
     }
 
@@ -266,13 +269,13 @@ impl Worker {
         })
     }
 
-    /// What links begin with. Anyone can name any host: without a public URL only names of this very server are believed.
+    /// The base URL of links. A client can send any `Host`: without a public URL, only names of this server are used.
     fn site(&self, host: BaseUrl, visit: &Visit) -> BaseUrl {
         let (reverse_proxy, here) = (&self.app.reverse_proxy, visit.here);
         if let Some(public) = &reverse_proxy.public {
             return public.clone();
         }
-        // The operator's commands ask by a socket that has no address, and so name no port.
+        // The operator's socket has no address, so its requests name no port.
         if visit.from == Listener::Operator {
             return BaseUrl::of_address(here);
         }
@@ -306,11 +309,11 @@ impl Worker {
     }
 }
 
-/// One connection, and who made it.
+/// One connection and its peer.
 struct Visit {
     from: Listener,
     peer: Option<IpAddr>,
-    /// The address of ours that it came to.
+    /// The local address that it connected to.
     here: SocketAddr,
     seat: Seat,
 }
@@ -320,7 +323,7 @@ impl Visit {
         &self.seat.connection
     }
 
-    /// Until it is to be cut off for others. A body that gives way is told so first.
+    /// Waits until this connection must close to make room. A request whose body gives way is answered first.
     async fn given_way(&self, linger: Duration) {
         self.connection().given_way().await;
         if self.connection().phase() == Phase::Body {
@@ -328,7 +331,7 @@ impl Visit {
         }
     }
 
-    /// Until nothing has been asked, or only half of a head, for so long.
+    /// Waits until the connection has been idle, or has sent only part of a head, for this long.
     async fn idles(&self, long: Duration) {
         loop {
             tokio::time::sleep(long).await;
@@ -339,14 +342,14 @@ impl Visit {
     }
 }
 
-/// Copied together as it comes: frames kept apart would let a sender of tiny chunks fill forty bytes of ours with one.
-/// Room is made for what has come, never for what a head promises.
+/// Collects a body in one buffer: separate frames would cost forty bytes for a chunk of one. Memory is reserved for
+/// bytes that have arrived, never for a declared length.
 async fn collect(body: &mut Incoming, bytes_max: usize, account: &Account) -> Result<(Bytes, Held), Error> {
     let broken = |_| Error::Invalid("the body breaks off or is not framed as its head says".to_owned());
     let mut held = account.hold();
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let data = frame.map_err(broken)?.into_data().unwrap_or_default(); // trailers say nothing to us
+        let data = frame.map_err(broken)?.into_data().unwrap_or_default(); // trailers are ignored
         if data.len() > bytes_max - bytes.len() {
             return Err(Error::TooLarge { bytes_max });
         }
@@ -363,8 +366,8 @@ async fn collect(body: &mut Incoming, bytes_max: usize, account: &Account) -> Re
     Ok((bytes.into(), held))
 }
 
-/// Ends our side and throws away what still comes. Closed with bytes unread, a socket resets the connection, and the
-/// client may lose the very answer that tells it why.
+/// Closes the writing side and discards what still arrives. If a socket closes with unread bytes, it resets the
+/// connection, and the client may lose the reply that explains the refusal.
 async fn see_off<I: Read + Write + Unpin>(io: &mut I) -> std::io::Result<()> {
     poll_fn(|context| Pin::new(&mut *io).poll_shutdown(context)).await?;
     let mut thrown_away = vec![0; 16 << 10];
@@ -377,7 +380,7 @@ async fn see_off<I: Read + Write + Unpin>(io: &mut I) -> std::io::Result<()> {
     }
 }
 
-/// A panic is one request's failure, not the server's.
+/// Catches a panic: it fails one request, not the server.
 async fn guarded(answer: impl Future<Output = Reply>, log: &RequestLog) -> Reply {
     let mut answer = pin!(answer);
     poll_fn(|context| {
@@ -387,7 +390,7 @@ async fn guarded(answer: impl Future<Output = Reply>, log: &RequestLog) -> Reply
     .await
 }
 
-/// What is left of the body must not be taken for the next request.
+/// A refusal that closes the connection, so that the rest of the body is not taken for the next request.
 fn refused(mut reply: Reply) -> (Response<Outgoing>, Pace) {
     reply.headers.push(("connection", "close".to_owned()));
     (response(reply), Pace::Refused)

@@ -1,33 +1,41 @@
 //! API keys on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::api_keys::{self, Holder, Key, Rotated};
+use crate::domain::Category;
 use crate::domain::{EnvironmentName, KeyName, TeamId, Time, User};
 use crate::token::PlainKey;
+use crate::wire::schemas::Listed;
 
 /// A category of Baseten's for what Guildhall does not have: nobody holds such a key, and none is made.
 pub const ROUTES: &str = "ROUTES";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CreateAPIKeyRequest")]
 pub struct CreateApiKey {
     pub name: Option<String>,
+    #[schemars(with = "Category")]
     pub r#type: String,
     pub model_ids: Option<Vec<String>>,
     pub team_id: Option<String>,
+    #[schemars(with = "Option<Time>")]
     pub expires_at: Option<String>,
     pub environments: Option<Vec<String>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RotateAPIKeyRequest")]
 pub struct RotateApiKey {
     pub overlap_seconds: Option<i64>,
 }
 
 /// The one answer that shows a key.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "APIKey")]
 pub struct NewApiKey<'a> {
     api_key: &'a str,
 }
@@ -38,7 +46,8 @@ impl<'a> From<&'a PlainKey> for NewApiKey<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "RotatedAPIKey")]
 pub struct RotatedApiKey<'a> {
     api_key: &'a str,
     prefix: &'a str,
@@ -60,10 +69,12 @@ impl<'a> RotatedApiKey<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "APIKeyInfo")]
 pub struct ApiKey<'a> {
     prefix: &'a str,
     name: Option<&'a str>,
+    #[schemars(with = "Category")]
     r#type: &'static str,
     model_ids: Option<&'a [String]>,
     environments: Option<Vec<&'a str>>,
@@ -76,7 +87,13 @@ pub struct ApiKey<'a> {
     revoked_at: Option<Time>,
 }
 
-#[derive(Serialize)]
+impl Listed for ApiKey<'_> {
+    const SCHEMA: &'static str = "APIKeys";
+    const FIELD: &'static str = "keys";
+}
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "APIKeyOwner")]
 struct Owner<'a> {
     user_id: &'a str,
     email: &'a str,
@@ -106,10 +123,12 @@ impl<'a> From<&'a Key> for ApiKey<'a> {
 
 /// A key that somebody made, by themselves or by a key of theirs, and that goes on working; without a team it manages
 /// the team keys of the organization.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "RemainingTeamAPIKey")]
 pub struct MadeKey<'a> {
     prefix: &'a str,
     name: Option<&'a str>,
+    #[schemars(with = "Category")]
     r#type: &'static str,
     team_id: Option<&'a str>,
     made_by: &'a str,
@@ -139,7 +158,8 @@ impl<'a> From<&'a User> for Owner<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "APIKeyTombstone")]
 pub struct ApiKeyTombstone<'a> {
     pub prefix: &'a str,
 }

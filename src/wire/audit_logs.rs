@@ -1,17 +1,21 @@
 //! The audit log on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::db::audit;
 use crate::domain::Time;
+use crate::wire::schemas::Listed;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "AuditLogEntry")]
 pub struct Entry<'a> {
     id: String,
     created: Time,
     event_type: &'a str,
     event_data: Map<String, Value>,
+    #[schemars(extend("enum" = ["UI", "API", "MCP", "SYSTEM", "OTHER"]))]
     source: &'a str,
     actor: Actor<'a>,
     client_name: Option<&'a str>,
@@ -21,9 +25,15 @@ pub struct Entry<'a> {
     team_name: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+impl Listed for Entry<'_> {
+    const SCHEMA: &'static str = "AuditLog";
+}
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "AuditLogActor")]
 struct Actor<'a> {
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = ["USER", "API_KEY", "BASETEN_SYSTEM", "TOMBSTONE_USER"]))]
     kind: &'a str,
     email: Option<&'a str>,
     api_key_prefix: Option<&'a str>,

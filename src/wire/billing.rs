@@ -2,12 +2,14 @@
 //!
 //! Sums are made exactly and then shown in whole cents, each for itself: the parts as shown need not add up to the sum.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::db::billing::{Amount, Day, Kind, Resource, Used};
 use crate::db::model_apis;
+use crate::wire::schemas::Object;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct UsageSummary<'a> {
     dedicated_usage: DedicatedUsage<'a>,
     training_usage: TrainingUsage<'a>,
@@ -15,6 +17,8 @@ pub struct UsageSummary<'a> {
 }
 
 /// US dollars: kept in millionths, shown as a number in whole cents.
+#[derive(JsonSchema)]
+#[schemars(with = "f64", inline)]
 struct Usd {
     micro: i64,
 }
@@ -27,7 +31,7 @@ impl Serialize for Usd {
 }
 
 /// There are no credits here, so all that was used is to be paid.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Bill {
     subtotal: Usd,
     credits_used: Usd,
@@ -35,14 +39,14 @@ struct Bill {
 }
 
 /// What a deployment costs is what its instances cost.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct DedicatedCost {
     subtotal: Usd,
     compute_cost: Usd,
     surcharge_cost: Usd,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct DedicatedUsage<'a> {
     #[serde(flatten)]
     bill: Bill,
@@ -50,7 +54,7 @@ struct DedicatedUsage<'a> {
     breakdown: Vec<DedicatedItem<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct DedicatedItem<'a> {
     billable_resource: BillableResource<'a>,
     #[serde(flatten)]
@@ -60,7 +64,7 @@ struct DedicatedItem<'a> {
     daily: Vec<DailyDedicatedUsage<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct DailyDedicatedUsage<'a> {
     date: &'a str,
     #[serde(flatten)]
@@ -69,7 +73,7 @@ struct DailyDedicatedUsage<'a> {
     inference_requests: i64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct TrainingUsage<'a> {
     #[serde(flatten)]
     bill: Bill,
@@ -77,7 +81,7 @@ struct TrainingUsage<'a> {
     breakdown: Vec<TrainingItem<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct TrainingItem<'a> {
     billable_resource: BillableResource<'a>,
     subtotal: Usd,
@@ -85,21 +89,23 @@ struct TrainingItem<'a> {
     daily: Vec<DailyTrainingUsage<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct DailyTrainingUsage<'a> {
     date: &'a str,
     subtotal: Usd,
     minutes: i64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ModelAPIsUsage")]
 struct ModelApisUsage<'a> {
     #[serde(flatten)]
     bill: Bill,
     breakdown: Vec<ModelApiItem<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ModelAPIItem")]
 struct ModelApiItem<'a> {
     model_name: &'a str,
     model_family: Option<&'a str>,
@@ -109,7 +115,8 @@ struct ModelApiItem<'a> {
     daily: Vec<DailyModelApiUsage<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "DailyModelAPIUsage")]
 struct DailyModelApiUsage<'a> {
     date: &'a str,
     subtotal: Usd,
@@ -117,14 +124,14 @@ struct DailyModelApiUsage<'a> {
     tokens: Tokens,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Tokens {
     input_tokens: i64,
     output_tokens: i64,
     cached_input_tokens: i64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct BillableResource<'a> {
     id: &'a str,
     kind: &'static str,
@@ -136,6 +143,7 @@ struct BillableResource<'a> {
     instance_type: Option<&'a str>,
     environment_name: Option<&'a str>,
     /// Not known until Chains have deployments.
+    #[schemars(with = "Option<Object>")]
     chain_metadata: Option<()>,
     #[serde(skip_serializing_if = "Option::is_none")]
     team_id: Option<&'a str>,

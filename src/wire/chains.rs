@@ -1,5 +1,6 @@
 //! Chains on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::db::chains;
@@ -8,7 +9,7 @@ use crate::domain::Time;
 pub mod deployments;
 pub mod environments;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Chain<'a> {
     id: &'a str,
     created_at: Time,
@@ -17,7 +18,7 @@ pub struct Chain<'a> {
     team_name: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Chains<'a> {
     pub chains: Vec<Chain<'a>>,
 }

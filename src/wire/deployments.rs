@@ -1,5 +1,6 @@
 //! Deployments on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -7,10 +8,11 @@ use serde_json::{Map, Value};
 use crate::db::deployments;
 use crate::db::logs::Line;
 use crate::domain::Time;
-use crate::domain::serving::{Autoscaling, Level, Phase, Status};
-use crate::wire::environments::{BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
+use crate::domain::serving::{Level, Phase, Status};
+use crate::wire::environments::{AutoscalingSettings, BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
+use crate::wire::schemas::Object;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Deployment<'a> {
     id: &'a str,
     created_at: Time,
@@ -20,10 +22,12 @@ pub struct Deployment<'a> {
     is_development: bool,
     status: Status,
     active_replica_count: i64,
-    autoscaling_settings: &'a Autoscaling,
+    autoscaling_settings: AutoscalingSettings,
     instance_type_name: &'a str,
     environment: Option<&'a str>,
+    #[schemars(with = "Option<Object>")]
     labels: Option<&'a Value>,
+    #[schemars(with = "Option<Object>")]
     region: Option<()>,
     request_backpressure_settings: BackpressureSettings,
 }
@@ -39,7 +43,7 @@ impl<'a> From<&'a deployments::Deployment> for Deployment<'a> {
             is_development: deployment.is_development(),
             status: deployment.status,
             active_replica_count: active_replicas(deployment),
-            autoscaling_settings: &deployment.settings.autoscaling,
+            autoscaling_settings: AutoscalingSettings::from(&deployment.settings.autoscaling),
             instance_type_name: &deployment.instance_type,
             environment: deployment.environment.as_deref(),
             labels: deployment.labels.as_ref(),
@@ -56,12 +60,13 @@ pub fn active_replicas(deployment: &deployments::Deployment) -> i64 {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Deployments<'a> {
     pub deployments: Vec<Deployment<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "DeploymentTombstone")]
 pub struct Tombstone<'a> {
     pub id: &'a str,
     pub deleted: bool,
@@ -69,31 +74,35 @@ pub struct Tombstone<'a> {
 }
 
 /// Of switching on or off.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Switched {
     pub success: bool,
     pub no_op: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "RetriedDeployment")]
 pub struct Retried<'a> {
     pub retried: bool,
     pub reason: Option<String>,
     pub deployment: Deployment<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateDeploymentRequest")]
 pub struct UpdateDeployment {
     pub name: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "DeploymentDownload")]
 pub struct Download<'a> {
     pub download_url: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "DeploymentConfig")]
 pub struct Config<'a> {
     pub config: Option<&'a Map<String, Value>>,
     pub raw_config: Option<&'a str>,
@@ -101,17 +110,20 @@ pub struct Config<'a> {
 
 // ---- logs and metrics ----
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "LogLine")]
 pub struct Log<'a> {
     /// Nanoseconds since the epoch, as text.
     timestamp: String,
     message: &'a str,
+    #[schemars(with = "Option<String>")]
     replica: Option<()>,
+    #[schemars(with = "Option<String>")]
     request_id: Option<()>,
     level: Level,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Logs<'a> {
     pub logs: Vec<Log<'a>>,
 }
@@ -124,13 +136,15 @@ impl<'a> From<&'a Line> for Log<'a> {
 }
 
 /// Which lines of a log; the same by the query of a GET.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "LogsRequest")]
 pub struct LogsAsked {
     pub start_epoch_millis: Option<i64>,
     pub end_epoch_millis: Option<i64>,
     pub direction: Option<String>,
     pub limit: Option<usize>,
+    #[schemars(with = "Option<Level>")]
     pub min_level: Option<String>,
     pub replica: Option<String>,
     pub request_id: Option<String>,
@@ -140,7 +154,7 @@ pub struct LogsAsked {
     pub excludes: Option<Vec<String>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Metrics {
     pub start_epoch_millis: i64,
     pub end_epoch_millis: i64,
@@ -150,7 +164,7 @@ pub struct Metrics {
     pub metric_values: Vec<MetricValues>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct MetricDescriptor {
     pub name: &'static str,
     pub unit_hint: &'static str,
@@ -159,7 +173,7 @@ pub struct MetricDescriptor {
 }
 
 /// The value of each label set of each metric, from then on.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct MetricValues {
     pub start_epoch_millis: i64,
     pub values: Vec<Vec<Option<i64>>>,
@@ -168,43 +182,69 @@ pub struct MetricValues {
 // ---- pushing ----
 
 /// What is pushed. What it asks for beyond this is not known here and is left alone.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "DeploymentPayload")]
 pub struct Payload {
     pub config: Map<String, Value>,
     pub raw_config: Option<String>,
+    #[schemars(with = "Option<Object>")]
     pub user_env: Option<Value>,
     pub environment_name: Option<String>,
     pub create_environment_if_missing: Option<bool>,
     pub preserve_env_instance_type: Option<bool>,
     pub deploy_timeout_minutes: Option<i64>,
     pub deployment_name: Option<String>,
+    #[schemars(with = "Option<Object>")]
     pub labels: Option<Value>,
     pub is_development: Option<bool>,
     pub autoscaling_settings: Option<UpdateAutoscaling>,
     pub request_backpressure_settings: Option<UpdateBackpressure>,
     pub instance_type_id: Option<String>,
     // Not served here: told, so that nobody takes them for done.
+    #[schemars(skip)]
     pub region: Option<Value>,
+    #[schemars(skip)]
     pub autoscaling_schedule_settings: Option<Value>,
+    #[schemars(skip)]
     pub promotion_settings_override: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CreateModelRequest")]
 pub struct CreateModel {
-    pub source: Source,
+    pub source: ModelSource,
 }
 
-/// Where a new model or deployment comes from.
-#[derive(Deserialize)]
-pub struct Source {
+/// Where a new model comes from. Baseten's `ModelArchiveSourceV1`.
+#[derive(Deserialize, JsonSchema)]
+pub struct ModelSource {
     pub kind: Option<String>,
+    #[schemars(required)]
     pub name: Option<String>,
+    #[schemars(required)]
     pub deployment: Option<Payload>,
     pub s3_key: Option<String>,
     pub disable_archive_download: Option<bool>,
 }
 
-#[derive(Deserialize)]
+/// Pushes a new deployment of a model. Baseten's `CreateModelDeploymentRequestV1`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CreateDeploymentRequest")]
+pub struct CreateDeployment {
+    pub source: DeploymentSource,
+}
+
+/// Where a new deployment comes from. Baseten's `DeploymentArchiveSourceV1`.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeploymentSource {
+    pub kind: Option<String>,
+    #[schemars(required)]
+    pub deployment: Option<Payload>,
+    pub s3_key: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PrepareModelUploadRequest")]
 pub struct PrepareUpload {
     pub deployment: Payload,
     pub name: Option<String>,
@@ -214,7 +254,8 @@ pub struct PrepareUpload {
 }
 
 /// Without credentials a client commits from the configuration alone.
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
+#[schemars(rename = "PreparedModelUpload")]
 pub struct PreparedUpload<'a> {
     pub creds: Option<crate::wire::uploads::AwsCredentials<'a>>,
     pub s3_bucket: Option<&'a str>,
@@ -222,7 +263,7 @@ pub struct PreparedUpload<'a> {
     pub s3_region: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct CreatedModelDeployment<'a> {
     pub model: crate::wire::models::Model<'a>,
     pub deployment: Deployment<'a>,
@@ -230,7 +271,7 @@ pub struct CreatedModelDeployment<'a> {
 
 // ---- patches ----
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct PatchPoint {
     pub content_hashes: Map<String, Value>,
     pub config: String,
@@ -256,15 +297,19 @@ pub struct StoredSignature<'a> {
     pub requirements_file_requirements: &'a RawValue,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct PatchPointWithHash<'a> {
+    #[schemars(with = "Object")]
     pub content_hashes: &'a RawValue,
+    #[schemars(with = "String")]
     pub config: &'a RawValue,
+    #[schemars(with = "Option<Vec<String>>")]
     pub requirements: &'a RawValue,
     pub hash: &'a str,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CreatePatchRequest")]
 pub struct CreatePatch {
     pub prev_patch_hash: String,
     pub next_patch_point: PatchPoint,
@@ -272,7 +317,8 @@ pub struct CreatePatch {
 }
 
 /// One operation, flat as REST has it or with its `body` as GraphQL has it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PatchOperation")]
 pub struct PatchOp {
     #[serde(rename = "type")]
     pub kind: String,
@@ -283,7 +329,8 @@ pub struct PatchOp {
     pub body: Option<Box<PatchBody>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PatchOperationBody")]
 pub struct PatchBody {
     pub action: String,
     pub path: Option<String>,
@@ -291,18 +338,18 @@ pub struct PatchBody {
     pub content_bytes: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct CreatedPatch<'a> {
     pub patch_point: PatchPointWithHash<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct PatchesState<'a> {
     pub running_patch_point: PatchPointWithHash<'a>,
     pub pending_patch_point: Option<PatchPointWithHash<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct PatchesSynced {
     pub needs_full_deploy_reason: Option<String>,
 }

@@ -1,32 +1,37 @@
 //! Restricted environments on the wire, where they are called environment groups.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::environment_groups::{Access, Group};
 use crate::domain::{Team, User};
+use crate::wire::schemas::Listed;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CreateEnvironmentGroupRequest")]
 pub struct CreateEnvironmentGroup {
     pub name: String,
     pub manage_access: ManageAccess,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateEnvironmentGroupRequest")]
 pub struct UpdateEnvironmentGroup {
     pub manage_access: Option<ManageAccess>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateEnvironmentGroupManageAccess")]
 pub struct ManageAccess {
     pub is_restricted: bool,
     pub user_ids: Option<Vec<String>>,
     pub api_key_prefixes: Option<Vec<String>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct EnvironmentGroup<'a> {
     name: &'a str,
     team_id: &'a str,
@@ -34,14 +39,20 @@ pub struct EnvironmentGroup<'a> {
     manage_access: Shown<'a>,
 }
 
-#[derive(Serialize)]
+impl Listed for EnvironmentGroup<'_> {
+    const SCHEMA: &'static str = "EnvironmentGroups";
+}
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "EnvironmentGroupManageAccess")]
 struct Shown<'a> {
     is_restricted: bool,
     users: Vec<Manager<'a>>,
     api_key_prefixes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "EnvironmentGroupUser")]
 struct Manager<'a> {
     user_id: &'a str,
     email: &'a str,
@@ -66,7 +77,7 @@ impl<'a> From<&'a User> for Manager<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct EnvironmentGroupTombstone<'a> {
     pub name: &'a str,
     pub team_id: &'a str,

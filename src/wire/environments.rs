@@ -1,5 +1,6 @@
 //! Environments on the wire, and the settings that they share with deployments.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,8 +10,9 @@ use crate::domain::serving::{self, Autoscaling, Backpressure, Cleanup, RollingSt
 use crate::error::Error;
 use crate::wire::deployments::Deployment;
 use crate::wire::instance_types::InstanceType;
+use crate::wire::schemas::Object;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Environment<'a> {
     name: &'a str,
     created_at: Time,
@@ -18,15 +20,17 @@ pub struct Environment<'a> {
     current_deployment: Option<Deployment<'a>>,
     candidate_deployment: Option<Deployment<'a>>,
     in_progress_promotion: Option<InProgressPromotion>,
-    autoscaling_settings: &'a Autoscaling,
-    promotion_settings: PromotionSettings<'a>,
+    autoscaling_settings: AutoscalingSettings,
+    promotion_settings: PromotionSettings,
     instance_type: InstanceType<'a>,
     request_backpressure_settings: BackpressureSettings,
+    #[schemars(with = "Option<Object>")]
     autoscaling_schedules: Option<()>,
+    #[schemars(with = "Option<Object>")]
     traffic_routing: Option<()>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Environments<'a> {
     pub environments: Vec<Environment<'a>>,
 }
@@ -40,7 +44,7 @@ impl<'a> Environment<'a> {
             current_deployment: environment.current.as_ref().map(Deployment::from),
             candidate_deployment: environment.candidate.as_ref().map(Deployment::from),
             in_progress_promotion: environment.candidate.as_ref().map(|_| InProgressPromotion::RELEASING),
-            autoscaling_settings: &environment.settings.autoscaling,
+            autoscaling_settings: AutoscalingSettings::from(&environment.settings.autoscaling),
             promotion_settings: PromotionSettings::from(&environment.promotion),
             instance_type: InstanceType::named(&environment.instance_type),
             request_backpressure_settings: BackpressureSettings { policy: environment.settings.backpressure },
@@ -50,8 +54,36 @@ impl<'a> Environment<'a> {
     }
 }
 
+/// How a deployment scales. Windows and delays are in seconds. Baseten's `AutoscalingSettingsV1`.
+#[derive(JsonSchema, Serialize)]
+pub struct AutoscalingSettings {
+    min_replica: i64,
+    max_replica: i64,
+    autoscaling_window: i64,
+    scale_down_delay: i64,
+    concurrency_target: i64,
+    target_utilization_percentage: i64,
+    target_in_flight_tokens: Option<i64>,
+    max_scale_down_rate: Option<i64>,
+}
+
+impl From<&Autoscaling> for AutoscalingSettings {
+    fn from(settings: &Autoscaling) -> AutoscalingSettings {
+        AutoscalingSettings {
+            min_replica: settings.min_replica,
+            max_replica: settings.max_replica,
+            autoscaling_window: settings.autoscaling_window,
+            scale_down_delay: settings.scale_down_delay,
+            concurrency_target: settings.concurrency_target,
+            target_utilization_percentage: settings.target_utilization_percentage,
+            target_in_flight_tokens: settings.target_in_flight_tokens,
+            max_scale_down_rate: settings.max_scale_down_rate,
+        }
+    }
+}
+
 /// A promotion that waits for its deployment to be active. It takes over all at once.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct InProgressPromotion {
     status: &'static str,
     percent_traffic_to_new_version: u8,
@@ -68,36 +100,59 @@ impl InProgressPromotion {
     };
 }
 
-#[derive(Serialize)]
-pub struct PromotionSettings<'a> {
+#[derive(JsonSchema, Serialize)]
+pub struct PromotionSettings {
     redeploy_on_promotion: bool,
     rolling_deploy: bool,
     promotion_cleanup_strategy: Cleanup,
-    rolling_deploy_config: &'a serving::RollingDeploy,
+    rolling_deploy_config: RollingDeployConfig,
     ramp_up_while_promoting: bool,
     ramp_up_duration_seconds: i64,
 }
 
-impl<'a> From<&'a serving::PromotionSettings> for PromotionSettings<'a> {
-    fn from(settings: &'a serving::PromotionSettings) -> PromotionSettings<'a> {
+impl From<&serving::PromotionSettings> for PromotionSettings {
+    fn from(settings: &serving::PromotionSettings) -> PromotionSettings {
         PromotionSettings {
             redeploy_on_promotion: settings.redeploy_on_promotion,
             rolling_deploy: settings.rolling_deploy,
             promotion_cleanup_strategy: settings.promotion_cleanup_strategy,
-            rolling_deploy_config: &settings.rolling_deploy_config,
+            rolling_deploy_config: RollingDeployConfig::from(&settings.rolling_deploy_config),
             ramp_up_while_promoting: false, // an older way to promote
             ramp_up_duration_seconds: settings.ramp_up_duration_seconds,
         }
     }
 }
 
-#[derive(Serialize)]
+/// How a promotion replaces replicas where it rolls. Baseten's `RollingDeployConfigV1`.
+#[derive(JsonSchema, Serialize)]
+struct RollingDeployConfig {
+    rolling_deploy_strategy: RollingStrategy,
+    max_surge_percent: i64,
+    max_unavailable_percent: i64,
+    stabilization_time_seconds: i64,
+    replica_overhead_percent: i64,
+}
+
+impl From<&serving::RollingDeploy> for RollingDeployConfig {
+    fn from(config: &serving::RollingDeploy) -> RollingDeployConfig {
+        RollingDeployConfig {
+            rolling_deploy_strategy: config.rolling_deploy_strategy,
+            max_surge_percent: config.max_surge_percent,
+            max_unavailable_percent: config.max_unavailable_percent,
+            stabilization_time_seconds: config.stabilization_time_seconds,
+            replica_overhead_percent: config.replica_overhead_percent,
+        }
+    }
+}
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "RequestBackpressureSettings")]
 pub struct BackpressureSettings {
     pub policy: Backpressure,
 }
 
 /// What a change of settings came to.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct SettingsUpdated {
     status: &'static str,
     message: &'static str,
@@ -109,21 +164,21 @@ impl SettingsUpdated {
         SettingsUpdated { status: "UNCHANGED", message: "the settings are as they were" };
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct EnvironmentUpdated<'a> {
     pub environment: Environment<'a>,
     #[serde(flatten)]
     pub outcome: SettingsUpdated,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct EnvironmentTombstone<'a> {
     pub name: &'a str,
     pub model_id: &'a str,
     pub deleted: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct PromotionCanceled {
     status: &'static str,
     message: &'static str,
@@ -136,15 +191,16 @@ impl PromotionCanceled {
     };
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Success {
     pub success: bool,
 }
 
 // ---- bodies ----
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateAutoscalingSettings")]
 pub struct UpdateAutoscaling {
     min_replica: Option<i64>,
     max_replica: Option<i64>,
@@ -174,13 +230,14 @@ impl UpdateAutoscaling {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateRequestBackpressureSettings")]
 pub struct UpdateBackpressure {
     pub policy: Option<Backpressure>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct UpdatePromotionSettings {
     redeploy_on_promotion: Option<bool>,
     rolling_deploy: Option<bool>,
@@ -190,7 +247,8 @@ pub struct UpdatePromotionSettings {
     ramp_up_duration_seconds: Option<i64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UpdateRollingDeployConfig")]
 struct UpdateRollingDeploy {
     rolling_deploy_strategy: Option<RollingStrategy>,
     max_surge_percent: Option<i64>,
@@ -237,13 +295,16 @@ impl UpdatePromotionSettings {
 }
 
 /// The settings that a body changes. What is not served here is told, so that nobody takes it for done.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateEnvironmentRequest")]
 pub struct UpdateSettings {
     pub autoscaling_settings: Option<UpdateAutoscaling>,
     pub promotion_settings: Option<UpdatePromotionSettings>,
     pub request_backpressure_settings: Option<UpdateBackpressure>,
+    #[schemars(skip)]
     autoscaling_schedule_settings: Option<Value>,
+    #[schemars(skip)]
     traffic_routing_settings: Option<Value>,
 }
 
@@ -269,14 +330,18 @@ pub fn refuse_unserved(field: &str, given: Option<&Value>) -> Result<(), Error> 
 }
 
 /// The settings that a promotion changes on the occasion.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateEnvironmentOnPromotion")]
 pub struct UpdateOnPromotion {
     autoscaling_settings: Option<UpdateAutoscaling>,
     promotion_settings: Option<UpdatePromotionSettings>,
     request_backpressure_settings: Option<UpdateBackpressure>,
+    #[schemars(skip)]
     autoscaling_schedule_settings: Option<Value>,
+    #[schemars(skip)]
     region: Option<Value>,
+    #[schemars(skip)]
     instance_type_id: Option<Value>,
 }
 
@@ -295,13 +360,16 @@ impl UpdateOnPromotion {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CreateEnvironmentRequest")]
 pub struct CreateEnvironment {
     pub name: String,
     pub autoscaling_settings: Option<UpdateAutoscaling>,
     pub promotion_settings: Option<UpdatePromotionSettings>,
     pub request_backpressure_settings: Option<UpdateBackpressure>,
+    #[schemars(skip)]
     autoscaling_schedule_settings: Option<Value>,
+    #[schemars(skip)]
     traffic_routing_settings: Option<Value>,
 }
 
@@ -319,13 +387,63 @@ impl CreateEnvironment {
     }
 }
 
-/// Either way to promote: to `production`, or to the environment in the path, with the deployment in the body.
-#[derive(Default, Deserialize)]
+/// Promotes a deployment to `production`. Baseten's `PromoteRequestV1`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[schemars(rename = "PromoteRequest")]
+pub struct PromoteToProduction {
+    scale_down_previous_production: Option<bool>,
+    /// Read too: it is the name of the other way to promote.
+    #[schemars(skip)]
+    scale_down_previous_deployment: Option<bool>,
+    preserve_env_instance_type: Option<bool>,
+    #[schemars(with = "Option<UpdateSettings>")]
+    environment_settings_update: Option<Value>,
+    #[schemars(skip)]
+    promotion_settings_override: Option<Value>,
+}
+
+/// Promotes a deployment to the environment of the path. Baseten's `PromoteToEnvironmentRequestV1`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PromoteToEnvironmentRequest")]
+pub struct PromoteToEnvironment {
+    pub deployment_id: String,
+    scale_down_previous_deployment: Option<bool>,
+    /// Read too: it is the name of the other way to promote.
+    #[schemars(skip)]
+    scale_down_previous_production: Option<bool>,
+    preserve_env_instance_type: Option<bool>,
+    #[schemars(with = "Option<UpdateSettings>")]
+    environment_settings_update: Option<Value>,
+    #[schemars(skip)]
+    promotion_settings_override: Option<Value>,
+}
+
+/// What both ways to promote ask for.
 pub struct Promote {
-    pub deployment_id: Option<String>,
-    pub scale_down_previous_production: Option<bool>,
-    pub scale_down_previous_deployment: Option<bool>,
+    pub scale_down_previous: Option<bool>,
     pub preserve_env_instance_type: Option<bool>,
     pub environment_settings_update: Option<Value>,
     pub promotion_settings_override: Option<Value>,
+}
+
+impl From<PromoteToProduction> for Promote {
+    fn from(asked: PromoteToProduction) -> Promote {
+        Promote {
+            scale_down_previous: asked.scale_down_previous_production.or(asked.scale_down_previous_deployment),
+            preserve_env_instance_type: asked.preserve_env_instance_type,
+            environment_settings_update: asked.environment_settings_update,
+            promotion_settings_override: asked.promotion_settings_override,
+        }
+    }
+}
+
+impl From<PromoteToEnvironment> for Promote {
+    fn from(asked: PromoteToEnvironment) -> Promote {
+        Promote {
+            scale_down_previous: asked.scale_down_previous_production.or(asked.scale_down_previous_deployment),
+            preserve_env_instance_type: asked.preserve_env_instance_type,
+            environment_settings_update: asked.environment_settings_update,
+            promotion_settings_override: asked.promotion_settings_override,
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Health on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Health {
     pub status: &'static str,
 }

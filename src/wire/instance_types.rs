@@ -1,10 +1,11 @@
 //! Instance types on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::instance_types;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct InstanceType<'a> {
     id: &'a str,
     name: &'a str,
@@ -46,7 +47,7 @@ impl From<&'static instance_types::InstanceType> for InstanceType<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct InstanceTypeWithPrice {
     instance_type: InstanceType<'static>,
     /// US dollars a minute.
@@ -59,12 +60,12 @@ impl From<&'static instance_types::InstanceType> for InstanceTypeWithPrice {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct InstanceTypes {
     pub instance_types: Vec<InstanceType<'static>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct InstanceTypePrices {
     pub instance_types: Vec<InstanceTypeWithPrice>,
 }

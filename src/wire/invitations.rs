@@ -1,5 +1,6 @@
 //! Invitations on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::invitations::{self, Accepted, InvitedTeam};
@@ -7,32 +8,43 @@ use crate::domain::Time;
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::organizations::Organization;
+use crate::wire::schemas::Listed;
 use crate::wire::users::User;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Invitation<'a> {
     id: &'a str,
     email: &'a str,
+    #[schemars(with = "Role")]
     role: &'static str,
     teams: Vec<Team<'a>>,
+    #[schemars(extend("enum" = ["PENDING", "ACCEPTED", "EXPIRED", "REVOKED"]))]
     status: &'static str,
     created_at: Time,
     expires_at: Time,
     invited_by: Inviter<'a>,
+    #[schemars(extend("enum" = ["NOT_CONFIGURED", "QUEUED", "SENT", "FAILED"]))]
     mail: &'static str,
     accept_url: Option<String>,
 }
 
-#[derive(Serialize)]
+impl Listed for Invitation<'_> {
+    const SCHEMA: &'static str = "Invitations";
+}
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "InvitedBy")]
 struct Inviter<'a> {
     user_id: &'a str,
     email: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "InvitedTeam")]
 struct Team<'a> {
     team_id: &'a str,
     team_name: &'a str,
+    #[schemars(with = "Role")]
     role: &'static str,
 }
 
@@ -61,23 +73,26 @@ impl<'a> From<&'a InvitedTeam> for Team<'a> {
 }
 
 /// Neither role has a default: an invitation says what it gives.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CreateInvitationRequest")]
 pub struct CreateInvitation {
     pub email: String,
     pub role: Role,
     pub teams: Option<Vec<CreateInvitationTeam>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "InviteTeam")]
 pub struct CreateInvitationTeam {
     pub team_id: String,
     pub role: Role,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AcceptInvitationRequest")]
 pub struct AcceptInvitation {
     pub token: String,
     pub name: Option<String>,
@@ -85,7 +100,7 @@ pub struct AcceptInvitation {
     pub api_key_name: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct AcceptedInvitation<'a> {
     user: User<'a>,
     organization: Organization<'a>,

@@ -1,20 +1,28 @@
 //! Members of a team on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::{api_keys, members};
 use crate::domain::Time;
 use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
+use crate::wire::schemas::Listed;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Member<'a> {
     user_id: &'a str,
     email: &'a str,
     name: &'a str,
+    #[schemars(with = "Role")]
     role: &'static str,
+    #[schemars(extend("enum" = ["TEAM", "ORGANIZATION"]))]
     via: &'static str,
     created_at: Time,
+}
+
+impl Listed for Member<'_> {
+    const SCHEMA: &'static str = "Members";
 }
 
 impl<'a> From<&'a members::Member> for Member<'a> {
@@ -30,26 +38,30 @@ impl<'a> From<&'a members::Member> for Member<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AddMemberRequest")]
 pub struct AddMember {
     pub user_id: String,
     pub role: Role,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateMemberRequest")]
 pub struct UpdateMember {
+    #[schemars(required)]
     pub role: Option<Role>,
 }
 
 /// A member whose role was changed, with the keys of the team that they made and that go on working where a role was
 /// taken.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct UpdatedMember<'a> {
     #[serde(flatten)]
     member: Member<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<MadeKey>")]
     remaining_team_api_keys: Option<Vec<MadeKey<'a>>>,
 }
 
@@ -62,7 +74,7 @@ impl<'a> From<&'a members::RoleUpdated> for UpdatedMember<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct MemberTombstone<'a> {
     team_id: &'a str,
     user_id: &'a str,

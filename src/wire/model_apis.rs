@@ -1,34 +1,46 @@
 //! Model APIs on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::db::model_apis;
 use crate::domain::Time;
+use crate::wire::schemas::Listed;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ModelAPI")]
 pub struct ModelApi<'a> {
     name: &'a str,
     display_name: &'a str,
     description: &'a str,
     model_family: &'a str,
+    #[schemars(extend("format" = "date"))]
     release_date: &'a str,
     invoke_url: &'a str,
     context_length: u32,
     cost_per_million_input_tokens: f64,
     cost_per_million_output_tokens: f64,
+    #[schemars(with = "Vec<RateLimit>")]
     rate_limits: [RateLimit; 2],
     org_details: Option<OrgDetails>,
 }
 
-#[derive(Serialize)]
+impl Listed for ModelApi<'_> {
+    const SCHEMA: &'static str = "ModelAPIs";
+}
+
+#[derive(JsonSchema, Serialize)]
 struct RateLimit {
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = ["REQUEST", "TOKEN"]))]
     kind: &'static str,
+    #[schemars(extend("enum" = ["SECOND", "MINUTE"]))]
     unit: &'static str,
     threshold: u32,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ModelAPIOrgDetails")]
 struct OrgDetails {
     added_at: Time,
     last_used_at: Option<Time>,

@@ -1,11 +1,12 @@
 //! Models on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::models;
 use crate::domain::Time;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Model<'a> {
     id: &'a str,
     created_at: Time,
@@ -17,7 +18,7 @@ pub struct Model<'a> {
     team_name: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Models<'a> {
     pub models: Vec<Model<'a>>,
 }
@@ -37,8 +38,9 @@ impl<'a> From<&'a models::Model> for Model<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateModelRequest")]
 pub struct UpdateModel {
     pub name: Option<String>,
 }

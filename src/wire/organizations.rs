@@ -1,11 +1,13 @@
 //! Organizations on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain;
 use crate::domain::Time;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "OrganizationInfo")]
 pub struct Organization<'a> {
     org_id: &'a str,
     name: &'a str,
@@ -24,16 +26,18 @@ impl<'a> From<&'a domain::Organization> for Organization<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateOrganizationRequest")]
 pub struct UpdateOrganization {
     pub name: Option<String>,
     pub teams_enabled: Option<bool>,
 }
 
 /// An organization with its founder, as the operator asks for it.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FoundOrganizationRequest")]
 pub struct FoundOrganization {
     pub name: String,
     pub email: String,
@@ -41,7 +45,7 @@ pub struct FoundOrganization {
     pub teams_enabled: Option<bool>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub struct FoundedOrganization<'a> {
     pub org_id: &'a str,
     pub user_id: &'a str,

@@ -1,24 +1,29 @@
 //! Permissions on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::domain::Category;
 use crate::policy::tables::{self, Row, Table};
+use crate::wire::Role;
 
 /// The permission tables.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Permissions {
     organization: Acts,
     team: Acts,
     team_api_keys: Acts,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "PermissionTable")]
 struct Acts {
     roles: Vec<&'static str>,
     acts: Vec<Act>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "PermissionRow")]
 struct Act {
     act: &'static str,
     title: &'static str,
@@ -48,7 +53,7 @@ impl From<Row> for Act {
 }
 
 /// Whether somebody may do something, and why.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Explanation<'a> {
     pub allowed: bool,
     pub act: &'a str,
@@ -59,15 +64,19 @@ pub struct Explanation<'a> {
 }
 
 /// A person or a key, with what they are; null where they are nothing of the sort.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ExplanationSubject")]
 pub struct Subject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_prefix: Option<&'a str>,
+    #[schemars(with = "Option<Role>")]
     pub organization_role: Option<&'static str>,
     /// In the team that was asked about.
+    #[schemars(with = "Option<Role>")]
     pub team_role: Option<&'static str>,
     /// Of a key.
+    #[schemars(with = "Option<Category>")]
     pub category: Option<&'static str>,
 }

@@ -1,16 +1,17 @@
 //! Quotas on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::db::quotas;
 
 /// All quotas of a team: they fit one page.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Quotas {
     items: Vec<Quota>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Quota {
     name: &'static str,
     used: u64,

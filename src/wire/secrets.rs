@@ -1,23 +1,31 @@
 //! Secrets on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::secrets;
 use crate::domain::Time;
+use crate::wire::schemas::Listed;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpsertSecretRequest")]
 pub struct UpsertSecret {
     pub name: String,
     pub value: String,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Secret<'a> {
     id: &'a str,
     created_at: Time,
     name: &'a str,
     team_name: &'a str,
+}
+
+impl Listed for Secret<'_> {
+    const SCHEMA: &'static str = "Secrets";
+    const FIELD: &'static str = "secrets";
 }
 
 impl<'a> Secret<'a> {
@@ -26,7 +34,7 @@ impl<'a> Secret<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct SecretTombstone<'a> {
     pub name: &'a str,
 }

@@ -1,11 +1,12 @@
 //! Teams on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain;
 use crate::domain::Time;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Team<'a> {
     id: &'a str,
     name: &'a str,
@@ -14,7 +15,7 @@ pub struct Team<'a> {
     icon: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct Teams<'a> {
     pub teams: Vec<Team<'a>>,
 }
@@ -31,16 +32,18 @@ impl<'a> From<&'a domain::Team> for Team<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CreateTeamRequest")]
 pub struct CreateTeam {
     pub name: String,
     pub icon: Option<String>,
 }
 
 /// An empty `icon` takes the icon away.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateTeamRequest")]
 pub struct UpdateTeam {
     pub name: Option<String>,
     pub icon: Option<String>,

@@ -1,22 +1,28 @@
 //! How many GPUs training may hold, on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::training_capacity;
+use crate::wire::schemas::Object;
 
 /// The organization has no ceilings of its own, only its teams have.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingCapacities")]
 pub struct Capacities<'a> {
+    #[schemars(with = "Vec<Object>")]
     pub gpu_capacities: [(); 0],
     pub team_gpu_capacities: Vec<TeamCapacity<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "OneTeamTrainingCapacity")]
 pub struct OneTeamCapacity<'a> {
     pub team_gpu_capacity: TeamCapacity<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TeamTrainingCapacity")]
 pub struct TeamCapacity<'a> {
     team_id: &'a str,
     team_name: &'a str,
@@ -44,8 +50,9 @@ impl<'a> From<&'a training_capacity::Capacity> for TeamCapacity<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateTeamTrainingCapacityRequest")]
 pub struct UpdateTeamCapacity {
     pub team_id: String,
     pub gpu_type: String,

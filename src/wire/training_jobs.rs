@@ -1,11 +1,14 @@
 //! Training jobs on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::db::training_jobs;
 use crate::domain::Time;
 use crate::domain::training::{Availability, Compute, JobStatus};
+use crate::wire::instance_types;
+use crate::wire::schemas::Object;
 use crate::wire::training_projects::TrainingProject;
 
 pub mod pushed;
@@ -13,15 +16,17 @@ pub mod queue;
 
 // ---- what else is asked ----
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateTrainingJobRequest")]
 pub struct UpdateTrainingJob {
     pub priority: Option<i64>,
     pub availability_model: Option<Availability>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SearchTrainingJobsRequest")]
 pub struct Search {
     pub project_id: Option<String>,
     pub job_id: Option<String>,
@@ -29,15 +34,16 @@ pub struct Search {
     pub order_by: Option<Vec<OrderBy>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderBy {
     pub field: String,
     pub order: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TrainingJobMetricsRequest")]
 pub struct MetricsOf {
     pub start_epoch_millis: Option<i64>,
     pub end_epoch_millis: Option<i64>,
@@ -46,32 +52,37 @@ pub struct MetricsOf {
 
 // ---- answers ----
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct TrainingJob<'a> {
     id: &'a str,
     created_at: Time,
     current_status: &'static str,
+    #[schemars(with = "Option<String>")]
     error_message: Option<()>,
+    #[schemars(with = "instance_types::InstanceType")]
     instance_type: InstanceType,
     node_count: i64,
     updated_at: Time,
     training_project_id: &'a str,
     training_project: ProjectSummary<'a>,
     name: Option<&'a str>,
+    #[schemars(with = "Option<String>")]
     checkpoint_sync_status: Option<()>,
     priority: i64,
     availability_model: &'static str,
     user: User<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingProjectSummary")]
 struct ProjectSummary<'a> {
     id: &'a str,
     name: &'a str,
 }
 
 /// Clients look into it without asking whether it is there.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingJobUser")]
 struct User<'a> {
     email: Option<&'a str>,
 }
@@ -130,29 +141,31 @@ impl From<&Compute> for InstanceType {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct TrainingJobs<'a> {
     pub training_jobs: Vec<TrainingJob<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "JobsOfTrainingProject")]
 pub struct JobsOfProject<'a> {
     pub training_project: TrainingProject<'a>,
     pub training_jobs: Vec<TrainingJob<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct OneTrainingJob<'a> {
     pub training_job: TrainingJob<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingJobInProject")]
 pub struct JobInProject<'a> {
     pub training_project: TrainingProject<'a>,
     pub training_job: TrainingJob<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct TrainingJobTombstone<'a> {
     id: &'a str,
     deleted: bool,
@@ -166,21 +179,29 @@ impl<'a> TrainingJobTombstone<'a> {
 }
 
 /// Nothing runs that could be measured: every series is empty.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingJobMetrics")]
 pub struct Metrics<'a> {
     gpu_memory_usage_bytes: Map<String, Value>,
     gpu_utilization: Map<String, Value>,
+    #[schemars(with = "Vec<Object>")]
     cpu_usage: [(); 0],
+    #[schemars(with = "Vec<Object>")]
     cpu_memory_usage_bytes: [(); 0],
     ephemeral_storage: Storage,
     training_job: TrainingJob<'a>,
+    #[schemars(with = "Option<Object>")]
     cache: Option<()>,
+    #[schemars(with = "Vec<Object>")]
     per_node_metrics: [(); 0],
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
+#[schemars(rename = "StorageMetrics")]
 struct Storage {
+    #[schemars(with = "Vec<Object>")]
     usage_bytes: [(); 0],
+    #[schemars(with = "Vec<Object>")]
     utilization: [(); 0],
 }
 
@@ -200,9 +221,11 @@ impl<'a> Metrics<'a> {
 }
 
 /// No job has run, so none has saved anything.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingJobCheckpoints")]
 pub struct Checkpoints<'a> {
     training_job: TrainingJob<'a>,
+    #[schemars(with = "Vec<Object>")]
     checkpoints: [(); 0],
 }
 
@@ -212,26 +235,31 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 pub struct CheckpointFiles {
+    #[schemars(with = "Vec<Object>")]
     presigned_urls: [(); 0],
+    #[schemars(with = "Option<u32>")]
     next_page_token: Option<()>,
     total_count: u32,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, JsonSchema, Serialize)]
 pub struct AuthCodes {
+    #[schemars(with = "Vec<Object>")]
     auth_codes: [(); 0],
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct CacheSummary<'a> {
     pub timestamp: Time,
     pub project_id: &'a str,
+    #[schemars(with = "Vec<Object>")]
     pub file_summaries: [(); 0],
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingJobDownload")]
 pub struct Download {
     pub artifact_presigned_urls: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! Training projects on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::training_jobs::Job;
@@ -7,7 +8,7 @@ use crate::db::training_projects;
 use crate::domain::Time;
 use crate::wire::training_jobs::TrainingJob;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct TrainingProject<'a> {
     id: &'a str,
     name: &'a str,
@@ -17,12 +18,12 @@ pub struct TrainingProject<'a> {
     latest_job: Option<TrainingJob<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct TrainingProjects<'a> {
     pub training_projects: Vec<TrainingProject<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct OneTrainingProject<'a> {
     pub training_project: TrainingProject<'a>,
 }
@@ -40,15 +41,17 @@ impl<'a> TrainingProject<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpsertTrainingProjectRequest")]
 pub struct UpsertTrainingProject {
     pub training_project: TrainingProjectFields,
 }
 
 /// truss also says which team it means, which the path has said already.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpsertTrainingProject")]
 pub struct TrainingProjectFields {
     pub name: String,
     pub team_name: Option<String>,

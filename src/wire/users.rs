@@ -1,5 +1,6 @@
 //! People on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::password_resets::{Done, NewLink};
@@ -8,15 +9,22 @@ use crate::domain::{self, OrgRole, Time};
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
+use crate::wire::schemas::Listed;
 
 /// A person, or what a key that is no person's goes by: it has no address and no role.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "UserInfo")]
 pub struct User<'a> {
     user_id: &'a str,
     email: Option<&'a str>,
     name: &'a str,
     workspace_name: &'a str,
+    #[schemars(with = "Option<Role>")]
     role: Option<&'static str>,
+}
+
+impl Listed for User<'_> {
+    const SCHEMA: &'static str = "Users";
 }
 
 impl<'a> User<'a> {
@@ -44,24 +52,29 @@ impl<'a> User<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateMeRequest")]
 pub struct UpdateMe {
+    #[schemars(required)]
     pub name: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpdateUserRequest")]
 pub struct UpdateUser {
+    #[schemars(required)]
     pub role: Option<Role>,
 }
 
 /// A person whose role was changed, with the keys that they made and that go on working where a role was taken.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct UpdatedUser<'a> {
     #[serde(flatten)]
     user: User<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<MadeKey>")]
     remaining_team_api_keys: Option<Vec<MadeKey<'a>>>,
 }
 
@@ -74,7 +87,7 @@ impl<'a> UpdatedUser<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct UserTombstone<'a> {
     user_id: &'a str,
     deleted: bool,
@@ -94,7 +107,7 @@ impl<'a> UserTombstone<'a> {
 }
 
 /// A one-time link by which a person sets a password. It is in the answer that makes it, and in no other.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct PasswordReset<'a> {
     user_id: &'a str,
     mail: &'static str,
@@ -114,15 +127,16 @@ impl<'a> PasswordReset<'a> {
 }
 
 /// Whoever holds a link sets a password by it, and may have a personal key made at once.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SetPasswordRequest")]
 pub struct SetPassword {
     pub token: String,
     pub password: String,
     pub api_key_name: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct PasswordSet<'a> {
     #[serde(flatten)]
     user: User<'a>,
@@ -141,8 +155,9 @@ impl<'a> From<&'a Done> for PasswordSet<'a> {
 }
 
 /// What the operator asks for to give a person a link to set a password by.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "IssuePasswordResetRequest")]
 pub struct IssuePasswordReset {
     pub email: String,
 }
@@ -155,15 +170,17 @@ pub struct IssuedPasswordReset {
 }
 
 /// What the operator asks for to give a person of an organization a key.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "IssueAPIKeyRequest")]
 pub struct IssueApiKey {
     pub organization: String,
     pub email: String,
     pub name: Option<String>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "IssuedAPIKey")]
 pub struct IssuedApiKey<'a> {
     pub org_id: &'a str,
     pub user_id: &'a str,
@@ -172,12 +189,18 @@ pub struct IssuedApiKey<'a> {
 }
 
 /// A team that a person is in.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct UserTeam<'a> {
     team_id: &'a str,
     team_name: &'a str,
+    #[schemars(with = "Role")]
     role: &'static str,
+    #[schemars(extend("enum" = ["TEAM", "ORGANIZATION"]))]
     via: &'static str,
+}
+
+impl Listed for UserTeam<'_> {
+    const SCHEMA: &'static str = "UserTeams";
 }
 
 impl<'a> From<&'a TeamOfUser> for UserTeam<'a> {

@@ -11,13 +11,13 @@ use crate::wire;
 use crate::wire::api_keys::ROUTES;
 
 pub fn list(tx: &Tx, caller: &Caller, ctx: &RequestContext) -> Result<Reply, Error> {
-    let mut list = wire::List::named("keys");
+    let mut list = wire::List::<wire::api_keys::ApiKey>::begin();
     api_keys::list(tx, caller, &filter(caller, ctx)?, |key| list.push(&wire::api_keys::ApiKey::from(&key)))?;
     Ok(Reply::list(list))
 }
 
 pub fn list_of_team(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let mut list = wire::List::named("keys");
+    let mut list = wire::List::<wire::api_keys::ApiKey>::begin();
     let filter = filter(team.caller(), ctx)?;
     api_keys::list_of_team(tx, team, &filter, |key| list.push(&wire::api_keys::ApiKey::from(&key)))?;
     Ok(Reply::list(list))

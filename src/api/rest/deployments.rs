@@ -46,9 +46,9 @@ pub fn promote(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Er
     environments::may_change(tx, team, Some(PRODUCTION))?;
     let model = rest::models::to_change(tx, team, ctx)?;
     let deployment = find(tx, team, ctx)?;
-    let asked: wire::environments::Promote = ctx.json_or_default()?;
+    let asked: wire::environments::PromoteToProduction = ctx.json_or_default()?;
     let production = EnvironmentName::parse("environment", PRODUCTION).expect("it is well formed");
-    promoted(tx, team, &model, &deployment, &production, &asked)
+    promoted(tx, team, &model, &deployment, &production, asked.into())
 }
 
 /// Carries out either way to promote.
@@ -58,29 +58,27 @@ pub(super) fn promoted(
     model: &Model,
     deployment: &Deployment,
     environment: &EnvironmentName,
-    asked: &wire::environments::Promote,
+    asked: wire::environments::Promote,
 ) -> Result<Reply, Error> {
     wire::environments::refuse_unserved("promotion_settings_override", asked.promotion_settings_override.as_ref())?;
     let before = environments::find(tx, team, model, environment.as_str())?;
-    let update = asked.environment_settings_update.clone();
-    let change = match &update {
+    let change = match &asked.environment_settings_update {
         None => Change::default(),
         Some(update) => {
             let update: UpdateOnPromotion = wire::read("`environment_settings_update`", update.clone())?;
             update.change(&before.settings, &before.promotion)?
         }
     };
-    let down = asked.scale_down_previous_production.or(asked.scale_down_previous_deployment);
     let promotion = Promotion {
         environment,
-        previous: if down == Some(false) { Previous::Keep } else { Previous::AsSet },
+        previous: if asked.scale_down_previous == Some(false) { Previous::Keep } else { Previous::AsSet },
         instance: if asked.preserve_env_instance_type == Some(false) {
             Instance::OfDeployment
         } else {
             Instance::OfEnvironment
         },
         change,
-        asked: update.unwrap_or_default(),
+        asked: asked.environment_settings_update.unwrap_or_default(),
     };
     Ok(shown(&promotion::promote(tx, team, model, deployment, &promotion)?))
 }

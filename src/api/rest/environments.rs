@@ -62,11 +62,10 @@ pub fn delete(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
 /// Promotes the deployment of the body to the environment of the path.
 pub fn promote(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let (model, environment) = to_change(tx, team, ctx)?;
-    let asked: wire::environments::Promote = ctx.json()?;
-    let id = asked.deployment_id.as_deref().ok_or_else(|| Error::field("deployment_id", "must be given"))?;
-    let deployment = deployments::find(tx, team, &model.id, Which::Id(id))?;
+    let asked: wire::environments::PromoteToEnvironment = ctx.json()?;
+    let deployment = deployments::find(tx, team, &model.id, Which::Id(&asked.deployment_id))?;
     let name = EnvironmentName::parse("environment", &environment.name)?;
-    promoted(tx, team, &model, &deployment, &name, &asked)
+    promoted(tx, team, &model, &deployment, &name, asked.into())
 }
 
 pub fn activate(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {

@@ -19,7 +19,9 @@ use crate::error::Error;
 use crate::policy::{InTeam, Who};
 use crate::s3::{BUCKET, REGION};
 use crate::wire;
-use crate::wire::deployments::{CreateModel, CreatedModelDeployment, Payload, PrepareUpload, PreparedUpload, Source};
+use crate::wire::deployments::{
+    CreateDeployment, CreateModel, CreatedModelDeployment, Payload, PrepareUpload, PreparedUpload,
+};
 use crate::wire::environments::refuse_unserved;
 use crate::wire::uploads::AwsCredentials;
 
@@ -34,7 +36,8 @@ const SEND_TO_S3: &[&str] = &["go-http-client", "baseten-go", "baseten-cli", "te
 /// that; spelled so, the client could have found it, and is told so.
 pub fn create_model(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: CreateModel = ctx.json()?;
-    let (source, payload) = archive_source(asked.source)?;
+    let source = asked.source;
+    let payload = payload(source.kind.as_deref(), source.deployment)?;
     let spelled = source.name.as_deref().ok_or_else(|| Error::field("source.name", "must be given"))?;
     let name = ResourceName::parse("source.name", spelled)?;
     let downloads = if source.disable_archive_download == Some(true) { Downloads::Refused } else { Downloads::Allowed };
@@ -52,8 +55,8 @@ pub fn create_model(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Repl
 /// A deployment of a model that is there. Its team is the model's, whatever the request says.
 pub fn create_deployment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let model = to_change(tx, team, ctx)?;
-    let asked: CreateModel = ctx.json()?;
-    let (source, payload) = archive_source(asked.source)?;
+    let CreateDeployment { source } = ctx.json()?;
+    let payload = payload(source.kind.as_deref(), source.deployment)?;
     let new = new(&payload, source.s3_key.as_deref())?;
     created(tx, team, &model, &new)
 }
@@ -149,17 +152,16 @@ pub fn nowhere() -> Error {
     )
 }
 
-/// The one kind of source that is served.
-fn archive_source(mut source: Source) -> Result<(Source, Payload), Error> {
-    match source.kind.as_deref() {
+/// What a source holds, of the one kind of source that is served.
+fn payload(kind: Option<&str>, deployment: Option<Payload>) -> Result<Payload, Error> {
+    match kind {
         None | Some("model_archive") => {}
         Some(_) => {
             let why = "must be model_archive: there is no library here, push an archive";
             return Err(Error::field("source.kind", why));
         }
     }
-    let payload = source.deployment.take().ok_or_else(|| Error::field("source.deployment", "must be given"))?;
-    Ok((source, payload))
+    deployment.ok_or_else(|| Error::field("source.deployment", "must be given"))
 }
 
 /// What a payload asks for, checked as far as that goes without looking anything up.

@@ -12,7 +12,7 @@ pub fn list(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
 }
 
 pub fn list_all(tx: &Tx, teams: &[InTeam], _: &RequestContext) -> Result<Reply, Error> {
-    let mut list = wire::List::named("secrets");
+    let mut list = wire::List::<wire::secrets::Secret>::begin();
     for team in teams {
         secrets::list(tx, team, |secret| list.push(&wire::secrets::Secret::new(&secret, &team.team().name)))?;
     }

@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::cli::server::serve::{self, Signal};
 use crate::cli::{
-    Failure, Format, Listen, Opened, Output, ProxyOptions, fixtures, log, now, open, operator, print, take, talk,
+    Failure, Format, Listen, Opened, Output, ProxyOptions, fixtures, log, now, open, operator, print, report, take,
     tell_of_key,
 };
 use crate::db::organizations;
@@ -18,10 +18,10 @@ use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
 
 const FIXTURES: [&str; 2] = [include_str!("../../../fixtures/acme.json"), include_str!("../../../fixtures/solo.json")];
 
-/// Serve an installation to look around in: two organizations with people, teams and keys
+/// Serve a demonstration: two organizations with people, teams and keys
 ///
-/// Without `--data` it stands in a directory of its own, which is removed at the end. A directory that is named must hold
-/// no organization yet, for the keys are shown once; serve what a demo has left with `guildhall serve`.
+/// Without `--data` it uses a temporary directory, which is removed at the end. A directory given by `--data` must not contain an
+/// organization yet, because the keys are shown once. To serve it again later, use `guildhall serve`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// What becomes of the directory.
+/// What happens to the directory at the end.
 #[derive(Clone, Copy)]
 enum Keep {
     Named,
@@ -131,7 +131,7 @@ fn page(url: &str, path: &Path, keep: Keep, organizations: &[LoadedOrganization]
     )
 }
 
-/// A line a person, by their first name. Of two who share it, the second has a number too.
+/// One `export` line for each person, named by first name. A second person of that name gets a number.
 fn exports(people: &[&LoadedPerson]) -> String {
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     let line = |person: &&LoadedPerson| {
@@ -144,14 +144,14 @@ fn exports(people: &[&LoadedPerson]) -> String {
     people.iter().map(line).collect()
 }
 
-/// The first name as a shell has names.
+/// The first name as the name of a shell variable.
 fn variable(name: &str) -> String {
     let first = name.split_whitespace().next().unwrap_or_default();
-    let letters: String = first.nfd().filter(char::is_ascii_alphabetic).collect(); // without their accents
+    let letters: String = first.nfd().filter(char::is_ascii_alphabetic).collect(); // drops accents
     if letters.is_empty() { "PERSON".to_owned() } else { letters.to_ascii_uppercase() }
 }
 
-/// Truss knows one address that is not Baseten's own, and sends the key of any other to Baseten.
+/// Warns about other ports: truss knows one self-hosted address, and with any other it sends the key to Baseten.
 fn truss(url: &str, variable: &str) -> String {
     if url.ends_with(":8000") {
         format!(
@@ -180,7 +180,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Err(cause) = std::fs::remove_dir_all(&self.0) {
-            talk(format_args!("cannot remove {}: {cause}", self.0.display()));
+            report(format_args!("cannot remove {}: {cause}", self.0.display()));
         }
     }
 }

@@ -1,16 +1,16 @@
-//! How many files and connections the system lets us have open.
+//! The system's limit of open files, and the number of connections that it allows.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::server::Limits;
 
-/// What the server opens beside its connections: the database on every thread, the log, its sockets.
+/// Files that the server opens besides connections: the database on every thread, the log, its sockets.
 const OWN: u64 = 64;
-/// A connection, and the archive that it brings or fetches.
+/// Files per connection: its socket, and the archive that it uploads or downloads.
 const PER_CONNECTION: u64 = 2;
 const CONNECTIONS_MIN: u64 = 4;
 
-/// Raises the limit of open files as far as it may be raised, and takes no more connections than it allows.
+/// Raises the limit of open files as far as allowed, and lowers the number of connections to what it permits.
 pub fn fit(limits: Limits) -> Limits {
     let allowed = raise();
     let connections = (allowed.saturating_sub(OWN) / PER_CONNECTION).max(CONNECTIONS_MIN);
@@ -26,7 +26,7 @@ pub fn fit(limits: Limits) -> Limits {
     Limits { connections_max: connections as usize, ..limits }
 }
 
-/// The limit as it then is.
+/// Raises the soft limit and returns the limit in force.
 fn raise() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum;

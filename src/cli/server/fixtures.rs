@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::api::{self, FIXTURES_BYTES_MAX};
-use crate::cli::{Data, Failure, Format, Output, now, operator, print, talk};
+use crate::cli::{Data, Failure, Format, Output, now, operator, print, report};
 use crate::policy::Operator;
 use crate::wire::fixtures::{Loaded, LoadedKey, LoadedOrganization, LoadedPerson};
 
@@ -14,10 +14,9 @@ pub enum Action {
     Check(Check),
 }
 
-/// Load the organizations that a file describes, with their people, teams and what these hold
+/// Load the organizations that a file describes, with their people, teams and resources
 ///
-/// All of the file is loaded, or nothing. A server may run on the data directory or not. The keys that were made are
-/// printed, this once.
+/// All of the file is loaded, or nothing. Works with and without a running server. The new keys are printed once.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,8 +33,7 @@ pub struct Load {
 
 /// Check a file without loading it
 ///
-/// No data directory is needed or touched. It says whether the file would load into an empty installation, or where its
-/// fault is.
+/// Needs no data directory. It says whether the file would load into an empty installation, or where its error is.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -61,14 +59,14 @@ fn run_load(load: &Load) -> Result<(), Failure> {
         match load.format.output {
             Output::Json => print(String::from_utf8_lossy(answer)),
             Output::Text => {
-                talk("Save these keys now. They will not be shown again.");
+                report("Save these keys now. They will not be shown again.");
                 print(listing(&made).trim_end())
             }
         }
     };
     operator::ask(&path, ROUTE, &body, show).map_err(in_file(&load.file))?;
     if load.format.output == Output::Text {
-        made.iter().for_each(|organization| talk(format_args!("Loaded {}.", counts(organization))));
+        made.iter().for_each(|organization| report(format_args!("Loaded {}.", counts(organization))));
     }
     Ok(())
 }
@@ -78,7 +76,7 @@ fn run_check(check: &Check) -> Result<(), Failure> {
     let checked = api::rest::fixtures::check(now(), &Operator::of_this_host(), &body);
     let loaded = checked.map_err(Failure::from).map_err(in_file(&check.file))?;
     for organization in &loaded.organizations {
-        talk(format_args!("{}: {}", check.file.display(), counts(organization)));
+        report(format_args!("{}: {}", check.file.display(), counts(organization)));
     }
     Ok(())
 }
@@ -106,7 +104,7 @@ pub fn read(answer: &[u8]) -> Result<Loaded, Failure> {
     serde_json::from_slice(answer).map_err(|cause| Failure::new(format!("the server's answer cannot be read: {cause}")))
 }
 
-/// People and keys, to be read by people.
+/// Formats people and keys as text.
 pub fn listing(organizations: &[LoadedOrganization]) -> String {
     let mut text = String::new();
     for organization in organizations {

@@ -4,9 +4,9 @@ use crate::cli::server::organization::{self, Founder};
 use crate::cli::{Data, Failure, Format, not_taken, operator};
 use crate::db::directory::{Directory, Refusal};
 
-/// Begin an installation with its first organization and admin
+/// Create the first organization of an installation and its admin
 ///
-/// The installation must be empty, and no server may run on it. The admin's API key is printed, this once.
+/// The installation must be empty, and no server may be running on it. The admin's API key is printed once.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

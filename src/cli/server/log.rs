@@ -1,7 +1,7 @@
-//! The log: where it goes and how it reads.
+//! The log: its destination, level and format.
 //!
-//! Lines go to standard error by way of a thread of their own. A reader that is slow or gone never holds a request: what
-//! does not fit the queue is lost.
+//! A separate thread writes the lines to standard error. A slow or missing reader never delays a request: lines that do not
+//! fit the queue are dropped.
 
 use std::io::{BufWriter, IsTerminal as _};
 
@@ -14,10 +14,10 @@ const LINES_MAX: usize = 4096;
 
 #[derive(clap::Args)]
 pub struct LogOptions {
-    /// What the log on standard error holds: `info` has one line per request [default: info, of a demo warn]
+    /// The level of the log on standard error. `info` has one line per request [default: info; demo: warn]
     #[arg(long = "log", env = "GUILDHALL_LOG", value_enum, value_name = "LEVEL")]
     level: Option<Level>,
-    /// How the log reads
+    /// The format of the log
     #[arg(long = "log-format", env = "GUILDHALL_LOG_FORMAT", value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
 }
@@ -51,10 +51,10 @@ impl Level {
     }
 }
 
-/// The running log. Dropped, it writes what waits, or gives up where nobody reads.
+/// The running log. Dropping it writes the lines that wait, or gives up if nobody reads.
 pub struct Log(#[expect(dead_code, reason = "it is held for what its drop does")] WorkerGuard);
 
-/// Begins the log of a server, of this level where none is asked for.
+/// Starts the log of a server. `default` is the level if the options set none.
 pub fn begin(options: &LogOptions, default: Level) -> Log {
     let (writer, guard) = writer();
     let log = tracing_subscriber::fmt().with_max_level(options.level.unwrap_or(default).filter()).with_target(false);
@@ -65,7 +65,7 @@ pub fn begin(options: &LogOptions, default: Level) -> Log {
     Log(guard)
 }
 
-/// Begins the log of a command that ends by itself: failures of ours alone, in plain lines.
+/// Starts the log of a command that ends by itself: internal errors only, as plain lines.
 pub fn begin_of_command() -> Log {
     let (writer, guard) = writer();
     tracing_subscriber::fmt()

@@ -1,7 +1,7 @@
-//! How a command asks what only the operator may: through the socket of a running server, otherwise by taking the data
-//! directory itself.
+//! Sends a command's request to the operator's routes: through the socket of a running server, or else in this process, with
+//! the data directory locked.
 //!
-//! What is shown only once is shown before it is made: see [`crate::api::operator`].
+//! Keys and links are shown before they are created: see [`crate::api::operator`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::db::Now;
 use crate::db::directory::{Directory, Refusal};
 use crate::db::quotas::Settings;
 
-/// How long another process may hold the directory without answering: a server that starts or stops, another command.
+/// How long to wait for another process that holds the directory without answering, such as a server that starts or stops.
 const HELD_MAX: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Posts this to whoever serves the directory, or does it here. `show` prints what it answers, and if that fails nothing
-/// is made.
+/// Sends a request to the server of the directory, or runs it in this process. `show` prints the answer; if printing fails,
+/// nothing is created.
 pub fn ask(
     path: &Path,
     route: &str,
@@ -37,8 +37,7 @@ pub fn ask(
     }
 }
 
-/// Does it here, in a directory that this process has taken. Where nothing comes of it, nothing is left of what was made
-/// for it.
+/// Runs the request in this process, which has locked the directory. If it fails, files created for it are removed.
 pub fn ask_here(
     path: &Path,
     directory: Directory,
@@ -55,7 +54,7 @@ pub fn ask_here(
     done
 }
 
-/// Closes an installation in which nothing was made, and takes it away again if this process has begun it.
+/// Closes an installation in which nothing was created, and removes it if this process created it.
 pub fn abandon(app: Arc<App>) {
     if let Some(app) = Arc::into_inner(app) {
         app.db.abandon();
@@ -76,7 +75,7 @@ pub fn ask_app(
     show_and_perform(&done(ask(Step::Rehearse)?)?, show, ask)
 }
 
-/// The second of the two steps, once the answer to the first has been shown.
+/// Sends the second step, after the answer to the first was shown.
 fn show_and_perform(
     rehearsed: &[u8],
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
@@ -86,7 +85,7 @@ fn show_and_perform(
         .map_err(|Failure { exit, message }| Failure { exit, message: format!("{message}: nothing was made") })?;
     let performed = perform(Step::Perform(AnswerHash::of(rehearsed)))?;
     done(performed).map(drop).map_err(|Failure { exit, message }| {
-        // A disk that fails while it is written may have taken it.
+        // The disk may have stored it although writing failed.
         let what_is = match exit {
             Exit::Server => "try whether what was printed works",
             Exit::Failed | Exit::NotAllowed | Exit::NotFound | Exit::Refused => {
@@ -98,9 +97,9 @@ fn show_and_perform(
 }
 
 enum Reached {
-    /// Nobody serves the directory, and now nobody else can.
+    /// No server has the directory, and this process has locked it.
     Here(Box<Directory>),
-    /// A server does, which has rehearsed it.
+    /// A server has the directory, and it has rehearsed the request.
     There(Answered),
 }
 

@@ -1,9 +1,9 @@
 //! `guildhall organization`
 
-use crate::cli::{Data, Failure, Format, Output, operator, print, talk};
+use crate::cli::{Data, Failure, Format, Output, operator, print, report};
 use crate::wire::organizations::{FoundOrganization, FoundedOrganization};
 
-/// Make organizations
+/// Create organizations
 #[derive(clap::Subcommand)]
 pub enum Action {
     Create(Create),
@@ -11,7 +11,7 @@ pub enum Action {
 
 /// Create an organization with its first admin
 ///
-/// A server may run on the data directory or not. The admin's API key is printed, this once.
+/// Works with and without a running server. The admin's API key is printed once.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,16 +29,16 @@ pub struct Create {
     format: Format,
 }
 
-/// The first admin of an organization, and whether it has teams.
+/// The first admin of an organization, and whether teams are enabled.
 #[derive(clap::Args)]
 pub struct Founder {
-    /// The address of its first admin
+    /// The e-mail address of its first admin
     #[arg(long, value_name = "EMAIL")]
     email: String,
     /// The name of its first admin
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// Switch teams on
+    /// Enable teams
     #[arg(long)]
     teams: bool,
 }
@@ -65,14 +65,14 @@ impl Founder {
     }
 }
 
-/// Prints the key of an organization that is about to be made.
+/// Prints the admin's key of an organization before it is created.
 pub fn show(founder: &Founder, format: &Format, answer: &[u8]) -> Result<(), Failure> {
     let founded: FoundedOrganization = serde_json::from_slice(answer)
         .map_err(|cause| Failure::new(format!("the server's answer cannot be read: {cause}")))?;
     match format.output {
         Output::Json => print(String::from_utf8_lossy(answer)),
         Output::Text => {
-            talk(format_args!(
+            report(format_args!(
                 "Save the API key of {}, which is below, now. It will not be shown again.",
                 founder.email
             ));
@@ -82,5 +82,5 @@ pub fn show(founder: &Founder, format: &Format, answer: &[u8]) -> Result<(), Fai
 }
 
 pub fn tell_made(organization: &str, founder: &Founder) {
-    talk(format_args!("Made the organization \"{organization}\" with {} as its admin.", founder.email));
+    report(format_args!("Made the organization \"{organization}\" with {} as its admin.", founder.email));
 }

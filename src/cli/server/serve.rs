@@ -16,7 +16,7 @@ use crate::server::{self, Hangup, Limits};
 
 /// Serve an installation
 ///
-/// The URL is printed when the server listens. SIGTERM and SIGINT end it: requests in flight are answered first.
+/// The URL is printed once the server listens. SIGTERM and SIGINT stop it after requests in progress are answered.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ pub struct Options {
     listen: Listen,
     #[command(flatten)]
     proxy: ProxyOptions,
-    /// How many connections one address may have at a time; a new one then closes its oldest idle one
+    /// How many connections one address may have; beyond that, a new connection closes the oldest idle one
     #[arg(
         long,
         env = "GUILDHALL_CONNECTIONS_PER_PEER",
@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         );
     }
     until_signal(app, &path, listener, options.limits(), signal, |url| {
-        // The log names it too: whoever has closed standard output does not need it there.
+        // The log has the URL too, so a closed standard output is no error.
         print(url).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
         Ok(())
     })
@@ -82,7 +82,7 @@ fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be a number from 1".to_owned())
 }
 
-/// Archives that are named and not there: the database was put back without them. It hinders nothing else.
+/// Lists archives that the database names and that do not exist, as after a restore without `archives/`. The server starts anyway.
 fn tell_of_missing_archives(app: &App, data: &Path) -> Result<(), Failure> {
     const NAMED_MAX: usize = 10;
     let (missing, pushed) = app.db.read(now(), |tx| {
@@ -118,8 +118,8 @@ pub fn bind(listen: &Listen) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Serves until a signal comes, then closes the house in order: requests in flight, the operator's socket, the database.
-/// `ready` hears the URL.
+/// Serves until a signal arrives, then stops in order: requests in progress, the operator's socket, the database. `ready` is
+/// called with the URL.
 pub fn until_signal(
     app: Arc<App>,
     path: &Path,
@@ -139,12 +139,13 @@ pub fn until_signal(
     tracing::info!("stopping: requests in flight end first");
     server.stop();
     server.join();
-    let _ = std::fs::remove_file(socket); // the next server makes way for its own
+    let _ = std::fs::remove_file(socket); // the next server would replace it
     tracing::info!("stopped");
     ended
 }
 
-/// The signals that end a server, watched for from before the directory is taken: a house that was opened is closed in order.
+/// The signals that stop a server. They are watched before the directory is locked, so an opened database is always closed in
+/// order.
 pub struct Signal(JoinHandle<std::io::Result<()>>);
 
 impl Signal {

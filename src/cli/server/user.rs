@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::cli::{Data, Failure, Format, Output, operator, print, talk};
+use crate::cli::{Data, Failure, Format, Output, operator, print, report};
 use crate::wire::users::{IssueApiKey, IssuePasswordReset, IssuedApiKey, IssuedPasswordReset};
 
 /// Give people a way back in
@@ -22,8 +22,8 @@ pub enum ApiKeyAction {
 
 /// Make a personal API key for a member of an organization
 ///
-/// A server may run on the data directory or not. The key is printed, this once, and the organization's audit log notes
-/// that the operator issued it.
+/// Works with and without a running server. The key is printed once. The organization's audit log records that the operator
+/// created it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,7 +33,7 @@ pub struct CreateApiKey {
     /// The name of the organization
     #[arg(long, value_name = "NAME")]
     organization: String,
-    /// The member's address
+    /// The member's e-mail address
     #[arg(long, value_name = "EMAIL")]
     email: String,
     /// The name of the key: lower-case letters, digits and hyphens
@@ -53,14 +53,14 @@ pub enum PasswordAction {
 
 /// Make a one-time link by which a person sets a password
 ///
-/// A server may run on the data directory or not. The link is printed, this once; it works for a day.
+/// Works with and without a running server. The link is printed once and is valid for a day.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   guildhall user password reset --email ada@acme.example
   guildhall user password reset --email ada@acme.example -o json")]
 pub struct ResetPassword {
-    /// The person's address
+    /// The person's e-mail address
     #[arg(long, value_name = "EMAIL")]
     email: String,
     #[command(flatten)]
@@ -88,7 +88,7 @@ fn create_api_key(create: &CreateApiKey) -> Result<(), Failure> {
         match create.format.output {
             Output::Json => print(String::from_utf8_lossy(answer)),
             Output::Text => {
-                talk(format_args!(
+                report(format_args!(
                     "A personal API key of {} in the organization \"{}\".\n\
                      Save this key now. It will not be shown again.",
                     create.email, create.organization
@@ -107,7 +107,7 @@ fn reset_password(reset: &ResetPassword) -> Result<(), Failure> {
         match reset.format.output {
             Output::Json => print(String::from_utf8_lossy(answer)),
             Output::Text => {
-                talk(format_args!(
+                report(format_args!(
                     "A link for {}. It works once, until {}. Its last part is the token; to use it, send\n  \
                      POST /v1/users/reset {{\"token\": \"…\", \"password\": \"…\", \"api_key_name\": \"…\"}}\n\
                      With `api_key_name` the answer holds a new personal API key.",

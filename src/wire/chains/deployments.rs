@@ -1,13 +1,15 @@
 //! Deployments of Chains on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::db::chains::deployments;
 use crate::domain::Time;
-use crate::domain::serving::{Autoscaling, Status};
+use crate::domain::serving::Status;
 use crate::wire::deployments::active_replicas;
+use crate::wire::environments::AutoscalingSettings;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct ChainDeployment<'a> {
     id: &'a str,
     created_at: Time,
@@ -17,7 +19,7 @@ pub struct ChainDeployment<'a> {
     status: Status,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct ChainDeployments<'a> {
     pub deployments: Vec<ChainDeployment<'a>>,
 }
@@ -35,11 +37,11 @@ impl<'a> From<&'a deployments::ChainDeployment> for ChainDeployment<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Chainlet<'a> {
     id: &'a str,
     name: &'a str,
-    autoscaling_settings: &'a Autoscaling,
+    autoscaling_settings: AutoscalingSettings,
     instance_type_name: &'a str,
     active_replica_count: i64,
     status: Status,
@@ -50,7 +52,7 @@ impl<'a> From<&'a deployments::Chainlet> for Chainlet<'a> {
         Chainlet {
             id: &chainlet.id,
             name: &chainlet.name,
-            autoscaling_settings: &chainlet.deployment.settings.autoscaling,
+            autoscaling_settings: AutoscalingSettings::from(&chainlet.deployment.settings.autoscaling),
             instance_type_name: &chainlet.deployment.instance_type,
             active_replica_count: active_replicas(&chainlet.deployment),
             status: chainlet.deployment.status,
@@ -58,7 +60,8 @@ impl<'a> From<&'a deployments::Chainlet> for Chainlet<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ChainDeploymentTombstone")]
 pub struct Tombstone<'a> {
     pub id: &'a str,
     pub deleted: bool,

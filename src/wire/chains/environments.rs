@@ -1,25 +1,27 @@
 //! Environments of Chains on the wire.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::db::chains::deployments;
 use crate::db::chains::environments::{self, ChainletSettings};
 use crate::domain::Time;
 use crate::domain::instance_types::SMALLEST;
-use crate::domain::serving::{Autoscaling, Settings};
+use crate::domain::serving::Settings;
 use crate::wire::chains::deployments::ChainDeployment;
 use crate::wire::deployments::active_replicas;
 use crate::wire::environments::{
-    BackpressureSettings, InProgressPromotion, PromotionSettings, UpdateAutoscaling, UpdatePromotionSettings,
+    AutoscalingSettings, BackpressureSettings, InProgressPromotion, PromotionSettings, UpdateAutoscaling,
+    UpdatePromotionSettings,
 };
 use crate::wire::instance_types::InstanceType;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct ChainEnvironment<'a> {
     name: &'a str,
     created_at: Time,
     chain_id: &'a str,
-    promotion_settings: PromotionSettings<'a>,
+    promotion_settings: PromotionSettings,
     chainlet_settings: Vec<ChainletEnvironmentSettings<'a>>,
     current_deployment: Option<ChainDeployment<'a>>,
     candidate_deployment: Option<ChainDeployment<'a>>,
@@ -45,10 +47,10 @@ impl<'a> ChainEnvironment<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct ChainletEnvironmentSettings<'a> {
     chainlet_name: &'a str,
-    autoscaling_settings: &'a Autoscaling,
+    autoscaling_settings: AutoscalingSettings,
     instance_type: InstanceType<'a>,
 }
 
@@ -56,7 +58,7 @@ impl<'a> From<&'a ChainletSettings> for ChainletEnvironmentSettings<'a> {
     fn from(settings: &'a ChainletSettings) -> ChainletEnvironmentSettings<'a> {
         ChainletEnvironmentSettings {
             chainlet_name: &settings.chainlet_name,
-            autoscaling_settings: &settings.autoscaling,
+            autoscaling_settings: AutoscalingSettings::from(&settings.autoscaling),
             instance_type: InstanceType::named(&settings.instance_type),
         }
     }
@@ -64,16 +66,17 @@ impl<'a> From<&'a ChainletSettings> for ChainletEnvironmentSettings<'a> {
 
 /// An environment in the list of all. The specification has it in the shape of a model's there, so it carries both: what
 /// is a model's is the entrypoint's.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ListedChainEnvironment")]
 pub struct ListedEnvironment<'a> {
     name: &'a str,
     created_at: Time,
     chain_id: &'a str,
     /// The Chain's id while nothing was deployed.
     model_id: &'a str,
-    promotion_settings: PromotionSettings<'a>,
+    promotion_settings: PromotionSettings,
     chainlet_settings: Vec<ChainletEnvironmentSettings<'a>>,
-    autoscaling_settings: &'a Autoscaling,
+    autoscaling_settings: AutoscalingSettings,
     instance_type: InstanceType<'a>,
     request_backpressure_settings: BackpressureSettings,
     current_deployment: Option<ListedDeployment<'a>>,
@@ -81,7 +84,8 @@ pub struct ListedEnvironment<'a> {
     in_progress_promotion: Option<InProgressPromotion>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ListedChainEnvironments")]
 pub struct Environments<'a> {
     pub environments: Vec<ListedEnvironment<'a>>,
 }
@@ -102,7 +106,9 @@ impl<'a> ListedEnvironment<'a> {
             model_id: entrypoint.map_or(chain_id, |entrypoint| &entrypoint.model.id),
             promotion_settings: PromotionSettings::from(&environment.promotion),
             chainlet_settings: settings.iter().map(ChainletEnvironmentSettings::from).collect(),
-            autoscaling_settings: first.map_or(&otherwise.autoscaling, |first| &first.autoscaling),
+            autoscaling_settings: AutoscalingSettings::from(
+                first.map_or(&otherwise.autoscaling, |first| &first.autoscaling),
+            ),
             instance_type: InstanceType::named(first.map_or(SMALLEST, |first| &first.instance_type)),
             request_backpressure_settings: BackpressureSettings {
                 policy: entrypoint.map_or(otherwise.backpressure, |it| it.deployment.settings.backpressure),
@@ -114,7 +120,8 @@ impl<'a> ListedEnvironment<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ListedChainDeployment")]
 struct ListedDeployment<'a> {
     #[serde(flatten)]
     deployment: ChainDeployment<'a>,
@@ -123,7 +130,7 @@ struct ListedDeployment<'a> {
     is_production: bool,
     is_development: bool,
     active_replica_count: i64,
-    autoscaling_settings: &'a Autoscaling,
+    autoscaling_settings: AutoscalingSettings,
     instance_type_name: &'a str,
     request_backpressure_settings: BackpressureSettings,
 }
@@ -138,19 +145,21 @@ impl<'a> From<&'a deployments::ChainDeployment> for ListedDeployment<'a> {
             is_production: deployment.is_production(),
             is_development: deployment.is_development(),
             active_replica_count: active_replicas(&entrypoint.deployment),
-            autoscaling_settings: &entrypoint.deployment.settings.autoscaling,
+            autoscaling_settings: AutoscalingSettings::from(&entrypoint.deployment.settings.autoscaling),
             instance_type_name: &entrypoint.deployment.instance_type,
             request_backpressure_settings: BackpressureSettings { policy: entrypoint.deployment.settings.backpressure },
         }
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ChainEnvironmentUpdated")]
 pub struct Updated {
     pub ok: bool,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ChainletInstanceTypesUpdated")]
 pub struct InstanceTypesUpdated<'a> {
     pub requires_redeployment: bool,
     pub chain_deployment: Option<ChainDeployment<'a>>,
@@ -159,44 +168,57 @@ pub struct InstanceTypesUpdated<'a> {
 
 // ---- bodies ----
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CreateChainEnvironmentRequest")]
 pub struct CreateChainEnvironment {
     pub name: String,
     pub promotion_settings: Option<UpdatePromotionSettings>,
     pub chainlet_settings: Option<Vec<NewChainletSettings>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct NewChainletSettings {
     pub chainlet_name: String,
     pub autoscaling_settings: Option<UpdateAutoscaling>,
     pub instance_type_id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UpdateChainEnvironmentRequest")]
 pub struct UpdateChainEnvironment {
     pub promotion_settings: Option<UpdatePromotionSettings>,
 }
 
-/// Of some chainlets at once.
-#[derive(Deserialize)]
-pub struct Updates<T> {
-    pub updates: Vec<T>,
+/// Sets how some chainlets scale. Baseten's `UpdateChainletEnvironmentAutoscalingSettingsRequestV1`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UpdateChainletAutoscalingRequest")]
+pub struct UpdateChainletAutoscaling {
+    pub updates: Vec<AutoscalingUpdate>,
 }
 
-#[derive(Deserialize)]
+/// Sets what some chainlets run on. Baseten's `UpdateChainletEnvironmentInstanceTypeRequestV1`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "UpdateChainletInstanceTypesRequest")]
+pub struct UpdateChainletInstanceTypes {
+    pub updates: Vec<InstanceTypeUpdate>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChainletAutoscalingUpdate")]
 pub struct AutoscalingUpdate {
     pub chainlet_name: String,
     pub autoscaling_settings: UpdateAutoscaling,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChainletInstanceTypeUpdate")]
 pub struct InstanceTypeUpdate {
     pub chainlet_name: String,
     pub instance_type_id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "PromoteToChainEnvironmentRequest")]
 pub struct PromoteChain {
     pub deployment_id: String,
     pub scale_down_previous_deployment: Option<bool>,

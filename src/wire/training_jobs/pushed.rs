@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::training::Availability;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CreateTrainingJobRequest")]
 pub struct CreateTrainingJob {
     pub training_job: Spec,
 }
 
 /// What is understood of a job that is pushed; it is kept like this, to be recreated from.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CreateTrainingJob")]
 pub struct Spec {
     pub image: Image,
     pub compute: Option<Compute>,
@@ -26,13 +29,14 @@ pub struct Spec {
     pub truss_user_env: Option<Map<String, Value>>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CreateTrainingJobImage")]
 pub struct Image {
     pub base_image: String,
     pub docker_auth: Option<DockerAuth>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub struct DockerAuth {
     registry: String,
     auth_method: String,
@@ -44,23 +48,27 @@ pub struct DockerAuth {
     aws_assume_role_docker_auth: Option<Map<String, Value>>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "DockerAuthByServiceAccount")]
 struct ByServiceAccount {
     service_account_json_secret_ref: SecretReference,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "DockerAuthByAccessKey")]
 struct ByAccessKey {
     access_key_secret_ref: SecretReference,
     secret_access_key_secret_ref: SecretReference,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "DockerAuthByPassword")]
 struct ByPassword {
     secret_ref: SecretReference,
 }
 
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CreateTrainingJobCompute")]
 pub struct Compute {
     pub node_count: Option<i64>,
     pub cpu_count: Option<i64>,
@@ -69,13 +77,15 @@ pub struct Compute {
     pub availability_model: Option<Availability>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CreateTrainingJobAccelerator")]
 pub struct Accelerator {
     pub accelerator: String,
     pub count: i64,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CreateTrainingJobRuntime")]
 pub struct Runtime {
     pub start_commands: Option<Vec<String>>,
     pub environment_variables: Option<BTreeMap<String, Variable>>,
@@ -87,25 +97,28 @@ pub struct Runtime {
 }
 
 /// The value of an environment variable, or the secret that holds it.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(untagged, expecting = "must be a text, or {\"name\": the name of a secret}")]
+#[schemars(rename = "EnvironmentVariable")]
 pub enum Variable {
     Text(String),
     Secret(SecretReference),
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub struct SecretReference {
     name: String,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CreateTrainingJobArtifact")]
 pub struct Artifact {
     pub s3_bucket: String,
     pub s3_key: String,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "LoadCheckpointConfig")]
 pub struct LoadCheckpoints {
     enabled: Option<bool>,
     download_folder: Option<String>,
@@ -113,7 +126,8 @@ pub struct LoadCheckpoints {
 }
 
 /// Which checkpoint to begin with: one of a job, the last of a project, or one of a run.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "CheckpointToLoad")]
 pub struct Checkpoint {
     typ: Option<String>,
     pub job_id: Option<String>,
@@ -123,7 +137,8 @@ pub struct Checkpoint {
     target: Option<String>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "TrainingWeights")]
 pub struct Weights {
     source: String,
     mount_location: String,
@@ -133,7 +148,8 @@ pub struct Weights {
     auth: Option<WeightsAuth>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[schemars(rename = "TrainingWeightsAuth")]
 struct WeightsAuth {
     auth_method: String,
     auth_secret_name: Option<String>,

@@ -1,12 +1,14 @@
 //! What a job met in the queue, on the wire.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::db::training_jobs::queue;
 use crate::domain::Time;
+use crate::wire::schemas::Object;
 use crate::wire::training_jobs::InstanceType;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct QueueContext<'a> {
     target_job_id: &'a str,
     target_job_name: Option<&'a str>,
@@ -17,6 +19,7 @@ pub struct QueueContext<'a> {
     released_at: Option<Time>,
     pending_seconds: Option<i64>,
     /// Ceilings are of teams alone.
+    #[schemars(with = "Option<Object>")]
     org_capacity: Option<()>,
     team_capacity: Option<CapacityAtSubmit>,
     active_at_submit: Vec<ActiveJob<'a>>,
@@ -25,7 +28,7 @@ pub struct QueueContext<'a> {
     events_window_end: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct CapacityAtSubmit {
     gpu_type: &'static str,
     max_gpus: i64,
@@ -33,7 +36,8 @@ struct CapacityAtSubmit {
     last_modified: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ActiveJobAtSubmit")]
 struct ActiveJob<'a> {
     training_job_id: &'a str,
     training_job_name: Option<&'a str>,
@@ -44,7 +48,8 @@ struct ActiveJob<'a> {
     status_set_at: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "PendingJobAheadAtSubmit")]
 struct PendingJob<'a> {
     training_job_id: &'a str,
     training_job_name: Option<&'a str>,
@@ -54,13 +59,15 @@ struct PendingJob<'a> {
     submitted_at: Time,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct QueueEvent<'a> {
     training_job_id: &'a str,
     training_job_name: Option<&'a str>,
     status: &'static str,
     created: Time,
+    #[schemars(with = "Option<String>")]
     event_message: Option<()>,
+    #[schemars(with = "Option<i64>")]
     exit_code: Option<()>,
 }
 

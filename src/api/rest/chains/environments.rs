@@ -66,7 +66,7 @@ pub fn promote(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Er
 
 pub fn update_autoscaling(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let (chain, environment) = to_change(tx, team, ctx)?;
-    let asked: wire::Updates<wire::AutoscalingUpdate> = ctx.json()?;
+    let asked: wire::UpdateChainletAutoscaling = ctx.json()?;
     each_once("updates", asked.updates.iter().map(|update| update.chainlet_name.as_str()))?;
     let before = environment.chainlets();
     let mut changes: Vec<(String, Autoscaling)> = Vec::new();
@@ -85,7 +85,7 @@ pub fn update_autoscaling(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Resul
 
 pub fn update_instance_types(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let (chain, environment) = to_change(tx, team, ctx)?;
-    let asked: wire::Updates<wire::InstanceTypeUpdate> = ctx.json()?;
+    let asked: wire::UpdateChainletInstanceTypes = ctx.json()?;
     each_once("updates", asked.updates.iter().map(|update| update.chainlet_name.as_str()))?;
     let mut changes = Vec::new();
     for update in asked.updates {
