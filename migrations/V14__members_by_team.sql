@@ -47,3 +47,7 @@ CREATE INDEX environment_group_user_of_member ON environment_group_user (org_id,
 
 -- Lists of an organization's teams: the default team first, then by name.
 CREATE INDEX team_in_order ON team (org_id, is_default DESC, name_key);
+
+-- Lists of the deployments of a model and of a Chain: the newest first.
+CREATE INDEX deployment_in_order ON deployment (model_id, created_at DESC, number DESC);
+CREATE INDEX chain_deployment_in_order ON chain_deployment (chain_id, created_at DESC, number DESC);

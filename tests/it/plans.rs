@@ -26,13 +26,39 @@ const GROWTH_MAX: f64 = 1.3;
 /// What does not depend on any list.
 const STEPS_OF_A_SMALL_REPLY: u64 = 300;
 
-/// Plans that are as they should be though they look otherwise, by a part of the statement.
-const ALLOWED: &[(&str, &str)] = &[];
+/// Statements that sort: their reply holds every row that is sorted, and its order follows from more than one parent, or is
+/// not that of an index. Whatever gives a page at a time is in the order of an index.
+const SORTED: &[&str] = &[
+    "ORDER BY api_key.created_at DESC, api_key.prefix",
+    "ORDER BY chain.created_at DESC, chain.rowid DESC",
+    "ORDER BY email",
+    "ORDER BY kind, resource_id, day",
+    "ORDER BY model.created_at DESC, model.rowid DESC",
+    "ORDER BY name <> 'production', name",
+    "FROM invitation_team JOIN team ON team.id = invitation_team.team_id",
+    "ORDER BY team.name_key, training_capacity.gpu_type",
+    "ORDER BY training_job.created_at DESC, training_job.rowid DESC",
+    "training_job.gpu_type IS :gpu_type ORDER BY training_job.rowid",
+    "ORDER BY training_job_artifact.place",
+    "ORDER BY training_job_event.number",
+    "ORDER BY training_project.created_at DESC, training_project.rowid DESC",
+];
+
+/// Statements that walk a table: one of a single row, and one that SQLite walks only if statistics tell it that it is tiny.
+const WALKED: &[&str] = &["FROM installation", "FROM password_reset WHERE expires_at <= :now"];
+
+/// Routes about all of an organization, whose cost grows with it: its audit log, of which a page reads at most 10,000 entries,
+/// and the queue of its jobs.
+const OF_THE_ORGANIZATION: &[&str] = &[
+    "/v1/models/{model_id}/audit_logs",
+    "/v1/chains/{chain_id}/audit_logs",
+    "/v1/training/jobs/{training_job_id}/queue_context",
+];
 
 #[test]
 fn no_list_sorts_or_walks_a_whole_table() {
     let (server, recorder) = large();
-    let statements: BTreeSet<String> = asked(&server, &recorder).into_values().flat_map(|run| run.statements()).collect();
+    let statements: BTreeSet<String> = asked(&server, &recorder).into_values().flat_map(Run::into_statements).collect();
     assert!(statements.len() > 50, "{} statements", statements.len());
     let sql = seed::open(server.data());
     let mut faults = Vec::new();
@@ -42,16 +68,22 @@ fn no_list_sorts_or_walks_a_whole_table() {
         }
         for statement in &statements {
             let plan = plan(&sql, statement);
-            let is_allowed = ALLOWED.iter().any(|(part, _)| statement.contains(part));
-            if !is_allowed && plan.iter().any(|line| is_fault(&sql, line)) {
+            let sorts = plan.iter().any(|line| line.contains("TEMP B-TREE") || line.contains("AUTOMATIC"));
+            let walks = plan.iter().any(|line| walks_a_table(&sql, line));
+            let may_sort = is_one_of(SORTED, statement) && !statement.contains(" LIMIT ");
+            if sorts && !may_sort || walks && !is_one_of(WALKED, statement) {
                 faults.push(format!("{statistics} statistics:\n{statement}\n{plan:#?}"));
             }
         }
     }
     assert!(faults.is_empty(), "{} statements\n{}", faults.len(), faults.join("\n\n"));
-    for (part, why) in ALLOWED {
-        assert!(statements.iter().any(|statement| statement.contains(part)), "no statement is allowed because {why}");
+    for part in SORTED.iter().chain(WALKED) {
+        assert!(statements.iter().any(|statement| statement.contains(part)), "no statement contains {part}");
     }
+}
+
+fn is_one_of(parts: &[&str], statement: &str) -> bool {
+    parts.iter().any(|part| statement.contains(part))
 }
 
 #[test]
@@ -61,7 +93,7 @@ fn a_reply_costs_as_much_however_much_others_have() {
     let (large, large_recorder) = large();
     let after = asked(&large, &large_recorder);
     let mut faults = Vec::new();
-    for (request, large) in &after {
+    for (request, large) in after.iter().filter(|(_, run)| !run.is_of_organization) {
         let small = &before[request];
         assert_eq!(small.status, large.status, "{request}");
         let answered = (large.bytes as f64 / small.bytes.max(1) as f64).max(1.0);
@@ -82,6 +114,8 @@ fn a_reply_costs_as_much_however_much_others_have() {
 
 /// What one request ran.
 struct Run {
+    /// Whether what is asked about is the whole organization.
+    is_of_organization: bool,
     status: u16,
     bytes: usize,
     statements: Vec<Statement>,
@@ -92,7 +126,7 @@ impl Run {
         self.statements.iter().map(|statement| statement.steps).sum()
     }
 
-    fn statements(self) -> Vec<String> {
+    fn into_statements(self) -> Vec<String> {
         self.statements.into_iter().map(|statement| statement.sql).collect()
     }
 }
@@ -107,7 +141,12 @@ fn asked(server: &TestServer, recorder: &Recorder) -> BTreeMap<String, Run> {
             recorder.take();
             let key = Some(WORLD.keys.text(caller));
             let reply = server.reply(key, route.method, &target(route), body(route).into());
-            let run = Run { status: reply.status, bytes: reply.body.len(), statements: recorder.take() };
+            let run = Run {
+                is_of_organization: is_of_organization(route, caller),
+                status: reply.status,
+                bytes: reply.body.len(),
+                statements: recorder.take(),
+            };
             assert!(run.status < 500 || run.status == 501, "{request}: {}", run.status);
             runs.insert(request, run);
         }
@@ -122,8 +161,16 @@ fn asked(server: &TestServer, recorder: &Recorder) -> BTreeMap<String, Run> {
     runs
 }
 
+/// An organization admin is in every team, and a key that manages keys is known in every team: a route that names no team, and
+/// nothing that is of one, is about all of them.
+fn is_of_organization(route: &Route, caller: &str) -> bool {
+    let names_a_part = ["{team_id}", "{model_id}", "{chain_id}", "{training_project_id}"];
+    let names_none = !names_a_part.iter().any(|part| route.template.contains(part));
+    names_none && ["ada", "key-manager"].contains(&caller) || OF_THE_ORGANIZATION.contains(&route.template)
+}
+
 /// What they ask about does not exist here.
-const NEVER_ANSWERED: &[&str] = &["/v1/model_apis/{model_api_name}"];
+const NEVER_ANSWERED: &[&str] = &["/v1/model_apis/{model_api_name}", "/downloads/{token}"];
 
 fn target(route: &Route) -> String {
     let filled: Vec<String> = route.template.split('/').map(filled).collect();
@@ -177,11 +224,10 @@ fn plan(sql: &Connection, statement: &str) -> Vec<String> {
     lines.unwrap_or_else(|cause| panic!("{cause}: {statement}"))
 }
 
-/// Whether a line of a plan sorts, indexes a table for this one run, or walks a table from one end to the other.
-fn is_fault(sql: &Connection, line: &str) -> bool {
-    let is_table = |name: &str| sql.table_exists(None, name).unwrap_or(false);
-    let walks = |line: &str| line.strip_prefix("SCAN ").is_some_and(|rest| rest.split(' ').next().is_some_and(is_table));
-    line.contains("TEMP B-TREE") || line.contains("AUTOMATIC") || walks(line)
+/// Whether a line of a plan reads a table from one end to the other.
+fn walks_a_table(sql: &Connection, line: &str) -> bool {
+    let Some(name) = line.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next()) else { return false };
+    sql.table_exists(None, name).expect("the schema can be read")
 }
 
 // ---- the fixtures ----
@@ -232,7 +278,7 @@ fn copy_team(sql: &Connection, team: &str) {
         let names: Vec<&str> = columns.iter().map(|(column, _)| column.as_str()).collect();
         if !is_of_team.is_empty() {
             let statement = format!(
-                "INSERT INTO {table} ({}) SELECT {} FROM {table} WHERE ({}) AND NOT (:team = '')",
+                "INSERT INTO {table} ({}) SELECT {} FROM {table} WHERE {}",
                 names.join(", "),
                 copied.join(", "),
                 is_of_team.join(" OR ")

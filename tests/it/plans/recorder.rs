@@ -11,6 +11,7 @@ use rusqlite::ffi;
 /// One run of a statement.
 #[derive(Debug)]
 pub struct Statement {
+    /// With one space wherever there are several.
     pub sql: String,
     /// Instructions of SQLite's virtual machine.
     pub steps: u64,
@@ -83,7 +84,7 @@ unsafe extern "C" fn record(_: c_uint, _: *mut c_void, statement: *mut c_void, _
             ffi::sqlite3_stmt_readonly(statement) != 0,
         )
     };
-    let sql = sql.to_string_lossy().into_owned();
+    let sql = sql.to_string_lossy().split_whitespace().collect::<Vec<_>>().join(" ");
     let is_query = reads && (sql.starts_with("SELECT") || sql.starts_with("WITH"));
     if is_query
         && let Some(path) = database_of(db)
