@@ -13,9 +13,15 @@ use crate::error::Error;
 
 mod archive;
 mod base_url;
+pub mod chains;
+pub mod deployments;
+pub mod environment_groups;
+pub mod environments;
 pub mod instance_types;
+pub mod models;
 pub(crate) mod named;
 pub mod network;
+pub mod promotion;
 mod roles;
 pub mod serving;
 pub mod training;

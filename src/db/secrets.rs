@@ -10,7 +10,7 @@ use crate::db::opening::Discarded;
 use crate::db::positions::columns;
 use crate::domain::{OrgId, SecretName, SecretValue, Team, Time};
 use crate::error::Error;
-use crate::policy::{InTeam, Operator};
+use crate::policy::{InTeam, Operator, Reader};
 use crate::seal::AssociatedData;
 
 /// A secret without its value. Borrowed from the row it stands in: lists go to the client without a copy.
@@ -167,7 +167,7 @@ fn update(tx: &Tx, team: &Team, name: &SecretName, before: Stored) -> Result<Sto
 }
 
 /// Whether the team has a secret of this name.
-pub fn exists(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<bool, Error> {
+pub fn exists(tx: &Tx, team: &dyn Reader, name: &SecretName) -> Result<bool, Error> {
     let mut query =
         tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM secret WHERE team_id = :team_id AND lookup = :lookup)")?;
     let params = named_params! { ":team_id": team.team().id, ":lookup": name.lookup() };

@@ -125,12 +125,16 @@ pub fn latest(tx: &Tx, teams: &[InTeam]) -> Result<HashMap<String, Job>, Error> 
 
 /// The job of this id in a project of the team.
 pub fn find(tx: &Tx, team: &InTeam, project_id: &str, id: &str) -> Result<Job, Error> {
+    find_in(tx, team.team(), project_id, id)
+}
+
+pub(super) fn find_in(tx: &Tx, team: &Team, project_id: &str, id: &str) -> Result<Job, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE training_job.team_id = :team_id
            AND training_job.project_id = :project_id
            AND training_job.id = :id"
     ))?;
-    let params = named_params! { ":team_id": team.team().id, ":project_id": project_id, ":id": id };
+    let params = named_params! { ":team_id": team.id, ":project_id": project_id, ":id": id };
     query.query_row(params, from_row).optional()?.ok_or(Error::NotFound("training job"))
 }
 

@@ -14,8 +14,7 @@ use crate::db::quotas::{Owner, Used};
 use crate::db::{Tx, api_keys, archive_readings, teams};
 use crate::domain::{Archive, OrgId, TeamId, Time, UserId};
 use crate::error::{Error, QuotaExceeded};
-use crate::policy::deploying::nowhere;
-use crate::policy::{Caller, InTeam, Who};
+use crate::policy::{Caller, Deployers, InTeam, Reader, Who, nowhere};
 use crate::token;
 
 pub const CREDENTIALS_SECONDS: i64 = 60 * 60;
@@ -76,9 +75,22 @@ impl Grant {
     }
 }
 
-/// Credentials for one archive. The teams are those in which the caller may deploy, if only into some environments.
-pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials, Error> {
-    let caller = teams.first().map(InTeam::caller).ok_or_else(nowhere)?;
+/// Credentials for one archive that a training job is made of.
+///
+/// # Errors
+///
+/// [`Error::Forbidden`] where the caller may deploy in none of the teams.
+pub fn grant_for_training(tx: &Tx, teams: &[InTeam]) -> Result<Credentials, Error> {
+    let team = teams.first().ok_or_else(nowhere)?;
+    Ok(credentials(tx, team.caller(), Purpose::Training))
+}
+
+/// Credentials for one archive. Where it is pushed to is asked when it is.
+pub fn grant(tx: &Tx, deployers: &Deployers, purpose: Purpose) -> Credentials {
+    credentials(tx, deployers.caller(), purpose)
+}
+
+fn credentials(tx: &Tx, caller: &Caller, purpose: Purpose) -> Credentials {
     let grant = Grant {
         s3_key: format!("{}/{}{}", purpose.as_str(), tx.id(), tx.id()),
         org_id: caller.org_id.clone(),
@@ -89,12 +101,12 @@ pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials,
     };
     let access_key_id = token::access_key_id(&mut tx.rng());
     let sealed = tx.sealer.seal_grant(&mut tx.rng(), &access_key_id, &grant.to_text());
-    Ok(Credentials {
+    Credentials {
         s3_key: grant.s3_key,
         secret_access_key: tx.sealer.upload_secret(&access_key_id),
         session_token: Zeroizing::new(sealed.iter().map(|byte| format!("{byte:02x}")).collect()),
         access_key_id,
-    })
+    }
 }
 
 /// The secret that goes with an access key id.
@@ -112,8 +124,8 @@ pub fn granted(tx: &Tx, access_key_id: &str, session_token: &str) -> Option<Gran
 pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
     let caller = api_keys::caller_again(tx, &grant.api_key_prefix)?;
     let teams = teams::of_organization(tx, &caller)?;
-    let may_deploy = !caller.in_all_to_deploy(&teams)?.is_empty();
-    if may_deploy && caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
+    caller.to_deploy_in_any(&teams)?;
+    if caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
 }
 
 /// What is used and allowed of archives and of the disk, what stands under this key aside: sent again, it is the same.
@@ -203,7 +215,7 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive) -> Result<Recorded, Err
 
 /// The archive of an upload, for what it was made for and for whoever got its credentials; to everybody else it is not
 /// there. It may be taken again, and is kept from now on.
-pub fn take(tx: &Tx, team: &InTeam, purpose: Purpose, s3_key: &str) -> Result<Archive, Error> {
+pub fn take(tx: &Tx, team: &dyn Reader, purpose: Purpose, s3_key: &str) -> Result<Archive, Error> {
     if !purpose.owns(s3_key) {
         return Err(Error::NotFound("upload"));
     }

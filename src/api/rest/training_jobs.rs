@@ -11,7 +11,7 @@ use crate::domain::training::{
 };
 use crate::domain::{NAMED_MAX, ResourceName, SecretName};
 use crate::error::{Error, quoted};
-use crate::policy::{InOrg, InTeam, TeamAct};
+use crate::policy::{InOrg, InTeam, MetricsReader, TeamAct};
 use crate::s3::BUCKET;
 use crate::wire;
 use crate::wire::deployments::{Log, Logs, LogsAsked};
@@ -104,8 +104,8 @@ pub fn logs_by_body(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Repl
     lines(tx, &job, &ctx.json_or_default()?)
 }
 
-pub fn metrics(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let job = find(tx, team, ctx)?;
+pub fn metrics(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
+    let job = measured(tx, reader, ctx)?;
     let asked = MetricsOf {
         start_epoch_millis: logs::number(ctx, "start_epoch_millis")?,
         end_epoch_millis: logs::number(ctx, "end_epoch_millis")?,
@@ -114,9 +114,9 @@ pub fn metrics(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Er
     series(&job, &asked)
 }
 
-/// The same, asked in a body.
-pub fn metrics_by_body(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let job = find(tx, team, ctx)?;
+/// Metrics of a job that are asked for by a body.
+pub fn metrics_by_body(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
+    let job = measured(tx, reader, ctx)?;
     series(&job, &ctx.json_or_default()?)
 }
 
@@ -268,6 +268,10 @@ fn filter(asked: Search) -> Result<Filter, Error> {
 }
 
 // ---- logs and metrics ----
+
+fn measured(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Job, Error> {
+    db::metrics::job(tx, reader, ctx.param("training_project_id"), ctx.param("training_job_id"))
+}
 
 fn lines(tx: &Tx, job: &Job, asked: &LogsAsked) -> Result<Reply, Error> {
     let lines = db::logs::list_of_job(tx, &job.id, &logs::filter(tx.now, asked)?)?;

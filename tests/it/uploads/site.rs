@@ -87,7 +87,7 @@ impl BaseUrl {
         let read = self.app.db.read(at, |tx| {
             let (caller, _) = api_keys::caller(tx, key)?;
             let teams = teams::of_organization(tx, &caller)?;
-            uploads::grant(tx, &caller.in_all(&teams, TeamAct::Deploy)?, Purpose::Model)
+            Ok(uploads::grant(tx, &caller.to_deploy_in_any(&teams)?, Purpose::Model))
         });
         read.unwrap()
     }
