@@ -30,7 +30,8 @@ impl Server {
     }
 
     pub fn serve(data: &Path) -> Server {
-        let mut command = Command::new(std::env::var_os(OTHER_BINARY).unwrap_or(env!("CARGO_BIN_EXE_guildhall").into()));
+        let mut command =
+            Command::new(std::env::var_os(OTHER_BINARY).unwrap_or(env!("CARGO_BIN_EXE_guildhall").into()));
         Server::start(command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::null()))
     }
 

@@ -59,11 +59,7 @@ fn database_of(db: *mut ffi::sqlite3) -> Option<PathBuf> {
     Path::new(name.to_str().ok()?).canonicalize().ok()
 }
 
-unsafe extern "C" fn look_at(
-    db: *mut ffi::sqlite3,
-    _: *mut *mut c_char,
-    _: *const ffi::sqlite3_api_routines,
-) -> c_int {
+unsafe extern "C" fn look_at(db: *mut ffi::sqlite3, _: *mut *mut c_char, _: *const ffi::sqlite3_api_routines) -> c_int {
     let is_recorded = database_of(db).is_some_and(|path| RECORDED.lock().unwrap().contains_key(&path));
     if is_recorded {
         // SAFETY: the connection is open, and the callback needs no context.
