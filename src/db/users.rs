@@ -3,11 +3,12 @@
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
-use crate::db::api_keys::{self, CreatedKeys, MadeKey, NewKey, Owner};
+use crate::db::api_keys::{self, NewKey, Owner};
 use crate::db::audit::{self, Actor, Event};
-use crate::db::members;
 use crate::db::positions::columns;
-use crate::db::{Tx, endings, invitations, organizations, password_resets, teams};
+use crate::db::{Tx, endings, invitations, members, organizations, password_resets, teams};
+use crate::domain::api_keys::CreatedKeys;
+use crate::domain::users::{OrgMember, Removed, RoleUpdated};
 use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamName, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
@@ -16,14 +17,7 @@ use crate::token::PlainKey;
 
 mod teams_of_user;
 
-pub use teams_of_user::{TeamOfUser, teams};
-
-/// A person as a member of one organization.
-#[derive(Clone, Debug)]
-pub struct OrgMember {
-    pub user: User,
-    pub role: OrgRole,
-}
+pub use teams_of_user::teams;
 
 /// The people of the organization, by id: who joins or leaves between two pages shifts nobody else.
 pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Error> {
@@ -115,14 +109,6 @@ pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Resul
     find(tx, org, person.user_id.as_str())
 }
 
-/// What a person has become, and the keys that they made and that go on working.
-#[derive(Debug)]
-pub struct RoleUpdated {
-    pub member: OrgMember,
-    /// `None` where no role was taken.
-    pub remaining: Option<Vec<MadeKey>>,
-}
-
 /// Makes a member of the organization an admin.
 pub fn promote(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<RoleUpdated, Error> {
     let member = set_role(tx, org, member, OrgRole::Admin)?;
@@ -163,14 +149,6 @@ fn set_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> Result<O
     );
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
     Ok(OrgMember { user: member.user.clone(), role })
-}
-
-/// What the removal of a person did to keys, and what it left.
-#[derive(Debug)]
-pub struct Removed {
-    pub revoked_prefixes: Vec<String>,
-    /// The keys that they made and that go on working.
-    pub remaining: Vec<MadeKey>,
 }
 
 /// Takes a person out of the organization: their memberships, grants, open invitations and personal keys of it end, and

@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::db::logs::Line;
-use crate::domain::Time;
-use crate::domain::deployments;
+use crate::domain::logs::Line;
 use crate::domain::serving::{Level, Status};
+use crate::domain::{Time, deployments};
 use crate::wire::environments::{AutoscalingSettings, BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
 use crate::wire::schemas::Object;
 

@@ -3,22 +3,12 @@
 use rusqlite::{Row, named_params};
 
 use crate::db::Tx;
-use crate::db::members::Via;
 use crate::db::positions::columns;
-use crate::db::users::OrgMember;
-use crate::domain::{Page, Paging, TeamId};
+use crate::domain::members::Via;
+use crate::domain::users::{OrgMember, TeamOfUser};
+use crate::domain::{Page, Paging};
 use crate::error::Error;
 use crate::policy::{InOrg, OrgRole, TeamRole};
-
-/// A team that a person is in.
-#[derive(Debug)]
-pub struct TeamOfUser {
-    pub team_id: TeamId,
-    pub team_name: String,
-    pub role: TeamRole,
-    pub via: Via,
-    team_name_key: String,
-}
 
 /// Lists the teams that a person is in, by name; an organization admin is in all of them.
 pub fn teams(tx: &Tx, org: &InOrg, member: &OrgMember, paging: &Paging) -> Result<Page<TeamOfUser>, Error> {
