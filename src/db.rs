@@ -9,7 +9,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{JoinHandle, Thread};
 
 use rand::SeedableRng as _;
@@ -18,6 +18,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+use crate::db::commits::Commits;
 use crate::db::memo::Memo;
 use crate::db::quotas::accounting::Books;
 use crate::db::quotas::{Charged, Desk, Quotas};
@@ -36,6 +37,7 @@ pub mod audit;
 pub mod billing;
 pub mod chains;
 mod columns;
+mod commits;
 pub mod deployments;
 pub mod directory;
 pub mod downloads;
@@ -219,25 +221,6 @@ struct Readable {
     found_ended_at: Arc<AtomicI64>,
 }
 
-/// Counts commits. The count rises before their answers are sent.
-#[derive(Default)]
-struct Commits {
-    count: AtomicU64,
-    /// Threads that wait for the next one.
-    woken: Mutex<Vec<Thread>>,
-}
-
-impl Commits {
-    fn count(&self) -> u64 {
-        self.count.load(Ordering::Acquire)
-    }
-
-    fn announce(&self) {
-        self.count.fetch_add(1, Ordering::Release);
-        self.woken.lock().expect("nobody panics holding it").iter().for_each(Thread::unpark);
-    }
-}
-
 impl Db {
     /// Opens the database of a data directory, which `directory` has prepared and locked.
     pub fn open(directory: directory::Directory, now: Now) -> Result<Db, Error> {
@@ -323,7 +306,7 @@ impl Db {
 
     /// Wakes this thread at each commit, if it is parked.
     pub fn wake_on_commit(&self, thread: Thread) {
-        self.readable.commits.woken.lock().expect("nobody panics holding it").push(thread);
+        self.readable.commits.wake(thread);
     }
 
     /// Marks what transactions have found expired, if they have: whoever answers a request waits for it. What counts is

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::db::commits::Commits;
 use crate::db::directory::Directory;
 use crate::db::quotas::{self, Desk, Quotas};
 use crate::db::storage::{self, lacks_space, of_storage};
-use crate::db::{Commits, Now, Tx};
+use crate::db::{Now, Tx};
 use crate::domain::Time;
 use crate::error::Error;
 use crate::seal::Sealer;
