@@ -10,7 +10,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -18,6 +18,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+use crate::db::commits::Commits;
+use crate::db::memo::Memo;
 use crate::db::quotas::accounting::Books;
 use crate::db::quotas::{Charged, Desk, Quotas};
 use crate::db::space::{Shortage, Space};
@@ -35,6 +37,7 @@ pub mod audit;
 pub mod billing;
 pub mod chains;
 mod columns;
+mod commits;
 pub mod deployments;
 pub mod directory;
 pub mod downloads;
@@ -45,12 +48,14 @@ pub mod fixtures;
 pub mod invitations;
 pub mod logs;
 pub mod members;
+mod memo;
 pub mod metrics;
 pub mod model_apis;
 pub mod models;
 pub mod opening;
 pub mod organizations;
 pub mod password_resets;
+mod positions;
 pub mod progress;
 pub mod pushes;
 pub mod quotas;
@@ -87,6 +92,10 @@ pub struct Tx<'c> {
     charged: Charged,
     /// In the writer alone.
     desk: Option<&'c Desk>,
+    /// Of a request worker's reader alone.
+    memo: Option<&'c Memo>,
+    /// Savepoints that are open within the writer's.
+    savepoints: Cell<u32>,
     found_ended_at: &'c AtomicI64,
     pub now: Time,
 }
@@ -109,8 +118,8 @@ impl<'c> Tx<'c> {
         now: Now,
     ) -> Tx<'c> {
         let rng = RefCell::new(StdRng::from_seed(now.seed));
-        let (client, charged) = (OnceCell::new(), Charged::default());
-        Tx { sql, sealer, rng, client, quotas, charged, desk, found_ended_at, now: now.time }
+        let (client, charged, savepoints) = (OnceCell::new(), Charged::default(), Cell::new(0));
+        Tx { sql, sealer, rng, client, quotas, charged, desk, memo: None, savepoints, found_ended_at, now: now.time }
     }
 }
 
@@ -123,7 +132,9 @@ impl Tx<'_> {
     pub(crate) fn attempt<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Error> {
         self.sql.prepare_cached("SAVEPOINT attempt")?.execute([])?;
         let mark = self.desk.map(|desk| desk.books.mark());
+        self.savepoints.set(self.savepoints.get() + 1);
         let done = work();
+        self.savepoints.set(self.savepoints.get() - 1);
         if self.sql.is_autocommit() {
             return Ok(done); // SQLite itself rolled all of it back: there is nothing left to end
         }
@@ -138,17 +149,25 @@ impl Tx<'_> {
     /// Does `work`; if it changed nothing but the audit log, that entry goes too: a write that changes nothing leaves none.
     pub(crate) fn unless_unchanged<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let Some(desk) = self.desk else { return work() };
-        self.sql.prepare_cached("SAVEPOINT attempt")?.execute([])?;
+        if self.savepoints.get() > 0 || desk.has_written(self.sql) {
+            return self.attempt(|| self.undo_unchanged("attempt", desk, work))?;
+        }
+        self.undo_unchanged(writer::SAVEPOINT, desk, work) // nothing was written since the writer's own savepoint
+    }
+
+    fn undo_unchanged<T>(
+        &self,
+        savepoint: &str,
+        desk: &Desk,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mark = desk.books.mark();
         let done = work();
-        if self.sql.is_autocommit() {
-            return done; // SQLite itself rolled all of it back: there is nothing left to end
-        }
-        if done.is_ok() && !desk.books.has_change() && desk.books.has_grown(&mark) {
-            self.sql.prepare_cached("ROLLBACK TO attempt")?.execute([])?;
+        let is_unchanged = !desk.books.has_change() && desk.books.has_grown(&mark);
+        if done.is_ok() && is_unchanged && !self.sql.is_autocommit() {
+            self.sql.prepare_cached(&format!("ROLLBACK TO {savepoint}"))?.execute([])?;
             desk.books.go_back(mark);
         }
-        self.sql.prepare_cached("RELEASE attempt")?.execute([])?;
         done
     }
 
@@ -195,8 +214,7 @@ struct Readable {
     id: u64,
     path: PathBuf,
     sealer: Arc<Sealer>,
-    /// Counts commits. It rises before their answers are sent.
-    commits: Arc<AtomicU64>,
+    commits: Arc<Commits>,
     quotas: Arc<Quotas>,
     shortage: Shortage,
     /// By which time, in milliseconds, a transaction found something expired that is not marked yet; 0 if none did.
@@ -217,7 +235,7 @@ impl Db {
             id: next_id(),
             path: directory.database(),
             sealer: Arc::clone(&sealer),
-            commits: Arc::new(AtomicU64::new(1)),
+            commits: Arc::default(),
             quotas: Arc::new(Quotas::new(settings)),
             shortage: Shortage::default(),
             found_ended_at: Arc::default(),
@@ -283,7 +301,12 @@ impl Db {
 
     /// Counts commits: as long as it stays the same, there is nothing new to see.
     pub fn commits(&self) -> u64 {
-        self.readable.commits.load(Ordering::Acquire)
+        self.readable.commits.count()
+    }
+
+    /// Wakes this thread at each commit, if it is parked.
+    pub fn wake_on_commit(&self, thread: Thread) {
+        self.readable.commits.wake(thread);
     }
 
     /// Marks what transactions have found expired, if they have: whoever answers a request waits for it. What counts is
@@ -304,7 +327,8 @@ impl Db {
         with_reader(&self.readable, |reader| {
             reader.begin(&self.readable.commits)?;
             let Readable { sealer, found_ended_at, quotas, .. } = &self.readable;
-            let outcome = work(&Tx::new(&reader.sql, sealer, found_ended_at, quotas, None, now));
+            let memo = Some(&reader.memo);
+            let outcome = work(&Tx { memo, ..Tx::new(&reader.sql, sealer, found_ended_at, quotas, None, now) });
             if matches!(outcome, Err(Error::Internal(_) | Error::Defect(_))) {
                 reader.end();
             }
@@ -405,6 +429,7 @@ struct Reader {
     sql: Connection,
     /// The number of commits that this snapshot has certainly seen; `None` between snapshots.
     snapshot: Cell<Option<u64>>,
+    memo: Memo,
 }
 
 thread_local! {
@@ -418,7 +443,7 @@ fn with_reader<T>(readable: &Readable, work: impl FnOnce(&Reader) -> Result<T, E
             Some(at) => at,
             None => {
                 let sql = connect(&readable.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-                readers.push((readable.id, Reader { sql, snapshot: Cell::new(None) }));
+                readers.push((readable.id, Reader { sql, snapshot: Cell::new(None), memo: Memo::default() }));
                 readers.len() - 1
             }
         };
@@ -441,8 +466,9 @@ pub fn park() {
 }
 
 impl Reader {
-    fn begin(&self, commits: &AtomicU64) -> Result<(), Error> {
-        let now = commits.load(Ordering::Acquire); // before the first SELECT: the snapshot can only be newer
+    fn begin(&self, commits: &Commits) -> Result<(), Error> {
+        let now = commits.count(); // before the first SELECT: the snapshot can only be newer
+        self.memo.keep_at(now);
         if self.snapshot.get() != Some(now) {
             self.end();
             self.sql.prepare_cached("BEGIN")?.execute([])?;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::db::deployments::patches::{self, Synced};
 use crate::db::progress::{self, Step, Waiting};
-use crate::db::{Db, Now, Tx, archive_readings};
+use crate::db::{self, Db, Now, Tx, archive_readings};
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Level, Status};
 use crate::domain::{Archive, OrgId};
@@ -34,8 +34,8 @@ mod tree;
 use plan::{Plan, plan};
 use task::{Done, Outcome, Subject, Task};
 
-/// How often it looks for commits.
-const LOOKS_EVERY: Duration = Duration::from_millis(100);
+/// How far apart rounds are while others commit without a pause.
+const ROUNDS_EVERY: Duration = Duration::from_millis(20);
 /// How long it waits after a fault of ours: twice as long each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -47,17 +47,21 @@ const STEPS_IN_TURN_MAX: usize = 32;
 /// What is said of a failure that nobody outside can mend.
 const OUR_FAULT: &str = "failed by a fault of this installation, which its log explains: push it again";
 
-/// Works until told to stop. `now` is the clock.
+/// Works until told to stop. `now` is the clock. It sleeps until a commit, the end of a task or whoever stops it wakes this
+/// thread with [`std::thread::Thread::unpark`].
 pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
     let mut runner = Runner::new(db, &now);
     let stop = AtomicBool::new(false);
     let (tell, told) = mpsc::channel();
+    db::thread_parks();
+    db.wake_on_commit(std::thread::current());
     std::thread::scope(|scope| {
         let mut seen = None;
         while !stopped() {
             let now = db.commits();
             if seen != Some(now) || runner.is_due() {
                 seen = Some(now);
+                let begun = Instant::now();
                 let round = catch_unwind(AssertUnwindSafe(|| runner.round(&stopped)));
                 match round.unwrap_or_else(|_| Err(Error::Internal("a round of the runner panicked".to_owned()))) {
                     Ok(round) => {
@@ -68,6 +72,8 @@ pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
                             seen = None;
                             continue;
                         }
+                        db::park();
+                        std::thread::sleep(ROUNDS_EVERY.saturating_sub(begun.elapsed()));
                     }
                     Err(cause) => {
                         tracing::error!(?cause, "deployments do not move");
@@ -76,7 +82,12 @@ pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
                     }
                 }
             }
-            if let Ok(done) = told.recv_timeout(LOOKS_EVERY) {
+            let done: Vec<Done> = told.try_iter().collect();
+            // Asked just before it sleeps: what woke this thread while it waited for the writer is forgotten.
+            if done.is_empty() && seen == Some(db.commits()) && !stopped() {
+                std::thread::park_timeout(runner.next_due());
+            }
+            for done in done {
                 runner.end(done);
                 seen = None;
             }
@@ -96,9 +107,10 @@ fn start<'scope, 'env>(
     stop: &'env AtomicBool,
     tell: &mpsc::Sender<Done>,
 ) {
-    let (subject, answer) = (task.subject(), tell.clone());
+    let (subject, answer, runner) = (task.subject(), tell.clone(), std::thread::current());
     let started = std::thread::Builder::new().name("archive".to_owned()).spawn_scoped(scope, move || {
         let _ = answer.send(task.run(db, stop));
+        runner.unpark();
     });
     if let Err(cause) = started {
         let _ = tell.send(Done { subject, outcome: Outcome::Ours(cause.to_string()) });
@@ -150,6 +162,13 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
 
     fn is_busy(&self) -> bool {
         !self.busy.is_empty()
+    }
+
+    /// How long there is nothing to try again.
+    fn next_due(&self) -> Duration {
+        let waiting = self.pauses.iter().filter(|(subject, _)| !self.busy.contains_key(subject));
+        let first = waiting.map(|(_, pause)| pause.until).min();
+        first.map_or(PAUSE_MAX, |until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Whether something may be tried again.

@@ -106,6 +106,7 @@ impl Server {
     /// Accepts no more connections. Requests in progress finish, or are cut off after the drain time.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+        self.threads.iter().for_each(|thread| thread.thread().unpark()); // the runner sleeps until it is woken
     }
 
     /// Waits until all requests in progress have ended.

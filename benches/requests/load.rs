@@ -34,7 +34,11 @@ impl Load {
     }
 
     pub fn list_secrets(world: &World) -> Load {
-        Load::of(some_keys(world).map(|(key, team)| request("GET", key, team, "")).collect())
+        Load::of(some_keys(world).map(|(key, team)| request("GET", key, team, "secrets", "")).collect())
+    }
+
+    pub fn list_members(world: &World) -> Load {
+        Load::of(some_keys(world).map(|(key, team)| request("GET", key, team, "members", "")).collect())
     }
 
     pub fn upsert_secret(world: &World) -> Load {
@@ -45,7 +49,7 @@ impl Load {
             })
             .collect();
         let of_key = |(key, team): &(String, String)| -> Vec<Vec<u8>> {
-            bodies.iter().map(|body| request("POST", key, team, body)).collect()
+            bodies.iter().map(|body| request("POST", key, team, "secrets", body)).collect()
         };
         Load::of(some_keys(world).flat_map(of_key).take(REQUESTS_MAX).collect())
     }
@@ -61,10 +65,10 @@ fn some_keys(world: &World) -> impl Iterator<Item = &(String, String)> {
     (0..count.min(REQUESTS_MAX)).map(move |_| &world.keys[rng.random_range(0..count)])
 }
 
-fn request(method: &str, key: &str, team: &str, body: &str) -> Vec<u8> {
+fn request(method: &str, key: &str, team: &str, what: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
-        "{method} /v1/teams/{team}/secrets HTTP/1.1\r\nhost: localhost\r\nauthorization: Api-Key {key}\r\n\
+        "{method} /v1/teams/{team}/{what} HTTP/1.1\r\nhost: localhost\r\nauthorization: Api-Key {key}\r\n\
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
@@ -76,7 +80,8 @@ pub struct Measured {
     pub per_second: f64,
     pub p50_micros: f64,
     pub p99_micros: f64,
-    pub cpu_micros: f64,
+    pub user_micros: f64,
+    pub system_micros: f64,
 }
 
 impl Measured {
@@ -91,18 +96,24 @@ impl Measured {
             per_second: middle(|m| m.per_second),
             p50_micros: middle(|m| m.p50_micros),
             p99_micros: middle(|m| m.p99_micros),
-            cpu_micros: middle(|m| m.cpu_micros),
+            user_micros: middle(|m| m.user_micros),
+            system_micros: middle(|m| m.system_micros),
         }
     }
 
+    /// The names of [`Measured::columns`].
+    pub fn header() -> String {
+        format!("{:>9} {:>8} {:>8} {:>8} {:>8}", "req/s", "p50 µs", "p99 µs", "user µs", "sys µs")
+    }
+
     pub fn columns(&self) -> String {
-        let Measured { per_second, p50_micros, p99_micros, cpu_micros } = self;
-        format!("{per_second:>9.0} {p50_micros:>8.0} {p99_micros:>8.0} {cpu_micros:>9.1}")
+        let Measured { per_second, p50_micros, p99_micros, user_micros, system_micros } = self;
+        format!("{per_second:>9.0} {p50_micros:>8.0} {p99_micros:>8.0} {user_micros:>8.1} {system_micros:>8.1}")
     }
 }
 
 pub fn run(server: &Server, load: &Load, connections: usize, length: Duration) -> Measured {
-    let before = server.cpu_micros();
+    let before = server.cpu();
     let begun = Instant::now();
     let threads = THREADS.min(connections);
     let threads: Vec<JoinHandle<Vec<u32>>> = (0..threads)
@@ -114,7 +125,7 @@ pub fn run(server: &Server, load: &Load, connections: usize, length: Duration) -
         .collect();
     let mut micros: Vec<u32> = threads.into_iter().flat_map(|t| t.join().expect("a thread does not panic")).collect();
     let elapsed = begun.elapsed().as_secs_f64();
-    let cpu = server.cpu_micros() - before;
+    let after = server.cpu();
     micros.sort_unstable();
     let count = micros.len().max(1);
     let at = |share: f64| f64::from(micros.get((count as f64 * share) as usize).copied().unwrap_or_default());
@@ -122,7 +133,8 @@ pub fn run(server: &Server, load: &Load, connections: usize, length: Duration) -
         per_second: micros.len() as f64 / elapsed,
         p50_micros: at(0.5),
         p99_micros: at(0.99),
-        cpu_micros: cpu / count as f64,
+        user_micros: (after.user_micros - before.user_micros) / count as f64,
+        system_micros: (after.system_micros - before.system_micros) / count as f64,
     }
 }
 
@@ -165,7 +177,7 @@ fn converse(addr: SocketAddr, requests: &[Vec<u8>], connections: usize, mut rng:
             socket.set_nonblocking(true).expect("a socket can be made non-blocking");
             let mut socket = TcpStream::from_std(socket);
             poll.registry().register(&mut socket, Token(at), Interest::READABLE).expect("a socket can be polled");
-            Client { socket, sent: Instant::now(), buffer: vec![0; 16 << 10], have: 0 }
+            Client { socket, sent: Instant::now(), buffer: vec![0; 64 << 10], have: 0 }
         })
         .collect();
     let mut micros = Vec::new();
@@ -183,7 +195,7 @@ fn converse(addr: SocketAddr, requests: &[Vec<u8>], connections: usize, mut rng:
     micros
 }
 
-/// Whether a whole answer stands there. It must be a success.
+/// Whether the answer is complete. It must be a success.
 fn whole(answer: &[u8]) -> bool {
     let Some(head) = answer.windows(4).position(|end| end == b"\r\n\r\n") else { return false };
     let text = std::str::from_utf8(&answer[..head]).expect("a head is text");

@@ -21,12 +21,18 @@ pub struct World {
 }
 
 impl World {
+    /// An organization of so many people, ten in a team.
     pub fn with_keys(count: usize) -> World {
+        World::with_teams_of(PEOPLE_PER_TEAM, count)
+    }
+
+    /// An organization of so many people, so many of them in a team.
+    pub fn with_teams_of(people_per_team: usize, count: usize) -> World {
         let data = tempfile::tempdir_in(target()).expect("a directory beside the build");
         make_schema(data.path());
         let sql = Connection::open(data.path().join("guildhall.db")).expect("the database is there");
         sql.execute_batch("PRAGMA synchronous = OFF; BEGIN").expect("a transaction");
-        let keys = fill(&sql, count).expect("rows that the schema takes");
+        let keys = fill(&sql, people_per_team, count).expect("rows that the schema takes");
         sql.execute_batch("COMMIT; ANALYZE; PRAGMA wal_checkpoint(TRUNCATE)").expect("the rows are written");
         World { data, keys }
     }
@@ -46,15 +52,15 @@ fn make_schema(path: &Path) {
     drop(Db::open(directory, Now { time: Time(NOW), seed: [1; 32] }).expect("it opens"));
 }
 
-/// One organization; a person with a personal key for each key, ten people a team.
-fn fill(sql: &Connection, count: usize) -> rusqlite::Result<Vec<(String, String)>> {
+/// One organization, and a person with a personal key for each key.
+fn fill(sql: &Connection, people_per_team: usize, count: usize) -> rusqlite::Result<Vec<(String, String)>> {
     let mut rng = StdRng::seed_from_u64(7);
     sql.execute("INSERT INTO organization VALUES ('org', 'Large', 'large', 1, ?1)", params![NOW])?;
     sql.execute("INSERT INTO team VALUES ('default', 'org', 'Default', 'default', NULL, 1, ?1)", params![NOW])?;
     let mut keys = Vec::with_capacity(count);
     for person in 0..count {
-        let (team, user) = (format!("team{}", person / PEOPLE_PER_TEAM), format!("user{person}"));
-        if person % PEOPLE_PER_TEAM == 0 {
+        let (team, user) = (format!("team{}", person / people_per_team), format!("user{person}"));
+        if person % people_per_team == 0 {
             fill_team(sql, &team)?;
         }
         sql.prepare_cached("INSERT INTO user VALUES (?1, ?1 || '@example.com', ?1, NULL, ?2)")?

@@ -5,12 +5,22 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// Names another build to measure, to compare the two.
+const OTHER_BINARY: &str = "GUILDHALL_BENCH_BINARY";
 /// Ticks of `/proc/<pid>/stat` a second, on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub struct Server {
     process: Child,
     pub addr: SocketAddr,
+}
+
+/// Processor time. The system's part is mostly what it costs to be woken by the load, which a server that does nothing
+/// pays too; what a server costs itself is the user's part.
+#[derive(Clone, Copy)]
+pub struct Cpu {
+    pub user_micros: f64,
+    pub system_micros: f64,
 }
 
 impl Server {
@@ -20,7 +30,8 @@ impl Server {
     }
 
     pub fn serve(data: &Path) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+        let mut command =
+            Command::new(std::env::var_os(OTHER_BINARY).unwrap_or(env!("CARGO_BIN_EXE_guildhall").into()));
         Server::start(command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::null()))
     }
 
@@ -35,13 +46,15 @@ impl Server {
         Server { process, addr }
     }
 
-    /// Processor time so far, of all its threads, in microseconds.
-    pub fn cpu_micros(&self) -> f64 {
+    /// Processor time so far, of all its threads.
+    pub fn cpu(&self) -> Cpu {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("the server lives");
-        let after_name = stat.rsplit_once(')').expect("the name stands in brackets").1;
-        let ticks =
-            |at: usize| after_name.split_whitespace().nth(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-        (ticks(11) + ticks(12)) / TICKS_PER_SECOND * 1e6
+        let after_name = stat.rsplit_once(')').expect("the name is in brackets").1;
+        let micros = |at: usize| {
+            let ticks = after_name.split_whitespace().nth(at).and_then(|ticks| ticks.parse::<f64>().ok());
+            ticks.unwrap_or_default() / TICKS_PER_SECOND * 1e6
+        };
+        Cpu { user_micros: micros(11), system_micros: micros(12) }
     }
 
     pub fn resident_mib(&self) -> f64 {

@@ -68,7 +68,7 @@ pub fn api_key(tx: &Tx, _: &Operator, new: &api_keys::NewKey<'_>) -> Result<Plai
 }
 
 pub fn secret(tx: &Tx, _: &Operator, team: &Team, name: &SecretName, value: &SecretValue) -> Result<(), Error> {
-    secrets::store(tx, team, name, value, |_| Ok(()))
+    secrets::store(tx, team, name, value)
 }
 
 /// A model, with these environments beside `production`. Answers its id.

@@ -5,34 +5,35 @@ use serde_json::json;
 
 use crate::db::api_keys;
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, organizations, users};
+use crate::db::positions::columns;
+use crate::db::users::{self, UserColumns};
+use crate::db::{Tx, organizations};
 use crate::domain::api_keys::{CreatedKeys, MadeKey};
 use crate::domain::members::{Implicit, Member, RoleUpdated};
 use crate::domain::{Page, Paging, Team, User, UserId};
 use crate::error::Error;
 use crate::policy::{InTeam, TeamRole};
 
-/// The members of the team, by the person's id.
+/// Lists the members of the team, in the order of their ids.
 pub fn list(tx: &Tx, team: &InTeam, implicit: Implicit, paging: &Paging) -> Result<Page<Member>, Error> {
+    // Each part reads an index that is in the order of the list, and SQLite merges them: nothing is sorted.
     let mut query = tx.sql.prepare_cached(
-        "SELECT user.id, user.email, user.name, member.role, member.via, member.created_at
-         FROM (
-             SELECT user_id, role, 'TEAM' AS via, created_at
-             FROM team_member
-             WHERE org_id = :org_id AND team_id = :team_id AND user_id > :after
-             UNION ALL
-             SELECT user_id, 'ADMIN', 'ORGANIZATION', created_at
-             FROM org_member
-             WHERE :implicit AND org_id = :org_id AND role = 'ADMIN' AND user_id > :after
-               AND NOT EXISTS (
-                   SELECT 1 FROM team_member
-                   WHERE org_id = :org_id AND team_id = :team_id AND user_id = org_member.user_id
-               )
-         ) AS member
-         JOIN user ON user.id = member.user_id
-         ORDER BY member.user_id
+        "SELECT team_member.user_id AS id, user.email, user.name, team_member.role, 'TEAM' AS via, team_member.created_at
+         FROM team_member JOIN user ON user.id = team_member.user_id
+         WHERE team_member.org_id = :org_id AND team_member.team_id = :team_id AND team_member.user_id > :after
+         UNION ALL
+         SELECT org_member.user_id, user.email, user.name, 'ADMIN', 'ORGANIZATION', org_member.created_at
+         FROM org_member JOIN user ON user.id = org_member.user_id
+         WHERE :implicit AND org_member.org_id = :org_id AND org_member.role = 'ADMIN' AND org_member.user_id > :after
+           AND NOT EXISTS (
+               SELECT 1 FROM team_member
+               WHERE org_id = :org_id AND team_id = :team_id AND user_id = org_member.user_id
+           )
+         ORDER BY id
          LIMIT :rows_max",
     )?;
+    let at = MemberColumns::of(&query)?;
+    let user_at = UserColumns::of(&query)?;
     let rows = query.query_map(
         named_params! {
             ":org_id": team.team().org_id,
@@ -41,7 +42,7 @@ pub fn list(tx: &Tx, team: &InTeam, implicit: Implicit, paging: &Paging) -> Resu
             ":after": paging.after,
             ":rows_max": paging.rows_max(),
         },
-        from_row,
+        |row| from_row(row, at, user_at),
     )?;
     Ok(paging.page(rows.collect::<Result<_, _>>()?, |member| member.user.id.as_str()))
 }
@@ -85,7 +86,7 @@ fn set_role(tx: &Tx, team: &InTeam, member: &Member, role: TeamRole) -> Result<(
         .prepare_cached(
             "UPDATE team_member
              SET role = :role
-             WHERE org_id = :org_id AND user_id = :user_id AND team_id = :team_id",
+             WHERE org_id = :org_id AND team_id = :team_id AND user_id = :user_id",
         )?
         .execute(named_params! {
             ":role": role.as_str(),
@@ -124,7 +125,7 @@ pub fn remove(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys
     tx.sql
         .prepare_cached(
             "DELETE FROM team_member
-             WHERE org_id = :org_id AND user_id = :user_id AND team_id = :team_id",
+             WHERE org_id = :org_id AND team_id = :team_id AND user_id = :user_id",
         )?
         .execute(named_params! { ":org_id": org_id, ":user_id": member.user.id, ":team_id": id })?;
     note_removed(tx, Actor::Caller(team.caller()), team.team(), &member.user)?;
@@ -172,17 +173,20 @@ fn of_team(tx: &Tx, team: &Team, user_id: &str) -> Result<Option<Member>, Error>
     let mut query = tx.sql.prepare_cached(
         "SELECT user.id, user.email, user.name, team_member.role, 'TEAM' AS via, team_member.created_at
          FROM team_member JOIN user ON user.id = team_member.user_id
-         WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id AND team_member.team_id = :team_id",
+         WHERE team_member.org_id = :org_id AND team_member.team_id = :team_id AND team_member.user_id = :user_id",
     )?;
-    let params = named_params! { ":org_id": team.org_id, ":user_id": user_id, ":team_id": team.id };
-    Ok(query.query_row(params, from_row).optional()?)
+    let (at, user_at) = (MemberColumns::of(&query)?, UserColumns::of(&query)?);
+    let params = named_params! { ":org_id": team.org_id, ":team_id": team.id, ":user_id": user_id };
+    Ok(query.query_row(params, |row| from_row(row, at, user_at)).optional()?)
 }
 
-fn from_row(row: &Row) -> rusqlite::Result<Member> {
+columns! { MemberColumns: role via created_at }
+
+fn from_row(row: &Row, at: MemberColumns, user_at: UserColumns) -> rusqlite::Result<Member> {
     Ok(Member {
-        user: users::from_row(row)?,
-        role: row.get("role")?,
-        via: row.get("via")?,
-        created_at: row.get("created_at")?,
+        user: users::from_row_at(row, user_at)?,
+        role: row.get(at.role)?,
+        via: row.get(at.via)?,
+        created_at: row.get(at.created_at)?,
     })
 }

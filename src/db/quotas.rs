@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rusqlite::{Connection, OptionalExtension as _, named_params};
+use rusqlite::{Connection, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
@@ -23,11 +23,14 @@ use crate::policy::{Caller, InTeam};
 pub(in crate::db) mod accounting;
 mod growth;
 pub mod in_progress;
+mod usage;
 
 pub use accounting::UNCHARGED;
-use accounting::{Books, Delta};
+use accounting::{Books, Delta, Tally};
 use growth::{Grower, Growth};
 pub use in_progress::InProgress;
+use usage::Usage;
+pub(in crate::db) use usage::Used;
 
 /// A refusal is noted in the audit log so often at most for each team, and the disk is measured so often.
 const NOTED_EVERY_SECONDS: i64 = 60;
@@ -128,11 +131,14 @@ pub(in crate::db) struct Charged {
 pub(in crate::db) struct Desk {
     pub books: Books,
     pub space: Space,
+    usage: RefCell<Usage>,
     growth: RefCell<Growth>,
     /// When a refusal was last noted, by team, or by organization where no team is charged.
     noted: RefCell<HashMap<String, Time>>,
     refusal: RefCell<Option<Refusal>>,
     disk_measured: Cell<Option<Time>>,
+    /// How many rows the connection had changed when the write that runs began.
+    changes_before: Cell<u64>,
 }
 
 impl Desk {
@@ -140,11 +146,28 @@ impl Desk {
         Desk {
             books,
             space,
+            usage: RefCell::new(Usage::new()),
             growth: RefCell::default(),
             noted: RefCell::default(),
             refusal: RefCell::default(),
             disk_measured: Cell::default(),
+            changes_before: Cell::default(),
         }
+    }
+
+    /// Writes down what the writes of a group use, before it is committed.
+    pub fn write_down(&self, sql: &Connection) -> Result<(), Error> {
+        self.usage.borrow_mut().write_down(sql)
+    }
+
+    /// Forgets what is used: the group was undone.
+    pub fn forget_usage(&self) {
+        self.usage.borrow_mut().forget();
+    }
+
+    /// Whether the write that runs has changed any row.
+    pub fn has_written(&self, sql: &Connection) -> bool {
+        sql.total_changes() != self.changes_before.get()
     }
 
     /// When a write was refused by a quota that is not noted yet.
@@ -163,10 +186,10 @@ struct Refusal {
 /// Runs a write and settles it: adds what it changed to what is used, and undoes it if that is too much.
 pub(in crate::db) fn settled<T>(tx: &Tx, desk: &Desk, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
     desk.books.clear();
-    let changes = tx.sql.total_changes();
+    desk.changes_before.set(tx.sql.total_changes());
     let outcome = work(tx).and_then(|done| {
         let frees_space = tx.charged.frees_space.get();
-        if desk.space.is_low() && !frees_space && tx.sql.total_changes() != changes {
+        if desk.space.is_low() && !frees_space && desk.has_written(tx.sql) {
             return Err(Error::StorageFull);
         }
         settle(tx, desk, frees_space).map(|()| done)
@@ -181,25 +204,28 @@ pub(in crate::db) fn settled<T>(tx: &Tx, desk: &Desk, work: impl FnOnce(&Tx) -> 
 }
 
 fn settle(tx: &Tx, desk: &Desk, frees_space: bool) -> Result<(), Error> {
-    let tally = desk.books.lock().clone();
+    let tally = desk.books.take();
     if tally.teams.is_empty() && tally.organizations.is_empty() {
         return Ok(());
     }
-    let teams = tally.teams.iter().map(|(id, delta)| Ok((id, delta, Used::add_to_team(tx, id, delta)?)));
-    let teams: Vec<(&String, &Delta, Option<Used>)> = teams.collect::<Result<_, Error>>()?;
-    let organizations =
-        tally.organizations.iter().map(|(id, delta)| Ok((delta, Used::add_to_organization(tx, id, delta)?)));
-    let organizations: Vec<(&Delta, Option<Used>)> = organizations.collect::<Result<_, Error>>()?;
-    let cause = tx.charged.cause.borrow();
-    let Some(cause) = cause.as_ref().filter(|_| !frees_space) else { return Ok(()) };
-    for (id, delta, used) in teams {
+    if let Some(cause) = tx.charged.cause.borrow().as_ref().filter(|_| !frees_space) {
+        check_all(tx, desk, &tally)?;
+        let bytes_per_hour_max = tx.quotas.settings.growth_bytes_per_hour;
+        desk.growth.borrow_mut().add(&cause.grower, tally.grown_bytes, bytes_per_hour_max, tx.now)?;
+    }
+    desk.usage.borrow_mut().add(tx.sql, &tally)
+}
+
+fn check_all(tx: &Tx, desk: &Desk, tally: &Tally) -> Result<(), Error> {
+    for (id, delta) in &tally.teams {
+        let used = desk.usage.borrow_mut().of_team_with(tx.sql, id, delta)?;
         used.map_or(Ok(()), |used| check_team(tx, id, delta, used))?;
     }
-    for (delta, used) in organizations {
+    for (id, delta) in &tally.organizations {
+        let used = desk.usage.borrow_mut().of_organization_with(tx.sql, id, delta)?;
         used.map_or(Ok(()), |used| check_organization(tx, desk, delta, used))?;
     }
-    let bytes_per_hour_max = tx.quotas.settings.growth_bytes_per_hour;
-    desk.growth.borrow_mut().add(&cause.grower, tally.grown_bytes, bytes_per_hour_max, tx.now)
+    Ok(())
 }
 
 /// What is used with the write, against what is allowed. What the write does not make grow never refuses it.
@@ -253,7 +279,8 @@ pub(in crate::db) fn measure_disk(sql: &Connection, quotas: &Quotas, desk: &Desk
         return Ok(());
     }
     let mut query = sql.prepare_cached("SELECT ifnull(sum(archive_bytes), 0) FROM organization_usage")?;
-    let archives: i64 = query.query_row([], |row| row.get(0))?;
+    let written: i64 = query.query_row([], |row| row.get(0))?;
+    let archives = written + desk.usage.borrow().archive_bytes_added();
     let disk = desk.space.free_bytes().saturating_add(desk.space.used_bytes()).saturating_add(unsigned(archives));
     quotas.disk_bytes.store(disk, Ordering::Relaxed);
     desk.disk_measured.set(Some(now));
@@ -281,71 +308,6 @@ pub(in crate::db) fn note_refusal(tx: &Tx, desk: &Desk) -> Result<(), Error> {
 }
 
 // ---- what is used ----
-
-/// What a team or an organization uses.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::db) struct Used {
-    pub database_bytes: u64,
-    pub database_rows: u64,
-    pub archive_bytes: u64,
-}
-
-impl Used {
-    pub fn by_team(tx: &Tx, team_id: &str) -> Result<Option<Used>, Error> {
-        let sql = "SELECT database_bytes, database_rows, archive_bytes FROM team_usage WHERE team_id = :id";
-        let mut query = tx.sql.prepare_cached(sql)?;
-        Ok(query.query_row(named_params! { ":id": team_id }, Used::from_row).optional()?)
-    }
-
-    pub fn by_organization(tx: &Tx, org_id: &str) -> Result<Option<Used>, Error> {
-        let sql = "SELECT database_bytes, database_rows, archive_bytes FROM organization_usage WHERE org_id = :id";
-        let mut query = tx.sql.prepare_cached(sql)?;
-        Ok(query.query_row(named_params! { ":id": org_id }, Used::from_row).optional()?)
-    }
-
-    /// `None` where the team is gone.
-    fn add_to_team(tx: &Tx, team_id: &str, delta: &Delta) -> Result<Option<Used>, Error> {
-        Used::add(
-            tx,
-            "UPDATE team_usage
-             SET database_bytes = database_bytes + :bytes, database_rows = database_rows + :rows,
-                 archive_bytes = archive_bytes + :archive_bytes
-             WHERE team_id = :id
-             RETURNING database_bytes, database_rows, archive_bytes",
-            team_id,
-            delta,
-        )
-    }
-
-    fn add_to_organization(tx: &Tx, org_id: &str, delta: &Delta) -> Result<Option<Used>, Error> {
-        Used::add(
-            tx,
-            "UPDATE organization_usage
-             SET database_bytes = database_bytes + :bytes, database_rows = database_rows + :rows,
-                 archive_bytes = archive_bytes + :archive_bytes
-             WHERE org_id = :id
-             RETURNING database_bytes, database_rows, archive_bytes",
-            org_id,
-            delta,
-        )
-    }
-
-    fn add(tx: &Tx, sql: &str, id: &str, delta: &Delta) -> Result<Option<Used>, Error> {
-        let params = named_params! {
-            ":id": id, ":bytes": delta.bytes, ":rows": delta.rows, ":archive_bytes": delta.archive_bytes,
-        };
-        Ok(tx.sql.prepare_cached(sql)?.query_row(params, Used::from_row).optional()?)
-    }
-
-    fn from_row(row: &rusqlite::Row) -> rusqlite::Result<Used> {
-        let number = |column: &str| row.get(column).map(unsigned);
-        Ok(Used {
-            database_bytes: number("database_bytes")?,
-            database_rows: number("database_rows")?,
-            archive_bytes: number("archive_bytes")?,
-        })
-    }
-}
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)

@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
+use crate::db::positions::columns;
 use crate::domain::secrets::{Discarded, Secret};
 use crate::domain::{OrgId, SecretName, SecretValue, Team, Time};
 use crate::error::Error;
@@ -20,14 +21,16 @@ pub fn list(tx: &Tx, team: &InTeam, mut each: impl FnMut(Secret<'_>)) -> Result<
          WHERE team_id = :team_id
          ORDER BY lookup",
     )?;
+    let at = SecretColumns::of(&query)?;
     let mut rows = query.query(named_params! { ":team_id": team.team().id })?;
     while let Some(row) = rows.next()? {
-        each(from_row(row)?);
+        each(from_row(row, at)?);
     }
     Ok(())
 }
 
-/// Creates the secret, or replaces its value and takes the spelling now given; its id stays.
+/// Creates the secret, or replaces its value and takes the spelling now given; its id stays. What has this value and this
+/// spelling already is left as it is.
 pub fn upsert<T>(
     tx: &Tx,
     team: &InTeam,
@@ -35,75 +38,124 @@ pub fn upsert<T>(
     value: &SecretValue,
     show: impl FnOnce(Secret<'_>) -> T,
 ) -> Result<T, Error> {
-    if let Some((id, created_at)) = same(tx, team.team(), name, value)? {
-        return Ok(show(Secret { id: &id, name: name.as_str(), created_at }));
+    let before = stored(tx, team.team(), name)?;
+    if let Some(before) = before.as_ref().filter(|before| before.holds(tx, team.team(), name, value)) {
+        return Ok(show(before.as_secret(name)));
     }
-    store(tx, team.team(), name, value, |secret| {
-        noted(tx, team, "SECRET_UPDATED", secret.id, secret.name)?;
-        Ok(show(secret))
-    })
+    let after = write(tx, team.team(), name, value, before)?;
+    noted(tx, team, "SECRET_UPDATED", &after.id, name.as_str())?;
+    Ok(show(after.as_secret(name)))
 }
 
-/// The id of the secret, and when it was made, if it has this value and this spelling already: there is nothing to change.
-fn same(tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue) -> Result<Option<(String, Time)>, Error> {
+/// Creates the secret or replaces its value, without an entry in the audit log.
+pub(super) fn store(tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue) -> Result<(), Error> {
+    let before = stored(tx, team, name)?;
+    write(tx, team, name, value, before).map(drop)
+}
+
+/// A secret as the database holds it.
+struct Stored {
+    id: String,
+    name: String,
+    version: i64,
+    created_at: Time,
+    /// `None` once the values of the installation were discarded.
+    sealed: Option<Vec<u8>>,
+}
+
+impl Stored {
+    /// Whether it has this spelling and this value.
+    fn holds(&self, tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue) -> bool {
+        let Some(sealed) = self.sealed.as_ref().filter(|_| self.name == name.as_str()) else { return false };
+        let kept = tx.sealer.open(self.associated_data(team, name), sealed);
+        kept.is_some_and(|kept| bool::from(kept.expose().as_bytes().ct_eq(value.expose().as_bytes())))
+    }
+
+    fn associated_data<'a>(&'a self, team: &'a Team, name: &'a SecretName) -> AssociatedData<'a> {
+        AssociatedData { org_id: &team.org_id, team_id: &team.id, secret_id: &self.id, name, version: self.version }
+    }
+
+    fn as_secret<'a>(&'a self, name: &'a SecretName) -> Secret<'a> {
+        Secret { id: &self.id, name: name.as_str(), created_at: self.created_at }
+    }
+}
+
+fn stored(tx: &Tx, team: &Team, name: &SecretName) -> Result<Option<Stored>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT secret.id, secret.version, secret.created_at, secret_value.sealed
-         FROM secret JOIN secret_value ON secret_value.secret_id = secret.id
-         WHERE secret.team_id = :team_id AND secret.lookup = :lookup AND secret.name = :name",
+        "SELECT secret.id, secret.name, secret.version, secret.created_at, secret_value.sealed
+         FROM secret LEFT JOIN secret_value ON secret_value.secret_id = secret.id
+         WHERE secret.team_id = :team_id AND secret.lookup = :lookup",
     )?;
-    let params = named_params! { ":team_id": team.id, ":lookup": name.lookup(), ":name": name.as_str() };
-    let mut rows = query.query(params)?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let (id, created_at): (String, Time) = (row.get("id")?, row.get("created_at")?);
-    let associated =
-        AssociatedData { org_id: &team.org_id, team_id: &team.id, secret_id: &id, name, version: row.get("version")? };
-    let sealed: Vec<u8> = row.get("sealed")?;
-    let kept = tx.sealer.open(associated, &sealed);
-    let is_same = kept.is_some_and(|kept| bool::from(kept.expose().as_bytes().ct_eq(value.expose().as_bytes())));
-    Ok(is_same.then_some((id, created_at)))
+    let found = query.query_row(named_params! { ":team_id": team.id, ":lookup": name.lookup() }, |row| {
+        Ok(Stored {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            version: row.get("version")?,
+            created_at: row.get("created_at")?,
+            sealed: row.get("sealed")?,
+        })
+    });
+    Ok(found.optional()?)
 }
 
-/// The same without an entry in the audit log, which is left to `then`.
-pub(super) fn store<T>(
+/// Writes the secret and its value, sealed for its next version. Not with `RETURNING`, for which SQLite makes a table in
+/// memory each time.
+fn write(
     tx: &Tx,
     team: &Team,
     name: &SecretName,
     value: &SecretValue,
-    then: impl FnOnce(Secret<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut upsert = tx.sql.prepare_cached(
-        "INSERT INTO secret (team_id, lookup, org_id, id, name, version, created_at, updated_at)
-         VALUES (:team_id, :lookup, :org_id, :id, :name, 1, :now, :now)
-         ON CONFLICT (team_id, lookup) DO UPDATE SET name = :name, version = version + 1, updated_at = :now
-         RETURNING id, name, created_at, version",
-    )?;
-    let mut rows = upsert.query(named_params! {
-        ":team_id": team.id,
-        ":lookup": name.lookup(),
-        ":org_id": team.org_id,
-        ":id": tx.id(),
-        ":name": name.as_str(),
-        ":now": tx.now,
-    })?;
-    let row = rows.next()?.expect("an upsert returns its row");
-    let secret = from_row(row)?;
-    let name = SecretName::parse(secret.name)?;
-    let associated = AssociatedData {
-        org_id: &team.org_id,
-        team_id: &team.id,
-        secret_id: secret.id,
-        name: &name,
-        version: row.get("version")?,
+    before: Option<Stored>,
+) -> Result<Stored, Error> {
+    let after = match before {
+        Some(before) => update(tx, team, name, before)?,
+        None => insert(tx, team, name)?,
     };
-    let sealed = tx.sealer.seal(&mut tx.rng(), associated, value);
+    let sealed = tx.sealer.seal(&mut tx.rng(), after.associated_data(team, name), value);
     tx.sql
         .prepare_cached(
             "INSERT INTO secret_value (secret_id, sealed)
              VALUES (:secret_id, :sealed)
              ON CONFLICT (secret_id) DO UPDATE SET sealed = :sealed",
         )?
-        .execute(named_params! { ":secret_id": secret.id, ":sealed": sealed })?;
-    then(secret)
+        .execute(named_params! { ":secret_id": after.id, ":sealed": sealed })?;
+    Ok(after)
+}
+
+fn insert(tx: &Tx, team: &Team, name: &SecretName) -> Result<Stored, Error> {
+    let id = tx.id();
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO secret (team_id, lookup, org_id, id, name, version, created_at, updated_at)
+             VALUES (:team_id, :lookup, :org_id, :id, :name, 1, :now, :now)",
+        )?
+        .execute(named_params! {
+            ":team_id": team.id,
+            ":lookup": name.lookup(),
+            ":org_id": team.org_id,
+            ":id": id,
+            ":name": name.as_str(),
+            ":now": tx.now,
+        })?;
+    Ok(Stored { id, name: name.as_str().to_owned(), version: 1, created_at: tx.now, sealed: None })
+}
+
+fn update(tx: &Tx, team: &Team, name: &SecretName, before: Stored) -> Result<Stored, Error> {
+    let version = before.version + 1;
+    tx.sql
+        .prepare_cached(
+            "UPDATE secret
+             SET name = :name, version = :version, updated_at = :now
+             WHERE team_id = :team_id AND lookup = :lookup",
+        )?
+        .execute(named_params! {
+            ":name": name.as_str(),
+            ":version": version,
+            ":now": tx.now,
+            ":team_id": team.id,
+            ":lookup": name.lookup(),
+        })?;
+    Ok(Stored { name: name.as_str().to_owned(), version, ..before })
 }
 
 /// Whether the team has a secret of this name.
@@ -154,12 +206,13 @@ pub(super) fn discard(tx: &Tx, operator: &Operator) -> Result<Discarded, Error> 
     Ok(discarded)
 }
 
-/// Columns by their associated, `id, name, created_at`: lists of secrets are the busiest of all.
-fn from_row<'r>(row: &'r Row) -> Result<Secret<'r>, Error> {
+columns! { SecretColumns: id name created_at }
+
+fn from_row<'r>(row: &'r Row, at: SecretColumns) -> Result<Secret<'r>, Error> {
     let text = |column| -> Result<&'r str, Error> {
         row.get_ref(column)?.as_str().map_err(|cause| Error::Internal(cause.to_string()))
     };
-    Ok(Secret { id: text(0)?, name: text(1)?, created_at: row.get(2)? })
+    Ok(Secret { id: text(at.id)?, name: text(at.name)?, created_at: row.get(at.created_at)? })
 }
 
 fn noted(tx: &Tx, team: &InTeam, event_type: &'static str, id: &str, name: &str) -> Result<(), Error> {

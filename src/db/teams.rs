@@ -4,32 +4,62 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
+use crate::db::memo::Memo;
 use crate::db::{Tx, api_keys};
-use crate::domain::{Icon, OrgId, Team, TeamId, TeamName};
+use crate::domain::{Icon, OrgId, Team, TeamId, TeamName, UserId};
 use crate::error::{Conflict, Error};
-use crate::policy::{Caller, InOrg, Who};
+use crate::policy::{Caller, InOrg, OrgRole, Person, Who};
 
-/// All teams of the caller's organization, the default team first, then by name. Which of them the caller may see,
-/// `policy` says.
+/// Lists the teams of the caller's organization in which the caller can be anything, the default team first, then by name.
+/// Which of them the caller may see, `policy` decides.
 pub fn of_organization(tx: &Tx, caller: &Caller) -> Result<Vec<Team>, Error> {
+    match &caller.who {
+        Who::Person(Person { role: OrgRole::Admin, .. }) | Who::KeyManager { .. } => all(tx, &caller.org_id),
+        Who::Person(person) => of_member(tx, &caller.org_id, &person.user_id),
+        Who::TeamKey(key) => Ok(vec![find(tx, key.team_id.as_str())?]),
+    }
+}
+
+fn all(tx: &Tx, org_id: &OrgId) -> Result<Vec<Team>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, org_id, name, icon, is_default, created_at
          FROM team
          WHERE org_id = :org_id
          ORDER BY is_default DESC, name_key",
     )?;
-    let rows = query.query_map(named_params! { ":org_id": caller.org_id }, from_row)?;
+    let rows = query.query_map(named_params! { ":org_id": org_id }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The teams that a person is a member of. They are found by the person and sorted here: an organization can have many more.
+fn of_member(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<Team>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT team.id, team.org_id, team.name, team.icon, team.is_default, team.created_at, team.name_key
+         FROM team_member JOIN team ON team.id = team_member.team_id
+         WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id
+         ORDER BY team_member.team_id",
+    )?;
+    let at = query.column_index("name_key")?;
+    let rows = query.query_map(named_params! { ":org_id": org_id, ":user_id": user_id }, |row| {
+        Ok((row.get::<_, String>(at)?, from_row(row)?))
+    })?;
+    let mut teams: Vec<(String, Team)> = rows.collect::<Result<_, _>>()?;
+    teams.sort_by(|(one_key, one), (other_key, other)| {
+        other.is_default.cmp(&one.is_default).then_with(|| one_key.cmp(other_key))
+    });
+    Ok(teams.into_iter().map(|(_, team)| team).collect())
 }
 
 /// The team of this id, of whatever organization: `policy` decides whether the caller sees it.
 pub fn find(tx: &Tx, id: &str) -> Result<Team, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT id, org_id, name, icon, is_default, created_at
-         FROM team
-         WHERE id = :id",
-    )?;
-    query.query_row(named_params! { ":id": id }, from_row).optional()?.ok_or(Error::NotFound("team"))
+    Memo::team(tx.memo, id, || {
+        let mut query = tx.sql.prepare_cached(
+            "SELECT id, org_id, name, icon, is_default, created_at
+             FROM team
+             WHERE id = :id",
+        )?;
+        query.query_row(named_params! { ":id": id }, from_row).optional()?.ok_or(Error::NotFound("team"))
+    })
 }
 
 /// The organization's default team.

@@ -72,10 +72,13 @@ pub fn search(tx: &Tx, teams: &[InTeam], filter: &Filter) -> Result<Vec<Job>, Er
 pub fn latest(tx: &Tx, teams: &[InTeam]) -> Result<HashMap<String, Job>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE training_job.rowid IN (
-             SELECT max(rowid)
-             FROM training_job
-             WHERE team_id IN (SELECT value FROM json_each(:team_ids))
-             GROUP BY project_id
+             SELECT (
+                 SELECT max(rowid)
+                 FROM training_job AS job
+                 WHERE job.org_id = project.org_id AND job.team_id = project.team_id AND job.project_id = project.id
+             )
+             FROM training_project AS project
+             WHERE project.team_id IN (SELECT value FROM json_each(:team_ids))
          )
          ORDER BY training_job.rowid"
     ))?;

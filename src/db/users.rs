@@ -5,15 +5,19 @@ use serde_json::{Value, json};
 
 use crate::db::api_keys::{self, NewKey, Owner};
 use crate::db::audit::{self, Actor, Event};
+use crate::db::positions::columns;
 use crate::db::{Tx, endings, invitations, members, organizations, password_resets, teams};
 use crate::domain::api_keys::CreatedKeys;
-use crate::domain::members::Via;
-use crate::domain::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
+use crate::domain::users::{OrgMember, Removed, RoleUpdated};
 use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamName, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
-use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person, TeamRole};
+use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person};
 use crate::token::PlainKey;
+
+mod teams_of_user;
+
+pub use teams_of_user::teams;
 
 /// The people of the organization, by id: who joins or leaves between two pages shifts nobody else.
 pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Error> {
@@ -24,9 +28,10 @@ pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Er
          ORDER BY org_member.user_id
          LIMIT :rows_max",
     )?;
+    let (at, user_at) = (OrgMemberColumns::of(&query)?, UserColumns::of(&query)?);
     let rows = query.query_map(
         named_params! { ":org_id": org.org_id(), ":after": paging.after, ":rows_max": paging.rows_max() },
-        member_from_row,
+        |row| member_from_row_at(row, at, user_at),
     )?;
     Ok(paging.page(rows.collect::<Result<_, _>>()?, |member| member.user.id.as_str()))
 }
@@ -62,41 +67,6 @@ pub(super) fn of_organization(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<
 pub fn service_name(tx: &Tx, caller: &Caller) -> Result<String, Error> {
     let mut query = tx.sql.prepare_cached("SELECT coalesce(name, prefix) FROM api_key WHERE prefix = :prefix")?;
     Ok(query.query_row(named_params! { ":prefix": caller.prefix() }, |row| row.get(0))?)
-}
-
-/// The teams a person is in, by name; those that an organization admin is implicitly in too.
-pub fn teams(tx: &Tx, org: &InOrg, member: &OrgMember, paging: &Paging) -> Result<Page<TeamOfUser>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT team.id, team.name, team.name_key, team_member.role
-         FROM team
-         LEFT JOIN team_member ON team_member.org_id = team.org_id
-                              AND team_member.user_id = :user_id
-                              AND team_member.team_id = team.id
-         WHERE team.org_id = :org_id AND team.name_key > :after AND (:is_admin OR team_member.role IS NOT NULL)
-         ORDER BY team.name_key
-         LIMIT :rows_max",
-    )?;
-    let rows = query.query_map(
-        named_params! {
-            ":org_id": org.org_id(),
-            ":user_id": member.user.id,
-            ":is_admin": member.role == OrgRole::Admin,
-            ":after": paging.after,
-            ":rows_max": paging.rows_max(),
-        },
-        |row| {
-            let explicit: Option<TeamRole> = row.get("role")?;
-            let (role, via) = explicit.map_or((TeamRole::Admin, Via::Organization), |role| (role, Via::Team));
-            Ok(TeamOfUser {
-                team_id: row.get("id")?,
-                team_name: row.get("name")?,
-                team_name_key: row.get("name_key")?,
-                role,
-                via,
-            })
-        },
-    )?;
-    Ok(paging.page(rows.collect::<Result<_, _>>()?, |team| &team.team_name_key))
 }
 
 /// Gives a new organization its founder: an admin, with a first key to begin with. An address that is known is the same
@@ -439,10 +409,23 @@ pub(super) fn join(tx: &Tx, org_id: &OrgId, user_id: &UserId, role: OrgRole) -> 
     Ok(())
 }
 
+columns! { UserColumns: id email name }
+columns! { OrgMemberColumns: role }
+
+/// Reads one row; a list looks its columns up once and calls [`from_row_at`].
 pub(super) fn from_row(row: &Row) -> rusqlite::Result<User> {
-    Ok(User { id: row.get("id")?, email: row.get("email")?, name: row.get("name")? })
+    from_row_at(row, UserColumns::of(row.as_ref())?)
+}
+
+pub(super) fn from_row_at(row: &Row, at: UserColumns) -> rusqlite::Result<User> {
+    Ok(User { id: row.get(at.id)?, email: row.get(at.email)?, name: row.get(at.name)? })
 }
 
 fn member_from_row(row: &Row) -> rusqlite::Result<OrgMember> {
-    Ok(OrgMember { user: from_row(row)?, role: row.get("role")? })
+    let statement = row.as_ref();
+    member_from_row_at(row, OrgMemberColumns::of(statement)?, UserColumns::of(statement)?)
+}
+
+fn member_from_row_at(row: &Row, at: OrgMemberColumns, user_at: UserColumns) -> rusqlite::Result<OrgMember> {
+    Ok(OrgMember { user: from_row_at(row, user_at)?, role: row.get(at.role)? })
 }

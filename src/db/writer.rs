@@ -2,12 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::db::commits::Commits;
 use crate::db::directory::Directory;
 use crate::db::quotas::{self, Desk, Quotas};
 use crate::db::storage::{self, lacks_space, of_storage};
@@ -17,6 +18,8 @@ use crate::error::Error;
 use crate::seal::Sealer;
 
 const GROUP_MAX: usize = 512;
+/// The savepoint that each job runs in.
+pub(super) const SAVEPOINT: &str = "job";
 /// Without a write for so long, there is time to cut the log.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -50,7 +53,7 @@ pub(super) fn job<T: Send + 'static>(
 pub(super) struct Writer {
     pub sql: Connection,
     pub sealer: Arc<Sealer>,
-    pub commits: Arc<AtomicU64>,
+    pub commits: Arc<Commits>,
     pub quotas: Arc<Quotas>,
     pub found_ended_at: Arc<AtomicI64>,
     pub desk: Desk,
@@ -71,7 +74,7 @@ impl Writer {
             let group = std::iter::once(first).chain(std::iter::from_fn(|| jobs.try_recv().ok())).take(GROUP_MAX);
             let mut answers = Vec::new();
             let committed = self.commit(group, &mut answers);
-            self.commits.fetch_add(1, Ordering::Release);
+            self.commits.announce();
             for answer in answers {
                 answer(committed.as_ref().copied().map_err(repeat));
             }
@@ -95,8 +98,12 @@ impl Writer {
     fn commit(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
         self.desk.space.look(&self.sql)?;
         self.sql.execute_batch("BEGIN IMMEDIATE").map_err(|cause| of_storage(&self.sql, cause.into()))?;
-        let done = self.run_each(group, answers).and_then(|()| Ok(self.sql.execute_batch("COMMIT")?));
+        let done = self.run_each(group, answers).and_then(|()| self.desk.write_down(&self.sql));
+        let done = done.and_then(|()| Ok(self.sql.execute_batch("COMMIT")?));
         let done = done.map_err(|cause| of_storage(&self.sql, cause));
+        if done.is_err() {
+            self.desk.forget_usage();
+        }
         if done.is_err() && !self.sql.is_autocommit() {
             let _ = self.sql.execute_batch("ROLLBACK"); // what cannot be rolled back now is when the connection closes
         }

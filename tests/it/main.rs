@@ -24,6 +24,7 @@ mod openapi;
 mod org;
 mod people;
 mod permissions;
+mod plans;
 mod process;
 mod quotas;
 mod resources;

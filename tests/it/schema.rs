@@ -303,7 +303,7 @@ fn of_release(version: i32, rows: &str) -> tempfile::TempDir {
 #[test]
 fn every_released_schema_migrates_to_the_fresh_one() {
     let fresh = structure(&seed::open(TestServer::empty().data()));
-    for version in [1, 2, 3, 5, 7] {
+    for version in [1, 2, 3, 5, 7, 13] {
         let data = of_release(version, "");
         drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
         assert_eq!(structure(&seed::open(data.path())), fresh, "from V{version}");
@@ -424,6 +424,33 @@ fn deployments_that_shared_a_name_are_told_apart() {
     // Two were made in one second, and one was called so already.
     assert_eq!(names("deployment"), "development blue blue.6 blue.6.d3 development.7 blue.6.d5 blue");
     assert_eq!(names("chain_deployment"), "blue blue.6 development.7");
+}
+
+/// Memberships are stored in another order since, and grants refer to them.
+#[test]
+fn memberships_of_the_release_before_keep_their_grants() {
+    let data = of_release(
+        13,
+        "INSERT INTO organization VALUES ('acme', 'Acme', 'acme', 1, 0);
+         INSERT INTO team (id, org_id, name, name_key, is_default, created_at)
+         VALUES ('home', 'acme', 'Default', 'default', 1, 0), ('lab', 'acme', 'Lab', 'lab', 0, 0);
+         INSERT INTO user (id, email, name, created_at) VALUES ('max', 'm@e.org', 'Max', 0), ('tess', 't@e.org', 'Tess', 0);
+         INSERT INTO org_member VALUES ('acme', 'max', 'MEMBER', 0), ('acme', 'tess', 'ADMIN', 0);
+         INSERT INTO team_member (org_id, team_id, user_id, role, created_at)
+         VALUES ('acme', 'lab', 'max', 'MEMBER', 3), ('acme', 'lab', 'tess', 'ADMIN', 4), ('acme', 'home', 'max', 'ADMIN', 5);
+         INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at) VALUES ('lab', 'live', 'acme', 1, 0);
+         INSERT INTO environment_group_user (team_id, name, org_id, user_id) VALUES ('lab', 'live', 'acme', 'max');",
+    );
+    drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens"));
+    let sql = seed::open(data.path());
+    let members = "SELECT group_concat(team_id || ' ' || user_id || ' ' || role || ' ' || created_at, ', ')
+                   FROM (SELECT * FROM team_member ORDER BY team_id, user_id)";
+    assert_eq!(one::<String>(&sql, members), "home max ADMIN 5, lab max MEMBER 3, lab tess ADMIN 4");
+    let grants = "SELECT group_concat(team_id || ' ' || name || ' ' || user_id) FROM environment_group_user";
+    assert_eq!(one::<String>(&sql, grants), "lab live max");
+    assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    sql.execute("DELETE FROM team_member WHERE team_id = 'lab' AND user_id = 'max'", []).unwrap();
+    assert_eq!(one::<i64>(&sql, "SELECT count(*) FROM environment_group_user"), 0, "a grant ends with the membership");
 }
 
 fn structure(sql: &Connection) -> String {

@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
 use crate::db::api_keys::{environments, models};
+use crate::db::memo::{KnownKey, Memo};
 use crate::domain::api_keys::{Holder, Key};
 use crate::domain::{OrgId, TeamId, Time, UserId};
 use crate::error::Error;
@@ -31,6 +32,20 @@ pub(in crate::db) fn caller_again(tx: &Tx, prefix: &str) -> Result<Caller, Error
 }
 
 fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, LastUsed), Error> {
+    let KnownKey { caller, last_used_at } = Memo::key(tx.memo, hash, || key_of_hash(tx, hash))?;
+    if caller.key_ends_at.is_some_and(|ends_at| ends_at <= tx.now) {
+        tx.found_ended();
+        return Err(Error::Unauthenticated);
+    }
+    let used = match last_used_at {
+        Some(last) if last.plus_seconds(USE_NOTED_EVERY_SECONDS) > tx.now => LastUsed::Recent,
+        _ => LastUsed::Stale,
+    };
+    Ok((caller, used))
+}
+
+/// The key of this hash, whether it has expired or not.
+fn key_of_hash(tx: &Tx, hash: &TokenHash) -> Result<KnownKey, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.user_id, api_key.team_id,
                 api_key.last_used_at, org_member.role, api_key.narrowed_to_environments, api_key.narrowed_to_models,
@@ -41,15 +56,8 @@ fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, LastUsed), Error
     )?;
     let found = query.query_row(named_params! { ":hash": hash }, KeyRow::from_row).optional()?;
     let row = found.ok_or(Error::Unauthenticated)?;
-    if row.expires_at.is_some_and(|expires_at| expires_at <= tx.now) {
-        tx.found_ended();
-        return Err(Error::Unauthenticated);
-    }
-    let used = match row.last_used_at {
-        Some(last) if last.plus_seconds(USE_NOTED_EVERY_SECONDS) > tx.now => LastUsed::Recent,
-        _ => LastUsed::Stale,
-    };
-    Ok((row.into_caller(tx)?, used))
+    let last_used_at = row.last_used_at;
+    Ok(KnownKey { caller: row.into_caller(tx)?, last_used_at })
 }
 
 /// Whether `last_used_at` is recent enough to be left alone.

@@ -75,6 +75,19 @@ pub(super) struct Delta {
     pub work: bool,
 }
 
+impl Delta {
+    pub fn add(&mut self, other: &Delta) {
+        self.bytes += other.bytes;
+        self.rows += other.rows;
+        self.archive_bytes += other.archive_bytes;
+        self.work |= other.work;
+    }
+
+    pub fn is_none(&self) -> bool {
+        *self == Delta::default()
+    }
+}
+
 /// What one write changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
@@ -121,6 +134,11 @@ impl Books {
         tally.organizations.clear();
         tally.grown_bytes = 0;
         tally.changed = false;
+    }
+
+    /// Takes what was counted; counting begins anew.
+    pub(super) fn take(&self) -> Tally {
+        std::mem::take(&mut *self.lock())
     }
 
     /// Whether anything was changed but the audit log.
@@ -197,11 +215,7 @@ fn add(deltas: &mut Vec<(String, Delta)>, id: &str, delta: &Delta) {
         deltas.push((id.to_owned(), Delta::default()));
         deltas.len() - 1
     });
-    let total = &mut deltas[at].1;
-    total.bytes += delta.bytes;
-    total.rows += delta.rows;
-    total.archive_bytes += delta.archive_bytes;
-    total.work |= delta.work;
+    deltas[at].1.add(delta);
 }
 
 fn text<'c>(row: &'c Context<'_>, at: usize) -> rusqlite::Result<Option<&'c str>> {
