@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use crate::db::{self, Db};
+use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
 
 mod body;
 mod dispatch;
 pub mod elsewhere;
-pub mod expiry;
 pub mod graphql;
 pub mod openapi;
 pub mod operator;
@@ -28,6 +27,7 @@ pub use dispatch::{admit, answer};
 use passwords::FailedAttempts;
 pub use reply::Reply;
 pub use request::{Listener, Request, RequestContext, ReverseProxy, S3Hosts};
+use request_log::RequestLog;
 
 /// The limit of a body where its route sets no other.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -57,6 +57,14 @@ impl App {
             db,
             reverse_proxy,
             failed_attempts: FailedAttempts::default(),
+        }
+    }
+
+    /// Marks what a request found expired, before the request is answered. A failure is for the log: what has expired is
+    /// refused all the same.
+    pub async fn mark_ended(&self, now: Now, log: &RequestLog) {
+        if let Err(cause) = self.db.mark_ended(now.seed).await {
+            log.note_failure(&cause);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::api::passwords::{self, Outcome};
 use crate::api::request::{Ahead, Came};
 use crate::api::rest::health;
 use crate::api::routes::{self, Answer, Effect, Split};
-use crate::api::{App, BODY_BYTES_MAX, Reply, Request, RequestContext, expiry, operator};
+use crate::api::{App, BODY_BYTES_MAX, Reply, Request, RequestContext, operator};
 use crate::db::api_keys::LastUsed;
 use crate::db::{self, Db, Now, Tx};
 use crate::domain::Client;
@@ -39,7 +39,7 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
             _ => Ok(bytes_max),
         }
     });
-    expiry::mark(&app.db, now, &request.log).await;
+    app.mark_ended(now, &request.log).await;
     admitted
 }
 
@@ -47,7 +47,7 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let now = Now { time: request.at, seed: request.seed };
     let log = Arc::clone(&request.log);
     let reply = carry_out(app, now, request).await;
-    expiry::mark(&app.db, now, &log).await;
+    app.mark_ended(now, &log).await;
     reply
 }
 

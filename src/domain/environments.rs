@@ -4,9 +4,6 @@ use crate::domain::Time;
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Autoscaling, Backpressure, PromotionSettings, Settings};
 
-/// The environment that every model and every Chain has.
-pub const PRODUCTION: &str = "production";
-
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub name: String,
