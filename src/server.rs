@@ -23,6 +23,7 @@ use crate::s3::{self, Uploads};
 
 mod accept;
 mod head;
+pub mod operator;
 mod outgoing;
 mod paced;
 mod reply;
