@@ -46,6 +46,7 @@ pub mod environment_groups;
 pub mod environments;
 pub mod fixtures;
 pub mod invitations;
+mod key_events;
 pub mod logs;
 pub mod members;
 mod memo;
@@ -53,8 +54,10 @@ pub mod metrics;
 pub mod model_apis;
 pub mod models;
 pub mod opening;
+pub mod organization_roles;
 pub mod organizations;
 pub mod password_resets;
+pub mod personal_keys;
 mod positions;
 pub mod progress;
 pub mod pushes;
@@ -70,6 +73,7 @@ pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;
+mod ways_in;
 mod writer;
 
 /// Bugs in older releases touch what we rely on: WAL resets and STRICT tables.
