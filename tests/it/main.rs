@@ -26,6 +26,7 @@ mod people;
 mod permissions;
 mod process;
 mod quotas;
+mod reachable;
 mod resources;
 mod reverse_proxy;
 mod rules;
