@@ -279,6 +279,25 @@ impl TeamsRule {
     }
 }
 
+/// The form with its source and rule, without the handler.
+impl<S: Surface> fmt::Debug for Access<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Access::Anyone(_) => f.write_str("Anyone"),
+            Access::Caller(_) => f.write_str("Caller"),
+            Access::KeyMaker(_) => f.write_str("KeyMaker"),
+            Access::Org(rule, _) => f.debug_tuple("Org").field(rule).finish(),
+            Access::OrgAbout(source, act, _) => f.debug_tuple("OrgAbout").field(source).field(act).finish(),
+            Access::Team(source, rule, _) => f.debug_tuple("Team").field(source).field(rule).finish(),
+            Access::Teams(rule, _) => f.debug_tuple("Teams").field(rule).finish(),
+            Access::Deploy(source, _) => f.debug_tuple("Deploy").field(source).finish(),
+            Access::DeployAnywhere(_) => f.write_str("DeployAnywhere"),
+            Access::Metrics(source, _) => f.debug_tuple("Metrics").field(source).finish(),
+            Access::Operator(_) => f.write_str("Operator"),
+        }
+    }
+}
+
 /// Who may, in the words of the permission tables.
 impl<S: Surface> fmt::Display for Access<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

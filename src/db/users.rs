@@ -65,8 +65,6 @@ pub fn service_name(tx: &Tx, caller: &Caller) -> Result<String, Error> {
     Ok(query.query_row(named_params! { ":prefix": caller.prefix() }, |row| row.get(0))?)
 }
 
-}
-
 /// Changes the caller's own name, in every organization they are in.
 pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Result<OrgMember, Error> {
     let before = find(tx, org, person.user_id.as_str())?;

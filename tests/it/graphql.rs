@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use guildhall::api::graphql::context::{Access, FieldContext};
 use guildhall::api::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
-use guildhall::api::graphql::shape::Given;
-use guildhall::api::graphql::{Answer, FieldContext, ROOT_FIELDS, RootField, execute};
+use guildhall::api::graphql::execution::execute;
+use guildhall::api::graphql::root_fields::{ROOT_FIELDS, RootField};
 use guildhall::db::{self, Tx};
 use guildhall::domain::TeamName;
 use guildhall::error::Error;
 use guildhall::policy::{Caller, OrgAct};
 use guildhall::token::PlainKey;
 use guildhall::wire;
+use guildhall::wire::graphql::shape::Given;
 use serde_json::{Value, json};
 
 use crate::seed::WORLD;
@@ -178,14 +180,14 @@ const TABLE: &[RootField] = &[
         kind: Kind::Query,
         name: "echo",
         arguments: &["text", "flag", "of"],
-        answer: Answer::Caller(echo),
+        access: Access::Caller(echo),
         prepare: None,
     },
     RootField {
         kind: Kind::Mutation,
         name: "create_team",
         arguments: &["name"],
-        answer: Answer::Caller(create_team),
+        access: Access::Caller(create_team),
         prepare: None,
     },
 ];

@@ -27,6 +27,7 @@ mod permissions;
 mod plans;
 mod process;
 mod quotas;
+mod reachable;
 mod resources;
 mod reverse_proxy;
 mod rules;

@@ -4,7 +4,8 @@
 use crate::api::authentication::authenticate;
 use crate::api::context::RequestContext;
 use crate::api::graphql::document::{DOCUMENT_BYTES_MAX, Document, SMALL_DOCUMENT_BYTES_MAX};
-use crate::api::graphql::{self, ROOT_FIELDS};
+use crate::api::graphql::execution::{execute, to_prepare};
+use crate::api::graphql::root_fields::ROOT_FIELDS;
 use crate::api::refusal::within_graphql;
 use crate::api::reply::Reply;
 use crate::api::request::Request;
@@ -17,7 +18,7 @@ pub fn answer(tx: &Tx, caller: &Caller, ctx: &RequestContext) -> Result<Reply, E
     let request = ctx.request;
     match ctx.read_before()? {
         Document::Operation(operation) => {
-            let answer = graphql::execute(tx, caller, &operation, request, ROOT_FIELDS)?;
+            let answer = execute(tx, caller, &operation, request, ROOT_FIELDS)?;
             Ok(Reply::bytes("application/json", answer))
         }
         Document::Refused(error) => Ok(within_graphql(&error, request.log.id())),
@@ -36,11 +37,11 @@ pub fn document_bytes_max(tx: &Tx, caller: &Caller) -> Result<usize, Error> {
 pub fn read_document(db: &Db, now: Now, request: &Request, bytes_max: usize) -> Result<Document, Error> {
     let document = Document::read(&request.body, bytes_max);
     if let Document::Operation(operation) = &document {
-        let to_prepare = db.read(now, |tx| {
+        let slow = db.read(now, |tx| {
             let (caller, _) = authenticate(tx, request)?.ok_or(Error::Unauthenticated)?;
-            Ok(graphql::to_prepare(tx, &caller, operation, request, ROOT_FIELDS))
+            Ok(to_prepare(tx, &caller, operation, request, ROOT_FIELDS))
         })?;
-        to_prepare.into_iter().for_each(|(selected, prepare)| selected.prepared.set(prepare(selected)));
+        slow.into_iter().for_each(|(selected, prepare)| selected.prepared.set(prepare(selected)));
     }
     Ok(document)
 }

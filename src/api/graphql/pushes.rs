@@ -6,14 +6,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::api::graphql::FieldContext;
-use crate::api::graphql::document::Selected;
-use crate::api::graphql::shape::Given;
+use crate::api::graphql::context::FieldContext;
 use crate::api::rest::pushes::raw_config;
-use crate::db::Tx;
 use crate::db::deployments::naming::Naming;
 use crate::db::environments::promotion::Instance;
 use crate::db::pushes::{self, Existing, MissingEnvironment, New, Package, Published, Slot};
+use crate::db::{Tx, models};
 use crate::domain::deployments::Deployment;
 use crate::domain::environments::Change;
 use crate::domain::instance_types::InstanceType;
@@ -25,6 +23,8 @@ use crate::error::Error;
 use crate::policy::{Caller, Deployer, Deployers};
 use crate::wire;
 use crate::wire::graphql::arguments::{Push, Validate};
+use crate::wire::graphql::selection::Selected;
+use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
 
 /// A push, read on the pool.
@@ -70,13 +70,14 @@ pub fn create_model(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Resul
 }
 
 /// A later published push. Its team is the model's.
-pub fn create_version(tx: &Tx, deployer: &Deployer, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+pub fn create_version(tx: &Tx, deployer: &Deployer, ctx: &FieldContext) -> Result<Given, Error> {
+    let model = models::find(tx, deployer, ctx.id("model_id")?)?;
     model.refuse_chainlet()?;
     let ReadPush { asked, pushed } = ctx.prepared()?;
     let previous = if asked.scale_down_old_production == Some(false) { Previous::Keep } else { Previous::AsSet };
     let new = pushed.deployment(&asked, published(&asked, asked.name.as_deref(), previous)?)?;
-    let deployment = pushes::create(tx, &pushes::check(tx, deployer, &new)?, model)?;
-    created(model, &deployment, ctx)
+    let deployment = pushes::create(tx, &pushes::check(tx, deployer, &new)?, &model)?;
+    created(&model, &deployment, ctx)
 }
 
 /// A push to the development deployment of the model of this name, which is made if need be.

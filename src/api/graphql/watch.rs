@@ -3,26 +3,25 @@
 
 use std::any::Any;
 
-use crate::api::graphql::FieldContext;
-use crate::api::graphql::document::Selected;
+use crate::api::graphql::context::FieldContext;
 use crate::api::graphql::pushes::{decode, object};
-use crate::api::graphql::shape::Given;
 use crate::api::rest::patches::ReadPatch;
 use crate::db::Tx;
-use crate::db::deployments;
 use crate::db::deployments::patches::{self, Verdict};
+use crate::db::deployments::{self, Changeable};
 use crate::domain::deployments::{Content, Which};
-use crate::domain::models::Model;
 use crate::error::Error;
 use crate::policy::{Deployer, InTeam};
 use crate::wire;
 use crate::wire::graphql::arguments::{PatchRequest, StagePatch};
+use crate::wire::graphql::selection::Selected;
+use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{PatchState, Patched, WatchState};
 
 /// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is
 /// told from the first patch on until the next push.
-pub fn state(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
-    let development = deployments::find(tx, team, &model.id, Which::Development)?;
+pub fn state(tx: &Tx, team: &InTeam, ctx: &FieldContext) -> Result<Given, Error> {
+    let development = deployments::find(tx, team, ctx.id("id")?, Which::Development)?;
     let state = patches::state(tx, &development)?;
     let running = state.running.as_ref().filter(|_| state.is_patched || state.pending.is_some());
     ctx.give(&WatchState {
@@ -36,11 +35,11 @@ fn patch_state(content: &Content) -> PatchState<'_> {
     PatchState { current_hash: &content.hash, current_signature: &content.signature }
 }
 
-pub fn stage(tx: &Tx, deployer: &Deployer, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
-    let changeable = deployments::to_patch(tx, deployer, &model.id, Which::Development)?;
+pub fn stage(tx: &Tx, deployer: &Deployer, ctx: &FieldContext) -> Result<Given, Error> {
+    let changeable = deployments::to_patch(tx, deployer, ctx.id("id")?, Which::Development)?;
     let read: ReadPatch = ctx.prepared()?;
     let patch = read.of(&deployments::config(tx, changeable.deployment())?.parsed);
-    told(model, &changeable.deployment().id, patches::stage(tx, &changeable, &patch).map(|()| Verdict::Synced), ctx)
+    patched(&changeable, patches::stage(tx, &changeable, &patch).map(|()| Verdict::Synced), ctx)
 }
 
 pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
@@ -50,12 +49,12 @@ pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     Ok(Box::new(read))
 }
 
-pub fn sync(tx: &Tx, deployer: &Deployer, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
-    let changeable = deployments::to_patch(tx, deployer, &model.id, Which::Development)?;
-    told(model, &changeable.deployment().id, patches::sync(tx, &changeable), ctx)
+pub fn sync(tx: &Tx, deployer: &Deployer, ctx: &FieldContext) -> Result<Given, Error> {
+    let changeable = deployments::to_patch(tx, deployer, ctx.id("id")?, Which::Development)?;
+    patched(&changeable, patches::sync(tx, &changeable), ctx)
 }
 
-fn told(model: &Model, version_id: &str, done: Result<Verdict, Error>, ctx: &FieldContext) -> Result<Given, Error> {
+fn patched(changeable: &Changeable, done: Result<Verdict, Error>, ctx: &FieldContext) -> Result<Given, Error> {
     let (needs_full_deploy, error) = match done {
         Ok(Verdict::Synced) => (false, None),
         Ok(Verdict::NeedsFullDeploy(why)) => (true, Some(why)),
@@ -63,10 +62,11 @@ fn told(model: &Model, version_id: &str, done: Result<Verdict, Error>, ctx: &Fie
         Err(refused @ (Error::Conflict(_) | Error::Unavailable(_))) => (false, Some(refused.to_string())),
         Err(cause) => return Err(cause),
     };
+    let model = changeable.model();
     ctx.give(&Patched {
         id: &model.id,
         name: &model.name,
-        version_id,
+        version_id: &changeable.deployment().id,
         succeeded: error.is_none(),
         needs_full_deploy,
         error,

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use guildhall::api::graphql::ROOT_FIELDS;
 use guildhall::api::graphql::document::Kind;
+use guildhall::api::graphql::root_fields::ROOT_FIELDS;
 use serde_json::{Value, json};
 
 use super::peer::Peer;

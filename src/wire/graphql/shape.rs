@@ -3,15 +3,15 @@
 //! The fields of a type are known without a value of it, so a field that is not there is an error also where the list is
 //! empty or the object null.
 
-use crate::api::graphql::document::Selected;
 use crate::error::{Error, quoted};
+use crate::wire::graphql::selection::Selected;
 
 /// Something that a field gives: a leaf, an object, or a list or absence of these.
 pub trait Shape {
     const TYPE: Type;
 
     /// Writes what is selected. It has been checked against `TYPE`.
-    fn write(&self, selected: &Selected, out: &mut Answer);
+    fn write(&self, selected: &Selected, out: &mut Output);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +27,12 @@ pub struct ObjectType {
 }
 
 /// JSON that is being written.
-pub struct Answer {
+pub struct Output {
     json: Vec<u8>,
     bytes_max: usize,
 }
 
-impl Answer {
+impl Output {
     pub fn push(&mut self, byte: u8) {
         self.json.push(byte);
     }
@@ -52,7 +52,7 @@ impl Given {
     /// Of a list only so much is written that it shows to be too long: what is longer than `bytes_max` is not to be sent.
     pub fn select(shape: &impl Shape, selected: &Selected, bytes_max: usize) -> Result<Given, Error> {
         type_of(shape).check(selected)?;
-        let mut out = Answer { json: Vec::new(), bytes_max };
+        let mut out = Output { json: Vec::new(), bytes_max };
         shape.write(selected, &mut out);
         Ok(Given(out.json))
     }
@@ -137,24 +137,24 @@ macro_rules! object {
             $($(#[$field_doc])* pub $field: $Type,)*
         }
 
-        impl$(<$life>)? $crate::api::graphql::shape::Shape for $Name$(<$life>)? {
-            const TYPE: $crate::api::graphql::shape::Type =
-                $crate::api::graphql::shape::Type::Object(&$crate::api::graphql::shape::ObjectType {
+        impl$(<$life>)? $crate::wire::graphql::shape::Shape for $Name$(<$life>)? {
+            const TYPE: $crate::wire::graphql::shape::Type =
+                $crate::wire::graphql::shape::Type::Object(&$crate::wire::graphql::shape::ObjectType {
                     name: stringify!($Name),
-                    fields: &[$((stringify!($field), <$Type as $crate::api::graphql::shape::Shape>::TYPE),)*],
+                    fields: &[$((stringify!($field), <$Type as $crate::wire::graphql::shape::Shape>::TYPE),)*],
                 });
 
-            fn write(&self, selected: &$crate::api::graphql::document::Selected, out: &mut $crate::api::graphql::shape::Answer) {
+            fn write(&self, selected: &$crate::wire::graphql::selection::Selected, out: &mut $crate::wire::graphql::shape::Output) {
                 out.push(b'{');
                 for (at, field) in selected.fields.iter().enumerate() {
                     if at > 0 {
                         out.push(b',');
                     }
-                    $crate::api::graphql::shape::write_leaf(&field.key, out);
+                    $crate::wire::graphql::shape::write_leaf(&field.key, out);
                     out.push(b':');
                     match field.name.as_str() {
                         $(stringify!($field) => self.$field.write(field, out),)*
-                        _ => $crate::api::graphql::shape::write_leaf(stringify!($Name), out), // `__typename`: no other is left
+                        _ => $crate::wire::graphql::shape::write_leaf(stringify!($Name), out), // `__typename`: no other is left
                     }
                 }
                 out.push(b'}');
@@ -171,7 +171,7 @@ macro_rules! leaf {
         impl Shape for $Type {
             const TYPE: Type = Type::Leaf;
 
-            fn write(&self, _: &Selected, out: &mut Answer) {
+            fn write(&self, _: &Selected, out: &mut Output) {
                 write_leaf(self, out);
             }
         }
@@ -183,7 +183,7 @@ leaf!(&str, String, bool, u32, u64, f64);
 impl<T: Shape> Shape for Option<T> {
     const TYPE: Type = T::TYPE;
 
-    fn write(&self, selected: &Selected, out: &mut Answer) {
+    fn write(&self, selected: &Selected, out: &mut Output) {
         match self {
             Some(shape) => shape.write(selected, out),
             None => write_leaf(&(), out),
@@ -194,7 +194,7 @@ impl<T: Shape> Shape for Option<T> {
 impl<T: Shape> Shape for Vec<T> {
     const TYPE: Type = T::TYPE;
 
-    fn write(&self, selected: &Selected, out: &mut Answer) {
+    fn write(&self, selected: &Selected, out: &mut Output) {
         out.push(b'[');
         for (at, shape) in self.iter().enumerate() {
             if out.is_full() {
@@ -209,6 +209,6 @@ impl<T: Shape> Shape for Vec<T> {
     }
 }
 
-pub(crate) fn write_leaf(leaf: &(impl serde::Serialize + ?Sized), out: &mut Answer) {
+pub(crate) fn write_leaf(leaf: &(impl serde::Serialize + ?Sized), out: &mut Output) {
     serde_json::to_writer(&mut out.json, leaf).expect("text and numbers always serialize");
 }

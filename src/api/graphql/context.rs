@@ -1,0 +1,118 @@
+//! What a resolver asks for what was sent.
+
+use std::cell::Cell;
+
+use serde::de::DeserializeOwned;
+
+use crate::api::access::{self, Context, Surface};
+use crate::api::request::{Listener, Request};
+use crate::domain::Team;
+use crate::error::Error;
+use crate::wire::graphql::selection::Selected;
+use crate::wire::graphql::shape::{Given, Shape};
+
+/// The root fields of GraphQL.
+#[derive(Clone, Copy, Debug)]
+pub struct GraphQl;
+
+impl Surface for GraphQl {
+    type Context<'c> = FieldContext<'c>;
+    type Reply = Given;
+}
+
+/// Who may use a root field.
+pub type Access = access::Access<GraphQl>;
+
+// Bounds of an answer, all root fields together.
+/// What is read from the database for it: models, deployments, Chains, chainlets.
+const ROWS_MAX: usize = 50_000;
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// What an answer may still take.
+pub(super) struct Left {
+    rows: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Left {
+    pub(super) fn new() -> Left {
+        Left { rows: Cell::new(ROWS_MAX), bytes: Cell::new(ANSWER_BYTES_MAX) }
+    }
+}
+
+fn too_much() -> Error {
+    Error::Invalid(format!(
+        "the answer would be more than {ROWS_MAX} rows or {ANSWER_BYTES_MAX} bytes: ask for one team, one model or fewer fields"
+    ))
+}
+
+/// A root field that is carried out.
+pub struct FieldContext<'d> {
+    pub(super) selected: &'d Selected,
+    /// The request that brought the document.
+    pub request: &'d Request,
+    pub(super) left: &'d Left,
+}
+
+impl FieldContext<'_> {
+    /// The arguments. What cannot be read as the shape is refused with the argument's name.
+    pub fn arguments<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.selected.read()
+    }
+
+    /// What was read of the arguments on the pool. Ask once, after the checks that need none of it and before anything is
+    /// written.
+    pub(super) fn prepared<T: 'static>(&self) -> Result<T, Error> {
+        self.selected.prepared.take()
+    }
+
+    /// Counts rows that were read for this field.
+    pub(super) fn count(&self, rows: usize) -> Result<(), Error> {
+        self.left.rows.set(self.left.rows.get().checked_sub(rows).ok_or_else(too_much)?);
+        Ok(())
+    }
+
+    /// An argument that is an id.
+    ///
+    /// # Errors
+    ///
+    /// 400 where it is absent or no text.
+    pub fn id(&self, argument: &str) -> Result<&str, Error> {
+        let id = self.selected.argument(argument).and_then(serde_json::Value::as_str);
+        id.ok_or_else(|| Error::field(argument, "must be given, as text"))
+    }
+
+    /// Whether this field of what is given is selected.
+    pub(super) fn wants(&self, field: &str) -> bool {
+        self.selected.fields.iter().any(|selected| selected.name == field)
+    }
+
+    /// Whether this field is selected, however deep.
+    pub(super) fn wants_anywhere(&self, field: &str) -> bool {
+        fn has(selected: &Selected, field: &str) -> bool {
+            selected.fields.iter().any(|inner| inner.name == field || has(inner, field))
+        }
+        has(self.selected, field)
+    }
+
+    /// Gives what is selected of the shape.
+    pub fn give(&self, shape: &impl Shape) -> Result<Given, Error> {
+        let bytes_left = self.left.bytes.get();
+        let given = Given::select(shape, self.selected, bytes_left)?;
+        self.left.bytes.set(bytes_left.checked_sub(given.as_json().len()).ok_or_else(too_much)?);
+        Ok(given)
+    }
+}
+
+impl Context for FieldContext<'_> {
+    fn named(&self, name: &str) -> Result<&str, Error> {
+        self.id(name)
+    }
+
+    fn listener(&self) -> Listener {
+        self.request.from
+    }
+
+    /// A document may be about several teams, so the log names none.
+    fn note_team(&self, _: &Team) {}
+}
