@@ -16,7 +16,8 @@
 //! | [`InEnvironment`] | the caller may change this one environment of the team |
 //! | [`MetricsReader`] | the caller may read these metrics |
 //!
-//! What is read of a team takes a [`Reader`], which the first proofs of a team all are. A proof cannot be made elsewhere:
+//! Verbs that read a team's rows take a [`Reader`]: each proof for a team is one, but for [`MetricsReader`]. A proof cannot be
+//! made elsewhere:
 //!
 //! ```compile_fail,E0451
 //! use guildhall::domain::Team;
@@ -195,7 +196,7 @@ impl Reader for InTeam<'_> {
 }
 
 impl Caller {
-    /// What this caller is in the team. `None`: the team is not there for it.
+    /// What this caller is in the team. `None`: the caller does not see the team.
     pub fn standing_in(&self, team: &Team) -> Option<Standing> {
         if team.org_id != self.org_id {
             return None;
@@ -209,19 +210,24 @@ impl Caller {
         }
     }
 
-    /// A team the caller cannot see is not there; one it sees but may not act in says which row refuses.
+    /// Whoever may do this everywhere in the team.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a team that the caller does not see. [`Error::Forbidden`] for one that they see and may not do
+    /// this in; the message names the row of the table.
     pub fn in_team<'a>(&'a self, team: &'a Team, act: TeamAct) -> Result<InTeam<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.allowed(team, standing, act.allowed_to(standing), act)
     }
 
-    /// Like [`Caller::in_team`], where either act is enough.
+    /// Whoever may do one or the other in the team. The errors are those of [`Caller::in_team`].
     pub fn in_team_by_either<'a>(&'a self, team: &'a Team, act: TeamAct, other: TeamAct) -> Result<InTeam<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.allowed(team, standing, act.allowed_to(standing) || other.allowed_to(standing), act)
     }
 
-    /// Like [`Caller::in_team`]; the person whom the row concerns may do it too.
+    /// Whoever may do this in the team, or the person of this id. The errors are those of [`Caller::in_team`].
     pub fn in_team_or_self<'a>(&'a self, team: &'a Team, act: TeamAct, user_id: &str) -> Result<InTeam<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.allowed(team, standing, act.allowed_to(standing) || self.is_person(user_id), act)
@@ -248,12 +254,12 @@ impl Caller {
         }
     }
 
-    /// The teams of a list that joins all teams the caller sees. A key that may not act at all is told so.
+    /// Those of the teams in which the caller may do this. A key that may not do it at all is refused.
     pub fn in_all<'a>(&'a self, teams: &'a [Team], act: TeamAct) -> Result<Vec<InTeam<'a>>, Error> {
         self.in_each(teams, |team| self.in_team(team, act))
     }
 
-    /// Like [`Caller::in_all`], where either act is enough.
+    /// Those of the teams in which the caller may do one or the other. A key that may not act at all is refused.
     pub fn in_all_by_either<'a>(
         &'a self,
         teams: &'a [Team],
@@ -292,18 +298,26 @@ impl Caller {
         }
     }
 
-    /// Like [`Caller::in_org`], about one of its teams: one the caller cannot see is not there.
+    /// Whoever may do this to the organization, about one of its teams.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a team that the caller does not see, and those of [`Caller::in_org`].
     pub fn in_org_about(&self, team: &Team, act: OrgAct) -> Result<InOrg<'_>, Error> {
         self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.in_org(act)
     }
 
-    /// Like [`Caller::in_org`]; the person whom the row concerns may do it too.
+    /// Whoever may do this to the organization, or the person of this id.
     pub fn in_org_or_self(&self, act: OrgAct, user_id: &str) -> Result<InOrg<'_>, Error> {
         if self.is_person(user_id) { Ok(InOrg { caller: self }) } else { self.in_org(act) }
     }
 
-    /// Like [`Caller::in_org_or_self`], about what other people do not see: for them it is not there.
+    /// Whoever may do this to the organization, or the person of this id, about what other people do not see.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a key that is no person's, [`Error::NotFound`] for everybody else.
     pub fn in_org_or_self_alone(&self, act: OrgAct, user_id: &str) -> Result<InOrg<'_>, Error> {
         self.as_member()?;
         self.in_org_or_self(act, user_id).map_err(|_| Error::NotFound("user"))

@@ -28,7 +28,7 @@ pub struct New<'a> {
     pub slot: Slot,
 }
 
-/// What is pushed. The configuration is the one that the client parsed.
+/// What is pushed. The configuration is as the client parsed it.
 #[derive(Clone, Debug)]
 pub struct Package<'a> {
     pub config: &'a Map<String, Value>,
@@ -38,7 +38,7 @@ pub struct Package<'a> {
     /// The key of the upload; `None`: committed from the configuration alone.
     pub s3_key: Option<&'a str>,
     pub timeout_minutes: Option<i64>,
-    /// In place of what the configuration asks for.
+    /// Instead of what the configuration asks for.
     pub instance_type: Option<&'static InstanceType>,
 }
 
@@ -59,7 +59,7 @@ pub struct Published {
     pub instance: Instance,
 }
 
-/// What becomes of a push into an environment that the model does not have.
+/// What happens to a push into an environment that the model does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingEnvironment {
     Create,
@@ -228,8 +228,7 @@ fn destination<'a>(
     environment_groups::open_if_allowed(tx, &push.deployer, PRODUCTION)
 }
 
-/// The deployment of a chainlet, of a model that was made for it. Its Chain's deployment has the environment and the
-/// entry in the audit log.
+/// Makes the deployment of a chainlet. The environment and the entry in the audit log are those of the Chain's deployment.
 pub(in crate::db) fn create_for_chain(
     tx: &Tx,
     touched: &Touched,
@@ -251,7 +250,7 @@ pub(in crate::db) fn create_for_chain(
     )
 }
 
-/// Whether something is still changed by each push to it.
+/// Whether each push replaces it, or makes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Development,
@@ -330,8 +329,8 @@ fn record_deployed(
 }
 
 impl Package<'_> {
-    /// Whether it can be deployed in the team, and as which instance type. `provided` names secrets that whoever runs it
-    /// brings along.
+    /// Checks that it can be deployed in the team, and says as which instance type. `provided` names secrets that the server
+    /// provides.
     pub(in crate::db) fn check(
         &self,
         tx: &Tx,

@@ -81,11 +81,26 @@ pub fn own(tx: &Tx, caller: &Caller) -> Result<Team, Error> {
 }
 
 /// Creates a team. Nobody becomes its member by that: organization admins are implicit.
+///
+/// # Errors
+///
+/// [`Error::Forbidden`] while teams are switched off in the organization; [`Error::Conflict`] for a name that is taken.
 pub fn create(tx: &Tx, org: &InOrg, name: &TeamName, icon: Option<&Icon>) -> Result<Team, Error> {
+    if !are_enabled(tx, org.org_id())? {
+        return Err(Error::Forbidden(
+            "teams are off in this organization: switch them on with PATCH /v1/organizations/me {\"teams_enabled\": true}"
+                .to_owned(),
+        ));
+    }
     let team = insert(tx, org.org_id(), name, icon, DefaultTeam::No)?;
     let event = Event::new("TEAM_CREATED", json!({ "team_id": team.id.as_str(), "team_name": team.name }));
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(&team), event)?;
     Ok(team)
+}
+
+fn are_enabled(tx: &Tx, org_id: &OrgId) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT teams_enabled FROM organization WHERE id = :org_id")?;
+    Ok(query.query_row(named_params! { ":org_id": org_id }, |row| row.get("teams_enabled"))?)
 }
 
 /// Whether a team is the one that every organization has.

@@ -112,7 +112,7 @@ fn prepared<'d, 'a>(
             };
             Ok((deployer, models::named(tx, deployer, &name)?))
         }
-        (_, Some(_), Some(_)) => Err(Error::field("team_id", "goes only with `name`: a model has its team")),
+        (_, Some(_), Some(_)) => Err(Error::field("team_id", "can be given only with `name`: a model has its team")),
         (Some(_), Some(_), None) | (None, None, _) => {
             Err(Error::field("name", "or `model_id` must be given, and not both"))
         }

@@ -1,8 +1,8 @@
 //! Teams over HTTP.
 
 use crate::api::{Reply, RequestContext};
+use crate::db::Tx;
 use crate::db::teams::{self, Change, OnNonEmpty};
-use crate::db::{Tx, organizations};
 use crate::domain::{Icon, Team, TeamName};
 use crate::error::Error;
 use crate::policy::{InOrg, InTeam};
@@ -19,12 +19,6 @@ pub fn show(_: &Tx, team: &InTeam, _: &RequestContext) -> Result<Reply, Error> {
 }
 
 pub fn create(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
-    if !organizations::own(tx, org)?.teams_enabled {
-        return Err(Error::Forbidden(
-            "teams are off in this organization: switch them on with PATCH /v1/organizations/me {\"teams_enabled\": true}"
-                .to_owned(),
-        ));
-    }
     let asked: wire::teams::CreateTeam = ctx.json()?;
     let name = TeamName::parse(&asked.name)?;
     let icon = asked.icon.as_deref().map(Icon::parse).transpose()?;

@@ -1,4 +1,4 @@
-//! What deployments are called. A name is one deployment of a model, and of a Chain.
+//! Names of deployments. A model's deployments have different names, and a Chain's have.
 
 use rusqlite::named_params;
 
@@ -7,18 +7,22 @@ use crate::domain::deployments::DEVELOPMENT;
 use crate::domain::serving::{DEPLOYMENT_NAME_CHARS_MAX, DeploymentName};
 use crate::error::{Error, quoted};
 
-/// How a new published deployment is called.
+/// How a new published deployment is named.
 #[derive(Clone, Debug)]
 pub enum Naming {
     /// After its number.
     Numbered,
-    /// So, or it is refused.
+    /// With this name. A push is refused while that is taken.
     Exactly(DeploymentName),
-    /// So, or while that is taken so with the time behind it.
+    /// With this name, and with a time appended while that is taken.
     Suffixed(DeploymentName),
 }
 
-/// Whether a push to this model could be called so.
+/// Checks whether a push to this model could have this name.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that is taken.
 pub fn check(tx: &Tx, model_id: &str, naming: &Naming) -> Result<(), Error> {
     match naming {
         Naming::Exactly(name) => Owner::Model(model_id).check_free(tx, name),
@@ -26,7 +30,7 @@ pub fn check(tx: &Tx, model_id: &str, naming: &Naming) -> Result<(), Error> {
     }
 }
 
-/// Whose deployments do not share a name.
+/// What has deployments.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::db) enum Owner<'a> {
     Model(&'a str),
@@ -49,7 +53,7 @@ impl Owner<'_> {
         Ok((number, name))
     }
 
-    /// The number and the name of a copy: its source's, with the time behind it.
+    /// The number and the name of a copy: its source's name with a time appended.
     pub fn name_of_copy(self, tx: &Tx, source: &str) -> Result<(i64, String), Error> {
         Ok((self.next_number(tx)?, self.suffixed(tx, source)?))
     }

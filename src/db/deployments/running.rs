@@ -19,7 +19,11 @@ pub enum Done {
     AsItWas,
 }
 
-/// Switches a deployment on. One that runs already is left as it is, which is noted too.
+/// Switches a deployment on. One that runs already is left as it is.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a deployment that has failed.
 pub fn activate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     let deployment = &changeable.deployment;
     let done = match deployment.status.phase() {
@@ -47,7 +51,7 @@ pub fn deactivate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     Ok(done)
 }
 
-/// Builds a failed deployment again. Answers why not, where it has not failed.
+/// Builds a failed deployment again. Returns why not, where it has not failed.
 pub fn retry(tx: &Tx, changeable: &Changeable) -> Result<Option<String>, Error> {
     let deployment = &changeable.deployment;
     let reason = match deployment.status.phase() {
@@ -89,7 +93,7 @@ pub(in crate::db) fn change_status(tx: &Tx, deployment: &Deployment, status: Sta
     logs::append(tx, &deployment.id, Level::Info, told)
 }
 
-/// What a deployment is set to, of its own or by its environment.
+/// Stores what a deployment is set to.
 pub(in crate::db) fn set(tx: &Tx, id: &str, settings: &Settings) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -106,7 +110,7 @@ pub(in crate::db) fn set(tx: &Tx, id: &str, settings: &Settings) -> Result<(), E
     Ok(())
 }
 
-/// Changes what a deployment that serves no environment is set to. What is set like that already leaves no entry.
+/// Changes what a deployment that serves no environment is set to. Settings that stay leave no entry in the audit log.
 pub(in crate::db) fn configure(tx: &Tx, changeable: &Changeable, settings: &Settings) -> Result<(), Error> {
     let deployment = &changeable.deployment;
     set(tx, &deployment.id, settings)?;
@@ -124,7 +128,7 @@ pub(in crate::db) fn configure(tx: &Tx, changeable: &Changeable, settings: &Sett
     Ok(())
 }
 
-/// A published copy of a deployment, of the same archive. Answers its id.
+/// Makes a published copy of a deployment, of the same archive. Returns its id.
 pub(in crate::db) fn copy(
     tx: &Tx,
     at: &InEnvironment,
