@@ -22,6 +22,7 @@ pub mod request;
 pub mod request_log;
 pub mod rest;
 pub mod routes;
+pub mod shapes;
 pub mod unserved;
 
 pub use dispatch::{admit, answer};

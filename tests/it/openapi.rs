@@ -6,6 +6,10 @@ use guildhall::api::openapi::document;
 use guildhall::api::routes::{Answer, Origin, ROUTES};
 use serde_json::Value;
 
+mod before;
+mod bodies;
+pub mod replies;
+
 /// What describes itself, and what is no interface of JSON shapes.
 const NOT_DESCRIBED: &[&str] = &["/openapi.json", "/downloads/{token}", "/graphql", "/graphql/"];
 
