@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::watch::{developing, patch, state};
 use super::{CODE, CONFIG, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::process::{Client, Serving, init};
 use crate::test_server::BEGIN;
+use crate::vocabulary::text;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

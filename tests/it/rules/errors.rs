@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{by, make_key, nobody, one, text, with};
 use crate::seed::{self, WORLD};
+use crate::vocabulary::{by, content, make_key, nobody, one, text, with};
 
 // ---- decision 19 ----
 
@@ -130,7 +130,7 @@ fn bodies_that_cannot_be_read_are_refused_and_named() {
 fn an_empty_patch_changes_nothing_and_leaves_no_entry() {
     let server = WORLD.server();
     let sql = seed::open(server.data());
-    let before = seed::content(&sql);
+    let before = content(&sql);
     for (who, target) in [
         ("ada", "/v1/organizations/me"),
         ("ada", "/v1/teams/research"),
@@ -150,7 +150,7 @@ fn an_empty_patch_changes_nothing_and_leaves_no_entry() {
             let mut body = empty;
             body.as_object_mut().unwrap().retain(|field, _| fields.contains(&field.as_str()));
             by(&server, who).patch(target, body);
-            assert!(seed::content(&sql) == before, "{target}");
+            assert!(content(&sql) == before, "{target}");
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{DAY, at, by, newcomer, nobody, one, text, token, with};
 use crate::seed::{LINK_OF_A_NEW_PERSON, LINK_OF_FAY, WORLD};
 use crate::test_server::TestServer;
+use crate::vocabulary::{DAY, at, by, newcomer, nobody, one, text, token, with};
 
 fn invitation(email: &str) -> Value {
     json!({ "email": email, "role": "MEMBER", "teams": [{ "team_id": "research", "role": "MEMBER" }] })

@@ -5,8 +5,13 @@ use std::sync::Arc;
 use guildhall::api::answer;
 use serde_json::{Value, json};
 
-use super::{by, make_key, one, sorted, with};
 use crate::seed::{self, WORLD};
+use crate::vocabulary::{by, make_key, one, sorted, with};
+
+mod acceptance;
+mod invitations;
+mod members;
+mod users;
 
 // ---- decision 5 ----
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{by, sorted};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::{by, sorted};
 
 const RESEARCH: &str = "/v1/teams/research/secrets";
 

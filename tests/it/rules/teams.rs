@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{by, make_key, newcomer, one, operate, text, token, with};
 use crate::seed::{LINK_OF_FAY, WORLD};
 use crate::test_server::TestServer;
+use crate::vocabulary::{by, make_key, newcomer, one, operate, text, token, with};
 
 // ---- decision 1 ----
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::DAY;
-use crate::org::{Org, Teams, accept, contents, ids, refused_untouched, text, token};
+use crate::org::{Org, Teams, accept, contents, ids, refused_untouched};
 use crate::test_server::TestServer;
+use crate::vocabulary::{DAY, text, token};
 
 #[test]
 fn an_invitation_says_what_it_gives_and_shows_its_link_once() {

@@ -4,7 +4,8 @@ use guildhall::policy::tables;
 use guildhall::policy::{OrgAct, TeamAct};
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{prefix, text};
 
 const EXPLAIN: &str = "/v1/permissions/explain";
 

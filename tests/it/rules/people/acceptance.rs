@@ -4,9 +4,9 @@ use guildhall::db::invitations::{self, Identity};
 use guildhall::domain::Time;
 use serde_json::json;
 
-use super::DAY;
-use crate::org::{Org, Someone, Teams, accept, contents, refused_untouched, text, token};
+use crate::org::{Org, Someone, Teams, accept, contents, refused_untouched};
 use crate::test_server::TestServer;
+use crate::vocabulary::{DAY, text, token};
 
 #[test]
 fn a_new_person_joins_as_what_the_invitation_says() {
