@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use guildhall::api::{App, Listener, Reply, Request, S3Hosts, answer};
+use guildhall::api::dispatch::answer;
+use guildhall::api::{App, Listener, Reply, Request, S3Hosts};
 use guildhall::db::directory::Directory;
 use guildhall::db::{Db, Now};
 use guildhall::domain::quotas::Settings;
