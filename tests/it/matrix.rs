@@ -14,6 +14,7 @@ use crate::test_server::TestServer;
 use crate::vocabulary::content;
 
 mod asked;
+mod swaps;
 
 use asked::{Ask, Caller};
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chains::Chain;
-use crate::seed::WORLD;
 
 mod of_the_world;
 mod seen;

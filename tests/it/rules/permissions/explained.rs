@@ -80,7 +80,7 @@ fn the_tables_are_shown_to_every_key() {
 
 #[test]
 fn the_readme_has_the_tables_that_the_command_prints() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
     let read = |text: &str| -> Vec<Vec<String>> {
         let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
         text.lines().filter(|line| line.starts_with('|') && !line.contains("---")).map(cells).collect()
