@@ -17,6 +17,7 @@ use rusqlite::{Connection, named_params};
 use serde_json::{Value, json};
 
 use crate::test_server::{Answered, BEGIN, TestServer};
+use crate::vocabulary::{By, content_but_uses, text, with};
 
 pub struct Acme {
     pub server: TestServer,
@@ -63,28 +64,33 @@ impl Acme {
         self.keys.get(who).map_or(who, String::as_str)
     }
 
+    /// Somebody of this organization, or whoever has this key.
+    pub fn by(&self, who: &str) -> By<'_> {
+        with(&self.server, self.key(who))
+    }
+
     pub fn send(&self, who: &str, method: &str, target: &str, body: Option<Value>) -> Answered {
         self.server.send(Some(self.key(who)), method, target, body)
     }
 
     #[track_caller]
     pub fn get(&self, who: &str, target: &str) -> Value {
-        done(self.send(who, "GET", target, None))
+        self.by(who).get(target)
     }
 
     #[track_caller]
     pub fn post(&self, who: &str, target: &str, body: Value) -> Value {
-        done(self.send(who, "POST", target, Some(body)))
+        self.by(who).post(target, body)
     }
 
     #[track_caller]
     pub fn patch(&self, who: &str, target: &str, body: Value) -> Value {
-        done(self.send(who, "PATCH", target, Some(body)))
+        self.by(who).patch(target, body)
     }
 
     #[track_caller]
     pub fn delete(&self, who: &str, target: &str) -> Value {
-        done(self.send(who, "DELETE", target, None))
+        self.by(who).delete(target)
     }
 
     /// The whole answer to a document.
@@ -93,7 +99,7 @@ impl Acme {
         self.post(who, "/graphql/", json!({ "query": document }))
     }
 
-    /// A refusal has its code and a sentence, shows no key, and has written nothing. Gives the sentence.
+    /// The sentence of a refusal, which has written nothing.
     #[track_caller]
     pub fn refused(
         &self,
@@ -103,21 +109,7 @@ impl Acme {
         target: &str,
         body: impl Into<Option<Value>>,
     ) -> String {
-        let before = self.content();
-        let Answered { status: was, body } = self.send(who, method, target, body.into());
-        assert_eq!(was, status, "{method} {target} by {who}: {body}");
-        let code = match status {
-            400 => "VALIDATION_ERROR",
-            401 => "UNAUTHENTICATED",
-            403 => "FORBIDDEN",
-            404 => "NOT_FOUND",
-            409 => "CONFLICT",
-            501 => "NOT_IMPLEMENTED",
-            other => panic!("{other} is no refusal"),
-        };
-        assert_eq!(body["code"], code);
-        assert_eq!(self.content(), before, "{method} {target} by {who} was refused and wrote");
-        text(&body["message"])
+        self.by(who).refused(status, method, target, body)
     }
 
     /// A new key as whoever makes it asks for it.
@@ -197,44 +189,10 @@ impl Acme {
         audit.pop().expect("there is one")
     }
 
-    /// All that these routes write, but when a key was last used.
+    /// All that the database holds, but for when keys were last used.
     pub fn content(&self) -> String {
-        let sql = self.server.sql();
-        let key = "hash, prefix, name, category, user_id, team_id, revoked_at, expires_at, replaced_by, created_by";
-        let queries = [
-            format!("SELECT {key} FROM api_key ORDER BY prefix"),
-            "SELECT * FROM api_key_model ORDER BY 1, 2".to_owned(),
-            "SELECT * FROM api_key_environment ORDER BY 1, 2".to_owned(),
-            "SELECT * FROM environment_group ORDER BY 1, 2".to_owned(),
-            "SELECT * FROM environment_group_user ORDER BY 1, 2, 4".to_owned(),
-            "SELECT * FROM environment_group_key ORDER BY 1, 2, 4".to_owned(),
-            "SELECT * FROM upload ORDER BY s3_key".to_owned(),
-            "SELECT * FROM model ORDER BY id".to_owned(),
-            "SELECT * FROM deployment ORDER BY id".to_owned(),
-            "SELECT * FROM model_environment ORDER BY 1, 2".to_owned(),
-            "SELECT * FROM chain ORDER BY id".to_owned(),
-            "SELECT * FROM chain_deployment ORDER BY id".to_owned(),
-            "SELECT * FROM chainlet ORDER BY id".to_owned(),
-            "SELECT * FROM chain_environment ORDER BY 1, 2".to_owned(),
-            "SELECT * FROM chainlet_setting ORDER BY 1, 2, 3".to_owned(),
-            "SELECT * FROM audit ORDER BY id".to_owned(),
-        ];
-        queries.iter().map(|query| dump(&sql, query)).collect()
+        content_but_uses(&self.server.sql())
     }
-}
-
-#[track_caller]
-pub fn done(answered: Answered) -> Value {
-    assert_eq!(answered.status, 200, "{}", answered.body);
-    answered.body
-}
-
-pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
-}
-
-pub fn prefix(key: &str) -> &str {
-    key.split('.').next().expect("there is always a first part")
 }
 
 fn person(sql: &Connection, user: &str, org: &str, role: &str, team: Option<(&str, &str)>) {
@@ -269,16 +227,4 @@ fn personal_key(sql: &Connection, rng: &mut StdRng, user: &str, org: &str) -> St
     )
     .unwrap();
     key.reveal().to_owned()
-}
-
-fn dump(sql: &Connection, query: &str) -> String {
-    let mut rows = sql.prepare(query).unwrap();
-    let columns = rows.column_count();
-    let mut rows = rows.query([]).unwrap();
-    let mut content = String::new();
-    while let Some(row) = rows.next().unwrap() {
-        (0..columns).for_each(|column| content.push_str(&format!("{:?} ", row.get_ref(column).unwrap())));
-        content.push('\n');
-    }
-    content
 }

@@ -5,8 +5,9 @@ use guildhall::api::dispatch::answer;
 use guildhall::domain::{Client, Time};
 use serde_json::{Value, json};
 
-use crate::org::{Org, Someone, Teams, text};
+use crate::org::{Org, Someone, Teams};
 use crate::test_server::{BEGIN, TestServer};
+use crate::vocabulary::text;
 
 impl Org<'_> {
     /// The entries that a query finds.

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::org::{Org, Someone, Teams, accept, text, token};
-use crate::rules::{DAY, HOUR};
+use crate::org::{Org, Someone, Teams, accept};
 use crate::test_server::{Answered, TestServer};
+use crate::vocabulary::{DAY, HOUR, text, token};
 
 mod accounts;
 mod clock;

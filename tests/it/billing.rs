@@ -3,8 +3,9 @@
 use rusqlite::named_params;
 use serde_json::{Value, json};
 
-use crate::org::{Org, Someone, Teams, text};
+use crate::org::{Org, Someone, Teams};
 use crate::test_server::TestServer;
+use crate::vocabulary::text;
 
 const OCTOBER: &str = "/v1/billing/usage_summary?start_date=2026-10-01T00:00:00Z&end_date=2026-11-01T00:00:00Z";
 

@@ -16,8 +16,9 @@ use base64::prelude::BASE64_STANDARD;
 use guildhall::domain::serving::Status;
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::deployments::{tar, whole};
+use crate::vocabulary::text;
 
 /// A chainlet as it is pushed.
 #[derive(Clone)]

@@ -16,7 +16,8 @@ use guildhall::domain::Archive;
 use guildhall::runner;
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{prefix, text};
 
 pub const CONFIG: &str = "model_name: llama\n# a comment that stays\npython_version: py311\n";
 pub const CODE: &str = "class Model:\n    def predict(self, x):\n        return x\n";

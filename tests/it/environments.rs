@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{prefix, text};
 
 const OF_RESEARCH: &str = "/v1/teams/research/environment_groups";
 

@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{DAY, HOUR, prefix, text};
 
 mod audit;
 mod listing;
 mod rotation;
-
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
 
 impl Acme {
     /// The keys that somebody sees, by prefix.

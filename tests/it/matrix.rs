@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use crate::seed::{self, WORLD};
 use crate::test_server::TestServer;
+use crate::vocabulary::content;
 
 mod asked;
+mod swaps;
 
 use asked::{Ask, Caller};
 
@@ -245,12 +247,12 @@ impl Scene {
     fn new(place: &str) -> Scene {
         let server = if place == "nobody-yet" { TestServer::empty() } else { WORLD.server() };
         let sql = seed::open(server.data());
-        let content = seed::content(&sql);
+        let content = content(&sql);
         Scene { server, sql, content }
     }
 
     fn is_untouched(&self) -> bool {
-        seed::content(&self.sql) == self.content
+        content(&self.sql) == self.content
     }
 
     fn audited(&self) -> i64 {

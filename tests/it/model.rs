@@ -10,9 +10,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::rules::{DAY, HOUR, at};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::{DAY, HOUR, at};
 
 mod chains;
 mod holdings;

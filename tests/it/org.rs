@@ -7,6 +7,7 @@ use rusqlite::named_params;
 use serde_json::{Value, json};
 
 use crate::test_server::{Answered, TestServer};
+use crate::vocabulary::{content_but_uses, text, token};
 
 pub struct Org<'h> {
     pub server: &'h TestServer,
@@ -147,35 +148,13 @@ pub fn accept(server: &TestServer, key: Option<&str>, token: &str, mut body: Val
     server.send(key, "POST", "/v1/invitations/accept", Some(body))
 }
 
-pub fn text(value: &Value) -> String {
-    value.as_str().expect("a text").to_owned()
-}
-
 pub fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-pub fn token(invitation: &Value) -> String {
-    text(&invitation["accept_url"]).rsplit('/').next().unwrap().to_owned()
-}
-
 /// All that the database holds, but for when keys were last used.
-pub fn contents(server: &TestServer) -> Vec<String> {
-    let sql = server.sql();
-    let mut tables = sql.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").unwrap();
-    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let mut contents = Vec::new();
-    for table in tables {
-        let mut rows = sql.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        let columns: Vec<String> = rows.column_names().map(str::to_owned).collect();
-        let mut rows = rows.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            for (at, column) in columns.iter().enumerate().filter(|(_, column)| *column != "last_used_at") {
-                contents.push(format!("{table}.{column} = {:?}", row.get_ref(at).unwrap()));
-            }
-        }
-    }
-    contents
+pub fn contents(server: &TestServer) -> String {
+    content_but_uses(&server.sql())
 }
 
 /// Refused, and nothing written by it.

@@ -5,9 +5,10 @@ use guildhall::domain::quotas::Settings;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::org::{Org, Someone, Teams, refused_untouched, text};
+use crate::org::{Org, Someone, Teams, refused_untouched};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::text;
 
 mod disk;
 mod unchanged;

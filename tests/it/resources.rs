@@ -6,8 +6,9 @@ use guildhall::domain::Time;
 use rusqlite::named_params;
 use serde_json::{Value, json};
 
-use crate::org::{Org, Someone, Teams, refused_untouched, text};
+use crate::org::{Org, Someone, Teams, refused_untouched};
 use crate::test_server::{BEGIN, TestServer};
+use crate::vocabulary::text;
 
 const BORN: &str = "2026-11-01T00:00:00.000Z";
 

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use crate::seed::{self, WORLD};
 use crate::test_server::{BEGIN, TestServer};
+use crate::vocabulary::content;
 
 const MOMENT: Now = Now { time: BEGIN, seed: [3; 32] };
 
@@ -17,9 +18,9 @@ fn world() -> (TestServer, Connection) {
 }
 
 fn refused(sql: &Connection, statement: &str) -> String {
-    let before = seed::content(sql);
+    let before = content(sql);
     let cause = sql.execute(statement, []).expect_err(statement);
-    assert_eq!(seed::content(sql), before, "{statement}");
+    assert_eq!(content(sql), before, "{statement}");
     cause.to_string()
 }
 
@@ -278,12 +279,12 @@ fn roles_and_categories_are_those_of_the_documents() {
 #[test]
 fn migrating_twice_changes_nothing() {
     let (server, sql) = world();
-    let before = (seed::content(&sql), structure(&sql));
+    let before = (content(&sql), structure(&sql));
     drop(sql);
     let data = server.shut();
     drop(Db::open(Directory::take(data.path()).unwrap(), MOMENT).expect("it opens again"));
     let sql = seed::open(data.path());
-    assert_eq!((seed::content(&sql), structure(&sql)), before);
+    assert_eq!((content(&sql), structure(&sql)), before);
 }
 
 mod released {

@@ -391,26 +391,3 @@ pub fn open(data: &Path) -> Connection {
     sql.execute_batch("PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON; PRAGMA busy_timeout = 5000;").unwrap();
     sql
 }
-
-/// All that the database holds, as text: two states are the same when this is.
-pub fn content(sql: &Connection) -> String {
-    let mut tables = sql
-        .prepare_cached(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name",
-        )
-        .unwrap();
-    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let mut content = String::new();
-    for table in tables {
-        let mut rows = sql.prepare_cached(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
-        let columns = rows.column_count();
-        let mut rows = rows.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            for column in 0..columns {
-                content.push_str(&format!("{table} {:?} ", row.get_ref(column).unwrap()));
-            }
-            content.push('\n');
-        }
-    }
-    content
-}

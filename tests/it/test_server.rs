@@ -122,6 +122,11 @@ impl TestServer {
         reply
     }
 
+    /// Runs what the API does without a thread of its own.
+    pub fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+
     pub fn request(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Request {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pair = |pair: &str| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::org::text;
 use crate::process::{Client, Serving, guildhall, init};
+use crate::vocabulary::text;
 
 const CREATE: [&str; 7] = ["user", "api-key", "create", "--organization", "Acme", "--email", "ada@example.com"];
 const RESET: [&str; 5] = ["user", "password", "reset", "--email", "ada@example.com"];

@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::deployments::{CODE, whole};
+use crate::vocabulary::text;
 
 #[test]
 fn the_models_of_chainlets_are_not_among_the_models_of_the_team() {

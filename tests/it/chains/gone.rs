@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::deployments::whole;
+use crate::vocabulary::text;
 
 /// What a deployment of a Chain is made of, counted by table.
 const TABLES: [&str; 12] = [

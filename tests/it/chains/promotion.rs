@@ -4,7 +4,8 @@ use guildhall::runner;
 use serde_json::{Value, json};
 
 use super::{Chainlet, broken};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 #[test]
 fn a_candidate_takes_over_once_all_its_chainlets_are_active() {

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::{Chainlet, mutation};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::deployments::whole;
+use crate::vocabulary::text;
 
 const NEW: &str = "chain_name: \"rag\" team_id: \"research\"";
 

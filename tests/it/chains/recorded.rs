@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 /// Does something, and gives the one entry that it left.
 #[track_caller]

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Pushed;
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{prefix, text};
 
 const SCALED: &str = "chainlet_settings/autoscaling_settings";
 const SIZED: &str = "chainlet_settings/instance_types/update";

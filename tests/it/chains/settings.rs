@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Pushed;
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 struct Settings<'a> {
     acme: &'a Acme,

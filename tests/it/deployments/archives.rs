@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{CODE, CONFIG, payload, push_body, tar, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 #[test]
 fn a_broken_archive_ends_in_build_failed_and_its_log_says_why() {

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::watch::{developing, patch, state};
 use super::{CODE, CONFIG, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::process::{Client, Serving, init};
 use crate::test_server::BEGIN;
+use crate::vocabulary::text;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -165,7 +166,7 @@ fn a_stop_is_no_attempt() {
     let (model, _) = acme.create("max", "research", "llama");
     acme.run_all();
     let archive = long_archive(acme.server.data());
-    let key = crate::acme::prefix(acme.key("max"));
+    let key = crate::vocabulary::prefix(acme.key("max"));
     acme.run(&format!(
         "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
          SELECT 'models/long', org_id, user_id, prefix, x'{}', {}, 0 FROM api_key WHERE prefix = '{key}'",

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::watch::{developing, state};
 use super::{CONFIG, push_body, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 /// What a patch of the configuration leads to.
 const PATCHED: &str = "model_name: llama\nenvironment_variables:\n  STAGE: two\n";

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::push_body;
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 #[test]
 fn a_push_to_an_environment_takes_over_once_it_is_active() {

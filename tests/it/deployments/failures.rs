@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::attempts::until;
 use super::watch::{developing, files, patch, state};
 use super::{CODE, CONFIG, tar, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::test_server::BEGIN;
+use crate::vocabulary::text;
 
 impl Acme {
     /// A model of globex's with a deployment of this archive.

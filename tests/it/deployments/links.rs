@@ -9,7 +9,8 @@ use tar::EntryType;
 
 use super::watch::{developing, files, patch, state};
 use super::{CODE, CONFIG, tar, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 /// An entry of an archive: a file of this content, or a link of this kind to this target.
 pub enum Put<'a> {

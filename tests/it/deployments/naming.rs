@@ -5,7 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::{push_body, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 /// As a client sends it that decomposes what it shows, or leaves a blank behind it.
 const SPELLINGS: [&str; 4] = ["cafe\u{301}", " café", "café  ", "café"];

@@ -4,8 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use super::push_body;
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::test_server::Answered;
+use crate::vocabulary::text;
 
 /// What these ask for is done once and not kept, or stands in the request's own path.
 const DONE_ONCE: &[&str] = &[

@@ -5,7 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::{CODE, CONFIG, push_body, tar, whole};
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
+use crate::vocabulary::text;
 
 /// A model with a development deployment that is active. Answers the ids of both.
 pub fn developing(acme: &Acme) -> (String, String) {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{given, send, sentence};
-use crate::seed::{WORLD, content};
+use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::content;
 
 #[test]
 fn instance_types_are_listed_for_anyone_as_truss_asks_for_them() {

@@ -7,8 +7,9 @@ use guildhall::api::graphql::ROOT_FIELDS;
 use serde_json::Value;
 
 use super::{ask, chains, checkpoints};
-use crate::seed::{WORLD, content};
+use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::content;
 
 /// What a root field answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{HOUR, of};
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{prefix, text};
 
 #[test]
 fn each_kind_of_key_stands_in_the_log_by_baseten_s_name() {

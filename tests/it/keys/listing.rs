@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{DAY, HOUR, POST, of, rotation_of};
-use crate::acme::{Acme, prefix};
+use crate::acme::Acme;
+use crate::vocabulary::prefix;
 
 #[test]
 fn a_list_shows_what_a_key_is_and_never_its_text() {

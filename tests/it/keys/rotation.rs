@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{DAY, HOUR, POST, of, rotation_of};
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{prefix, text};
 
 #[test]
 fn rotation_without_overlap_ends_the_old_key_at_once() {

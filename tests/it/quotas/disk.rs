@@ -9,8 +9,9 @@ use guildhall::domain::quotas::Settings;
 use serde_json::json;
 
 use super::{job, project, secret};
-use crate::org::{Org, Someone, Teams, text};
+use crate::org::{Org, Someone, Teams};
 use crate::test_server::{Answered, TestServer};
+use crate::vocabulary::text;
 
 /// A file system in memory, of its own and small.
 struct Tmpfs(tempfile::TempDir);

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{DAY, HOUR, at, by, make_key, one, sorted, with};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::{DAY, HOUR, at, by, make_key, one, sorted, with};
 
 fn prefix(name: &str) -> String {
     WORLD.keys.prefix(name).to_owned()

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{all, by, make_key, newcomer, nobody, one, operate, sorted, text, token, with};
 use crate::seed::WORLD;
+use crate::vocabulary::{all, by, make_key, newcomer, nobody, one, operate, sorted, text, token, with};
 
 #[test]
 fn every_organization_has_a_default_team_that_contains_all_existing_resources() {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{all, by, make_key, sorted, with};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::{all, by, make_key, sorted, with};
 
 const GROUPS: &str = "/v1/teams/research/environment_groups";
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{by, make_key, nobody, one, text, with};
 use crate::seed::{self, WORLD};
+use crate::vocabulary::{all, by, content, make_key, newcomer, nobody, one, text, with};
 
 // ---- decision 19 ----
 
@@ -130,7 +130,7 @@ fn bodies_that_cannot_be_read_are_refused_and_named() {
 fn an_empty_patch_changes_nothing_and_leaves_no_entry() {
     let server = WORLD.server();
     let sql = seed::open(server.data());
-    let before = seed::content(&sql);
+    let before = content(&sql);
     for (who, target) in [
         ("ada", "/v1/organizations/me"),
         ("ada", "/v1/teams/research"),
@@ -150,7 +150,7 @@ fn an_empty_patch_changes_nothing_and_leaves_no_entry() {
             let mut body = empty;
             body.as_object_mut().unwrap().retain(|field, _| fields.contains(&field.as_str()));
             by(&server, who).patch(target, body);
-            assert!(seed::content(&sql) == before, "{target}");
+            assert!(content(&sql) == before, "{target}");
         }
     }
 }
@@ -205,7 +205,7 @@ fn every_act_leaves_its_entry() {
         let ada = by(&server, "ada");
         ada.done(method, target, body);
         let log = ada.get("/v1/audit_logs?limit=50");
-        assert!(super::all(&log["items"], "event_type").contains(&event.to_owned()), "{event}: {log}");
+        assert!(all(&log["items"], "event_type").contains(&event.to_owned()), "{event}: {log}");
         let entry = one(&log["items"], "event_type", event);
         assert_eq!(entry["actor"]["email"], "ada@example.com", "{entry}");
         assert_eq!(entry["source"], "API");
@@ -220,7 +220,7 @@ fn every_act_leaves_its_entry() {
 #[test]
 fn who_joins_is_noted() {
     let server = WORLD.server();
-    super::newcomer(&server, "ada", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
+    newcomer(&server, "ada", json!({ "email": "n@e.org", "role": "MEMBER", "teams": [] }));
     let events = by(&server, "ada").events_since(0);
     assert!(events.contains(&"USER_INVITED".to_owned()) && events.contains(&"USER_JOINED_ORGANIZATION".to_owned()));
 }
@@ -236,7 +236,7 @@ fn the_audit_log_is_read_by_organization_admins_only_also_with_one_team() {
     by(&server, "sam").refused(403, "GET", "/v1/audit_logs", None);
     by(&server, "sol").get("/v1/audit_logs");
     let log = by(&server, "ada").get("/v1/audit_logs?team_ids=research");
-    assert_eq!(super::all(&log["items"], "team_id"), ["research"]);
+    assert_eq!(all(&log["items"], "team_id"), ["research"]);
     assert_eq!(log["items"][0]["team_name"], "Research");
     assert_eq!(log["items"][0]["actor"]["email"], "max@example.com");
     assert!(by(&server, "fay").list("/v1/audit_logs", "items", "id").is_empty());

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{DAY, at, by, newcomer, nobody, one, text, token, with};
 use crate::seed::{LINK_OF_A_NEW_PERSON, LINK_OF_FAY, WORLD};
 use crate::test_server::TestServer;
+use crate::vocabulary::{DAY, at, by, newcomer, nobody, one, sorted, text, token, with};
 
 fn invitation(email: &str) -> Value {
     json!({ "email": email, "role": "MEMBER", "teams": [{ "team_id": "research", "role": "MEMBER" }] })
@@ -173,7 +173,7 @@ fn resending_or_revoking_one_that_is_accepted_or_revoked_is_a_conflict() {
 fn listing_shows_all_and_filters_by_status() {
     let server = WORLD.server();
     let ada = by(&server, "ada");
-    let ids = |filter: &str| super::sorted(ada.list(&format!("/v1/invitations{filter}"), "items", "id"));
+    let ids = |filter: &str| sorted(ada.list(&format!("/v1/invitations{filter}"), "items", "id"));
     assert_eq!(ids(""), ["accepted", "forfay", "newperson", "pending", "revoked"]);
     assert_eq!(ids("?status=PENDING"), ["forfay", "newperson", "pending"]);
     assert_eq!(ids("?status=ACCEPTED"), ["accepted"]);

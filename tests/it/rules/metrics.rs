@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{By, by, make_key, text, with};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::{By, by, make_key, text, with};
 
 const OF_MODELS: [&str; 4] = [
     "/v1/models/{team}model/deployments/{team}idle/metrics",

@@ -5,8 +5,13 @@ use std::sync::Arc;
 use guildhall::api::dispatch::answer;
 use serde_json::{Value, json};
 
-use super::{by, make_key, one, sorted, with};
 use crate::seed::{self, WORLD};
+use crate::vocabulary::{all, by, make_key, nobody, one, sorted, token, with};
+
+mod acceptance;
+mod invitations;
+mod members;
+mod users;
 
 // ---- decision 5 ----
 
@@ -85,7 +90,7 @@ fn nobody_makes_another_leave_who_may_not() {
 fn members_of_a_team_see_its_members_and_their_roles() {
     let server = WORLD.server();
     let members = by(&server, "max").get("/v1/teams/research/members");
-    assert_eq!(sorted(super::all(&members["items"], "user_id")), ["crew", "max", "tess"]);
+    assert_eq!(sorted(all(&members["items"], "user_id")), ["crew", "max", "tess"]);
     let tess = one(&members["items"], "user_id", "tess");
     assert_eq!((&tess["role"], &tess["via"]), (&json!("ADMIN"), &json!("TEAM")));
     assert_eq!((&tess["name"], &tess["email"]), (&json!("Tess"), &json!("tess@example.com")));
@@ -117,7 +122,7 @@ fn pages_of_a_list_join_to_the_whole_of_it() {
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = max.get(&format!("/v1/users?limit=3{cursor}"));
-        seen.extend(super::all(&page["items"], "user_id"));
+        seen.extend(all(&page["items"], "user_id"));
         assert!(page["items"].as_array().unwrap().len() <= 3);
         match page["pagination"]["cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
@@ -203,8 +208,8 @@ fn who_is_removed_and_invited_again_has_none_of_their_old_keys() {
     ada.delete("/v1/users/max");
     let invited = ada.post("/v1/invitations", json!({ "email": "max@example.com", "role": "MEMBER", "teams": [] }));
     // Nothing could prove that it is them: their keys are gone, and they never had a password. So they begin anew.
-    let body = json!({ "token": super::token(&invited), "name": "Maxim", "api_key_name": "again" });
-    let joined = super::nobody(&server).post("/v1/invitations/accept", body);
+    let body = json!({ "token": token(&invited), "name": "Maxim", "api_key_name": "again" });
+    let joined = nobody(&server).post("/v1/invitations/accept", body);
     assert_eq!((&joined["user"]["user_id"], &joined["user"]["name"]), (&json!("max"), &json!("Maxim")));
     assert_eq!(joined["teams"], json!([]), "nothing of what they had comes back");
     by(&server, "max").refused(401, "GET", "/v1/users/me", None);

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{by, one};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::{by, one};
+
+mod explained;
 
 fn explain(server: &TestServer, who: &str, query: &str) -> Value {
     by(server, who).get(&format!("/v1/permissions/explain?{query}"))

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{by, sorted};
 use crate::seed::WORLD;
 use crate::test_server::TestServer;
+use crate::vocabulary::{by, sorted};
 
 const RESEARCH: &str = "/v1/teams/research/secrets";
 
@@ -162,4 +162,51 @@ fn a_training_project_s_name_is_1_to_255_characters_and_its_body_closed() {
     let unknown = json!({ "training_project": { "name": "x", "surprise": 1 } });
     let why = max.refused(400, "POST", "/v1/teams/research/training_projects", Some(unknown));
     assert!(why.contains("surprise"), "{why}");
+}
+
+// ---- the value is bound to its row ----
+
+/// What of the associated data is altered, by which statements, and where the secret is then: the team, its name, and
+/// somebody who may set it.
+const ALTERED: [(&str, &str, [&str; 3]); 5] = [
+    (
+        "organization",
+        "DROP TRIGGER default_team_changed;
+         UPDATE team SET org_id = 'globex' WHERE id = 'empty';
+         UPDATE secret SET org_id = 'globex' WHERE lookup = 'hf_token'",
+        ["empty", "hf_token", "fay"],
+    ),
+    ("team", "UPDATE secret SET team_id = 'research' WHERE lookup = 'hf_token'", ["research", "hf_token", "ada"]),
+    (
+        "secret id",
+        "UPDATE secret_value SET secret_id = 'another' WHERE secret_id = (SELECT id FROM secret WHERE lookup = 'hf_token');
+         UPDATE secret SET id = 'another' WHERE lookup = 'hf_token'",
+        ["empty", "hf_token", "ada"],
+    ),
+    ("name", "UPDATE secret SET name = 'HF_TOKEN' WHERE lookup = 'hf_token'", ["empty", "HF_TOKEN", "ada"]),
+    ("version", "UPDATE secret SET version = 2 WHERE lookup = 'hf_token'", ["empty", "hf_token", "ada"]),
+];
+
+/// The server opens the value that it has when the same is set again: it then writes nothing.
+fn opens(altered: &str, [team, name, who]: [&str; 3]) -> bool {
+    let server = WORLD.server();
+    by(&server, "ada").post("/v1/teams/empty/secrets", json!({ "name": "hf_token", "value": "hf_1" }));
+    let sql = server.sql();
+    sql.execute_batch(&format!("PRAGMA foreign_keys = OFF; {altered}")).unwrap();
+    server.app.db.write_blocking(server.now(), |_| Ok(())).unwrap(); // readers begin a new snapshot
+    let sealed = || -> Vec<u8> {
+        let query = "SELECT sealed FROM secret_value JOIN secret ON secret.id = secret_id WHERE lookup = 'hf_token'";
+        sql.query_row(query, [], |row| row.get(0)).unwrap()
+    };
+    let before = sealed();
+    by(&server, who).post(&format!("/v1/teams/{team}/secrets"), json!({ "name": name, "value": "hf_1" }));
+    sealed() == before
+}
+
+#[test]
+fn a_value_whose_row_is_altered_in_any_part_does_not_open() {
+    assert!(opens("", ["empty", "hf_token", "ada"]), "nothing was altered");
+    for (part, statements, place) in ALTERED {
+        assert!(!opens(statements, place), "the value opens with another {part}");
+    }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{by, make_key, newcomer, one, operate, text, token, with};
 use crate::seed::{LINK_OF_FAY, WORLD};
 use crate::test_server::TestServer;
+use crate::vocabulary::{all, by, make_key, newcomer, nobody, one, operate, text, token, with};
 
 // ---- decision 1 ----
 
@@ -265,10 +265,10 @@ fn a_team_deleted_since_is_left_out_of_an_invitation() {
     ada.delete("/v1/teams/empty");
     let listed = ada.get("/v1/invitations");
     let listed = one(&listed["items"], "email", "n@e.org");
-    assert_eq!(super::all(&listed["teams"], "team_id"), ["research"]);
+    assert_eq!(all(&listed["teams"], "team_id"), ["research"]);
     let body = json!({ "token": token(&invited), "name": "N", "api_key_name": "first" });
-    let joined = super::nobody(&server).post("/v1/invitations/accept", body);
-    assert_eq!(super::all(&joined["teams"], "team_id"), ["research"]);
+    let joined = nobody(&server).post("/v1/invitations/accept", body);
+    assert_eq!(all(&joined["teams"], "team_id"), ["research"]);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use guildhall::domain::uploads::BUCKET;
 use rusqlite::params;
 use serde_json::{Value, json};
 
-use super::{By, all, at, by, one, text};
 use crate::seed::{WORLD, open};
 use crate::test_server::{BEGIN, TestServer};
+use crate::vocabulary::{By, all, at, by, one, text};
 
 mod queue;
 

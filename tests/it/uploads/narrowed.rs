@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::s3::S3;
 use super::site::now;
-use crate::acme::{Acme, text};
+use crate::acme::Acme;
 use crate::deployments::tar;
-use crate::seed::content;
+use crate::vocabulary::{content, text};
 
 const CONFIG: &str = "model_name: llama\n";
 

@@ -4,7 +4,8 @@ use guildhall::policy::tables;
 use guildhall::policy::{OrgAct, TeamAct};
 use serde_json::{Value, json};
 
-use crate::acme::{Acme, prefix, text};
+use crate::acme::Acme;
+use crate::vocabulary::{prefix, text};
 
 const EXPLAIN: &str = "/v1/permissions/explain";
 
@@ -79,7 +80,7 @@ fn the_tables_are_shown_to_every_key() {
 
 #[test]
 fn the_readme_has_the_tables_that_the_command_prints() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
     let read = |text: &str| -> Vec<Vec<String>> {
         let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
         text.lines().filter(|line| line.starts_with('|') && !line.contains("---")).map(cells).collect()

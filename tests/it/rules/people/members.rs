@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use crate::org::{Org, Teams, ids, refused_untouched, text};
+use crate::org::{Org, Teams, ids, refused_untouched};
 use crate::test_server::TestServer;
+use crate::vocabulary::text;
 
 #[test]
 fn members_of_a_team_see_each_other_and_implicit_admins_if_asked() {

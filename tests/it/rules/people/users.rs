@@ -1,15 +1,10 @@
-//! Do people, members and invitations follow the rules?
+//! Who sees, changes and removes people.
 
 use serde_json::{Value, json};
 
-use crate::org::{Org, Someone, Teams, accept, contents, ids, refused_untouched, text};
+use crate::org::{Org, Someone, Teams, accept, contents, ids, refused_untouched};
 use crate::test_server::TestServer;
-
-mod acceptance;
-mod invitations;
-mod members;
-
-const DAY: i64 = 24 * 60 * 60;
+use crate::vocabulary::text;
 
 // ---- users ----
 

@@ -1,0 +1,224 @@
+//! Would a wrong access in the route table be noticed? For each row the test puts every other access in its place and asks
+//! the server as each column about each place of the matrix, up to the point where the handler would run.
+//!
+//! A cell notices a swap if the caller is refused with another status than the cell expects, or is let in where it expects a
+//! refusal although the place answers somebody. What no cell notices must at least be told in other words by the API
+//! description, which `data/openapi-before.json` keeps. That is so for acts whose marks in the permission tables are the
+//! same: the swap changes nobody's access.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use guildhall::api::access::{OrgRule, Source, TeamRule, TeamsRule};
+use guildhall::api::context::{Access, RequestContext};
+use guildhall::api::dispatch::admit;
+use guildhall::api::reply::Reply;
+use guildhall::api::request::Request;
+use guildhall::api::route::{Route, Table};
+use guildhall::db::Tx;
+use guildhall::db::resources::Kind;
+use guildhall::error::Error;
+use guildhall::policy::{OrgAct, TeamAct};
+use serde_json::Value;
+
+use super::asked::{Ask, Caller};
+use super::{CALLERS, Expected, bare, names, served, table};
+use crate::seed::WORLD;
+use crate::test_server::TestServer;
+
+/// Who may, as the description of the API tells it: by method and bare path.
+fn described() -> BTreeMap<String, String> {
+    let document: Value = serde_json::from_str(include_str!("../data/openapi-before.json")).unwrap();
+    let operation = |(name, operation): (&String, &Value)| {
+        let (method, template) = name.split_once(' ').expect("a method and a path");
+        let words = operation["description"].as_str().expect("it says who may");
+        (format!("{method} {}", bare(template)), words.to_owned())
+    };
+    document["paths"].as_object().unwrap().iter().map(operation).collect()
+}
+
+// ---- every other access ----
+
+const SOURCES: [(Source, Option<&str>); 6] = [
+    (Source::Path, Some("team_id")),
+    (Source::Owner(Kind::Model, "model_id"), Some("model_id")),
+    (Source::Owner(Kind::Chain, "chain_id"), Some("chain_id")),
+    (Source::Owner(Kind::TrainingProject, "training_project_id"), Some("training_project_id")),
+    (Source::Own, None),
+    (Source::Default, None),
+];
+
+/// Every access that a route with these parameters can have.
+fn accesses(template: &str) -> Vec<Access> {
+    let named: Vec<&str> = template.split(['{', '}']).skip(1).step_by(2).collect();
+    let has = |parameter: &Option<&str>| parameter.is_none_or(|name| named.contains(&name));
+    let sources: Vec<Source> =
+        SOURCES.iter().filter(|(_, parameter)| has(parameter)).map(|(source, _)| *source).collect();
+    let about_a_person = named.contains(&"user_id");
+
+    let mut all = vec![
+        Access::Anyone(|_, _, _| unreachable()),
+        Access::Caller(|_, _, _| unreachable()),
+        Access::KeyMaker(|_, _, _| unreachable()),
+        Access::DeployAnywhere(|_, _, _| unreachable()),
+        Access::Operator(|_, _, _| unreachable()),
+    ];
+    all.extend(org_rules(about_a_person).into_iter().map(|rule| Access::Org(rule, |_, _, _| unreachable())));
+    all.extend(teams_rules().into_iter().map(|rule| Access::Teams(rule, |_, _, _| unreachable())));
+    for source in sources {
+        all.push(Access::Deploy(source, |_, _, _| unreachable()));
+        all.push(Access::Metrics(source, |_, _, _| unreachable()));
+        let about = |act: &OrgAct| Access::OrgAbout(source, *act, |_: &Tx, _, _, _: &RequestContext| unreachable());
+        all.extend(OrgAct::ALL.iter().map(about));
+        let rules = team_rules(about_a_person).into_iter();
+        all.extend(rules.map(|rule| Access::Team(source, rule, |_, _, _| unreachable())));
+    }
+    all
+}
+
+/// `admit` stops before the handler.
+fn unreachable() -> Result<Reply, Error> {
+    unreachable!("no handler runs")
+}
+
+fn org_rules(about_a_person: bool) -> Vec<OrgRule> {
+    let acts = || OrgAct::ALL.iter().copied();
+    let of_persons = acts().map(OrgRule::MayOrSelf).chain(acts().map(OrgRule::MayOrSelfHidden));
+    let rules = std::iter::once(OrgRule::Member).chain(acts().map(OrgRule::May));
+    rules.chain(of_persons.filter(|_| about_a_person)).collect()
+}
+
+fn team_rules(about_a_person: bool) -> Vec<TeamRule> {
+    let acts = || TeamAct::ALL.iter().copied();
+    let single = acts().map(TeamRule::May).chain([TeamRule::ModelApis]);
+    let of_persons = acts().map(TeamRule::MayOrSelf).filter(|_| about_a_person);
+    single.chain(of_persons).chain(pairs().into_iter().map(|(act, other)| TeamRule::MayEither(act, other))).collect()
+}
+
+fn teams_rules() -> Vec<TeamsRule> {
+    let acts = || TeamAct::ALL.iter().copied();
+    let single = acts().map(TeamsRule::May).chain(acts().map(TeamsRule::MayInAny));
+    single.chain(pairs().into_iter().map(|(act, other)| TeamsRule::MayEither(act, other))).collect()
+}
+
+fn pairs() -> Vec<(TeamAct, TeamAct)> {
+    let acts = || TeamAct::ALL.iter().copied();
+    acts().flat_map(|act| acts().filter(move |other| *other != act).map(move |other| (act, other))).collect()
+}
+
+/// The form, the source and the rule of an access, which is all of it but its handler.
+fn form(access: &Access) -> String {
+    match access {
+        Access::Anyone(_) => "Anyone".to_owned(),
+        Access::Caller(_) => "Caller".to_owned(),
+        Access::KeyMaker(_) => "KeyMaker".to_owned(),
+        Access::Org(rule, _) => format!("Org({rule:?})"),
+        Access::OrgAbout(source, act, _) => format!("OrgAbout({source:?}, {act:?})"),
+        Access::Team(source, rule, _) => format!("Team({source:?}, {rule:?})"),
+        Access::Teams(rule, _) => format!("Teams({rule:?})"),
+        Access::Deploy(source, _) => format!("Deploy({source:?})"),
+        Access::DeployAnywhere(_) => "DeployAnywhere".to_owned(),
+        Access::Metrics(source, _) => format!("Metrics({source:?})"),
+        Access::Operator(_) => "Operator".to_owned(),
+    }
+}
+
+// ---- what a cell notices ----
+
+/// One cell of the matrix: a request, and the status that it expects.
+struct Cell {
+    request: Box<dyn Fn(&TestServer) -> Request>,
+    /// Whom the request is from, by what, and about what: all that an access reads of it.
+    read_by_access: String,
+    status: u16,
+    /// Whether the place answers somebody.
+    is_carried_out: bool,
+}
+
+impl Cell {
+    fn notices(&self, refusal: Option<u16>, refusal_before: Option<u16>) -> bool {
+        match (refusal_before, refusal) {
+            (_, Some(status)) => status != self.status,
+            (Some(_), None) => self.is_carried_out,
+            (None, None) => false,
+        }
+    }
+}
+
+fn cells(route: &Route, expected: &Expected, server: &TestServer) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (place, statuses) in expected.places.iter().filter(|(place, _)| place != "nobody-yet") {
+        let is_carried_out = statuses.iter().any(|status| (200..300).contains(status));
+        for (column, status) in statuses.iter().enumerate() {
+            let caller = Caller::of(column);
+            let Ask { target, from, .. } = Ask::new(expected, place, &caller, server);
+            let path = target.split('?').next().unwrap_or_default();
+            let named = route.template.split('/').zip(path.split('/')).filter(|(part, _)| part.starts_with('{'));
+            let read_by_access = format!("{} {from:?} {:?}", CALLERS[column].0, named.collect::<Vec<_>>());
+            let (key, method) = (caller.key, route.method);
+            let request = move |server: &TestServer| {
+                let mut request = server.request(key, method, &target, Vec::new());
+                request.from = from;
+                request
+            };
+            cells.push(Cell { request: Box::new(request), read_by_access, status: *status, is_carried_out });
+        }
+    }
+    cells
+}
+
+/// Asks a server whose table has one row.
+struct Asked {
+    server: TestServer,
+    /// Refusals by access and what it reads, so that nothing is asked twice.
+    refusals: HashMap<String, Option<u16>>,
+}
+
+impl Asked {
+    fn set(&mut self, route: Route) {
+        let app = Arc::get_mut(&mut self.server.app).expect("no request is in progress");
+        app.routes = Box::leak(Box::new(Table::of([route])));
+    }
+
+    /// The status with which the row refuses whatever the body says.
+    fn refusal(&mut self, form: &str, cell: &Cell) -> Option<u16> {
+        let Asked { server, refusals } = self;
+        let ask = || server.block_on(admit(&server.app, &(cell.request)(server))).err().map(|error| error.status().0);
+        *refusals.entry(format!("{form} {}", cell.read_by_access)).or_insert_with(ask)
+    }
+}
+
+#[test]
+fn every_other_access_is_noticed() {
+    let expected: BTreeMap<String, Expected> = table().served.into_iter().map(|row| (row.name(), row)).collect();
+    let (described, ordinary) = (described(), WORLD.server());
+    let mut asked = Asked { server: WORLD.server(), refusals: HashMap::new() };
+    let (mut by_cells, mut by_words, mut unnoticed) = (0, 0, Vec::new());
+    for route in served() {
+        let name = names(route).remove(0);
+        let (own, words) = (form(&route.access), route.access.to_string());
+        if let Some(described) = described.get(&name) {
+            assert_eq!(&words, described, "{name}");
+        }
+        let cells = cells(route, &expected[&name], &ordinary);
+        asked.set(*route);
+        let before: Vec<Option<u16>> = cells.iter().map(|cell| asked.refusal(&own, cell)).collect();
+        for access in accesses(route.template) {
+            let other = form(&access);
+            if other == own {
+                continue;
+            }
+            asked.set(Route { access, ..*route });
+            let mut judged = cells.iter().zip(&before);
+            if judged.any(|(cell, before)| cell.notices(asked.refusal(&other, cell), *before)) {
+                by_cells += 1;
+            } else if described.contains_key(&name) && access.to_string() != words {
+                by_words += 1;
+            } else {
+                unnoticed.push(format!("{name}: {other} in place of {own}"));
+            }
+        }
+    }
+    println!("{by_cells} swaps are noticed by a cell, {by_words} by their words alone");
+    assert!(unnoticed.is_empty(), "{} swaps are noticed by nothing:\n{}", unnoticed.len(), unnoticed.join("\n"));
+}
