@@ -15,9 +15,9 @@ use rustix::fs::Mode;
 use crate::api::operator::Answered;
 use crate::api::{App, ReverseProxy, S3Hosts};
 use crate::db::directory::{Directory, Refusal};
-use crate::db::quotas::{Setting, Settings};
 use crate::db::{self, Db, Now};
 use crate::domain::network::Network;
+use crate::domain::quotas::{Setting, Settings};
 use crate::domain::{BaseUrl, Time};
 use crate::error::Error;
 use crate::wire;
@@ -27,7 +27,7 @@ mod permissions;
 mod server;
 
 use output::{print, report};
-use server::{demo, fixtures, init, log, operator, organization, secrets, serve, user};
+use server::{demo, fixtures, init, log, operator, organization, runner, secrets, serve, user};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -60,6 +60,8 @@ enum Action {
     Secrets(secrets::Action),
     #[command(subcommand)]
     User(user::Action),
+    #[command(subcommand)]
+    Runner(runner::Action),
     Permissions(permissions::Options),
 }
 
@@ -88,6 +90,7 @@ pub fn run() -> ExitCode {
         | Action::Fixtures(_)
         | Action::Secrets(_)
         | Action::User(_)
+        | Action::Runner(_)
         | Action::Permissions(_) => log::begin_of_command(),
     };
     let done = match action {
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Action::Fixtures(action) => fixtures::run(&action),
         Action::Secrets(action) => secrets::run(&action),
         Action::User(action) => user::run(&action),
+        Action::Runner(action) => runner::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
     match done {

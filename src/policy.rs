@@ -5,22 +5,43 @@
 //! them. One rule stands beside them: an organization admin is an admin of every team of that organization. Who
 //! reads metrics, no row says: that is [`metrics`]'s.
 //!
-//! The answer is a proof, not a bool: [`InOrg`] and [`InTeam`] are made only here, and every function in `db` that
-//! touches an organization's or a team's rows asks for one and uses *its* organization or team.
+//! The answer is a proof, not a bool. Proofs are made only here. Every function in `db` that touches an organization's or a
+//! team's rows takes one and uses *its* organization or team. A proof claims no more than was checked:
+//!
+//! | proof | what it states |
+//! |---|---|
+//! | [`InOrg`] | the caller may do this act in the organization |
+//! | [`InTeam`] | the caller may do this act everywhere in the team |
+//! | [`Deployer`] | the caller may deploy in the team, perhaps only into some environments |
+//! | [`InEnvironment`] | the caller may change this one environment of the team |
+//! | [`MetricsReader`] | the caller may read these metrics |
+//!
+//! What is read of a team takes a [`Reader`], which the first proofs of a team all are. A proof cannot be made elsewhere:
+//!
+//! ```compile_fail,E0451
+//! use guildhall::domain::Team;
+//! use guildhall::policy::{Caller, InTeam};
+//!
+//! fn forge<'a>(caller: &'a Caller, team: &'a Team) -> InTeam<'a> {
+//!     InTeam { caller, team }
+//! }
+//! ```
 
 use crate::domain::named::named;
 use crate::domain::{EnvironmentName, OrgId, Team, TeamId, Time, UserId};
 use crate::error::Error;
 use crate::table::{mark, table};
 
-pub mod deploying;
+mod deploying;
 mod explain;
 pub mod keys;
 pub mod metrics;
 pub mod tables;
 
 pub use crate::domain::{Category, OrgRole, TeamCategory, TeamRole};
+pub use deploying::{Deployer, Deployers, InEnvironment, Restriction, nowhere};
 pub use explain::{Explanation, Question};
+pub use metrics::MetricsReader;
 
 table! {
     /// What can be done to the organization.
@@ -133,11 +154,22 @@ impl<'a> InOrg<'a> {
     }
 }
 
-/// Proof that the caller may do what its route asks in one team.
+/// Proof that the caller may do what its route asks everywhere in one team.
 #[derive(Clone, Copy, Debug)]
 pub struct InTeam<'a> {
     caller: &'a Caller,
     team: &'a Team,
+}
+
+/// A proof whose holder may read what the team has. It is implemented in this module alone.
+pub trait Reader: reader::Sealed {
+    fn team(&self) -> &Team;
+
+    fn caller(&self) -> &Caller;
+}
+
+mod reader {
+    pub trait Sealed {}
 }
 
 impl<'a> InTeam<'a> {
@@ -150,11 +182,16 @@ impl<'a> InTeam<'a> {
     }
 }
 
-/// Who may change an environment while it is restricted; `None` where nobody restricts it.
-#[derive(Clone, Debug, Default)]
-pub struct Restriction {
-    pub users: Vec<UserId>,
-    pub api_key_prefixes: Vec<String>,
+impl reader::Sealed for InTeam<'_> {}
+
+impl Reader for InTeam<'_> {
+    fn team(&self) -> &Team {
+        self.team
+    }
+
+    fn caller(&self) -> &Caller {
+        self.caller
+    }
 }
 
 impl Caller {
@@ -226,11 +263,11 @@ impl Caller {
         self.in_each(teams, |team| self.in_team_by_either(team, act, other))
     }
 
-    fn in_each<'a>(
+    fn in_each<'a, P>(
         &'a self,
         teams: &'a [Team],
-        prove: impl Fn(&'a Team) -> Result<InTeam<'a>, Error>,
-    ) -> Result<Vec<InTeam<'a>>, Error> {
+        prove: impl Fn(&'a Team) -> Result<P, Error>,
+    ) -> Result<Vec<P>, Error> {
         match &self.who {
             Who::Person(_) => Ok(teams.iter().filter_map(|team| prove(team).ok()).collect()),
             Who::TeamKey(_) | Who::KeyManager { .. } => {
@@ -287,38 +324,6 @@ impl Caller {
         InOrg { caller: self }
     }
 
-    /// Whether the caller may change this environment of the team: deploy into it, promote, scale, configure.
-    ///
-    /// Reads, logs, metrics and inference stay open whatever this says.
-    pub fn may_change(
-        &self,
-        team: &Team,
-        environment: &EnvironmentName,
-        restriction: Option<&Restriction>,
-    ) -> Result<(), Error> {
-        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
-        if !TeamAct::Deploy.allowed_to(standing) {
-            return Err(refusal(standing, TeamAct::Deploy));
-        }
-        if let Who::TeamKey(key) = &self.who {
-            key.reaches(environment)?;
-        }
-        let Some(restriction) = restriction else { return Ok(()) };
-        let granted = match &self.who {
-            Who::Person(person) => standing == Standing::Admin || restriction.users.contains(&person.user_id),
-            Who::TeamKey(key) => restriction.api_key_prefixes.contains(&key.prefix),
-            Who::KeyManager { .. } => false,
-        };
-        if granted {
-            return Ok(());
-        }
-        Err(Error::Forbidden(format!(
-            "the environment \"{}\" of team \"{}\" is restricted and you are not on its list: ask a team admin",
-            environment.as_str(),
-            team.name
-        )))
-    }
-
     pub fn is_person(&self, user_id: &str) -> bool {
         matches!(&self.who, Who::Person(person) if person.user_id.as_str() == user_id)
     }
@@ -358,13 +363,6 @@ impl Caller {
 }
 
 impl TeamKey {
-    fn reaches(&self, environment: &EnvironmentName) -> Result<(), Error> {
-        match &self.environments {
-            Some(names) if !names.contains(environment) => Err(narrowed(names)),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// A key that is narrowed to environments changes these alone: deleting a model or setting a secret would reach the
     /// others too.
     fn reaches_beyond_environments(&self, act: TeamAct) -> Result<(), Error> {

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::db::deployments::Deployment;
 use crate::db::deployments::patches::{self, Synced};
-use crate::db::deployments::progress::{self, Step, Waiting};
+use crate::db::progress::{self, Step, Waiting};
 use crate::db::{Db, Now, Tx, archive_readings};
+use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Level, Status};
 use crate::domain::{Archive, OrgId};
 use crate::error::Error;
@@ -26,6 +26,7 @@ mod archive;
 mod inspect;
 mod patched;
 mod plan;
+pub mod python;
 mod source;
 mod task;
 mod tree;
@@ -175,7 +176,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
                 }
                 Ok(Plan::GiveUpPatches { deployment, synced, why }) => {
                     steps.take(self.db, (self.now)(), waiting, move |tx| {
-                        patches::failed(tx, &deployment, &synced, &why)
+                        progress::fail_patches(tx, &deployment, &synced, &why)
                     });
                 }
                 Ok(Plan::Task { task, attempts }) => tasks.push((waiting.org_id, task, attempts)),

@@ -9,11 +9,11 @@ use std::cell::Cell;
 use serde::de::DeserializeOwned;
 
 use crate::api::Request;
-use crate::db::models::Model;
 use crate::db::{self, Tx};
 use crate::domain::Team;
+use crate::domain::models::Model;
 use crate::error::{Error, quoted};
-use crate::policy::{Caller, InTeam, TeamAct};
+use crate::policy::{Caller, Deployer, Deployers, InTeam, TeamAct};
 use crate::wire;
 
 pub mod document;
@@ -55,13 +55,12 @@ pub enum Answer {
     Caller(fn(&Tx, &Caller, &FieldContext) -> Result<Given, Error>),
     /// The teams in which the caller may do this; they may be none.
     TeamsFor(TeamAct, fn(&Tx, &[InTeam], &FieldContext) -> Result<Given, Error>),
-    /// The teams in which the caller may deploy, if only into some environments; a person's may be none, and a key that may
-    /// deploy nowhere is told so. The verb asks about the environment it touches.
-    TeamsToDeploy(fn(&Tx, &[InTeam], &FieldContext) -> Result<Given, Error>),
+    /// The teams in which the caller may deploy, if only into some environments. The verb asks about the one that it touches.
+    TeamsToDeploy(fn(&Tx, &Deployers, &FieldContext) -> Result<Given, Error>),
     /// Whoever may view the team that owns the model that the argument `id` names.
     Model(fn(&Tx, &InTeam, &Model, &FieldContext) -> Result<Given, Error>),
     /// Whoever may deploy in the team that owns the model that this argument names, if only into some environments.
-    ModelToDeploy(&'static str, fn(&Tx, &InTeam, &Model, &FieldContext) -> Result<Given, Error>),
+    ModelToDeploy(&'static str, fn(&Tx, &Deployer, &Model, &FieldContext) -> Result<Given, Error>),
 }
 
 #[rustfmt::skip]
@@ -206,18 +205,6 @@ impl FieldContext<'_> {
     }
 }
 
-/// The one of these teams that owns this id. One that nobody has and one of another team are told in the same words.
-fn owner<'p, 'c>(
-    tx: &Tx,
-    teams: &'p [InTeam<'c>],
-    kind: db::resources::Kind,
-    id: &str,
-) -> Result<&'p InTeam<'c>, Error> {
-    let team = db::resources::team_of(tx, kind, id)?;
-    let team = team.and_then(|team| teams.iter().find(|proof| proof.team().id == team.id));
-    team.ok_or(Error::NotFound(kind.as_str()))
-}
-
 /// The root fields that get as far as to what is read on the pool. Those that are refused before, for which there is nothing
 /// to read, are refused again when they are carried out.
 pub fn to_prepare<'o>(
@@ -317,7 +304,7 @@ fn answer(tx: &Tx, caller: &Caller, kind: Kind, ctx: &FieldContext, table: &[Roo
         }
         Answer::TeamsToDeploy(resolver) => {
             let teams = db::teams::of_organization(tx, caller)?;
-            resolver(tx, &caller.in_all_to_deploy(&teams)?, ctx)
+            resolver(tx, &caller.to_deploy_in_any(&teams)?, ctx)
         }
         Answer::Model(resolver) => {
             let team = ctx.owner(tx, caller, "id")?;
@@ -326,7 +313,7 @@ fn answer(tx: &Tx, caller: &Caller, kind: Kind, ctx: &FieldContext, table: &[Roo
         }
         Answer::ModelToDeploy(argument, resolver) => {
             let team = ctx.owner(tx, caller, argument)?;
-            let proof = caller.in_team_to_deploy(&team)?;
+            let proof = caller.to_deploy(&team)?;
             resolver(tx, &proof, &db::models::find(tx, &proof, ctx.id(argument)?)?, ctx)
         }
     }

@@ -170,7 +170,7 @@ impl RequestContext<'_> {
             Answer::AllTeamsToDeploy(handler) => {
                 let caller = signed_in()?;
                 let teams = db::teams::of_organization(tx, caller)?;
-                let proof = caller.in_all_to_deploy(&teams)?;
+                let proof = caller.to_deploy_in_any(&teams)?;
                 self.with_all(|| handler(tx, &proof, self))
             }
             Answer::ModelApis(handler) => {
@@ -182,7 +182,7 @@ impl RequestContext<'_> {
             Answer::OwnedToDeploy(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                let proof = caller.in_team_to_deploy(&team)?;
+                let proof = caller.to_deploy(&team)?;
                 self.with_all(|| handler(tx, &proof, self))
             }
             Answer::Owned(kind, act, handler) => {
@@ -194,7 +194,7 @@ impl RequestContext<'_> {
             Answer::OwnedMetrics(kind, handler) => {
                 let caller = signed_in()?;
                 let team = self.owner(tx, caller, kind)?;
-                let proof = caller.in_team_to_read_metrics(&team, self.measured(kind))?;
+                let proof = caller.to_read_metrics(&team, self.measured(kind))?;
                 self.with_all(|| handler(tx, &proof, self))
             }
             Answer::OrgOwned(kind, act, handler) => {

@@ -19,7 +19,7 @@ use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::domain::Team;
 use crate::error::Error;
-use crate::policy::{self, InOrg, InTeam, OrgAct, TeamAct};
+use crate::policy::{self, Deployer, Deployers, InOrg, InTeam, MetricsReader, OrgAct, TeamAct};
 
 /// One row of the table.
 pub struct Route {
@@ -90,17 +90,16 @@ pub enum Answer {
     AllTeams(TeamAct, fn(&Tx, &[InTeam], &RequestContext) -> Result<Reply, Error>),
     /// The same where either act is enough.
     AllTeamsByEither(TeamAct, TeamAct, fn(&Tx, &[InTeam], &RequestContext) -> Result<Reply, Error>),
-    /// A list that joins all teams in which the caller may deploy, if only into some environments: what comes of it asks
-    /// about the one it touches.
-    AllTeamsToDeploy(fn(&Tx, &[InTeam], &RequestContext) -> Result<Reply, Error>),
+    /// Whoever may deploy in a team, if only into some environments. The verb asks about the one that it touches.
+    AllTeamsToDeploy(fn(&Tx, &Deployers, &RequestContext) -> Result<Reply, Error>),
     /// Whoever may view the default team: Model APIs are of no other.
     ModelApis(fn(&Tx, &InTeam, &RequestContext) -> Result<Reply, Error>),
     /// Whoever may do this in the team that owns `{model_id}`, `{chain_id}` or `{training_project_id}`.
     Owned(Kind, TeamAct, fn(&Tx, &InTeam, &RequestContext) -> Result<Reply, Error>),
     /// Whoever may read the metrics of what the path names: who may view it, and keys that export metrics.
-    OwnedMetrics(Kind, fn(&Tx, &InTeam, &RequestContext) -> Result<Reply, Error>),
+    OwnedMetrics(Kind, fn(&Tx, &MetricsReader, &RequestContext) -> Result<Reply, Error>),
     /// Whoever may deploy in the team that owns it, if only into some environments: the verb asks about the one it touches.
-    OwnedToDeploy(Kind, fn(&Tx, &InTeam, &RequestContext) -> Result<Reply, Error>),
+    OwnedToDeploy(Kind, fn(&Tx, &Deployer, &RequestContext) -> Result<Reply, Error>),
     /// Whoever may do this to the organization, about what that team owns.
     OrgOwned(Kind, OrgAct, fn(&Tx, &InOrg, &RequestContext) -> Result<Reply, Error>),
     /// The operator, by the socket in the data directory; over the network the route is not there.

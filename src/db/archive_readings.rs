@@ -6,7 +6,7 @@
 use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
-use crate::db::deployments::progress::Content;
+use crate::domain::deployments::Content;
 use crate::domain::{Archive, Time};
 use crate::error::Error;
 

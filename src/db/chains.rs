@@ -4,25 +4,17 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, resources};
-use crate::domain::{ResourceName, Team, Time};
+use crate::db::{Tx, environment_groups, resources};
+use crate::domain::chains::Chain;
+use crate::domain::environments::PRODUCTION;
+use crate::domain::{ResourceName, Team};
 use crate::error::{Error, quoted};
-use crate::policy::InTeam;
+use crate::policy::{InTeam, Reader};
 
-pub mod creation;
 pub mod deployments;
 pub mod environments;
 pub mod promotion;
-
-/// A Chain that exists. What runs of it are its deployments.
-#[derive(Clone, Debug)]
-pub struct Chain {
-    pub id: String,
-    pub name: String,
-    pub created_at: Time,
-    pub team_name: String,
-    pub deployments_count: u32,
-}
+pub mod pushes;
 
 /// A query for whole Chains, from its `WHERE` on.
 macro_rules! select {
@@ -38,30 +30,43 @@ macro_rules! select {
 
 /// The Chains of these teams, of this name alone if one is given, newest first.
 pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Chain>, Error> {
+    list_of(tx, &resources::ids(teams), name)
+}
+
+fn list_of(tx: &Tx, team_ids: &str, name: Option<&str>) -> Result<Vec<Chain>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE chain.team_id IN (SELECT value FROM json_each(:team_ids)) AND (:name IS NULL OR chain.name = :name)
          ORDER BY chain.created_at DESC, chain.rowid DESC"
     ))?;
-    let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams), ":name": name }, from_row)?;
+    let rows = query.query_map(named_params! { ":team_ids": team_ids, ":name": name }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The team's Chain of this name, as clients spell it.
-pub fn named(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Option<Chain>, Error> {
-    Ok(list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop())
+/// The team's Chain of this name. Clients may spell one so that it folds to this.
+pub fn named(tx: &Tx, team: &dyn Reader, name: &ResourceName) -> Result<Option<Chain>, Error> {
+    let team_ids = json!([team.team().id.as_str()]).to_string();
+    Ok(list_of(tx, &team_ids, Some(name.as_str()))?.pop())
 }
 
 /// The team's Chain of this id.
-pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Chain, Error> {
+///
+/// # Errors
+///
+/// [`Error::NotFound`].
+pub fn find(tx: &Tx, team: &dyn Reader, id: &str) -> Result<Chain, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE chain.team_id = :team_id AND chain.id = :id"))?;
     let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
     found.optional()?.ok_or(Error::NotFound("Chain"))
 }
 
-/// Makes a Chain that is about to have its first deployment: the audit log tells of that. Its name is its team's alone,
-/// and it is the whole team's: whoever may deploy into some environments alone makes none.
+/// Makes a Chain that is about to have its first deployment, which the audit log tells of.
+///
+/// A new Chain is the whole team's: whoever may deploy into some environments alone makes none.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that the team's Chains have already.
 pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Error> {
-    team.may_deploy(None)?;
     match insert(tx, team.team(), name) {
         Ok(id) => find(tx, team, &id),
         Err(cause) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(
@@ -75,11 +80,13 @@ pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Erro
 
 /// Deletes a Chain with its deployments and environments.
 ///
-/// A restricted environment that is in use is not deleted by way of its Chain: that needs the environment's list too.
+/// # Errors
+///
+/// [`Error::Forbidden`] where an environment that is in use is closed to the caller.
 pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<(), Error> {
-    for environment in environments::in_use(tx, chain)? {
-        crate::db::environments::may_change(tx, team, Some(&environment))?;
-    }
+    let deployer = team.caller().to_deploy(team.team())?;
+    let in_use = environments::in_use(tx, chain)?;
+    in_use.iter().try_for_each(|name| environment_groups::open(tx, &deployer, name).map(drop))?;
     tx.sql
         .prepare_cached("DELETE FROM chain WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": chain.id })?;
@@ -87,8 +94,8 @@ pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<(), Error> {
     record(tx, team, "CHAIN_DELETED", chain, json!({ "chain_deployment_name": null }))
 }
 
-/// Notes what was done to a Chain; `more` stands beside its name.
-fn record(tx: &Tx, team: &InTeam, event_type: &'static str, chain: &Chain, more: Value) -> Result<(), Error> {
+/// Records what was done to a Chain: its name, and `more`.
+fn record(tx: &Tx, team: &dyn Reader, event_type: &'static str, chain: &Chain, more: Value) -> Result<(), Error> {
     let mut data = json!({ "chain_id": chain.id, "chain_name": chain.name });
     let fields = data.as_object_mut().expect("it was just made as one");
     fields.extend(more.as_object().cloned().unwrap_or_default());
@@ -112,7 +119,7 @@ pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String
             ":name": name.as_str(),
             ":now": tx.now,
         })?;
-    insert_environment(tx, team, &id, crate::db::environments::PRODUCTION)?;
+    insert_environment(tx, team, &id, PRODUCTION)?;
     Ok(id)
 }
 

@@ -1,74 +1,35 @@
-//! Deployments of models: what was pushed, and how it stands.
+//! Deployments of models: what was pushed, and its status.
 //!
-//! A model has one development deployment, which each push to it replaces, and any number of published ones. What happens
-//! to a deployment after it is made is carried out by the runner; here it is a status.
+//! A model has one development deployment, which each push to it replaces, and any number of published ones. How a
+//! deployment is made is in [`pushes`](crate::db::pushes), and what the runner makes of it in
+//! [`progress`](crate::db::progress).
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Map, Value, json};
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::deployments::naming::Owner;
-use crate::db::models::Model;
-use crate::db::{Tx, environments};
-use crate::domain::Time;
-use crate::domain::serving::{Cleanup, DeploymentName, Settings, Status};
-use crate::error::Error;
-use crate::policy::InTeam;
+use crate::db::environment_groups::{self, Touched};
+use crate::db::{Tx, models, secrets};
+use crate::domain::deployments::{Deployment, Which};
+use crate::domain::models::Model;
+use crate::domain::serving::{DeploymentName, Settings};
+use crate::domain::{NAMED_MAX, SecretName};
+use crate::error::{Error, quoted};
+use crate::policy::{Deployer, Reader};
 
-pub mod creation;
 pub mod naming;
 pub mod patches;
-pub mod progress;
 pub mod running;
 
-pub use creation::{New, Slot, create};
-
-/// The name of a model's development deployment.
-pub const DEVELOPMENT: &str = "development";
-
-#[derive(Clone, Debug)]
-pub struct Deployment {
-    pub id: String,
-    pub model_id: String,
-    pub name: String,
-    /// Counts the published deployments of a model; 0 is the development deployment.
-    pub number: i64,
-    pub status: Status,
-    /// The environment that it serves.
-    pub environment: Option<String>,
-    /// The environment that it takes over once it is active, and what then becomes of the one before.
-    pub candidate_for: Option<String>,
-    pub cleanup: Option<Cleanup>,
-    pub labels: Option<Value>,
-    pub instance_type: String,
-    pub settings: Settings,
-    /// The upload that it was made of; `None`: it was committed from its configuration alone.
-    pub s3_key: Option<String>,
-    /// Of what it runs, as truss computes it. What it is the hash of may be large: see [`signature`].
-    pub truss_hash: Option<String>,
-    /// `None` unless [`load_signatures`] was asked.
-    pub truss_signature: Option<String>,
-    /// Whether it was patched since it was pushed.
-    pub is_patched: bool,
-    pub created_at: Time,
-}
-
-impl Deployment {
-    pub fn is_development(&self) -> bool {
-        self.number == 0
-    }
-
-    pub fn is_production(&self) -> bool {
-        self.environment.as_deref() == Some(environments::PRODUCTION)
-    }
-}
-
-/// How a path says which deployment it is about.
-#[derive(Clone, Copy, Debug)]
-pub enum Which<'a> {
-    Id(&'a str),
-    Development,
-    In(&'a str),
+/// A deployment that the caller may change: it holds the proof for each environment that it serves or is about to serve.
+///
+/// Every verb that writes to a deployment takes one, so none can be called for a row that nobody was asked about.
+#[derive(Debug)]
+pub struct Changeable<'a> {
+    model: Model,
+    deployment: Deployment,
+    touched: Touched<'a>,
 }
 
 /// A query for whole deployments, from its `WHERE` on.
@@ -85,7 +46,7 @@ macro_rules! select {
 pub(super) use select;
 
 /// All deployments of the model, the newest first; of one name, if one is asked for.
-pub fn list(tx: &Tx, team: &InTeam, model_id: &str, name: Option<&str>) -> Result<Vec<Deployment>, Error> {
+pub fn list(tx: &Tx, team: &dyn Reader, model_id: &str, name: Option<&str>) -> Result<Vec<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE team_id = :team_id AND model_id = :model_id AND (:name IS NULL OR name = :name)
          ORDER BY created_at DESC, number DESC"
@@ -101,12 +62,13 @@ pub fn model_of(tx: &Tx, id: &str) -> Result<Option<String>, Error> {
     Ok(query.query_row(named_params! { ":id": id }, |row| row.get("model_id")).optional()?)
 }
 
-pub fn find(tx: &Tx, team: &InTeam, model_id: &str, which: Which) -> Result<Deployment, Error> {
-    let (id, number, environment) = match which {
-        Which::Id(id) => (Some(id), None, None),
-        Which::Development => (None, Some(0), None),
-        Which::In(environment) => (None, None, Some(environment)),
-    };
+/// The deployment of the model that is meant.
+///
+/// # Errors
+///
+/// [`Error::NotFound`].
+pub fn find(tx: &Tx, team: &dyn Reader, model_id: &str, which: Which) -> Result<Deployment, Error> {
+    let (id, number, environment) = which.columns();
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE team_id = :team_id AND model_id = :model_id
            AND (id = :id OR number = :number OR environment = :environment)"
@@ -125,7 +87,7 @@ pub fn find(tx: &Tx, team: &InTeam, model_id: &str, which: Which) -> Result<Depl
 }
 
 /// What is about to take over an environment of the model.
-pub fn candidate(tx: &Tx, team: &InTeam, model_id: &str, environment: &str) -> Result<Option<Deployment>, Error> {
+pub fn candidate(tx: &Tx, team: &dyn Reader, model_id: &str, environment: &str) -> Result<Option<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE team_id = :team_id AND model_id = :model_id AND candidate_for = :environment"
     ))?;
@@ -167,14 +129,65 @@ pub fn load_signatures<'d>(tx: &Tx, deployments: impl IntoIterator<Item = &'d mu
     Ok(())
 }
 
-/// Renames a deployment. The development deployment keeps its name.
-pub fn rename(
-    tx: &Tx,
-    team: &InTeam,
-    model: &Model,
-    deployment: &Deployment,
-    name: &DeploymentName,
-) -> Result<Deployment, Error> {
+impl<'a> Changeable<'a> {
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    pub(super) fn touched(&self) -> &Touched<'a> {
+        &self.touched
+    }
+
+    fn reader(&self) -> &(dyn Reader + 'a) {
+        self.touched.reader()
+    }
+
+    /// As it is after a change.
+    fn again(&self, tx: &Tx) -> Result<Deployment, Error> {
+        find(tx, self.reader(), &self.model.id, Which::Id(&self.deployment.id))
+    }
+
+    fn record(&self, tx: &Tx, event_type: &'static str, more: Value) -> Result<(), Error> {
+        record(tx, self.reader(), event_type, &self.model, &self.deployment, more)
+    }
+}
+
+/// A deployment of a model, for whoever may change it.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Forbidden`] where an environment that it serves or is about to serve is closed to the caller,
+/// or where it is in none and the caller's key is narrowed; [`Error::Conflict`] for what a chainlet runs as, which is changed
+/// with its Chain.
+pub fn to_change<'a>(tx: &Tx, deployer: &Deployer<'a>, model_id: &str, which: Which) -> Result<Changeable<'a>, Error> {
+    let found = to_patch(tx, deployer, model_id, which)?;
+    found.model.refuse_chainlet()?;
+    Ok(found)
+}
+
+/// A deployment of a model or a chainlet, for whoever may patch it.
+///
+/// # Errors
+///
+/// Those of [`to_change`], but for chainlets.
+pub fn to_patch<'a>(tx: &Tx, deployer: &Deployer<'a>, model_id: &str, which: Which) -> Result<Changeable<'a>, Error> {
+    let model = models::find(tx, deployer, model_id)?;
+    let deployment = find(tx, deployer, model_id, which)?;
+    let touched = environment_groups::open_all(tx, deployer, deployment.environments())?;
+    Ok(Changeable { model, deployment, touched })
+}
+
+/// Renames a deployment.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for the development deployment, which keeps its name, and for a name that is taken.
+pub fn rename(tx: &Tx, changeable: &Changeable, name: &DeploymentName) -> Result<Deployment, Error> {
+    let Changeable { model, deployment, .. } = changeable;
     if deployment.is_development() {
         return Err(Error::conflict("the development deployment keeps its name: push it as published to name it"));
     }
@@ -183,31 +196,57 @@ pub fn rename(
     }
     Owner::Model(&model.id).check_free(tx, name)?;
     tx.sql
-        .prepare_cached("UPDATE deployment SET name = :name, updated_at = :now WHERE id = :id")?
-        .execute(named_params! { ":name": name.as_str(), ":now": tx.now, ":id": deployment.id })?;
-    let renamed = find(tx, team, &model.id, Which::Id(&deployment.id))?;
+        .prepare_cached("UPDATE deployment SET name = :name, updated_at = :now WHERE team_id = :team_id AND id = :id")?
+        .execute(named_params! {
+            ":name": name.as_str(),
+            ":now": tx.now,
+            ":team_id": changeable.reader().team().id,
+            ":id": deployment.id,
+        })?;
+    let renamed = changeable.again(tx)?;
     let more = json!({ "previous_name": deployment.name });
-    record(tx, team, "MODEL_DEPLOYMENT_UPDATED", model, &renamed, more)?;
+    record(tx, changeable.reader(), "MODEL_DEPLOYMENT_UPDATED", model, &renamed, more)?;
     Ok(renamed)
 }
 
 /// Deletes a deployment. An environment that it served is left with none.
-pub fn delete(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<(), Error> {
+pub fn delete(tx: &Tx, changeable: &Changeable) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM deployment WHERE team_id = :team_id AND id = :id")?
-        .execute(named_params! { ":team_id": team.team().id, ":id": deployment.id })?;
-    record(tx, team, "MODEL_DEPLOYMENT_DELETED", model, deployment, json!({}))
+        .execute(named_params! { ":team_id": changeable.reader().team().id, ":id": changeable.deployment.id })?;
+    changeable.record(tx, "MODEL_DEPLOYMENT_DELETED", json!({}))
 }
 
-/// Whether the caller may change this deployment: whatever environment it serves, or is about to, must be open to them.
-pub fn may_change(tx: &Tx, team: &InTeam, deployment: &Deployment) -> Result<(), Error> {
-    environments::may_change_all(tx, team, [&deployment.environment, &deployment.candidate_for])
+/// A deployment can name secrets of its own team alone.
+pub(super) fn check_secrets(
+    tx: &Tx,
+    team: &dyn Reader,
+    config: &Map<String, Value>,
+    provided: &[&str],
+) -> Result<(), Error> {
+    let named = config.get("secrets").and_then(Value::as_object);
+    Error::check_count("config.secrets", named.map_or(0, Map::len), NAMED_MAX)?;
+    for name in named.into_iter().flat_map(Map::keys).filter(|name| !provided.contains(&name.as_str())) {
+        let is_there = match SecretName::parse(name) {
+            Ok(name) => secrets::exists(tx, team, &name)?,
+            Err(_) => false,
+        };
+        if !is_there {
+            let why = format!(
+                "names `{}`, and team \"{}\" has no secret of that name: set it first, or leave it out",
+                quoted(name),
+                team.team().name
+            );
+            return Err(Error::field("config.secrets", &why));
+        }
+    }
+    Ok(())
 }
 
-/// Notes what was done to a deployment; `more` stands beside its and its model's names.
+/// Records what was done to a deployment: its and its model's names, and `more`.
 pub(super) fn record(
     tx: &Tx,
-    team: &InTeam,
+    team: &dyn Reader,
     event_type: &'static str,
     model: &Model,
     deployment: &Deployment,

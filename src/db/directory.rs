@@ -4,7 +4,7 @@
 //! guildhall.db   the database          lock           held by the one process that writes
 //! master.key     the master key, 0600  operator.sock  the operator's socket while a server runs
 //! archives/      uploads, by hash      uploads/       what is on its way in; emptied at start-up
-//! swept          its time: last sweep
+//! swept          its time: last sweep  runner/        what models run on, see `guildhall runner prepare`
 //! guildhall.schema-N.db                copies of the database from before a migration
 //! ```
 //!

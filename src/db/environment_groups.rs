@@ -8,25 +8,10 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, users};
-use crate::domain::{EnvironmentName, Team, User, UserId};
+use crate::domain::environment_groups::{Access, Group};
+use crate::domain::{EnvironmentName, Team, UserId};
 use crate::error::{Error, quoted};
-use crate::policy::{InTeam, Restriction};
-
-/// An environment of a team, and who may change it.
-#[derive(Debug)]
-pub struct Group {
-    pub name: EnvironmentName,
-    /// `None`: it is not restricted.
-    pub access: Option<Access>,
-}
-
-/// Who may change a restricted environment: those who are granted, and those who always may.
-#[derive(Debug)]
-pub struct Access {
-    /// By e-mail.
-    pub users: Vec<User>,
-    pub api_key_prefixes: Vec<String>,
-}
+use crate::policy::{Deployer, InEnvironment, InTeam, Reader, Restriction};
 
 /// Who shall be able to change an environment.
 #[derive(Debug)]
@@ -37,6 +22,79 @@ pub enum ManageAccess {
         user_ids: Option<Vec<String>>,
         api_key_prefixes: Option<Vec<String>>,
     },
+}
+
+/// What a write touches, each with the proof for it.
+#[derive(Clone, Debug)]
+pub enum Touched<'a> {
+    /// No environment. What is in no environment is the whole team's.
+    Team(InTeam<'a>),
+    /// One environment at least.
+    Environments(Vec<InEnvironment<'a>>),
+}
+
+impl<'a> Touched<'a> {
+    pub fn reader(&self) -> &(dyn Reader + 'a) {
+        match self {
+            Touched::Team(team) => team,
+            Touched::Environments(environments) => &environments[0],
+        }
+    }
+
+    pub fn environments(&self) -> &[InEnvironment<'a>] {
+        match self {
+            Touched::Team(_) => &[],
+            Touched::Environments(environments) => environments,
+        }
+    }
+
+    /// The proof for this environment.
+    pub fn environment(&self, name: &str) -> Option<&InEnvironment<'a>> {
+        self.environments().iter().find(|proof| proof.name().as_str() == name)
+    }
+}
+
+/// Gets the proof that the caller may change this environment of the team.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a name that no environment can have, [`Error::Forbidden`] where the environment is restricted and
+/// the caller is not on its list, or where their key is narrowed to others.
+pub fn open<'a>(tx: &Tx, deployer: &Deployer<'a>, name: &str) -> Result<InEnvironment<'a>, Error> {
+    let name = EnvironmentName::parse("environment", name).map_err(|_| Error::NotFound("environment"))?;
+    let restriction = restriction(tx, deployer.team(), &name)?;
+    deployer.in_environment(name, restriction.as_ref())
+}
+
+/// Gets the proof that the caller may change this environment; `None` where they may not.
+pub(super) fn open_if_allowed<'a>(
+    tx: &Tx,
+    deployer: &Deployer<'a>,
+    name: &str,
+) -> Result<Option<InEnvironment<'a>>, Error> {
+    match open(tx, deployer, name) {
+        Ok(proof) => Ok(Some(proof)),
+        Err(Error::Forbidden(_)) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Gets the proofs for what touches these environments; where there are none, that for the whole team.
+///
+/// # Errors
+///
+/// Those of [`open`]; [`Error::Forbidden`] for no environments and a key that is narrowed to some.
+pub fn open_all<'a, 'n>(
+    tx: &Tx,
+    deployer: &Deployer<'a>,
+    names: impl Iterator<Item = &'n str>,
+) -> Result<Touched<'a>, Error> {
+    let environments = names.map(|name| open(tx, deployer, name)).collect::<Result<Vec<_>, _>>()?;
+    if environments.is_empty() {
+        deployer.in_team().map(Touched::Team)
+    } else {
+        Ok(Touched::Environments(environments))
+    }
 }
 
 /// Who is granted to change this environment of the team while it is restricted; `None` where nobody restricts it.

@@ -1,34 +1,23 @@
 //! Environments of a model: which deployment serves each, and what each is set to.
 //!
 //! Every model has `production`. A deployment serves at most one environment and takes over at most one at a time; the
-//! schema says so. What an environment was never set to is as its deployment is set, or as everything is by default.
+//! schema says so. Where an environment sets nothing, the settings of its deployment count, or else the defaults.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::deployments::{self, Deployment, Which, read_json, write_json};
-use crate::db::models::Model;
-use crate::db::{Tx, environment_groups, models};
+use crate::db::deployments::{self, Changeable, read_json, running, write_json};
+use crate::db::{Tx, models};
+use crate::domain::Time;
+use crate::domain::deployments::Which;
+use crate::domain::environments::{Change, Environment, PRODUCTION};
+use crate::domain::models::Model;
 use crate::domain::serving::{Autoscaling, Backpressure, Cleanup, PromotionSettings, Settings};
-use crate::domain::{EnvironmentName, Time};
 use crate::error::{Error, quoted};
-use crate::policy::InTeam;
+use crate::policy::{InEnvironment, Reader};
 
 pub mod promotion;
-
-pub const PRODUCTION: &str = "production";
-
-#[derive(Clone, Debug)]
-pub struct Environment {
-    pub name: String,
-    pub created_at: Time,
-    pub settings: Settings,
-    pub promotion: PromotionSettings,
-    pub instance_type: String,
-    pub current: Option<Deployment>,
-    pub candidate: Option<Deployment>,
-}
 
 /// What an environment is set to; `None`: it never was.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +30,7 @@ pub struct Stored {
 }
 
 /// All environments of the model, `production` first, then by name.
-pub fn list(tx: &Tx, team: &InTeam, model: &Model) -> Result<Vec<Environment>, Error> {
+pub fn list(tx: &Tx, team: &dyn Reader, model: &Model) -> Result<Vec<Environment>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name
          FROM model_environment
@@ -54,7 +43,7 @@ pub fn list(tx: &Tx, team: &InTeam, model: &Model) -> Result<Vec<Environment>, E
     names.iter().map(|name| find(tx, team, model, name)).collect()
 }
 
-pub fn find(tx: &Tx, team: &InTeam, model: &Model, name: &str) -> Result<Environment, Error> {
+pub fn find(tx: &Tx, team: &dyn Reader, model: &Model, name: &str) -> Result<Environment, Error> {
     let stored = stored(tx, team, &model.id, name)?.ok_or(Error::NotFound("environment"))?;
     let current = absent_as_none(deployments::find(tx, team, &model.id, Which::In(name)))?;
     let candidate = deployments::candidate(tx, team, &model.id, name)?;
@@ -74,118 +63,113 @@ pub fn find(tx: &Tx, team: &InTeam, model: &Model, name: &str) -> Result<Environ
     })
 }
 
-/// What an environment is changed to; `None` leaves it as it is.
-#[derive(Clone, Debug, Default)]
-pub struct Change {
-    pub autoscaling: Option<Autoscaling>,
-    pub backpressure: Option<Backpressure>,
-    pub promotion: Option<PromotionSettings>,
+/// The environment that the proof is about.
+pub(super) fn find_open(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<Environment, Error> {
+    find(tx, at, model, at.name().as_str())
 }
 
-impl Change {
-    pub fn is_empty(&self) -> bool {
-        self.autoscaling.is_none() && self.backpressure.is_none() && self.promotion.is_none()
-    }
-}
-
-pub fn create(
-    tx: &Tx,
-    team: &InTeam,
-    model: &Model,
-    name: &EnvironmentName,
-    change: &Change,
-) -> Result<Environment, Error> {
-    let inserted = models::insert_environment(tx, team.team(), &model.id, name.as_str());
+/// Makes the environment that the proof is about.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] where the model has it already, and for a chainlet's model.
+pub fn create(tx: &Tx, at: &InEnvironment, model: &Model, change: &Change) -> Result<Environment, Error> {
+    model.refuse_chainlet()?;
+    let inserted = models::insert_environment(tx, at.team(), &model.id, at.name().as_str());
     match inserted {
         Err(cause) if Error::is_unique_violation(&cause) => {
             return Err(Error::conflict(format!(
                 "model \"{}\" has the environment \"{}\" already: change it with PATCH",
                 quoted(&model.name),
-                quoted(name.as_str())
+                quoted(at.name().as_str())
             )));
         }
         inserted => inserted?,
     }
-    store(tx, &model.id, name.as_str(), change)?;
-    let created = find(tx, team, model, name.as_str())?;
-    record(tx, team, "ENVIRONMENT_CREATED", model, &created, json!({}))?;
+    store(tx, at, model, change)?;
+    let created = find_open(tx, at, model)?;
+    record(tx, at, "ENVIRONMENT_CREATED", model, &created, json!({}))?;
     Ok(created)
 }
 
-/// Changes settings. What serves the environment takes them on at once.
-pub fn update(
-    tx: &Tx,
-    team: &InTeam,
-    model: &Model,
-    before: &Environment,
-    change: &Change,
-) -> Result<Environment, Error> {
+/// Changes what an environment is set to. The deployment that serves it takes that on at once.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where the model does not have it.
+pub fn update(tx: &Tx, at: &InEnvironment, model: &Model, change: &Change) -> Result<Environment, Error> {
+    let before = find_open(tx, at, model)?;
     if change.is_empty() {
-        return Ok(before.clone());
+        return Ok(before);
     }
-    store(tx, &model.id, &before.name, change)?;
+    store(tx, at, model, change)?;
     if let Some(current) = &before.current {
         let settings = Settings {
             autoscaling: change.autoscaling.clone().unwrap_or_else(|| before.settings.autoscaling.clone()),
             backpressure: change.backpressure.unwrap_or(before.settings.backpressure),
         };
-        deployments::running::set(tx, &current.id, &settings)?;
+        running::set(tx, &current.id, &settings)?;
     }
-    let after = find(tx, team, model, &before.name)?;
-    let more = json!({ "previous_settings": settings_data(before), "schedules": null });
-    record(tx, team, "ENVIRONMENT_UPDATED", model, &after, more)?;
+    let after = find_open(tx, at, model)?;
+    let more = json!({ "previous_settings": settings_data(&before), "schedules": null });
+    record(tx, at, "ENVIRONMENT_UPDATED", model, &after, more)?;
     Ok(after)
 }
 
-/// Deletes an environment. A promotion into it ends, and what served it sleeps.
-pub fn delete(tx: &Tx, team: &InTeam, model: &Model, environment: &Environment) -> Result<(), Error> {
+/// Changes what a deployment is set to. A deployment that serves an environment is set by it, so then it is the environment
+/// that changes.
+pub fn configure(tx: &Tx, changeable: &Changeable, settings: &Settings) -> Result<(), Error> {
+    let serves = changeable.deployment().environment.as_deref();
+    match serves.and_then(|name| changeable.touched().environment(name)) {
+        None => running::configure(tx, changeable, settings),
+        Some(at) => {
+            let change = Change {
+                autoscaling: Some(settings.autoscaling.clone()),
+                backpressure: Some(settings.backpressure),
+                promotion: None,
+            };
+            update(tx, at, changeable.model(), &change).map(drop)
+        }
+    }
+}
+
+/// Deletes an environment. A promotion to it ends, and the deployment that served it is scaled to zero.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Conflict`] for `production`, and for a chainlet's model.
+pub fn delete(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<(), Error> {
+    model.refuse_chainlet()?;
+    let environment = find_open(tx, at, model)?;
     if environment.name == PRODUCTION {
-        return Err(Error::conflict("the environment \"production\" goes only with its model"));
+        return Err(Error::conflict("the environment \"production\" is deleted only with its model"));
     }
     promotion::drop_candidate(tx, &model.id, &environment.name)?;
     if let Some(current) = &environment.current {
         promotion::demote(tx, current, Cleanup::ScaleToZero)?;
     }
     tx.sql
-        .prepare_cached("DELETE FROM model_environment WHERE model_id = :model_id AND name = :name")?
-        .execute(named_params! { ":model_id": model.id, ":name": environment.name })?;
+        .prepare_cached(
+            "DELETE FROM model_environment
+             WHERE team_id = :team_id AND model_id = :model_id AND name = :name",
+        )?
+        .execute(named_params! {
+            ":team_id": at.team().id, ":model_id": model.id, ":name": at.name().as_str(),
+        })?;
     let data = json!({ "model_id": model.id, "model_name": model.name, "environment_name": environment.name });
-    audit::record(
-        tx,
-        Actor::Caller(team.caller()),
-        &team.team().org_id,
-        Some(team.team()),
-        Event::new("ENVIRONMENT_DELETED", data),
-    )
+    let event = Event::new("ENVIRONMENT_DELETED", data);
+    audit::record(tx, Actor::Caller(at.caller()), &at.team().org_id, Some(at.team()), event)
 }
 
-/// Whether the caller may change what stands in this environment, restricted or not; `None`: what stands in none.
-pub fn may_change(tx: &Tx, team: &InTeam, environment: Option<&str>) -> Result<(), Error> {
-    let Some(environment) = environment else { return team.may_deploy(None) };
-    // A name that no environment can have is nobody's to restrict: it is not there.
-    let name = EnvironmentName::parse("environment", environment).map_err(|_| Error::NotFound("environment"))?;
-    let restriction = environment_groups::restriction(tx, team.team(), &name)?;
-    team.may_deploy(Some((&name, restriction.as_ref())))
-}
-
-/// The same for what stands in these, as far as it stands in any.
-pub(super) fn may_change_all(tx: &Tx, team: &InTeam, environments: [&Option<String>; 2]) -> Result<(), Error> {
-    let mut touched = environments.into_iter().flatten().peekable();
-    if touched.peek().is_none() {
-        return may_change(tx, team, None);
-    }
-    touched.try_for_each(|environment| may_change(tx, team, Some(environment)))
-}
-
-/// Whether the model has this environment; if not, it is made.
-pub(super) fn ensure(tx: &Tx, team: &InTeam, model: &Model, name: &EnvironmentName) -> Result<(), Error> {
-    match stored(tx, team, &model.id, name.as_str())? {
+/// Makes the environment that the proof is about where the model does not have it.
+pub(super) fn ensure(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<(), Error> {
+    match stored(tx, at, &model.id, at.name().as_str())? {
         Some(_) => Ok(()),
-        None => create(tx, team, model, name, &Change::default()).map(drop),
+        None => create(tx, at, model, &Change::default()).map(drop),
     }
 }
 
-pub(super) fn stored(tx: &Tx, team: &InTeam, model_id: &str, name: &str) -> Result<Option<Stored>, Error> {
+pub(super) fn stored(tx: &Tx, team: &dyn Reader, model_id: &str, name: &str) -> Result<Option<Stored>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT created_at, autoscaling, promotion, backpressure, instance_type
          FROM model_environment
@@ -205,21 +189,22 @@ pub(super) fn stored_from_row(row: &Row) -> rusqlite::Result<Stored> {
     })
 }
 
-fn store(tx: &Tx, model_id: &str, name: &str, change: &Change) -> Result<(), Error> {
+fn store(tx: &Tx, at: &InEnvironment, model: &Model, change: &Change) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
             "UPDATE model_environment
              SET autoscaling = coalesce(:autoscaling, autoscaling),
                  backpressure = coalesce(:backpressure, backpressure),
                  promotion = coalesce(:promotion, promotion)
-             WHERE model_id = :model_id AND name = :name",
+             WHERE team_id = :team_id AND model_id = :model_id AND name = :name",
         )?
         .execute(named_params! {
             ":autoscaling": change.autoscaling.as_ref().map(write_json),
             ":backpressure": change.backpressure,
             ":promotion": change.promotion.as_ref().map(write_json),
-            ":model_id": model_id,
-            ":name": name,
+            ":team_id": at.team().id,
+            ":model_id": model.id,
+            ":name": at.name().as_str(),
         })?;
     Ok(())
 }
@@ -234,7 +219,7 @@ fn absent_as_none<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
 
 fn record(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     event_type: &'static str,
     model: &Model,
     environment: &Environment,
@@ -250,7 +235,7 @@ fn record(
     });
     fields.extend([names, more].into_iter().filter_map(|part| part.as_object().cloned()).flatten());
     let event = Event::new(event_type, data);
-    audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
+    audit::record(tx, Actor::Caller(at.caller()), &at.team().org_id, Some(at.team()), event)
 }
 
 /// An environment's settings, flat as the audit log has them.

@@ -4,38 +4,12 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, environments, resources};
-use crate::domain::{ResourceName, Team, Time};
+use crate::db::{Tx, environment_groups, resources};
+use crate::domain::environments::PRODUCTION;
+use crate::domain::models::{Downloads, Model};
+use crate::domain::{ResourceName, Team};
 use crate::error::{Error, quoted};
-use crate::policy::InTeam;
-
-/// A model that exists. What runs of it are its deployments.
-#[derive(Clone, Debug)]
-pub struct Model {
-    pub id: String,
-    pub name: String,
-    pub instance_type: String,
-    pub created_at: Time,
-    pub team_name: String,
-    pub deployments_count: u32,
-    /// What serves `production`.
-    pub production_deployment_id: Option<String>,
-    pub development_deployment_id: Option<String>,
-    /// Whether archives may be fetched back: fixed when it is made.
-    pub is_downloadable: bool,
-    /// The Chain whose chainlet it is: then it is made, changed and deleted with that Chain's deployments alone.
-    pub chain_name: Option<String>,
-}
-
-/// What every chainlet names and no team sets: the key by which chainlets call each other.
-pub(super) const PROVIDED_TO_CHAINLETS: &[&str] = &["baseten_chain_api_key"];
-
-impl Model {
-    /// Names of secrets that whoever runs it brings along.
-    pub(super) fn provided_secrets(&self) -> &'static [&'static str] {
-        if self.chain_name.is_some() { PROVIDED_TO_CHAINLETS } else { &[] }
-    }
-}
+use crate::policy::{InTeam, Reader};
 
 /// A query for whole models, from its `WHERE` on.
 macro_rules! select {
@@ -54,23 +28,28 @@ macro_rules! select {
     };
 }
 
-/// The models of these teams, of this name alone if one is given, newest first. Those of their Chains are not among them.
+/// Models of these teams that are no chainlets', of this name alone if one is given, newest first.
 pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
+    list_of(tx, &resources::ids(teams), name)
+}
+
+fn list_of(tx: &Tx, team_ids: &str, name: Option<&str>) -> Result<Vec<Model>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE model.team_id IN (SELECT value FROM json_each(:team_ids)) AND model.chain_id IS NULL
            AND (:name IS NULL OR model.name = :name)
          ORDER BY model.created_at DESC, model.rowid DESC"
     ))?;
-    let rows = query.query_map(named_params! { ":team_ids": resources::ids(teams), ":name": name }, from_row)?;
+    let rows = query.query_map(named_params! { ":team_ids": team_ids, ":name": name }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The team's model of this name. Clients compare names exactly, and spell one so that it folds to this.
-pub fn named(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Option<Model>, Error> {
-    Ok(list(tx, std::slice::from_ref(team), Some(name.as_str()))?.pop())
+/// The team's model of this name. Clients compare names exactly, and may spell one so that it folds to this.
+pub fn named(tx: &Tx, team: &dyn Reader, name: &ResourceName) -> Result<Option<Model>, Error> {
+    let team_ids = json!([team.team().id.as_str()]).to_string();
+    Ok(list_of(tx, &team_ids, Some(name.as_str()))?.pop())
 }
 
-/// The same of the models that the teams' Chains made of their chainlets.
+/// Models that the teams' Chains made for their chainlets, of this name alone if one is given, newest first.
 pub fn list_of_chains(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE model.team_id IN (SELECT value FROM json_each(:team_ids)) AND model.chain_id IS NOT NULL
@@ -82,29 +61,37 @@ pub fn list_of_chains(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<V
 }
 
 /// The team's model of this id.
-pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<Model, Error> {
+///
+/// # Errors
+///
+/// [`Error::NotFound`].
+pub fn find(tx: &Tx, team: &dyn Reader, id: &str) -> Result<Model, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE model.team_id = :team_id AND model.id = :id"))?;
     let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
     found.optional()?.ok_or(Error::NotFound("model"))
 }
 
-/// What is the Chain's is changed by way of the Chain.
-pub fn refuse_chainlet(model: &Model) -> Result<(), Error> {
-    match &model.chain_name {
-        None => Ok(()),
-        Some(chain) => Err(Error::conflict(format!(
-            "model \"{}\" is a chainlet of the Chain \"{chain}\": change or delete it by way of that Chain",
-            model.name
-        ))),
-    }
+/// The team's model of this id, unless it is a chainlet's: that is changed with its Chain alone.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Conflict`] for a chainlet's model.
+pub fn find_own(tx: &Tx, team: &dyn Reader, id: &str) -> Result<Model, Error> {
+    let model = find(tx, team, id)?;
+    model.refuse_chainlet()?;
+    Ok(model)
 }
 
 /// Renames a model. Its id, and all that goes by it, stays.
 ///
-/// Clients look models up by name, so this reaches every environment of the model: it needs the list of each restricted
-/// one that is in use.
+/// Clients look models up by name, so this reaches every environment of the model.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a chainlet's model and for a name that is taken; [`Error::Forbidden`] where an environment that
+/// is in use is closed to the caller.
 pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Result<Model, Error> {
-    may_change_environments(tx, team, model)?;
+    open_environments(tx, team, model)?;
     if name.as_str() == model.name {
         return Ok(model.clone());
     }
@@ -124,22 +111,25 @@ pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Res
     find(tx, team, &model.id)
 }
 
-/// Deletes a model with its environments. A key that was narrowed to it stays narrowed.
+/// Deletes a model with its deployments and environments. A key that was narrowed to it stays narrowed.
 ///
-/// A restricted environment that is in use is not deleted by way of its model: that needs the environment's list too.
+/// # Errors
+///
+/// [`Error::Conflict`] for a chainlet's model; [`Error::Forbidden`] where an environment that is in use is closed to the
+/// caller.
 pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
-    may_change_environments(tx, team, model)?;
+    open_environments(tx, team, model)?;
     tx.sql
         .prepare_cached("DELETE FROM model WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": model.id })?;
     record(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
 }
 
-fn may_change_environments(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
-    for environment in in_use(tx, model)? {
-        environments::may_change(tx, team, Some(&environment))?;
-    }
-    Ok(())
+/// What concerns the whole model needs the proof for each of its environments.
+fn open_environments(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
+    model.refuse_chainlet()?;
+    let deployer = team.caller().to_deploy(team.team())?;
+    in_use(tx, model)?.iter().try_for_each(|name| environment_groups::open(tx, &deployer, name).map(drop))
 }
 
 /// The environments of the model that somebody made, set or deployed into. `production` comes with the model: until then
@@ -157,23 +147,17 @@ fn in_use(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
          SELECT candidate_for FROM deployment WHERE model_id = :model_id AND candidate_for IS NOT NULL
          ORDER BY name",
     )?;
-    let values = named_params! { ":model_id": model.id, ":production": environments::PRODUCTION };
+    let values = named_params! { ":model_id": model.id, ":production": PRODUCTION };
     Ok(query.query_map(values, |row| row.get("name"))?.collect::<Result<_, _>>()?)
 }
 
-/// Whether archives of a new model may be fetched back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Downloads {
-    Allowed,
-    Refused,
-}
-
+/// Makes a model that is about to have its first deployment, which the audit log tells of.
+///
 /// A new model is the whole team's: whoever may deploy into some environments alone makes none.
-pub fn may_create(team: &InTeam) -> Result<(), Error> {
-    team.may_deploy(None)
-}
-
-/// Makes a model that is about to have its first deployment: the audit log tells of that. Its name is its team's alone.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that the team's models have already.
 pub fn create(
     tx: &Tx,
     team: &InTeam,
@@ -181,7 +165,6 @@ pub fn create(
     instance_type: &str,
     downloads: Downloads,
 ) -> Result<Model, Error> {
-    may_create(team)?;
     let id = insert(tx, team.team(), name, instance_type).map_err(|cause| taken(cause, team, name))?;
     settle(tx, team, &id, downloads)
 }
@@ -189,7 +172,7 @@ pub fn create(
 /// Makes a model for a chainlet. It has no environments: its Chain has them.
 pub(super) fn create_for_chain(
     tx: &Tx,
-    team: &InTeam,
+    team: &dyn Reader,
     chain_id: &str,
     name: &ResourceName,
     instance_type: &str,
@@ -200,7 +183,7 @@ pub(super) fn create_for_chain(
     settle(tx, team, &id, downloads)
 }
 
-fn taken(cause: rusqlite::Error, team: &InTeam, name: &ResourceName) -> Error {
+fn taken(cause: rusqlite::Error, team: &dyn Reader, name: &ResourceName) -> Error {
     if !Error::is_unique_violation(&cause) {
         return Error::from(cause);
     }
@@ -211,7 +194,7 @@ fn taken(cause: rusqlite::Error, team: &InTeam, name: &ResourceName) -> Error {
     ))
 }
 
-fn settle(tx: &Tx, team: &InTeam, id: &str, downloads: Downloads) -> Result<Model, Error> {
+fn settle(tx: &Tx, team: &dyn Reader, id: &str, downloads: Downloads) -> Result<Model, Error> {
     if downloads == Downloads::Refused {
         tx.sql
             .prepare_cached("UPDATE model SET is_downloadable = 0 WHERE id = :id")?
@@ -229,7 +212,7 @@ pub(super) fn insert(
     instance_type: &str,
 ) -> Result<String, rusqlite::Error> {
     let id = insert_row(tx, team, name, instance_type, None)?;
-    insert_environment(tx, team, &id, environments::PRODUCTION)?;
+    insert_environment(tx, team, &id, PRODUCTION)?;
     Ok(id)
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, named_params};
 use crate::db::{Tx, teams};
 use crate::domain::Team;
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{InTeam, Reader};
 
 /// What a team owns under a name that is unique in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,22 @@ pub fn team_of(tx: &Tx, kind: Kind, id: &str) -> Result<Option<Team>, Error> {
     let team_id: Option<String> =
         tx.sql.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| row.get(0)).optional()?;
     team_id.map(|id| teams::find(tx, &id)).transpose()
+}
+
+/// The one of these teams that owns this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], in the same words for an id that nobody has and for one of another team.
+pub fn owner<'p, P: Reader>(
+    tx: &Tx,
+    teams: impl IntoIterator<Item = &'p P>,
+    kind: Kind,
+    id: &str,
+) -> Result<&'p P, Error> {
+    let team = team_of(tx, kind, id)?;
+    let found = team.and_then(|team| teams.into_iter().find(|proof| proof.team().id == team.id));
+    found.ok_or(Error::NotFound(kind.as_str()))
 }
 
 /// The ids of these teams, for `json_each`: one statement serves any number of teams.

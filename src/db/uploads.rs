@@ -9,76 +9,35 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::db::audit::{self, Actor, Event};
+use crate::db::quotas::Used;
 use crate::db::quotas::in_progress::{Room, Share};
-use crate::db::quotas::{Owner, Used};
 use crate::db::{Tx, api_keys, archive_readings, teams};
-use crate::domain::{Archive, OrgId, TeamId, Time, UserId};
+use crate::domain::uploads::{Credentials, Grant, Purpose};
+use crate::domain::{Archive, TeamId, UserId};
 use crate::error::{Error, QuotaExceeded};
-use crate::policy::deploying::nowhere;
-use crate::policy::{Caller, InTeam, Who};
+use crate::policy::{Caller, Deployers, InTeam, Reader, Who, nowhere};
 use crate::token;
 
 pub const CREDENTIALS_SECONDS: i64 = 60 * 60;
 /// How long an upload that no deployment uses is kept.
 pub const UNTAKEN_SECONDS: i64 = 24 * 60 * 60;
 
-/// What an upload is for; its key begins with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    Model,
-    Chain,
-    Training,
+/// Credentials for one archive that a training job is made of.
+///
+/// # Errors
+///
+/// [`Error::Forbidden`] where the caller may deploy in none of the teams.
+pub fn grant_for_training(tx: &Tx, teams: &[InTeam]) -> Result<Credentials, Error> {
+    let team = teams.first().ok_or_else(nowhere)?;
+    Ok(credentials(tx, team.caller(), Purpose::Training))
 }
 
-impl Purpose {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Purpose::Model => "models",
-            Purpose::Chain => "chains",
-            Purpose::Training => "training",
-        }
-    }
-
-    /// Whether this is the key of an upload for it.
-    fn owns(self, s3_key: &str) -> bool {
-        s3_key.strip_prefix(self.as_str()).is_some_and(|rest| rest.starts_with('/'))
-    }
+/// Credentials for one archive. Where it is pushed to is asked when it is.
+pub fn grant(tx: &Tx, deployers: &Deployers, purpose: Purpose) -> Credentials {
+    credentials(tx, deployers.caller(), purpose)
 }
 
-/// What a client needs to send one archive. Neither `Debug` nor a log shows its secrets.
-pub struct Credentials {
-    pub s3_key: String,
-    pub access_key_id: String,
-    pub secret_access_key: Zeroizing<String>,
-    pub session_token: Zeroizing<String>,
-}
-
-/// What credentials allow: one upload, by one caller, until then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    pub s3_key: String,
-    pub org_id: OrgId,
-    /// The person who asked; `None` where a team key did.
-    pub user_id: Option<UserId>,
-    pub api_key_prefix: String,
-    pub expires_at: Time,
-    /// The team whose key asked; `None` where a person did.
-    pub team_id: Option<TeamId>,
-}
-
-impl Grant {
-    /// Who is charged for what is in progress.
-    pub fn owner(&self) -> Owner {
-        match (&self.team_id, &self.user_id) {
-            (Some(team_id), _) => Owner::Team(team_id.clone()),
-            (None, user_id) => Owner::Person(user_id.clone().expect("a grant is a team key's or a person's")),
-        }
-    }
-}
-
-/// Credentials for one archive. The teams are those in which the caller may deploy, if only into some environments.
-pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials, Error> {
-    let caller = teams.first().map(InTeam::caller).ok_or_else(nowhere)?;
+fn credentials(tx: &Tx, caller: &Caller, purpose: Purpose) -> Credentials {
     let grant = Grant {
         s3_key: format!("{}/{}{}", purpose.as_str(), tx.id(), tx.id()),
         org_id: caller.org_id.clone(),
@@ -89,12 +48,12 @@ pub fn grant(tx: &Tx, teams: &[InTeam], purpose: Purpose) -> Result<Credentials,
     };
     let access_key_id = token::access_key_id(&mut tx.rng());
     let sealed = tx.sealer.seal_grant(&mut tx.rng(), &access_key_id, &grant.to_text());
-    Ok(Credentials {
+    Credentials {
         s3_key: grant.s3_key,
         secret_access_key: tx.sealer.upload_secret(&access_key_id),
         session_token: Zeroizing::new(sealed.iter().map(|byte| format!("{byte:02x}")).collect()),
         access_key_id,
-    })
+    }
 }
 
 /// The secret that goes with an access key id.
@@ -112,8 +71,8 @@ pub fn granted(tx: &Tx, access_key_id: &str, session_token: &str) -> Option<Gran
 pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
     let caller = api_keys::caller_again(tx, &grant.api_key_prefix)?;
     let teams = teams::of_organization(tx, &caller)?;
-    let may_deploy = !caller.in_all_to_deploy(&teams)?.is_empty();
-    if may_deploy && caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
+    caller.to_deploy_in_any(&teams)?;
+    if caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
 }
 
 /// What is used and allowed of archives and of the disk, what stands under this key aside: sent again, it is the same.
@@ -203,7 +162,7 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive) -> Result<Recorded, Err
 
 /// The archive of an upload, for what it was made for and for whoever got its credentials; to everybody else it is not
 /// there. It may be taken again, and is kept from now on.
-pub fn take(tx: &Tx, team: &InTeam, purpose: Purpose, s3_key: &str) -> Result<Archive, Error> {
+pub fn take(tx: &Tx, team: &dyn Reader, purpose: Purpose, s3_key: &str) -> Result<Archive, Error> {
     if !purpose.owns(s3_key) {
         return Err(Error::NotFound("upload"));
     }
@@ -341,30 +300,5 @@ fn team_of_key(caller: &Caller) -> Option<&TeamId> {
     match &caller.who {
         Who::TeamKey(key) => Some(&key.team_id),
         Who::Person(_) | Who::KeyManager { .. } => None,
-    }
-}
-
-/// A line a field: none of them can hold one.
-impl Grant {
-    fn to_text(&self) -> String {
-        let user_id = self.user_id.as_ref().map_or("", UserId::as_str);
-        let team_id = self.team_id.as_ref().map_or("", TeamId::as_str);
-        let expires_at = self.expires_at.0.to_string();
-        [&self.s3_key, self.org_id.as_str(), user_id, team_id, &self.api_key_prefix, &expires_at].join("\n")
-    }
-
-    fn parse(text: &str) -> Option<Grant> {
-        let [s3_key, org_id, user_id, team_id, api_key_prefix, expires_at] = text.split('\n').collect::<Vec<_>>()[..]
-        else {
-            return None;
-        };
-        Some(Grant {
-            s3_key: s3_key.to_owned(),
-            org_id: OrgId(org_id.to_owned()),
-            user_id: (!user_id.is_empty()).then(|| UserId(user_id.to_owned())),
-            team_id: (!team_id.is_empty()).then(|| TeamId(team_id.to_owned())),
-            api_key_prefix: api_key_prefix.to_owned(),
-            expires_at: Time(expires_at.parse().ok()?),
-        })
     }
 }

@@ -1,5 +1,7 @@
 //! The sizes in which deployments come.
 
+use serde_json::{Map, Value};
+
 use crate::error::Error;
 
 #[derive(Debug)]
@@ -109,4 +111,58 @@ impl InstanceType {
             Error::field("config.resources", &why)
         })
     }
+
+    /// The instance type that a configuration names, or the smallest that holds what it asks for.
+    pub fn of_config(config: &Map<String, Value>) -> Result<&'static InstanceType, Error> {
+        let resources = config.get("resources");
+        let text = |name: &str| resources.and_then(|resources| resources.get(name)).and_then(Value::as_str);
+        if let Some(id) = text("instance_type") {
+            return InstanceType::find(id).ok_or_else(|| {
+                Error::field("config.resources.instance_type", "must be one of GET /v1/instance_types")
+            });
+        }
+        let gpus = text("accelerator").map(|asked| match asked.split_once(':') {
+            Some((kind, count)) => (kind.to_owned(), count.parse().unwrap_or(0)),
+            None => (asked.to_owned(), 1),
+        });
+        let unreadable = |name: &str| Error::field(&format!("config.resources.{name}"), "cannot be read");
+        let millicpus = text("cpu").map(|cpu| millicpus(cpu).ok_or_else(|| unreadable("cpu"))).transpose()?;
+        let memory_mib =
+            text("memory").map(|memory| mebibytes(memory).ok_or_else(|| unreadable("memory"))).transpose()?;
+        InstanceType::for_resources(&Resources {
+            millicpus: millicpus.unwrap_or_default(),
+            memory_mib: memory_mib.unwrap_or_default(),
+            gpus,
+        })
+    }
+}
+
+/// `1`, `0.5` or `500m`.
+fn millicpus(text: &str) -> Option<u32> {
+    let millis = match text.strip_suffix('m') {
+        Some(millis) => millis.parse::<f64>().ok()?,
+        None => text.parse::<f64>().ok()? * 1000.0,
+    };
+    whole(millis)
+}
+
+/// `2Gi`, `512Mi`, `1.5G`, or bytes.
+fn mebibytes(text: &str) -> Option<u32> {
+    const UNITS: &[(&str, f64)] = &[
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+    ];
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, bytes) = unit.unwrap_or((text, 1.0));
+    whole((number.parse::<f64>().ok()? * bytes / 1_048_576.0).ceil())
+}
+
+fn whole(number: f64) -> Option<u32> {
+    (number.is_finite() && (0.0..=1e9).contains(&number)).then_some(number.ceil() as u32)
 }

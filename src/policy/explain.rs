@@ -33,7 +33,7 @@ impl Caller {
             Question::Org(act) => (self.in_org(act).map(drop), vec![self.org_sentence()]),
             Question::Team(team, act) => (self.in_team(team, act).map(drop), vec![self.team_sentence(team)]),
             Question::ChangeEnvironment(team, environment, restriction) => (
-                self.may_change(team, environment, restriction),
+                self.in_environment(team, environment.clone(), restriction).map(drop),
                 vec![self.team_sentence(team), restriction_sentence(team, environment, restriction)],
             ),
         };

@@ -3,28 +3,55 @@
 
 use crate::domain::Team;
 use crate::error::Error;
-use crate::policy::{Caller, InTeam, Standing, TeamAct, TeamKey, Who};
+use crate::policy::{Caller, Standing, TeamAct, TeamKey, Who};
 
-/// What metrics are of, which is all that a key narrowed to models asks about.
+/// What metrics are asked for: a key narrowed to models reads those of its models alone.
 #[derive(Clone, Copy, Debug)]
 pub enum Measured<'m> {
-    /// What runs of the model of this id.
+    /// The model of this id.
     Model(&'m str),
-    /// What is of no model.
+    /// Something that belongs to no model.
     NoModel,
+}
+
+/// Proof that the caller may read the metrics of what its route names.
+///
+/// It is no [`Reader`](crate::policy::Reader): a key that exports metrics reads nothing else.
+///
+/// ```compile_fail,E0277
+/// use guildhall::db::{Tx, deployments};
+/// use guildhall::error::Error;
+/// use guildhall::policy::MetricsReader;
+///
+/// fn list(tx: &Tx, reader: &MetricsReader) -> Result<(), Error> {
+///     deployments::list(tx, reader, "model", None).map(drop)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsReader<'a> {
+    team: &'a Team,
 }
 
 impl Caller {
     /// Whoever may read the metrics of this in the team.
-    pub fn in_team_to_read_metrics<'a>(&'a self, team: &'a Team, of: Measured<'_>) -> Result<InTeam<'a>, Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a team that the caller does not see, [`Error::Forbidden`] for who neither views the team nor
+    /// holds a key that exports these metrics.
+    pub fn to_read_metrics<'a>(&'a self, team: &'a Team, of: Measured<'_>) -> Result<MetricsReader<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         match &self.who {
-            Who::TeamKey(key) if standing == Standing::ExportMetrics => {
-                key.reads_metrics_of(of)?;
-                Ok(InTeam { caller: self, team })
-            }
-            Who::Person(_) | Who::TeamKey(_) | Who::KeyManager { .. } => self.in_team(team, TeamAct::View),
+            Who::TeamKey(key) if standing == Standing::ExportMetrics => key.reads_metrics_of(of)?,
+            Who::Person(_) | Who::TeamKey(_) | Who::KeyManager { .. } => drop(self.in_team(team, TeamAct::View)?),
         }
+        Ok(MetricsReader { team })
+    }
+}
+
+impl<'a> MetricsReader<'a> {
+    pub fn team(&self) -> &'a Team {
+        self.team
     }
 }
 

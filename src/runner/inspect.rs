@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::archive::{ArchiveError, Kind, Limits, Parts, bounded, broken, parts, walk};
 use super::source::Source;
 use super::tree::{Tree, escaped_bytes, write_json};
-use crate::db::deployments::progress::Content;
+use crate::domain::deployments::Content;
 use crate::error::quoted;
 use crate::wire::yaml;
 

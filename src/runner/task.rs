@@ -133,7 +133,7 @@ impl Task {
                 patches::applied(tx, deployment, synced, &applied)
             }
             (Work::Patch { deployment, synced, .. }, Outcome::Patched(Err(why))) => {
-                patches::failed(tx, deployment, synced, &why)
+                super::progress::fail_patches(tx, deployment, synced, &why)
             }
             (Work::Read(archive), _) => archive_readings::give_back(tx, archive),
             (Work::Patch { deployment, .. }, _) => patches::give_back_attempt(tx, &deployment.id),

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::api_keys::{self, Holder, Key, Rotated};
 use crate::domain::Category;
+use crate::domain::api_keys::{self, Holder, Key, Rotated};
 use crate::domain::{EnvironmentName, KeyName, TeamId, Time, User};
 use crate::token::PlainKey;
 use crate::wire::schemas::Listed;

@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::db::audit;
-use crate::domain::Time;
+use crate::domain::{Time, audit};
 use crate::wire::schemas::Listed;
 
 #[derive(JsonSchema, Serialize)]

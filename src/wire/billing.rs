@@ -5,8 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::db::billing::{Amount, Day, Kind, Resource, Used};
-use crate::db::model_apis;
+use crate::domain::billing::{Amount, Day, Kind, Resource, Used};
+use crate::domain::model_apis;
 use crate::wire::schemas::Object;
 
 #[derive(JsonSchema, Serialize)]
@@ -240,7 +240,7 @@ impl<'a> From<&'a Used> for ModelApiItem<'a> {
         };
         ModelApiItem {
             model_name: &used.resource.name,
-            model_family: model_apis::of_name(&used.resource.name).map(|entry| entry.family),
+            model_family: model_apis::find(&used.resource.name).map(|entry| entry.family),
             subtotal: Usd { micro: total.micro_usd },
             tokens: total.into(),
             daily: used.days.iter().map(daily).collect(),

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::chains;
 use crate::domain::Time;
+use crate::domain::chains;
 
 pub mod deployments;
 pub mod environments;

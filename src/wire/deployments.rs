@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::db::deployments;
-use crate::db::logs::Line;
-use crate::domain::Time;
-use crate::domain::serving::{Level, Phase, Status};
+use crate::domain::logs::Line;
+use crate::domain::serving::{Level, Status};
+use crate::domain::{Time, deployments};
 use crate::wire::environments::{AutoscalingSettings, BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
 use crate::wire::schemas::Object;
 
@@ -42,7 +41,7 @@ impl<'a> From<&'a deployments::Deployment> for Deployment<'a> {
             is_production: deployment.is_production(),
             is_development: deployment.is_development(),
             status: deployment.status,
-            active_replica_count: active_replicas(deployment),
+            active_replica_count: deployment.active_replicas(),
             autoscaling_settings: AutoscalingSettings::from(&deployment.settings.autoscaling),
             instance_type_name: &deployment.instance_type,
             environment: deployment.environment.as_deref(),
@@ -50,13 +49,6 @@ impl<'a> From<&'a deployments::Deployment> for Deployment<'a> {
             region: None,
             request_backpressure_settings: BackpressureSettings { policy: deployment.settings.backpressure },
         }
-    }
-}
-
-pub fn active_replicas(deployment: &deployments::Deployment) -> i64 {
-    match deployment.status.phase() {
-        Phase::Serving => deployment.settings.autoscaling.replicas_at_rest(),
-        Phase::Starting | Phase::Asleep | Phase::Off | Phase::Failed => 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::environment_groups::{Access, Group};
+use crate::domain::environment_groups::{Access, Group};
 use crate::domain::{Team, User};
 use crate::wire::schemas::Listed;
 

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::db::environments::{self, Change};
 use crate::domain::Time;
+use crate::domain::environments::{self, Change};
 use crate::domain::serving::{self, Autoscaling, Backpressure, Cleanup, RollingStrategy, Settings};
 use crate::error::Error;
 use crate::wire::deployments::Deployment;

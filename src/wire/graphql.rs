@@ -5,11 +5,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::graphql::shape::{Given, object};
-use crate::db::chains::deployments::ChainDeployment as ChainsDeployment;
-use crate::db::{chains, deployments, models};
 use crate::domain::instance_types;
 use crate::domain::serving::Status;
 use crate::domain::{self, BaseUrl};
+use crate::domain::{chains, deployments, models};
 use crate::error::Error;
 use crate::wire;
 use crate::wire::tree::{Budget, Tree};
@@ -262,7 +261,7 @@ impl<'a> Chain<'a> {
     pub fn new(
         chain: &'a chains::Chain,
         team: &'a domain::Team,
-        deployments: &'a [ChainsDeployment],
+        deployments: &'a [chains::ChainDeployment],
         base_url: &BaseUrl,
     ) -> Chain<'a> {
         Chain {
@@ -276,8 +275,12 @@ impl<'a> Chain<'a> {
 }
 
 impl<'a> ChainDeployment<'a> {
-    pub fn new(chain: &'a chains::Chain, deployment: &'a ChainsDeployment, base_url: &BaseUrl) -> ChainDeployment<'a> {
-        let chainlet = |(place, chainlet): (usize, &'a chains::deployments::Chainlet)| Chainlet {
+    pub fn new(
+        chain: &'a chains::Chain,
+        deployment: &'a chains::ChainDeployment,
+        base_url: &BaseUrl,
+    ) -> ChainDeployment<'a> {
+        let chainlet = |(place, chainlet): (usize, &'a chains::Chainlet)| Chainlet {
             id: &chainlet.id,
             name: &chainlet.name,
             is_entrypoint: place == 0,

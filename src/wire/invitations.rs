@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::invitations::{self, Accepted, InvitedTeam};
 use crate::domain::Time;
+use crate::domain::invitations::{self, Accepted, InvitedTeam};
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::organizations::Organization;

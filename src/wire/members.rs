@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::{api_keys, members};
-use crate::domain::Time;
+use crate::domain::{Time, api_keys, members};
 use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
 use crate::wire::schemas::Listed;

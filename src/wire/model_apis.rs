@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::model_apis;
-use crate::domain::Time;
+use crate::domain::{Time, model_apis};
 use crate::wire::schemas::Listed;
 
 #[derive(JsonSchema, Serialize)]

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::models;
 use crate::domain::Time;
+use crate::domain::models;
 
 #[derive(JsonSchema, Serialize)]
 pub struct Model<'a> {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::quotas;
+use crate::domain::quotas;
 
 /// All quotas of a team: they fit one page.
 #[derive(JsonSchema, Serialize)]

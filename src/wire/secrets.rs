@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::secrets;
-use crate::domain::Time;
+use crate::domain::{Time, secrets};
 use crate::wire::schemas::Listed;
 
 #[derive(Deserialize, JsonSchema)]

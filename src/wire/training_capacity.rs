@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::training_capacity;
+use crate::domain::training_capacity;
 use crate::wire::schemas::Object;
 
 /// The organization has no ceilings of its own, only its teams have.

@@ -4,9 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::db::training_jobs;
-use crate::domain::Time;
 use crate::domain::training::{Availability, Compute, JobStatus};
+use crate::domain::{Time, training_jobs};
 use crate::wire::instance_types;
 use crate::wire::schemas::Object;
 use crate::wire::training_projects::TrainingProject;

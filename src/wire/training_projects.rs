@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::training_jobs::Job;
-use crate::db::training_projects;
-use crate::domain::Time;
+use crate::domain::training_jobs::Job;
+use crate::domain::{Time, training_projects};
 use crate::wire::training_jobs::TrainingJob;
 
 #[derive(JsonSchema, Serialize)]

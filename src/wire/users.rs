@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::password_resets::{Done, NewLink};
-use crate::db::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
+use crate::domain::password_resets::{Done, NewLink};
+use crate::domain::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
 use crate::domain::{self, OrgRole, Time};
 use crate::token::PlainKey;
 use crate::wire::Role;

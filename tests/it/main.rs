@@ -29,6 +29,7 @@ mod quotas;
 mod resources;
 mod reverse_proxy;
 mod rules;
+mod runner_python;
 mod schema;
 mod seed;
 mod surroundings;

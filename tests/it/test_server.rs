@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use guildhall::api::{App, Listener, Reply, Request, S3Hosts, answer};
 use guildhall::db::directory::Directory;
-use guildhall::db::quotas::Settings;
 use guildhall::db::{Db, Now};
+use guildhall::domain::quotas::Settings;
 use guildhall::domain::{BaseUrl, Time};
 use serde_json::Value;
 

@@ -4,20 +4,20 @@ use std::any::Any;
 
 use serde_json::{Map, Value};
 
+use crate::api::graphql::FieldContext;
 use crate::api::graphql::document::Selected;
 use crate::api::graphql::models::of_team;
-use crate::api::graphql::pushes::{chosen, deploys_somewhere, naming, object, read_config};
+use crate::api::graphql::pushes::{naming, object, read_config};
 use crate::api::graphql::shape::Given;
-use crate::api::graphql::{FieldContext, owner};
 use crate::db::Tx;
-use crate::db::chains::creation::{self, New, NewChainlet, Slot};
-use crate::db::chains::{self, Chain, deployments};
-use crate::db::deployments::creation::Package;
-use crate::db::models::Downloads;
-use crate::db::resources::Kind;
-use crate::domain::{EnvironmentName, ResourceName};
+use crate::db::chains::pushes::{self, New, NewChainlet, Slot};
+use crate::db::chains::{self, deployments};
+use crate::db::pushes::Package;
+use crate::db::resources::{Kind, owner};
+use crate::domain::models::Downloads;
+use crate::domain::{EnvironmentName, ResourceName, chains as domain};
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{Deployers, InTeam};
 use crate::wire::graphql::arguments::{DeployChain, PushedChainlet, WhichById, WhichChains};
 use crate::wire::graphql::{self as wire, ChainDeployment, DeployedChain};
 
@@ -44,7 +44,7 @@ pub fn list(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Erro
     ctx.give(&shapes)
 }
 
-fn rows(deployments: &[deployments::ChainDeployment]) -> usize {
+fn rows(deployments: &[domain::ChainDeployment]) -> usize {
     deployments.iter().map(|deployment| 1 + deployment.chainlets.len()).sum()
 }
 
@@ -67,37 +67,28 @@ pub fn show_deployment(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<
     ctx.give(&ChainDeployment::new(&chain, &deployment, &ctx.request.base_url))
 }
 
-/// A push of all chainlets at once, to a Chain that is there or that is made. The team of one that is there is its own,
+/// A push of all chainlets at once, to an existing Chain or to one that is made. The team of an existing one is its own,
 /// whatever the request says.
-pub fn deploy(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
-    deploys_somewhere(teams)?;
+pub fn deploy(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     let ReadPush { asked, pushed } = ctx.prepared()?;
     let new = pushed.deployment(&asked)?;
-    let (team, chain) = match (&asked.chain_id, &asked.chain_name) {
+    let (chain, deployment) = match (&asked.chain_id, &asked.chain_name) {
         (Some(id), None) => {
-            let team = owner(tx, teams, Kind::Chain, id)?;
-            (team, chains::find(tx, team, id)?)
+            let deployer = owner(tx, deployers.iter(), Kind::Chain, id)?;
+            let chain = chains::find(tx, deployer, id)?;
+            let deployment = pushes::create(tx, &pushes::check(tx, deployer, &new)?, &chain)?;
+            (chain, deployment)
         }
         (None, Some(name)) => {
-            let team = chosen(teams, asked.team_id.as_deref())?;
-            (team, found_or_made(tx, team, &ResourceName::parse("chain_name", name)?, &new)?)
+            let deployer = deployers.target(asked.team_id.as_deref())?;
+            pushes::create_by_name(tx, deployer, &ResourceName::parse("chain_name", name)?, &new)?
         }
         (Some(_), Some(_)) | (None, None) => {
             return Err(Error::field("chain_id", "or `chain_name` must be given, and not both"));
         }
     };
-    let deployment = creation::create(tx, team, &chain, &new)?;
     let chain_deployment = ChainDeployment::new(&chain, &deployment, &ctx.request.base_url);
     ctx.give(&DeployedChain { chain_deployment })
-}
-
-/// The Chain of a name, which is made if need be. A client may spell the name otherwise, and so not have found it.
-fn found_or_made(tx: &Tx, team: &InTeam, name: &ResourceName, new: &New) -> Result<Chain, Error> {
-    if let Some(chain) = chains::named(tx, team, name)? {
-        return Ok(chain);
-    }
-    creation::check(tx, team, new)?;
-    chains::create(tx, team, name)
 }
 
 struct ReadPush {

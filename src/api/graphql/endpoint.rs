@@ -56,7 +56,7 @@ pub fn answer(tx: &Tx, caller: &Caller, document: &Document, request: &Request) 
 /// How long a document of this caller may be: long ones push, so they are for whoever may deploy somewhere.
 pub fn document_bytes_max(tx: &Tx, caller: &Caller) -> Result<usize, Error> {
     let teams = db::teams::of_organization(tx, caller)?;
-    let deploys = caller.in_all_to_deploy(&teams).is_ok_and(|proofs| !proofs.is_empty());
+    let deploys = caller.to_deploy_in_any(&teams).is_ok();
     Ok(if deploys { DOCUMENT_BYTES_MAX } else { SMALL_DOCUMENT_BYTES_MAX })
 }
 

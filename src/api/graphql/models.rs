@@ -1,11 +1,11 @@
 //! Models and their versions over GraphQL.
 
+use crate::api::graphql::FieldContext;
 use crate::api::graphql::shape::Given;
-use crate::api::graphql::{FieldContext, owner};
-use crate::db::Tx;
-use crate::db::deployments::{self, Deployment, Which};
-use crate::db::models::{self, Model};
-use crate::db::resources::Kind;
+use crate::db::resources::{Kind, owner};
+use crate::db::{Tx, deployments, models};
+use crate::domain::deployments::{Deployment, Which};
+use crate::domain::models::Model;
 use crate::error::{Error, quoted};
 use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{WhichById, WhichModel, WhichModels};

@@ -9,17 +9,20 @@ use serde_json::{Map, Value, json};
 use crate::api::graphql::FieldContext;
 use crate::api::graphql::document::Selected;
 use crate::api::graphql::shape::Given;
-use crate::api::rest::pushes::{nowhere, raw_config};
-use crate::db::deployments::creation::{self, MissingEnvironment, New, Package, Published, Slot};
+use crate::api::rest::pushes::raw_config;
+use crate::db::Tx;
 use crate::db::deployments::naming::Naming;
-use crate::db::environments::Change;
-use crate::db::environments::promotion::{Instance, Previous};
-use crate::db::models::{self, Downloads, Model};
-use crate::db::{Tx, deployments};
+use crate::db::environments::promotion::Instance;
+use crate::db::pushes::{self, Existing, MissingEnvironment, New, Package, Published, Slot};
+use crate::domain::deployments::Deployment;
+use crate::domain::environments::Change;
+use crate::domain::instance_types::InstanceType;
+use crate::domain::models::{Downloads, Model};
+use crate::domain::promotion::Previous;
 use crate::domain::serving::{DeploymentName, check_deploy_timeout};
 use crate::domain::{EnvironmentName, ResourceName};
 use crate::error::Error;
-use crate::policy::{Caller, InTeam, deploying};
+use crate::policy::{Caller, Deployer, Deployers};
 use crate::wire;
 use crate::wire::graphql::arguments::{Push, Validate};
 use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
@@ -49,7 +52,7 @@ struct Findings(Vec<String>);
 
 pub fn read_validation(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     let asked: Validate = selected.read()?;
-    let checked = read_config("config", &asked.config).and_then(|config| creation::instance_type(&config).map(drop));
+    let checked = read_config("config", &asked.config).and_then(|config| InstanceType::of_config(&config).map(drop));
     Ok(Box::new(Findings(checked.err().map(|error| error.to_string()).into_iter().collect())))
 }
 
@@ -60,61 +63,45 @@ pub fn validate(_: &Tx, _: &Caller, ctx: &FieldContext) -> Result<Given, Error> 
 }
 
 /// The first published push of a model, or of one that the client did not find under the name that it spells otherwise.
-pub fn create_model(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
-    deploys_somewhere(teams)?;
+pub fn create_model(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     let ReadPush { asked, pushed } = ctx.prepared()?;
-    let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
-    let new = pushed.deployment(&asked, published(&asked, asked.version_name.as_deref(), Previous::AsSet)?)?;
-    let model = found_or_made(tx, team, &name, &asked, &new)?;
-    created(tx, team, &model, &new, ctx)
+    let slot = |asked: &Push| published(asked, asked.version_name.as_deref(), Previous::AsSet);
+    create_by_name(tx, deployers, &asked, &pushed, slot, ctx)
 }
 
 /// A later published push. Its team is the model's.
-pub fn create_version(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
-    models::refuse_chainlet(model)?;
+pub fn create_version(tx: &Tx, deployer: &Deployer, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+    model.refuse_chainlet()?;
     let ReadPush { asked, pushed } = ctx.prepared()?;
     let previous = if asked.scale_down_old_production == Some(false) { Previous::Keep } else { Previous::AsSet };
     let new = pushed.deployment(&asked, published(&asked, asked.name.as_deref(), previous)?)?;
-    created(tx, team, model, &new, ctx)
+    let deployment = pushes::create(tx, &pushes::check(tx, deployer, &new)?, model)?;
+    created(model, &deployment, ctx)
 }
 
 /// A push to the development deployment of the model of this name, which is made if need be.
-pub fn deploy_draft(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
-    deploys_somewhere(teams)?;
+pub fn deploy_draft(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     let ReadPush { asked, pushed } = ctx.prepared()?;
-    let (team, name) = (chosen(teams, asked.team_id.as_deref())?, model_name(&asked)?);
-    let new = pushed.deployment(&asked, Slot::Development)?;
-    let model = found_or_made(tx, team, &name, &asked, &new)?;
-    created(tx, team, &model, &new, ctx)
+    create_by_name(tx, deployers, &asked, &pushed, |_| Ok(Slot::Development), ctx)
 }
 
-fn found_or_made(tx: &Tx, team: &InTeam, name: &ResourceName, asked: &Push, new: &New) -> Result<Model, Error> {
-    if let Some(model) = models::named(tx, team, name)? {
-        return Ok(model);
-    }
-    let instance_type = creation::check(tx, team, new)?;
+fn create_by_name(
+    tx: &Tx,
+    deployers: &Deployers,
+    asked: &Push,
+    pushed: &Pushed,
+    slot: impl Fn(&Push) -> Result<Slot, Error>,
+    ctx: &FieldContext,
+) -> Result<Given, Error> {
+    let (deployer, name) = (deployers.target(asked.team_id.as_deref())?, model_name(asked)?);
+    let new = pushed.deployment(asked, slot(asked)?)?;
     let downloads = if asked.allow_truss_download == Some(false) { Downloads::Refused } else { Downloads::Allowed };
-    models::create(tx, team, name, instance_type.id, downloads)
+    let (model, deployment) = pushes::create_by_name(tx, deployer, &name, Existing::Used, downloads, &new)?;
+    created(&model, &deployment, ctx)
 }
 
-fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New, ctx: &FieldContext) -> Result<Given, Error> {
-    let deployment = deployments::create(tx, team, model, new)?;
-    ctx.give(&CreatedVersion { model_version: ModelVersion::new(model, &deployment, &ctx.request.base_url) })
-}
-
-/// The team that is named; without one, the only one, or the default team.
-pub(super) fn chosen<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> Result<&'p InTeam<'c>, Error> {
-    deploys_somewhere(teams)?;
-    match (team_id, teams) {
-        (Some(id), teams) => teams.iter().find(|team| team.team().id.as_str() == id).ok_or(Error::NotFound("team")),
-        (None, [only]) => Ok(only),
-        (None, teams) => teams.iter().find(|team| team.team().is_default).ok_or_else(nowhere),
-    }
-}
-
-/// Who may deploy nowhere is told so, whatever is named.
-pub(super) fn deploys_somewhere(teams: &[InTeam]) -> Result<(), Error> {
-    if teams.is_empty() { Err(deploying::nowhere()) } else { Ok(()) }
+fn created(model: &Model, deployment: &Deployment, ctx: &FieldContext) -> Result<Given, Error> {
+    ctx.give(&CreatedVersion { model_version: ModelVersion::new(model, deployment, &ctx.request.base_url) })
 }
 
 fn model_name(asked: &Push) -> Result<ResourceName, Error> {

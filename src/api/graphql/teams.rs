@@ -10,6 +10,6 @@ use crate::wire::graphql::Team;
 /// Those in which the caller may deploy: truss asks in order to choose one. They may be none.
 pub fn list(tx: &Tx, caller: &Caller, ctx: &FieldContext) -> Result<Given, Error> {
     let teams = teams::of_organization(tx, caller)?;
-    let seen = teams.iter().filter(|team| caller.in_team_to_deploy(team).is_ok());
+    let seen = teams.iter().filter(|team| caller.to_deploy(team).is_ok());
     ctx.give(&seen.map(Team::from).collect::<Vec<_>>())
 }

@@ -3,23 +3,23 @@
 use crate::api::graphql::FieldContext;
 use crate::api::graphql::shape::Given;
 use crate::db::Tx;
-use crate::db::uploads::{self, Purpose};
+use crate::db::uploads;
+use crate::domain::uploads::{BUCKET, Purpose, REGION};
 use crate::error::Error;
-use crate::policy::InTeam;
-use crate::s3::{BUCKET, REGION};
+use crate::policy::Deployers;
 use crate::wire::graphql::UploadCredentials;
 
-pub fn for_model(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
-    credentials(tx, teams, ctx, Purpose::Model)
+pub fn for_model(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
+    credentials(tx, deployers, ctx, Purpose::Model)
 }
 
 /// For the source of a Chain. truss keeps five fields of the answer here and drops `endpoint_url`.
-pub fn for_chain(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
-    credentials(tx, teams, ctx, Purpose::Chain)
+pub fn for_chain(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
+    credentials(tx, deployers, ctx, Purpose::Chain)
 }
 
-fn credentials(tx: &Tx, teams: &[InTeam], ctx: &FieldContext, purpose: Purpose) -> Result<Given, Error> {
-    let credentials = uploads::grant(tx, teams, purpose)?;
+fn credentials(tx: &Tx, deployers: &Deployers, ctx: &FieldContext, purpose: Purpose) -> Result<Given, Error> {
+    let credentials = uploads::grant(tx, deployers, purpose);
     let given = ctx.give(&UploadCredentials {
         s3_bucket: BUCKET,
         s3_key: &credentials.s3_key,

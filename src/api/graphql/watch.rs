@@ -9,13 +9,12 @@ use crate::api::graphql::pushes::{decode, object};
 use crate::api::graphql::shape::Given;
 use crate::api::rest::patches::ReadPatch;
 use crate::db::Tx;
+use crate::db::deployments;
 use crate::db::deployments::patches::{self, Verdict};
-use crate::db::deployments::progress::Content;
-use crate::db::deployments::{self, Deployment, Which};
-use crate::db::environments;
-use crate::db::models::Model;
+use crate::domain::deployments::{Content, Which};
+use crate::domain::models::Model;
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{Deployer, InTeam};
 use crate::wire;
 use crate::wire::graphql::arguments::{PatchRequest, StagePatch};
 use crate::wire::graphql::{PatchState, Patched, WatchState};
@@ -23,7 +22,8 @@ use crate::wire::graphql::{PatchState, Patched, WatchState};
 /// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is
 /// told from the first patch on until the next push.
 pub fn state(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
-    let state = patches::state(tx, &development(tx, team, model)?)?;
+    let development = deployments::find(tx, team, &model.id, Which::Development)?;
+    let state = patches::state(tx, &development)?;
     let running = state.running.as_ref().filter(|_| state.is_patched || state.pending.is_some());
     ctx.give(&WatchState {
         is_container_built_from_push: !state.is_patched,
@@ -36,11 +36,11 @@ fn patch_state(content: &Content) -> PatchState<'_> {
     PatchState { current_hash: &content.hash, current_signature: &content.signature }
 }
 
-pub fn stage(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
-    let deployment = to_change(tx, team, model)?;
+pub fn stage(tx: &Tx, deployer: &Deployer, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+    let changeable = deployments::to_patch(tx, deployer, &model.id, Which::Development)?;
     let read: ReadPatch = ctx.prepared()?;
-    let patch = read.of(&deployments::config(tx, &deployment)?.parsed);
-    told(model, &deployment, patches::stage(tx, team, model, &deployment, &patch).map(|()| Verdict::Synced), ctx)
+    let patch = read.of(&deployments::config(tx, changeable.deployment())?.parsed);
+    told(model, &changeable.deployment().id, patches::stage(tx, &changeable, &patch).map(|()| Verdict::Synced), ctx)
 }
 
 pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
@@ -50,17 +50,12 @@ pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     Ok(Box::new(read))
 }
 
-pub fn sync(tx: &Tx, team: &InTeam, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
-    let deployment = to_change(tx, team, model)?;
-    told(model, &deployment, patches::sync(tx, team, model, &deployment), ctx)
+pub fn sync(tx: &Tx, deployer: &Deployer, model: &Model, ctx: &FieldContext) -> Result<Given, Error> {
+    let changeable = deployments::to_patch(tx, deployer, &model.id, Which::Development)?;
+    told(model, &changeable.deployment().id, patches::sync(tx, &changeable), ctx)
 }
 
-fn told(
-    model: &Model,
-    deployment: &Deployment,
-    done: Result<Verdict, Error>,
-    ctx: &FieldContext,
-) -> Result<Given, Error> {
+fn told(model: &Model, version_id: &str, done: Result<Verdict, Error>, ctx: &FieldContext) -> Result<Given, Error> {
     let (needs_full_deploy, error) = match done {
         Ok(Verdict::Synced) => (false, None),
         Ok(Verdict::NeedsFullDeploy(why)) => (true, Some(why)),
@@ -71,18 +66,9 @@ fn told(
     ctx.give(&Patched {
         id: &model.id,
         name: &model.name,
-        version_id: &deployment.id,
+        version_id,
         succeeded: error.is_none(),
         needs_full_deploy,
         error,
     })
-}
-
-fn development(tx: &Tx, team: &InTeam, model: &Model) -> Result<Deployment, Error> {
-    deployments::find(tx, team, &model.id, Which::Development)
-}
-
-fn to_change(tx: &Tx, team: &InTeam, model: &Model) -> Result<Deployment, Error> {
-    environments::may_change(tx, team, None)?;
-    development(tx, team, model)
 }

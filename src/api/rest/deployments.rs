@@ -1,19 +1,18 @@
 //! Deployments over HTTP.
 
-use crate::api::rest;
 use crate::api::{Reply, RequestContext};
 use crate::db::deployments::running::{self, Done};
-use crate::db::deployments::{self, Deployment, Which};
-use crate::db::environments::promotion::{self, Instance, Previous, Promotion};
-use crate::db::environments::{self, Change, PRODUCTION};
-use crate::db::models;
-use crate::db::models::Model;
-use crate::db::{Tx, downloads};
-use crate::domain::EnvironmentName;
+use crate::db::deployments::{self, Changeable};
+use crate::db::environments::promotion::{self, Instance, Promotion};
+use crate::db::{Tx, downloads, environment_groups, environments, models};
+use crate::domain::deployments::{Deployment, Which};
+use crate::domain::environments::{Change, PRODUCTION};
+use crate::domain::models::Model;
+use crate::domain::promotion::Previous;
 use crate::domain::serving::{DeploymentName, Settings};
 use crate::domain::truss_config::with_defaults;
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{Caller, Deployer, InEnvironment, InTeam, Reader};
 use crate::wire;
 use crate::wire::environments::{SettingsUpdated, UpdateOnPromotion};
 
@@ -27,41 +26,40 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
     Ok(shown(&find(tx, team, ctx)?))
 }
 
-pub fn update(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ctx)?;
+pub fn update(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = to_change(tx, deployer, ctx)?;
     let asked: wire::deployments::UpdateDeployment = ctx.json()?;
-    let Some(name) = asked.name else { return Ok(shown(&deployment)) };
+    let Some(name) = asked.name else { return Ok(shown(changeable.deployment())) };
     let name = DeploymentName::parse("name", &name)?;
-    Ok(shown(&deployments::rename(tx, team, &model, &deployment, &name)?))
+    Ok(shown(&deployments::rename(tx, &changeable, &name)?))
 }
 
-pub fn delete(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ctx)?;
-    deployments::delete(tx, team, &model, &deployment)?;
-    Ok(Reply::ok(&wire::deployments::Tombstone { id: &deployment.id, deleted: true, model_id: &model.id }))
+pub fn delete(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = to_change(tx, deployer, ctx)?;
+    deployments::delete(tx, &changeable)?;
+    let (id, model_id) = (&changeable.deployment().id, &changeable.model().id);
+    Ok(Reply::ok(&wire::deployments::Tombstone { id, deleted: true, model_id }))
 }
 
 /// Promotes the deployment of the path to `production`.
-pub fn promote(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    environments::may_change(tx, team, Some(PRODUCTION))?;
-    let model = rest::models::to_change(tx, team, ctx)?;
-    let deployment = find(tx, team, ctx)?;
+pub fn promote(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let at = environment_groups::open(tx, deployer, PRODUCTION)?;
+    let model = models::find_own(tx, &at, ctx.param("model_id"))?;
+    let deployment = find(tx, &at, ctx)?;
     let asked: wire::environments::PromoteToProduction = ctx.json_or_default()?;
-    let production = EnvironmentName::parse("environment", PRODUCTION).expect("it is well formed");
-    promoted(tx, team, &model, &deployment, &production, asked.into())
+    promoted(tx, &at, &model, &deployment.id, asked.into())
 }
 
 /// Carries out either way to promote.
 pub(super) fn promoted(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     model: &Model,
-    deployment: &Deployment,
-    environment: &EnvironmentName,
+    deployment_id: &str,
     asked: wire::environments::Promote,
 ) -> Result<Reply, Error> {
     wire::environments::refuse_unserved("promotion_settings_override", asked.promotion_settings_override.as_ref())?;
-    let before = environments::find(tx, team, model, environment.as_str())?;
+    let before = environments::find(tx, at, model, at.name().as_str())?;
     let change = match &asked.environment_settings_update {
         None => Change::default(),
         Some(update) => {
@@ -70,7 +68,6 @@ pub(super) fn promoted(
         }
     };
     let promotion = Promotion {
-        environment,
         previous: if asked.scale_down_previous == Some(false) { Previous::Keep } else { Previous::AsSet },
         instance: if asked.preserve_env_instance_type == Some(false) {
             Instance::OfDeployment
@@ -80,27 +77,26 @@ pub(super) fn promoted(
         change,
         asked: asked.environment_settings_update.unwrap_or_default(),
     };
-    Ok(shown(&promotion::promote(tx, team, model, deployment, &promotion)?))
+    Ok(shown(&promotion::promote(tx, at, model, deployment_id, &promotion)?))
 }
 
-pub fn activate(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ctx)?;
-    running::activate(tx, team, &model, &deployment).map(switched)
+pub fn activate(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    running::activate(tx, &to_change(tx, deployer, ctx)?).map(switched)
 }
 
-pub fn deactivate(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ctx)?;
-    running::deactivate(tx, team, &model, &deployment).map(switched)
+pub fn deactivate(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    running::deactivate(tx, &to_change(tx, deployer, ctx)?).map(switched)
 }
 
 pub(super) fn switched(done: Done) -> Reply {
     Reply::ok(&wire::deployments::Switched { success: true, no_op: done == Done::AsItWas })
 }
 
-pub fn retry(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ctx)?;
-    let reason = running::retry(tx, team, &model, &deployment)?;
-    let after = deployments::find(tx, team, &model.id, Which::Id(&deployment.id))?;
+pub fn retry(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = to_change(tx, deployer, ctx)?;
+    let reason = running::retry(tx, &changeable)?;
+    let (model, deployment) = (changeable.model(), changeable.deployment());
+    let after = deployments::find(tx, deployer, &model.id, Which::Id(&deployment.id))?;
     Ok(Reply::ok(&wire::deployments::Retried {
         retried: reason.is_none(),
         reason,
@@ -108,41 +104,27 @@ pub fn retry(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Erro
     }))
 }
 
-pub fn update_autoscaling(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ctx)?;
+pub fn update_autoscaling(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = to_change(tx, deployer, ctx)?;
+    let before = &changeable.deployment().settings;
     let asked: wire::environments::UpdateAutoscaling = ctx.json()?;
-    let autoscaling = asked.onto(&deployment.settings.autoscaling)?;
-    let changes = autoscaling != deployment.settings.autoscaling;
-    if changes {
-        let settings = Settings { autoscaling, ..deployment.settings.clone() };
-        configure(tx, team, &model, &deployment, &settings)?;
+    let autoscaling = asked.onto(&before.autoscaling)?;
+    if autoscaling == before.autoscaling {
+        return Ok(Reply::ok(&SettingsUpdated::UNCHANGED));
     }
-    Ok(Reply::ok(if changes { &SettingsUpdated::ACCEPTED } else { &SettingsUpdated::UNCHANGED }))
+    environments::configure(tx, &changeable, &Settings { autoscaling, ..before.clone() })?;
+    Ok(Reply::ok(&SettingsUpdated::ACCEPTED))
 }
 
-pub fn update_backpressure(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_change(tx, team, ctx)?;
+pub fn update_backpressure(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = to_change(tx, deployer, ctx)?;
+    let before = &changeable.deployment().settings;
     let asked: wire::environments::UpdateBackpressure = ctx.json()?;
-    let backpressure = asked.policy.unwrap_or(deployment.settings.backpressure);
-    if backpressure != deployment.settings.backpressure {
-        let settings = Settings { backpressure, ..deployment.settings.clone() };
-        configure(tx, team, &model, &deployment, &settings)?;
+    let backpressure = asked.policy.unwrap_or(before.backpressure);
+    if backpressure != before.backpressure {
+        environments::configure(tx, &changeable, &Settings { backpressure, ..before.clone() })?;
     }
     Ok(Reply::ok(&wire::environments::BackpressureSettings { policy: backpressure }))
-}
-
-/// What serves an environment is set by it, so it is the environment that changes.
-fn configure(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment, settings: &Settings) -> Result<(), Error> {
-    if let Some(environment) = &deployment.environment {
-        let environment = environments::find(tx, team, model, environment)?;
-        let change = Change {
-            autoscaling: Some(settings.autoscaling.clone()),
-            backpressure: Some(settings.backpressure),
-            promotion: None,
-        };
-        return environments::update(tx, team, model, &environment, &change).map(drop);
-    }
-    running::configure(tx, team, model, deployment, settings).map(drop)
 }
 
 pub fn config(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -166,7 +148,7 @@ pub fn download(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, E
 }
 
 /// What a link leads to.
-pub fn downloaded(tx: &Tx, _: Option<&crate::policy::Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
+pub fn downloaded(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
     Ok(Reply::archive(downloads::redeem(tx, ctx.param("token"))?))
 }
 
@@ -174,30 +156,18 @@ fn shown(deployment: &Deployment) -> Reply {
     Reply::ok(&wire::deployments::Deployment::from(deployment))
 }
 
-/// Where a path says which deployment it is about: `v1/models/{model_id}/deployments/…`.
-const DEPLOYMENT_PLACE: usize = 4;
+/// The part of a path that says which deployment it is about: `v1/models/{model_id}/deployments/…`.
+const DEPLOYMENT_PART: usize = 4;
 
-/// The deployment of the path: by its id, or `development`, or `production`.
-pub(super) fn find(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Deployment, Error> {
-    let which = match ctx.request.path[DEPLOYMENT_PLACE].as_str() {
-        deployments::DEVELOPMENT => Which::Development,
-        PRODUCTION => Which::In(PRODUCTION),
-        id => Which::Id(id),
-    };
-    deployments::find(tx, team, ctx.param("model_id"), which)
+/// Which deployment the path is about: its id, `development` or `production`.
+pub(super) fn which<'c>(ctx: &'c RequestContext) -> Which<'c> {
+    Which::of_path(&ctx.request.path[DEPLOYMENT_PART])
 }
 
-/// The same for whoever may change it. What a chainlet runs as is changed with its Chain.
-fn to_change(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<(Model, Deployment), Error> {
-    let (model, deployment) = to_patch(tx, team, ctx)?;
-    models::refuse_chainlet(&model)?;
-    Ok((model, deployment))
+pub(super) fn find(tx: &Tx, team: &dyn Reader, ctx: &RequestContext) -> Result<Deployment, Error> {
+    deployments::find(tx, team, ctx.param("model_id"), which(ctx))
 }
 
-/// The same, of a chainlet too.
-pub(super) fn to_patch(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<(Model, Deployment), Error> {
-    let model = models::find(tx, team, ctx.param("model_id"))?;
-    let deployment = find(tx, team, ctx)?;
-    deployments::may_change(tx, team, &deployment)?;
-    Ok((model, deployment))
+fn to_change<'a>(tx: &Tx, deployer: &Deployer<'a>, ctx: &RequestContext) -> Result<Changeable<'a>, Error> {
+    deployments::to_change(tx, deployer, ctx.param("model_id"), which(ctx))
 }

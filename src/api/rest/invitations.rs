@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
-use crate::db::invitations::{self, Identity, InvitedTeam, Joiner, Status};
+use crate::db::invitations::{self, Identity, Joiner};
 use crate::db::{Tx, teams};
+use crate::domain::invitations::{InvitedTeam, Status};
 use crate::domain::{Email, KeyName, NAMED_MAX, Password, PersonName};
 use crate::error::Error;
 use crate::policy::{Caller, InOrg, OrgAct};

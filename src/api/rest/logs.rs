@@ -2,18 +2,17 @@
 
 use serde_json::Map;
 
-use crate::api::rest::deployments::find;
+use crate::api::rest::deployments::{find, which};
 use crate::api::{Reply, RequestContext};
-use crate::db::deployments::Deployment;
 use crate::db::logs::{self, Direction, Filter, Text};
-use crate::db::models;
-use crate::db::{Tx, environments};
+use crate::db::{Tx, environments, metrics, models};
 use crate::domain::Time;
+use crate::domain::deployments::Deployment;
 use crate::domain::serving::Level;
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{InTeam, MetricsReader};
 use crate::wire;
-use crate::wire::deployments::{LogsAsked, MetricDescriptor, MetricValues, Metrics, active_replicas};
+use crate::wire::deployments::{LogsAsked, MetricDescriptor, MetricValues, Metrics};
 
 const LINES: usize = 500;
 const LINES_MAX: usize = 1000;
@@ -126,19 +125,16 @@ fn window(now: Time, start: Option<i64>, end: Option<i64>) -> Result<(Time, Time
     Ok((Time(start), Time(end.unwrap_or(i64::MAX))))
 }
 
-pub fn metrics_of_deployment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let deployment = find(tx, team, ctx)?;
-    metrics(tx, Some(&deployment), ctx)
+pub fn metrics_of_deployment(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
+    shown_metrics(tx, metrics::replicas(tx, reader, ctx.param("model_id"), which(ctx))?, ctx)
 }
 
-pub fn metrics_of_environment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let model = models::find(tx, team, ctx.param("model_id"))?;
-    let environment = environments::find(tx, team, &model, ctx.param("env_name"))?;
-    metrics(tx, environment.current.as_ref(), ctx)
+pub fn metrics_of_environment(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
+    shown_metrics(tx, metrics::replicas_in(tx, reader, ctx.param("model_id"), ctx.param("env_name"))?, ctx)
 }
 
 /// One metric so far: how many replicas run. Of the past nothing is kept, so a series ends in the one value known.
-fn metrics(tx: &Tx, deployment: Option<&Deployment>, ctx: &RequestContext) -> Result<Reply, Error> {
+fn shown_metrics(tx: &Tx, now: i64, ctx: &RequestContext) -> Result<Reply, Error> {
     const REPLICAS: &str = "baseten_replicas_active";
     let (start, end) = (number(ctx, "start_epoch_millis")?, number(ctx, "end_epoch_millis")?);
     let (start, _) = window(tx.now, start, end)?;
@@ -146,7 +142,6 @@ fn metrics(tx: &Tx, deployment: Option<&Deployment>, ctx: &RequestContext) -> Re
     let asked = ctx.queries("metrics")?;
     let wanted = asked.is_empty() || asked.contains(&REPLICAS);
     let value = |value| if wanted { vec![vec![value]] } else { Vec::new() };
-    let now = deployment.map_or(0, active_replicas);
     let (mode, step_seconds, metric_values) = match ctx.query("mode") {
         None | Some("CURRENT") => {
             ("CURRENT", None, vec![MetricValues { start_epoch_millis: end, values: value(Some(now)) }])

@@ -22,7 +22,7 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
 }
 
 pub fn update(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let model = to_change(tx, team, ctx)?;
+    let model = models::find_own(tx, team, ctx.param("model_id"))?;
     let asked: UpdateModel = ctx.json()?;
     let model = match asked.name {
         Some(name) => models::rename(tx, team, &model, &ResourceName::parse("name", &name)?)?,
@@ -32,14 +32,7 @@ pub fn update(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
 }
 
 pub fn delete(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let model = to_change(tx, team, ctx)?;
+    let model = models::find_own(tx, team, ctx.param("model_id"))?;
     models::delete(tx, team, &model)?;
     Ok(Reply::ok(&Tombstone::of(&model.id)))
-}
-
-/// The model of the path, unless it is a chainlet's.
-pub(super) fn to_change(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<models::Model, Error> {
-    let model = models::find(tx, team, ctx.param("model_id"))?;
-    models::refuse_chainlet(&model)?;
-    Ok(model)
 }

@@ -4,14 +4,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::api::rest::deployments::{find, to_patch};
+use crate::api::rest::deployments::{find, which};
 use crate::api::{Reply, RequestContext};
 use crate::db::deployments::patches::{self, FileChange, Patch, Verdict};
-use crate::db::deployments::progress::Content;
 use crate::db::{Tx, deployments};
+use crate::domain::deployments::Content;
 use crate::domain::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 use crate::error::{Error, quoted};
-use crate::policy::InTeam;
+use crate::policy::{Deployer, InTeam};
 use crate::wire;
 use crate::wire::deployments::{
     CreatePatch, CreatedPatch, PatchOp, PatchPoint, PatchPointWithHash, PatchesState, PatchesSynced, Signature,
@@ -31,10 +31,10 @@ pub fn state(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Erro
     }))
 }
 
-pub fn stage(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_patch(tx, team, ctx)?;
-    let patch = ctx.read(read_body)?.of(&deployments::config(tx, &deployment)?.parsed);
-    patches::stage(tx, team, &model, &deployment, &patch)?;
+pub fn stage(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = deployments::to_patch(tx, deployer, ctx.param("model_id"), which(ctx))?;
+    let patch = ctx.read(read_body)?.of(&deployments::config(tx, changeable.deployment())?.parsed);
+    patches::stage(tx, &changeable, &patch)?;
     Ok(Reply::ok(&CreatedPatch { patch_point: point(&patch.next)? }))
 }
 
@@ -50,9 +50,9 @@ fn read_body(body: &[u8]) -> Result<ReadPatch, Error> {
     ReadPatch::read(asked.prev_patch_hash, hash, &signature, asked.patch_ops)
 }
 
-pub fn sync(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (model, deployment) = to_patch(tx, team, ctx)?;
-    let needs_full_deploy_reason = match patches::sync(tx, team, &model, &deployment)? {
+pub fn sync(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = deployments::to_patch(tx, deployer, ctx.param("model_id"), which(ctx))?;
+    let needs_full_deploy_reason = match patches::sync(tx, &changeable)? {
         Verdict::Synced => None,
         Verdict::NeedsFullDeploy(why) => Some(why),
     };

@@ -2,22 +2,23 @@
 
 use serde_json::Value;
 
-use crate::api::rest::models::to_change;
 use crate::api::{Reply, RequestContext, S3Hosts};
-use crate::db::deployments::creation::{self, MissingEnvironment, New, Package, Published, Slot};
 use crate::db::deployments::naming::Naming;
-use crate::db::environments::Change;
-use crate::db::environments::promotion::{Instance, Previous};
-use crate::db::models::{self, Downloads, Model};
+use crate::db::environments::promotion::Instance;
+use crate::db::pushes::{self, Existing, MissingEnvironment, New, Package, Published, Slot};
 use crate::db::resources::{self, Kind};
-use crate::db::uploads::{self, Purpose};
-use crate::db::{Tx, deployments};
+use crate::db::uploads;
+use crate::db::{Tx, models};
+use crate::domain::deployments::Deployment;
+use crate::domain::environments::Change;
 use crate::domain::instance_types::InstanceType;
+use crate::domain::models::{Downloads, Model};
+use crate::domain::promotion::Previous;
 use crate::domain::serving::{DeploymentName, Settings, check_deploy_timeout};
+use crate::domain::uploads::{BUCKET, Purpose, REGION};
 use crate::domain::{EnvironmentName, ResourceName};
 use crate::error::Error;
-use crate::policy::{InTeam, Who};
-use crate::s3::{BUCKET, REGION};
+use crate::policy::{Deployer, Deployers, InTeam};
 use crate::wire;
 use crate::wire::deployments::{
     CreateDeployment, CreateModel, CreatedModelDeployment, Payload, PrepareUpload, PreparedUpload,
@@ -32,8 +33,7 @@ pub const RAW_CONFIG_BYTES_MAX: usize = 100 << 10;
 /// credentials, and commit from the configuration alone.
 const SEND_TO_S3: &[&str] = &["go-http-client", "baseten-go", "baseten-cli", "terraform"];
 
-/// A model with its first deployment. Where the team has the model under another spelling of its name, a deployment of
-/// that; spelled so, the client could have found it, and is told so.
+/// A model with its first deployment. Where the team has the model under another spelling of its name, a deployment of that.
 pub fn create_model(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: CreateModel = ctx.json()?;
     let source = asked.source;
@@ -42,53 +42,42 @@ pub fn create_model(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Repl
     let name = ResourceName::parse("source.name", spelled)?;
     let downloads = if source.disable_archive_download == Some(true) { Downloads::Refused } else { Downloads::Allowed };
     let new = new(&payload, source.s3_key.as_deref())?;
-    let model = match models::named(tx, team, &name)? {
-        Some(model) if model.name != spelled => model,
-        Some(_) | None => {
-            let instance_type = creation::check(tx, team, &new)?;
-            models::create(tx, team, &name, instance_type.id, downloads)?
-        }
-    };
-    created(tx, team, &model, &new)
+    let deployer = team.caller().to_deploy(team.team())?;
+    let existing = Existing::UsedUnlessSpelled(spelled);
+    let (model, deployment) = pushes::create_by_name(tx, &deployer, &name, existing, downloads, &new)?;
+    created(tx, &deployer, &model.id, &deployment)
 }
 
-/// A deployment of a model that is there. Its team is the model's, whatever the request says.
-pub fn create_deployment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let model = to_change(tx, team, ctx)?;
+/// A deployment of an existing model. Its team is the model's, whatever the request says.
+pub fn create_deployment(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let model = models::find_own(tx, deployer, ctx.param("model_id"))?;
     let CreateDeployment { source } = ctx.json()?;
     let payload = payload(source.kind.as_deref(), source.deployment)?;
     let new = new(&payload, source.s3_key.as_deref())?;
-    created(tx, team, &model, &new)
+    let deployment = pushes::create(tx, &pushes::check(tx, deployer, &new)?, &model)?;
+    created(tx, deployer, &model.id, &deployment)
 }
 
-fn created(tx: &Tx, team: &InTeam, model: &Model, new: &New) -> Result<Reply, Error> {
-    let deployment = deployments::create(tx, team, model, new)?;
-    let model = models::find(tx, team, &model.id)?;
+fn created(tx: &Tx, deployer: &Deployer, model_id: &str, deployment: &Deployment) -> Result<Reply, Error> {
+    let model = models::find(tx, deployer, model_id)?;
     Ok(Reply::ok(&CreatedModelDeployment {
         model: wire::models::Model::from(&model),
-        deployment: wire::deployments::Deployment::from(&deployment),
+        deployment: wire::deployments::Deployment::from(deployment),
     }))
 }
 
-/// Credentials for an archive that is about to be pushed, once what is said of it holds.
-pub fn prepare(tx: &Tx, teams: &[InTeam], ctx: &RequestContext) -> Result<Reply, Error> {
-    if teams.is_empty() {
-        return Err(nowhere());
-    }
+/// Credentials for an archive that is about to be pushed, once the push that is announced would not be refused.
+pub fn prepare(tx: &Tx, deployers: &Deployers, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: PrepareUpload = ctx.json()?;
-    let team = prepared_team(tx, teams, &asked)?;
-    let model = prepared_model(tx, team, &asked)?;
-    if model.is_none() {
-        models::may_create(team)?;
-    }
-    creation::foresee(tx, team, model.as_ref(), &new(&asked.deployment, None)?)?;
+    let (deployer, model) = prepared(tx, deployers, &asked)?;
+    pushes::foresee(tx, deployer, model.as_ref(), &new(&asked.deployment, None)?)?;
     let agent = ctx.request.user_agent.as_deref().unwrap_or_default().to_lowercase();
     let goes_to_s3 = SEND_TO_S3.iter().any(|name| agent.contains(name));
     let sends_elsewhere = goes_to_s3 && ctx.request.s3_hosts == S3Hosts::Elsewhere;
     if asked.dry_run == Some(true) || sends_elsewhere {
         return Ok(Reply::ok(&PreparedUpload::default()));
     }
-    let credentials = uploads::grant(tx, std::slice::from_ref(team), Purpose::Model)?;
+    let credentials = uploads::grant(tx, deployers, Purpose::Model);
     Ok(Reply::ok(&PreparedUpload {
         creds: Some(AwsCredentials {
             aws_access_key_id: &credentials.access_key_id,
@@ -103,53 +92,31 @@ pub fn prepare(tx: &Tx, teams: &[InTeam], ctx: &RequestContext) -> Result<Reply,
     }))
 }
 
-/// The model that is pushed to; none, if it is still to be made.
-fn prepared_model(tx: &Tx, team: &InTeam, asked: &PrepareUpload) -> Result<Option<Model>, Error> {
-    match (&asked.model_id, &asked.name) {
-        (Some(id), _) => models::find(tx, team, id).map(Some),
-        (None, Some(name)) => models::named(tx, team, &ResourceName::parse("name", name)?),
-        (None, None) => Ok(None),
-    }
-}
-
-/// The team of the model that is pushed to, or the one that a new model is for.
-fn prepared_team<'p, 'c>(tx: &Tx, teams: &'p [InTeam<'c>], asked: &PrepareUpload) -> Result<&'p InTeam<'c>, Error> {
-    let of = |id: &str| teams.iter().find(|team| team.team().id.as_str() == id);
+/// The team that is pushed to, and the model, if the team has it already.
+fn prepared<'d, 'a>(
+    tx: &Tx,
+    deployers: &'d Deployers<'a>,
+    asked: &PrepareUpload,
+) -> Result<(&'d Deployer<'a>, Option<Model>), Error> {
     match (&asked.name, &asked.model_id, &asked.team_id) {
         (None, Some(model_id), None) => {
-            let team = resources::team_of(tx, Kind::Model, model_id)?;
-            let team = team.and_then(|team| of(team.id.as_str())).ok_or(Error::NotFound("model"))?;
-            models::refuse_chainlet(&models::find(tx, team, model_id)?)?;
-            Ok(team)
+            let deployer = resources::owner(tx, deployers.iter(), Kind::Model, model_id)?;
+            Ok((deployer, Some(models::find(tx, deployer, model_id)?)))
         }
         (Some(name), None, team_id) => {
-            ResourceName::parse("name", name)?;
-            match team_id {
-                Some(team_id) => of(team_id).ok_or(Error::NotFound("team")),
-                None => teams.iter().find(|team| team.team().is_default).or_else(|| own(teams)).ok_or_else(nowhere),
-            }
+            let name = ResourceName::parse("name", name)?;
+            // Without a team it goes where POST /v1/models goes without one.
+            let deployer = match team_id {
+                Some(team_id) => deployers.target(Some(team_id))?,
+                None => deployers.own()?,
+            };
+            Ok((deployer, models::named(tx, deployer, &name)?))
         }
         (_, Some(_), Some(_)) => Err(Error::field("team_id", "goes only with `name`: a model has its team")),
         (Some(_), Some(_), None) | (None, None, _) => {
             Err(Error::field("name", "or `model_id` must be given, and not both"))
         }
     }
-}
-
-/// A team key's own team: what names no team is about that.
-fn own<'p, 'c>(teams: &'p [InTeam<'c>]) -> Option<&'p InTeam<'c>> {
-    match teams {
-        [team] if matches!(team.caller().who, Who::TeamKey(_)) => Some(team),
-        _ => None,
-    }
-}
-
-/// What whoever may deploy in no team is told, or does not say in which.
-pub fn nowhere() -> Error {
-    Error::Forbidden(
-        "you may not deploy in the default team: name a team in which you may, or ask a team admin to add you to one"
-            .to_owned(),
-    )
 }
 
 /// What a source holds, of the one kind of source that is served.

@@ -4,15 +4,16 @@ use zeroize::Zeroizing;
 
 use crate::api::rest::logs;
 use crate::api::{Reply, RequestContext};
-use crate::db::training_jobs::{self, Change, Filter, Job, Order, queue};
+use crate::db::training_jobs::{self, queue};
 use crate::db::{self, Tx, downloads, secrets, teams, training_projects};
 use crate::domain::training::{
     Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
 };
+use crate::domain::training_jobs::{Change, Filter, Job, Order};
+use crate::domain::uploads::BUCKET;
 use crate::domain::{NAMED_MAX, ResourceName, SecretName};
 use crate::error::{Error, quoted};
-use crate::policy::{InOrg, InTeam, TeamAct};
-use crate::s3::BUCKET;
+use crate::policy::{InOrg, InTeam, MetricsReader, TeamAct};
 use crate::wire;
 use crate::wire::deployments::{Log, Logs, LogsAsked};
 use crate::wire::training_jobs::pushed::{self, CreateTrainingJob, Spec};
@@ -104,8 +105,8 @@ pub fn logs_by_body(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Repl
     lines(tx, &job, &ctx.json_or_default()?)
 }
 
-pub fn metrics(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let job = find(tx, team, ctx)?;
+pub fn metrics(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
+    let job = measured(tx, reader, ctx)?;
     let asked = MetricsOf {
         start_epoch_millis: logs::number(ctx, "start_epoch_millis")?,
         end_epoch_millis: logs::number(ctx, "end_epoch_millis")?,
@@ -114,9 +115,9 @@ pub fn metrics(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Er
     series(&job, &asked)
 }
 
-/// The same, asked in a body.
-pub fn metrics_by_body(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let job = find(tx, team, ctx)?;
+/// Metrics of a job that are asked for by a body.
+pub fn metrics_by_body(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
+    let job = measured(tx, reader, ctx)?;
     series(&job, &ctx.json_or_default()?)
 }
 
@@ -268,6 +269,10 @@ fn filter(asked: Search) -> Result<Filter, Error> {
 }
 
 // ---- logs and metrics ----
+
+fn measured(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Job, Error> {
+    db::metrics::job(tx, reader, ctx.param("training_project_id"), ctx.param("training_job_id"))
+}
 
 fn lines(tx: &Tx, job: &Job, asked: &LogsAsked) -> Result<Reply, Error> {
     let lines = db::logs::list_of_job(tx, &job.id, &logs::filter(tx.now, asked)?)?;

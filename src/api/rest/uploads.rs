@@ -2,23 +2,22 @@
 
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
-use crate::db::uploads::{self, Purpose};
+use crate::db::uploads;
+use crate::domain::uploads::{BUCKET, Credentials, Purpose, REGION};
 use crate::error::Error;
-use crate::policy::InTeam;
-use crate::s3::{BUCKET, REGION};
+use crate::policy::{Deployers, InTeam};
 use crate::wire;
 
-pub fn for_model(tx: &Tx, teams: &[InTeam], ctx: &RequestContext) -> Result<Reply, Error> {
-    credentials(tx, teams, ctx, Purpose::Model)
+pub fn for_model(tx: &Tx, deployers: &Deployers, ctx: &RequestContext) -> Result<Reply, Error> {
+    Ok(shown(&uploads::grant(tx, deployers, Purpose::Model), ctx))
 }
 
 pub fn for_training(tx: &Tx, teams: &[InTeam], ctx: &RequestContext) -> Result<Reply, Error> {
-    credentials(tx, teams, ctx, Purpose::Training)
+    Ok(shown(&uploads::grant_for_training(tx, teams)?, ctx))
 }
 
-fn credentials(tx: &Tx, teams: &[InTeam], ctx: &RequestContext, purpose: Purpose) -> Result<Reply, Error> {
-    let credentials = uploads::grant(tx, teams, purpose)?;
-    Ok(Reply::ok(&wire::uploads::BlobCredentials {
+fn shown(credentials: &Credentials, ctx: &RequestContext) -> Reply {
+    Reply::ok(&wire::uploads::BlobCredentials {
         s3_bucket: BUCKET,
         s3_key: &credentials.s3_key,
         creds: wire::uploads::AwsCredentials {
@@ -28,5 +27,5 @@ fn credentials(tx: &Tx, teams: &[InTeam], ctx: &RequestContext, purpose: Purpose
             endpoint_url: &ctx.request.base_url.to_string(),
             region_name: REGION,
         },
-    }))
+    })
 }

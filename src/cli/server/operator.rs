@@ -12,7 +12,7 @@ use crate::api::{App, ReverseProxy};
 use crate::cli::{Exit, Failure, Opened, not_taken, now, open, tell_of_key};
 use crate::db::Now;
 use crate::db::directory::{Directory, Refusal};
-use crate::db::quotas::Settings;
+use crate::domain::quotas::Settings;
 
 /// How long to wait for another process that holds the directory without answering, such as a server that starts or stops.
 const HELD_MAX: Duration = Duration::from_secs(10);

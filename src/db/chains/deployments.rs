@@ -1,67 +1,27 @@
 //! Deployments of a Chain: a deployment of each of its chainlets, made, switched off and deleted together.
 //!
-//! A Chain has one development deployment, which each push to it replaces, and any number of published ones. It stands as
-//! its chainlets stand together.
+//! A Chain has one development deployment, which each push to it replaces, and any number of published ones. Its status is
+//! that of its chainlets together.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
-use crate::db::Tx;
-use crate::db::chains::{self, Chain};
 use crate::db::deployments::running::{self, Done};
-use crate::db::deployments::{self, Deployment, Which};
-use crate::db::environments;
-use crate::db::models::{self, Model};
-use crate::domain::Time;
-use crate::domain::serving::Status;
+use crate::db::environment_groups::{self, Touched};
+use crate::db::{Tx, chains, deployments, models};
+use crate::domain::chains::{Chain, ChainDeployment, Chainlet};
+use crate::domain::deployments::Which;
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{Deployer, Reader};
 
-#[derive(Clone, Debug)]
-pub struct ChainDeployment {
-    pub id: String,
-    pub chain_id: String,
-    pub name: String,
-    /// Counts the published deployments of a Chain; 0 is the development deployment.
-    pub number: i64,
-    /// The environment that it serves.
-    pub environment: Option<String>,
-    /// The environment that it takes over once all its chainlets are active.
-    pub candidate_for: Option<String>,
-    pub created_at: Time,
-    /// The entrypoint first.
-    pub chainlets: Vec<Chainlet>,
-}
-
-/// A part of a Chain's deployment, and what runs of it.
-#[derive(Clone, Debug)]
-pub struct Chainlet {
-    pub id: String,
-    pub name: String,
-    pub model: Model,
-    pub deployment: Deployment,
-}
-
-impl ChainDeployment {
-    pub fn status(&self) -> Status {
-        Status::of_parts(self.chainlets.iter().map(|chainlet| chainlet.deployment.status))
-    }
-
-    pub fn is_development(&self) -> bool {
-        self.number == 0
-    }
-
-    pub fn is_production(&self) -> bool {
-        self.environment.as_deref() == Some(environments::PRODUCTION)
-    }
-
-    pub fn entrypoint(&self) -> &Chainlet {
-        self.chainlets.first().expect("a deployment of a Chain is made with its entrypoint")
-    }
-
-    pub fn chainlet(&self, name: &str) -> Option<&Chainlet> {
-        self.chainlets.iter().find(|chainlet| chainlet.name == name)
-    }
+/// A deployment that the caller may change: it holds the proof for each environment that it serves or is about to serve.
+///
+/// Every verb that writes to a deployment takes one, so none can be called for a row that nobody was asked about.
+#[derive(Debug)]
+pub struct Changeable<'a> {
+    chain: Chain,
+    deployment: ChainDeployment,
+    touched: Touched<'a>,
 }
 
 /// A query for the rows of deployments, from its `WHERE` on.
@@ -75,7 +35,7 @@ macro_rules! select {
 }
 
 /// All deployments of the Chain, the newest first.
-pub fn list(tx: &Tx, team: &InTeam, chain_id: &str) -> Result<Vec<ChainDeployment>, Error> {
+pub fn list(tx: &Tx, team: &dyn Reader, chain_id: &str) -> Result<Vec<ChainDeployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE team_id = :team_id AND chain_id = :chain_id
          ORDER BY created_at DESC, number DESC"
@@ -91,7 +51,7 @@ pub fn chain_of(tx: &Tx, id: &str) -> Result<Option<String>, Error> {
 }
 
 /// The Chain's deployment of this id.
-pub fn find(tx: &Tx, team: &InTeam, chain_id: &str, id: &str) -> Result<ChainDeployment, Error> {
+pub fn find(tx: &Tx, team: &dyn Reader, chain_id: &str, id: &str) -> Result<ChainDeployment, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE team_id = :team_id AND chain_id = :chain_id AND id = :id"))?;
     let params = named_params! { ":team_id": team.team().id, ":chain_id": chain_id, ":id": id };
     let found = query.query_row(params, from_row).optional()?;
@@ -101,7 +61,7 @@ pub fn find(tx: &Tx, team: &InTeam, chain_id: &str, id: &str) -> Result<ChainDep
 /// What serves an environment of the Chain.
 pub(super) fn current(
     tx: &Tx,
-    team: &InTeam,
+    team: &dyn Reader,
     chain_id: &str,
     environment: &str,
 ) -> Result<Option<ChainDeployment>, Error> {
@@ -116,7 +76,7 @@ pub(super) fn current(
 /// What is about to take over an environment of the Chain.
 pub(super) fn candidate(
     tx: &Tx,
-    team: &InTeam,
+    team: &dyn Reader,
     chain_id: &str,
     environment: &str,
 ) -> Result<Option<ChainDeployment>, Error> {
@@ -128,8 +88,32 @@ pub(super) fn candidate(
     found.map(|found| with_chainlets(tx, team, found)).transpose()
 }
 
+impl Changeable<'_> {
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    pub fn deployment(&self) -> &ChainDeployment {
+        &self.deployment
+    }
+}
+
+/// A deployment of a Chain, for whoever may change it.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Forbidden`] where an environment that it serves or is about to serve is closed to the caller,
+/// or where it is in none and the caller's key is narrowed.
+pub fn to_change<'a>(tx: &Tx, deployer: &Deployer<'a>, chain_id: &str, id: &str) -> Result<Changeable<'a>, Error> {
+    let chain = chains::find(tx, deployer, chain_id)?;
+    let deployment = find(tx, deployer, chain_id, id)?;
+    let touched = environment_groups::open_all(tx, deployer, deployment.environments())?;
+    Ok(Changeable { chain, deployment, touched })
+}
+
 /// Switches off every chainlet, also those that are not active yet.
-pub fn deactivate(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment) -> Result<Done, Error> {
+pub fn deactivate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
+    let Changeable { chain, deployment, touched } = changeable;
     tx.frees_space()?;
     let mut all = Done::AsItWas;
     for chainlet in &deployment.chainlets {
@@ -137,29 +121,25 @@ pub fn deactivate(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeplo
             all = Done::Changed;
         }
     }
-    record(tx, team, "CHAIN_DEPLOYMENT_DEACTIVATED", chain, deployment, json!({}))?;
+    record(tx, touched.reader(), "CHAIN_DEPLOYMENT_DEACTIVATED", chain, deployment, json!({}))?;
     Ok(all)
 }
 
 /// Deletes a deployment with its chainlets. An environment that it served is left with none.
-pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment) -> Result<(), Error> {
+pub fn delete(tx: &Tx, changeable: &Changeable) -> Result<(), Error> {
+    let Changeable { chain, deployment, touched } = changeable;
     tx.sql
         .prepare_cached("DELETE FROM chain_deployment WHERE team_id = :team_id AND id = :id")?
-        .execute(named_params! { ":team_id": team.team().id, ":id": deployment.id })?;
+        .execute(named_params! { ":team_id": touched.reader().team().id, ":id": deployment.id })?;
     // The one event of a Chain's that names its deployment so, and has no other name of it.
     let more = json!({ "chain_deployment_id": deployment.id, "deployment_name": deployment.name });
-    chains::record(tx, team, "CHAIN_DEPLOYMENT_DELETED", chain, more)
+    chains::record(tx, touched.reader(), "CHAIN_DEPLOYMENT_DELETED", chain, more)
 }
 
-/// Whether the caller may change this deployment: whatever environment it serves, or is about to, must be open to them.
-pub fn may_change(tx: &Tx, team: &InTeam, deployment: &ChainDeployment) -> Result<(), Error> {
-    environments::may_change_all(tx, team, [&deployment.environment, &deployment.candidate_for])
-}
-
-/// Notes what was done to a deployment; `more` stands beside its and its Chain's names.
+/// Records what was done to a deployment: its and its Chain's names, and `more`.
 pub(super) fn record(
     tx: &Tx,
-    team: &InTeam,
+    team: &dyn Reader,
     event_type: &'static str,
     chain: &Chain,
     deployment: &ChainDeployment,
@@ -173,7 +153,7 @@ pub(super) fn record(
 
 pub(super) fn insert_chainlet(
     tx: &Tx,
-    team: &InTeam,
+    team: &dyn Reader,
     chain_deployment_id: &str,
     place: usize,
     name: &str,
@@ -198,7 +178,7 @@ pub(super) fn insert_chainlet(
     Ok(())
 }
 
-fn with_chainlets(tx: &Tx, team: &InTeam, mut deployment: ChainDeployment) -> Result<ChainDeployment, Error> {
+fn with_chainlets(tx: &Tx, team: &dyn Reader, mut deployment: ChainDeployment) -> Result<ChainDeployment, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, name, model_id, deployment_id
          FROM chainlet

@@ -6,86 +6,17 @@ use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::{Value, json};
 
 use crate::db::Tx;
-use crate::db::chains::deployments::{self, ChainDeployment, Chainlet};
-use crate::db::chains::{self, Chain};
+use crate::db::chains::{self, deployments};
 use crate::db::deployments::{read_json, running, write_json};
-use crate::domain::instance_types::{InstanceType, SMALLEST};
+use crate::domain::chains::{Chain, ChainDeployment, ChainEnvironment, Chainlet, ChainletChange};
+use crate::domain::environments::PRODUCTION;
+use crate::domain::instance_types::InstanceType;
 use crate::domain::serving::{Autoscaling, PromotionSettings, Settings};
-use crate::domain::{EnvironmentName, Time};
 use crate::error::{Error, quoted};
-use crate::policy::InTeam;
-
-#[derive(Clone, Debug)]
-pub struct ChainEnvironment {
-    pub name: String,
-    pub created_at: Time,
-    pub promotion: PromotionSettings,
-    pub current: Option<ChainDeployment>,
-    pub candidate: Option<ChainDeployment>,
-    set: Vec<ChainletChange>,
-}
-
-/// What a chainlet is set to; `None`: as it is.
-#[derive(Clone, Debug)]
-pub struct ChainletChange {
-    pub chainlet_name: String,
-    pub autoscaling: Option<Autoscaling>,
-    pub instance_type: Option<String>,
-}
-
-/// What a chainlet is in an environment.
-#[derive(Debug)]
-pub struct ChainletSettings {
-    pub chainlet_name: String,
-    pub autoscaling: Autoscaling,
-    pub instance_type: String,
-}
-
-impl ChainEnvironment {
-    /// Of the chainlets that are there or about to be, and of those that something was set for.
-    pub fn chainlets(&self) -> Vec<ChainletSettings> {
-        let there = self.occupant().map(|deployment| deployment.chainlets.as_slice()).unwrap_or_default();
-        let of = |name: &str| self.set.iter().find(|set| set.chainlet_name == name);
-        let of_there = there.iter().map(|chainlet| ChainletSettings {
-            chainlet_name: chainlet.name.clone(),
-            autoscaling: of(&chainlet.name)
-                .and_then(|set| set.autoscaling.clone())
-                .unwrap_or_else(|| chainlet.deployment.settings.autoscaling.clone()),
-            instance_type: self.instance_type_of(chainlet).to_owned(),
-        });
-        let of_others = self.set.iter().filter(|set| there.iter().all(|chainlet| chainlet.name != set.chainlet_name));
-        let of_others = of_others.map(|set| ChainletSettings {
-            chainlet_name: set.chainlet_name.clone(),
-            autoscaling: set.autoscaling.clone().unwrap_or_default(),
-            instance_type: set.instance_type.clone().unwrap_or_else(|| SMALLEST.to_owned()),
-        });
-        of_there.chain(of_others).collect()
-    }
-
-    /// The instance type that a chainlet has here.
-    pub fn instance_type_of<'a>(&'a self, chainlet: &'a Chainlet) -> &'a str {
-        self.instance_type_set(&chainlet.name).unwrap_or(&chainlet.deployment.instance_type)
-    }
-
-    /// The instance type that is set for the chainlet of this name, whatever runs.
-    pub fn instance_type_set(&self, chainlet_name: &str) -> Option<&str> {
-        self.set.iter().find(|set| set.chainlet_name == chainlet_name)?.instance_type.as_deref()
-    }
-
-    /// Whether all chainlets of a deployment have the instance types that they have here.
-    pub fn fits(&self, deployment: &ChainDeployment) -> bool {
-        let fits = |chainlet: &Chainlet| self.instance_type_of(chainlet) == chainlet.deployment.instance_type;
-        deployment.chainlets.iter().all(fits)
-    }
-
-    /// What serves it, or else what is about to.
-    pub fn occupant(&self) -> Option<&ChainDeployment> {
-        self.current.as_ref().or(self.candidate.as_ref())
-    }
-}
+use crate::policy::{InEnvironment, Reader};
 
 /// All environments of the Chain, `production` first, then by name.
-pub fn list(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<Vec<ChainEnvironment>, Error> {
+pub fn list(tx: &Tx, team: &dyn Reader, chain: &Chain) -> Result<Vec<ChainEnvironment>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name
          FROM chain_environment
@@ -98,7 +29,7 @@ pub fn list(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<Vec<ChainEnvironmen
     names.iter().map(|name| find(tx, team, chain, name)).collect()
 }
 
-pub fn find(tx: &Tx, team: &InTeam, chain: &Chain, name: &str) -> Result<ChainEnvironment, Error> {
+pub fn find(tx: &Tx, team: &dyn Reader, chain: &Chain, name: &str) -> Result<ChainEnvironment, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT created_at, promotion
          FROM chain_environment
@@ -117,82 +48,90 @@ pub fn find(tx: &Tx, team: &InTeam, chain: &Chain, name: &str) -> Result<ChainEn
     })
 }
 
+/// The environment that the proof is about.
+pub(super) fn find_open(tx: &Tx, at: &InEnvironment, chain: &Chain) -> Result<ChainEnvironment, Error> {
+    find(tx, at, chain, at.name().as_str())
+}
+
+/// Makes the environment that the proof is about.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] where the Chain has it already.
 pub fn create(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     chain: &Chain,
-    name: &EnvironmentName,
     promotion: Option<&PromotionSettings>,
     chainlets: &[ChainletChange],
 ) -> Result<ChainEnvironment, Error> {
-    match chains::insert_environment(tx, team.team(), &chain.id, name.as_str()) {
+    match chains::insert_environment(tx, at.team(), &chain.id, at.name().as_str()) {
         Err(cause) if Error::is_unique_violation(&cause) => {
             return Err(Error::conflict(format!(
                 "Chain \"{}\" has the environment \"{}\" already: change it with PATCH",
                 quoted(&chain.name),
-                quoted(name.as_str())
+                quoted(at.name().as_str())
             )));
         }
         inserted => inserted?,
     }
-    store_promotion(tx, chain, name.as_str(), promotion)?;
-    chainlets.iter().try_for_each(|change| store(tx, chain, name.as_str(), change))?;
-    let created = find(tx, team, chain, name.as_str())?;
-    record(tx, team, "CHAIN_ENVIRONMENT_CREATED", chain, &created)?;
+    store_promotion(tx, at, chain, promotion)?;
+    chainlets.iter().try_for_each(|change| store(tx, at, chain, change))?;
+    let created = find_open(tx, at, chain)?;
+    record(tx, at, "CHAIN_ENVIRONMENT_CREATED", chain, &created)?;
     Ok(created)
 }
 
-/// Changes how deployments take over.
-pub fn update(
-    tx: &Tx,
-    team: &InTeam,
-    chain: &Chain,
-    environment: &ChainEnvironment,
-    promotion: &PromotionSettings,
-) -> Result<(), Error> {
-    store_promotion(tx, chain, &environment.name, Some(promotion))?;
-    record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, &find(tx, team, chain, &environment.name)?)
+/// Changes how deployments take over the environment that the proof is about.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where the Chain does not have it.
+pub fn update(tx: &Tx, at: &InEnvironment, chain: &Chain, promotion: &PromotionSettings) -> Result<(), Error> {
+    store_promotion(tx, at, chain, Some(promotion))?;
+    record(tx, at, "CHAIN_ENVIRONMENT_UPDATED", chain, &find_open(tx, at, chain)?)
 }
 
-/// Changes how chainlets scale. Those that serve the environment take it on at once.
+/// Changes how chainlets scale in the environment that the proof is about. Those that serve it take that on at once.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where the Chain does not have it.
 pub fn set_autoscaling(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     chain: &Chain,
-    environment: &ChainEnvironment,
     changes: &[(String, Autoscaling)],
 ) -> Result<(), Error> {
+    let environment = find_open(tx, at, chain)?;
     let mut for_later = Vec::new();
     for (name, autoscaling) in changes {
         let change =
             ChainletChange { chainlet_name: name.clone(), autoscaling: Some(autoscaling.clone()), instance_type: None };
-        store(tx, chain, &environment.name, &change)?;
-        match current_chainlet(environment, name) {
+        store(tx, at, chain, &change)?;
+        match current_chainlet(&environment, name) {
             Some((current, chainlet)) => {
                 let before = &chainlet.deployment.settings;
-                running::set(
-                    tx,
-                    &chainlet.deployment.id,
-                    &Settings { autoscaling: autoscaling.clone(), ..before.clone() },
-                )?;
+                let after = Settings { autoscaling: autoscaling.clone(), ..before.clone() };
+                running::set(tx, &chainlet.deployment.id, &after)?;
                 let mut more = json!(autoscaling);
                 more["previous_settings"] = json!(before.autoscaling);
-                record_chainlet(tx, team, "CHAINLET_AUTOSCALING_SETTINGS_CHANGED", chain, current, chainlet, more)?;
+                record_chainlet(tx, at, "CHAINLET_AUTOSCALING_SETTINGS_CHANGED", chain, current, chainlet, more)?;
             }
             None => for_later.push(json!({ "chainlet_name": name, "autoscaling_settings": autoscaling })),
         }
     }
-    record_for_later(tx, team, chain, environment, &for_later)
+    record_for_later(tx, at, chain, &environment, &for_later)
 }
 
 /// Changes the instance types of chainlets. Those that serve the environment keep theirs until a deployment takes over.
 pub(super) fn store_instance_types(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     chain: &Chain,
-    environment: &ChainEnvironment,
     changes: &[(String, &'static InstanceType)],
 ) -> Result<(), Error> {
+    let environment = find_open(tx, at, chain)?;
     let mut for_later = Vec::new();
     for (name, instance_type) in changes {
         let change = ChainletChange {
@@ -200,16 +139,16 @@ pub(super) fn store_instance_types(
             autoscaling: None,
             instance_type: Some(instance_type.id.to_owned()),
         };
-        store(tx, chain, &environment.name, &change)?;
-        match current_chainlet(environment, name) {
+        store(tx, at, chain, &change)?;
+        match current_chainlet(&environment, name) {
             Some((current, chainlet)) => {
                 let more = json!({ "instance_type_name": instance_type.id });
-                record_chainlet(tx, team, "CHAINLET_INSTANCE_TYPE_CHANGED", chain, current, chainlet, more)?;
+                record_chainlet(tx, at, "CHAINLET_INSTANCE_TYPE_CHANGED", chain, current, chainlet, more)?;
             }
             None => for_later.push(json!({ "chainlet_name": name, "instance_type_name": instance_type.id })),
         }
     }
-    record_for_later(tx, team, chain, environment, &for_later)
+    record_for_later(tx, at, chain, &environment, &for_later)
 }
 
 /// Whether any deployment of the Chain has a chainlet of this name, or the environment sets one.
@@ -238,7 +177,7 @@ pub(super) fn in_use(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
          SELECT candidate_for FROM chain_deployment WHERE chain_id = :chain_id AND candidate_for IS NOT NULL
          ORDER BY name",
     )?;
-    let values = named_params! { ":chain_id": chain.id, ":production": crate::db::environments::PRODUCTION };
+    let values = named_params! { ":chain_id": chain.id, ":production": PRODUCTION };
     Ok(query.query_map(values, |row| row.get("name"))?.collect::<Result<_, _>>()?)
 }
 
@@ -264,7 +203,7 @@ fn set(tx: &Tx, chain: &Chain, environment: &str) -> Result<Vec<ChainletChange>,
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn store(tx: &Tx, chain: &Chain, environment: &str, change: &ChainletChange) -> Result<(), Error> {
+fn store(tx: &Tx, at: &InEnvironment, chain: &Chain, change: &ChainletChange) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
             "INSERT INTO chainlet_setting (chain_id, environment, chainlet_name, autoscaling, instance_type)
@@ -275,7 +214,7 @@ fn store(tx: &Tx, chain: &Chain, environment: &str, change: &ChainletChange) -> 
         )?
         .execute(named_params! {
             ":chain_id": chain.id,
-            ":environment": environment,
+            ":environment": at.name().as_str(),
             ":chainlet_name": change.chainlet_name,
             ":autoscaling": change.autoscaling.as_ref().map(write_json),
             ":instance_type": change.instance_type,
@@ -285,36 +224,39 @@ fn store(tx: &Tx, chain: &Chain, environment: &str, change: &ChainletChange) -> 
 
 fn store_promotion(
     tx: &Tx,
+    at: &InEnvironment,
     chain: &Chain,
-    environment: &str,
     promotion: Option<&PromotionSettings>,
 ) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
             "UPDATE chain_environment
              SET promotion = coalesce(:promotion, promotion)
-             WHERE chain_id = :chain_id AND name = :name",
+             WHERE team_id = :team_id AND chain_id = :chain_id AND name = :name",
         )?
         .execute(named_params! {
-            ":promotion": promotion.map(write_json), ":chain_id": chain.id, ":name": environment,
+            ":promotion": promotion.map(write_json),
+            ":team_id": at.team().id,
+            ":chain_id": chain.id,
+            ":name": at.name().as_str(),
         })?;
     Ok(())
 }
 
 fn record(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     event_type: &'static str,
     chain: &Chain,
     environment: &ChainEnvironment,
 ) -> Result<(), Error> {
-    chains::record(tx, team, event_type, chain, settings_data(environment))
+    chains::record(tx, at, event_type, chain, settings_data(environment))
 }
 
 /// What is set for chainlets that do not serve there: one change of the environment, which says what it sets.
 fn record_for_later(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     chain: &Chain,
     environment: &ChainEnvironment,
     settings: &[Value],
@@ -324,7 +266,7 @@ fn record_for_later(
     }
     let mut more = settings_data(environment);
     more["chainlet_settings"] = json!(settings);
-    chains::record(tx, team, "CHAIN_ENVIRONMENT_UPDATED", chain, more)
+    chains::record(tx, at, "CHAIN_ENVIRONMENT_UPDATED", chain, more)
 }
 
 fn settings_data(environment: &ChainEnvironment) -> Value {
@@ -338,7 +280,7 @@ fn settings_data(environment: &ChainEnvironment) -> Value {
 
 fn record_chainlet(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     event_type: &'static str,
     chain: &Chain,
     deployment: &ChainDeployment,
@@ -347,5 +289,5 @@ fn record_chainlet(
 ) -> Result<(), Error> {
     more["chainlet_name"] = json!(chainlet.name);
     more["chainlet_id"] = json!(chainlet.id);
-    deployments::record(tx, team, event_type, chain, deployment, more)
+    deployments::record(tx, at, event_type, chain, deployment, more)
 }

@@ -1,68 +1,74 @@
 //! How a deployment of a Chain comes to serve an environment, and what becomes of the one before.
 //!
-//! It is as with models, for all chainlets at once: a deployment takes over as soon as all of its chainlets are
-//! active, and lets go of the environment as soon as one has failed.
+//! It is decided as for models, in [`domain::promotion`](crate::domain::promotion), and written for all chainlets at once: a
+//! deployment takes over as soon as all of its chainlets serve, and gives up as soon as one has failed.
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::json;
 
-use crate::db::chains::Chain;
-use crate::db::chains::deployments::{self, ChainDeployment};
-use crate::db::chains::environments::{self, ChainEnvironment};
+use crate::db::chains::{deployments, environments};
 use crate::db::deployments::naming::Owner;
-use crate::db::deployments::{Deployment, from_row, read_json, running, select};
-use crate::db::environments::promotion::{Previous, no_longer_serves, serves};
+use crate::db::deployments::{from_row, read_json, running, select};
+use crate::db::environments::promotion::{no_longer_serves, serves};
 use crate::db::{Tx, logs};
+use crate::domain::chains::{Chain, ChainDeployment, ChainEnvironment};
+use crate::domain::deployments::Deployment;
 use crate::domain::instance_types::InstanceType;
+use crate::domain::promotion::{Form, Occupancy, Previous, Promoted, Takeover, refuse_second};
 use crate::domain::serving::{Autoscaling, Cleanup, Level, Phase, Settings, Status};
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::InEnvironment;
 
-/// Promotes a deployment into an environment, itself or as a copy: a copy where it is the development deployment, serves
-/// another environment, has a chainlet of another instance type than the environment sets, or where the environment wants
-/// it so.
+/// Promotes a deployment of the Chain to the environment that the proof is about: itself or as a copy, see [`Form`]. One that
+/// is off where it serves is switched on.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Conflict`] while another is being promoted there, and for a deployment that has failed or
+/// serves there already.
 pub fn promote(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     chain: &Chain,
-    deployment: &ChainDeployment,
-    environment: &ChainEnvironment,
+    deployment_id: &str,
     previous: Previous,
 ) -> Result<ChainDeployment, Error> {
+    let deployment = deployments::find(tx, at, &chain.id, deployment_id)?;
+    let environment = environments::find_open(tx, at, chain)?;
     let status = deployment.status();
     if status.phase() == Phase::Failed {
         return Err(Error::conflict(format!("deployment \"{}\" has failed ({status}): push again", deployment.name)));
     }
-    let is_as_set = environment.fits(deployment) && !environment.promotion.redeploy_on_promotion;
-    let is_there = deployment.environment.as_deref() == Some(&environment.name);
-    let is_free = deployment.environment.is_none() && deployment.candidate_for.is_none();
-    let promoted = if is_as_set && is_there {
-        wake_there(tx, team, deployment, environment)?
-    } else if is_as_set && is_free && !deployment.is_development() {
-        wake(tx, deployment)?;
-        enter(tx, team, deployment, environment, previous)?
-    } else {
-        copy_into(tx, team, chain, deployment, environment, previous)?
+    let promoted = Promoted {
+        is_development: deployment.is_development(),
+        environment: deployment.environment.as_deref(),
+        candidate_for: deployment.candidate_for.as_deref(),
+        fits: environment.fits(&deployment),
+    };
+    let promoted = match Form::of(&promoted, &environment.name, &environment.promotion) {
+        Form::AlreadyThere => wake_there(tx, at, &deployment)?,
+        Form::Itself => {
+            wake(tx, &deployment)?;
+            enter(tx, at, chain, &deployment.id, previous)?
+        }
+        Form::Copy => copy_into(tx, at, chain, &deployment, &environment, previous)?,
     };
     let more = json!({ "environment_name": environment.name, "environment_id": null });
-    deployments::record(tx, team, "CHAIN_DEPLOYMENT_PROMOTED", chain, &promoted, more)?;
+    deployments::record(tx, at, "CHAIN_DEPLOYMENT_PROMOTED", chain, &promoted, more)?;
     Ok(promoted)
 }
 
-/// A deployment that was switched off where it serves is switched on by promoting it there once more.
-fn wake_there(
-    tx: &Tx,
-    team: &InTeam,
-    deployment: &ChainDeployment,
-    environment: &ChainEnvironment,
-) -> Result<ChainDeployment, Error> {
+/// Promoting a deployment once more where it serves switches it on.
+fn wake_there(tx: &Tx, at: &InEnvironment, deployment: &ChainDeployment) -> Result<ChainDeployment, Error> {
     match deployment.status().phase() {
-        Phase::Starting | Phase::Serving | Phase::Failed => {
-            Err(Error::conflict(format!("deployment \"{}\" serves \"{}\" already", deployment.name, environment.name)))
-        }
+        Phase::Starting | Phase::Serving | Phase::Failed => Err(Error::conflict(format!(
+            "deployment \"{}\" serves \"{}\" already",
+            deployment.name,
+            at.name().as_str()
+        ))),
         Phase::Asleep | Phase::Off => {
             wake(tx, deployment)?;
-            deployments::find(tx, team, &deployment.chain_id, &deployment.id)
+            deployments::find(tx, at, &deployment.chain_id, &deployment.id)
         }
     }
 }
@@ -71,19 +77,23 @@ fn wake(tx: &Tx, deployment: &ChainDeployment) -> Result<(), Error> {
     deployment.chainlets.iter().try_for_each(|chainlet| running::wake(tx, &chainlet.deployment))
 }
 
-/// Changes the instance types of chainlets. Where one that serves the environment has another, a copy of its deployment
-/// is made with the new ones, and takes over once it is active: that is the answer.
+/// Changes the instance types of chainlets in the environment that the proof is about. Where one that serves it has another, a
+/// copy of its deployment is made with the new ones, and takes over once it is active: that is the answer.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where the Chain does not have the environment; [`Error::Conflict`] where a copy is needed while another
+/// deployment is being promoted there.
 pub fn set_instance_types(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     chain: &Chain,
-    environment: &ChainEnvironment,
     changes: &[(String, &'static InstanceType)],
 ) -> Result<Option<ChainDeployment>, Error> {
-    environments::store_instance_types(tx, team, chain, environment, changes)?;
-    let after = environments::find(tx, team, chain, &environment.name)?;
+    environments::store_instance_types(tx, at, chain, changes)?;
+    let after = environments::find_open(tx, at, chain)?;
     match &after.current {
-        Some(current) if !after.fits(current) => copy_into(tx, team, chain, current, &after, Previous::AsSet).map(Some),
+        Some(current) if !after.fits(current) => copy_into(tx, at, chain, current, &after, Previous::AsSet).map(Some),
         Some(_) | None => Ok(None),
     }
 }
@@ -91,22 +101,22 @@ pub fn set_instance_types(
 /// Puts a published copy of a deployment, of the same archives and set as the environment says, into the environment.
 fn copy_into(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     chain: &Chain,
     deployment: &ChainDeployment,
     environment: &ChainEnvironment,
     previous: Previous,
 ) -> Result<ChainDeployment, Error> {
-    let id = copy_row(tx, team, chain, deployment)?;
-    for (place, chainlet) in deployment.chainlets.iter().enumerate() {
+    let id = copy_row(tx, at, chain, deployment)?;
+    for (position, chainlet) in deployment.chainlets.iter().enumerate() {
         let instance_type = environment.instance_type_of(chainlet);
-        let copy = running::copy(tx, team, &chainlet.model, &chainlet.deployment, instance_type)?;
-        deployments::insert_chainlet(tx, team, &id, place, &chainlet.name, &chainlet.model.id, &copy)?;
+        let copy = running::copy(tx, at, &chainlet.model, &chainlet.deployment, instance_type)?;
+        deployments::insert_chainlet(tx, at, &id, position, &chainlet.name, &chainlet.model.id, &copy)?;
     }
-    enter(tx, team, &deployments::find(tx, team, &chain.id, &id)?, environment, previous)
+    enter(tx, at, chain, &id, previous)
 }
 
-fn copy_row(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment) -> Result<String, Error> {
+fn copy_row(tx: &Tx, at: &InEnvironment, chain: &Chain, deployment: &ChainDeployment) -> Result<String, Error> {
     let id = tx.id();
     let (number, name) = Owner::Chain(&chain.id).name_of_copy(tx, &deployment.name)?;
     tx.sql
@@ -121,56 +131,38 @@ fn copy_row(tx: &Tx, team: &InTeam, chain: &Chain, deployment: &ChainDeployment)
             ":id": id,
             ":name": name,
             ":number": number,
-            ":created_by": team.caller().prefix(),
+            ":created_by": at.caller().prefix(),
             ":now": tx.now,
-            ":team_id": team.team().id,
+            ":team_id": at.team().id,
             ":source": deployment.id,
         })?;
     Ok(id)
 }
 
-/// Puts a deployment into an environment: at once where it serves or nobody is there, otherwise as the candidate.
+/// Puts a deployment of the Chain into the environment that the proof is about, at once or as its candidate.
 pub(super) fn enter(
     tx: &Tx,
-    team: &InTeam,
-    deployment: &ChainDeployment,
-    environment: &ChainEnvironment,
+    at: &InEnvironment,
+    chain: &Chain,
+    deployment_id: &str,
     previous: Previous,
 ) -> Result<ChainDeployment, Error> {
-    if let Some(candidate) = &environment.candidate {
-        return Err(Error::conflict(format!(
-            "deployment \"{}\" is being promoted to \"{}\": wait until it is active, or deactivate it",
-            candidate.name, environment.name
-        )));
+    let environment = environments::find_open(tx, at, chain)?;
+    let candidate = environment.candidate.as_ref().map(|candidate| candidate.name.as_str());
+    refuse_second(candidate, &environment.name, "deactivate it")?;
+    let deployment = deployments::find(tx, at, &chain.id, deployment_id)?;
+    let cleanup = previous.cleanup(&environment.promotion);
+    let slot = Slot { chain_id: &chain.id, environment: &environment.name };
+    match Takeover::at_entry(deployment.status(), Occupancy::of(environment.current.as_ref())) {
+        Takeover::Occupy | Takeover::Replace => slot.take_over(tx, &deployment.id, cleanup)?,
+        Takeover::Wait => slot.wait(tx, &deployment.id, cleanup)?,
+        Takeover::GiveUp => {}
     }
-    let cleanup = match previous {
-        Previous::AsSet => environment.promotion.promotion_cleanup_strategy,
-        Previous::Keep => Cleanup::Keep,
-    };
-    let environment_ref = EnvironmentRef { chain_id: &deployment.chain_id, environment: &environment.name };
-    match &environment.current {
-        None => environment_ref.occupy(tx, &deployment.id)?,
-        Some(current) if deployment.status().phase() == Phase::Serving => {
-            environment_ref.vacate(tx, &current.id, cleanup)?;
-            environment_ref.occupy(tx, &deployment.id)?;
-        }
-        Some(_) => {
-            tx.sql
-                .prepare_cached(
-                    "UPDATE chain_deployment
-                     SET candidate_for = :environment, cleanup = :cleanup
-                     WHERE id = :id",
-                )?
-                .execute(named_params! {
-                    ":environment": environment.name, ":cleanup": cleanup, ":id": deployment.id,
-                })?;
-        }
-    }
-    deployments::find(tx, team, &deployment.chain_id, &deployment.id)
+    deployments::find(tx, at, &chain.id, deployment_id)
 }
 
-/// For the runner, which acts for nobody: the chainlet that runs as this deployment has come a step on. What its Chain's
-/// deployment waits for may be there now, or may never be.
+/// For the runner, which acts for nobody: the status of the chainlet that runs as this deployment has changed, so what its
+/// Chain's deployment is the candidate for may be its now, or never.
 pub(in crate::db) fn follow(tx: &Tx, chainlet: &Deployment) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT chain_deployment.id, chain_id, candidate_for, cleanup
@@ -185,38 +177,52 @@ pub(in crate::db) fn follow(tx: &Tx, chainlet: &Deployment) -> Result<(), Error>
     else {
         return Ok(());
     };
-    let environment_ref = EnvironmentRef { chain_id: &chain_id, environment: &environment };
-    match Status::of_parts(parts(tx, &id)?.iter().map(|part| part.status)).phase() {
-        Phase::Starting | Phase::Asleep => Ok(()),
-        Phase::Serving => {
-            if let Some(current) = environment_ref.occupant(tx)? {
-                environment_ref.vacate(tx, &current, cleanup)?;
-            }
-            environment_ref.occupy(tx, &id)
-        }
-        Phase::Off | Phase::Failed => {
+    let slot = Slot { chain_id: &chain_id, environment: &environment };
+    let status = Status::of_parts(parts(tx, &id)?.iter().map(|part| part.status));
+    match Takeover::at_step(status, Occupancy::of(slot.occupant(tx)?.as_ref())) {
+        Takeover::Wait => Ok(()),
+        Takeover::Occupy | Takeover::Replace => slot.take_over(tx, &id, cleanup),
+        Takeover::GiveUp => {
             tx.sql
                 .prepare_cached("UPDATE chain_deployment SET candidate_for = NULL, cleanup = NULL WHERE id = :id")?
                 .execute(named_params! { ":id": id })?;
-            let told = format!("its Chain does not take over the environment \"{environment}\"");
-            logs::append(tx, &chainlet.id, Level::Warning, &told)
+            let message = format!("its Chain does not take over the environment \"{environment}\"");
+            logs::append(tx, &chainlet.id, Level::Warning, &message)
         }
     }
 }
 
-/// An environment of a Chain.
-struct EnvironmentRef<'a> {
+/// An environment of a Chain, and the one deployment that serves it.
+struct Slot<'a> {
     chain_id: &'a str,
     environment: &'a str,
 }
 
-impl EnvironmentRef<'_> {
+impl Slot<'_> {
     fn occupant(&self, tx: &Tx) -> Result<Option<String>, Error> {
         let mut query = tx.sql.prepare_cached(
             "SELECT id FROM chain_deployment WHERE chain_id = :chain_id AND environment = :environment",
         )?;
         let params = named_params! { ":chain_id": self.chain_id, ":environment": self.environment };
         Ok(query.query_row(params, |row| row.get("id")).optional()?)
+    }
+
+    fn wait(&self, tx: &Tx, id: &str, cleanup: Cleanup) -> Result<(), Error> {
+        tx.sql
+            .prepare_cached(
+                "UPDATE chain_deployment
+                 SET candidate_for = :environment, cleanup = :cleanup
+                 WHERE id = :id",
+            )?
+            .execute(named_params! { ":environment": self.environment, ":cleanup": cleanup, ":id": id })?;
+        Ok(())
+    }
+
+    fn take_over(&self, tx: &Tx, id: &str, cleanup: Cleanup) -> Result<(), Error> {
+        if let Some(before) = self.occupant(tx)? {
+            self.vacate(tx, &before, cleanup)?;
+        }
+        self.occupy(tx, id)
     }
 
     /// The new occupant's chainlets take on what the environment sets them to.

@@ -3,7 +3,7 @@
 use rusqlite::named_params;
 
 use crate::db::Tx;
-use crate::db::deployments::DEVELOPMENT;
+use crate::domain::deployments::DEVELOPMENT;
 use crate::domain::serving::{DEPLOYMENT_NAME_CHARS_MAX, DeploymentName};
 use crate::error::{Error, quoted};
 

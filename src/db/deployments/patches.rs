@@ -5,14 +5,12 @@ use rusqlite::{OptionalExtension as _, named_params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::db::deployments::progress::{self, Content, Step};
-use crate::db::deployments::{Deployment, creation, record, write_json};
-use crate::db::models::Model;
+use crate::db::deployments::{Changeable, check_secrets, write_json};
 use crate::db::{Tx, deployments, logs, uploads};
 use crate::domain::Archive;
+use crate::domain::deployments::{Content, Deployment};
 use crate::domain::serving::{Level, Phase, Status};
 use crate::error::Error;
-use crate::policy::InTeam;
 use crate::token;
 
 /// How many patches wait at most; then it must be pushed again.
@@ -91,8 +89,9 @@ pub struct Patch {
 }
 
 /// Keeps a patch. It must start from where the one before led, and name no secret that could not have been pushed.
-pub fn stage(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment, patch: &Patch) -> Result<(), Error> {
-    creation::check_secrets(tx, team, &patch.config, model.provided_secrets())?;
+pub fn stage(tx: &Tx, changeable: &Changeable, patch: &Patch) -> Result<(), Error> {
+    let deployment = &changeable.deployment;
+    check_secrets(tx, changeable.reader(), &patch.config, changeable.model.provided_secrets())?;
     refuse_published(deployment)?;
     let running = deployment.truss_hash.clone().ok_or_else(|| why_unknown(deployment))?;
     if last_hash(tx, deployment)?.unwrap_or(running) != patch.prev_hash {
@@ -119,7 +118,7 @@ pub fn stage(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment, pat
             ":hash": patch.next.hash,
             ":signature": patch.next.signature,
         })?;
-    record(tx, team, "MODEL_DEPLOYMENT_PATCH_STAGED", model, deployment, json!({ "hash": patch.next.hash }))
+    changeable.record(tx, "MODEL_DEPLOYMENT_PATCH_STAGED", json!({ "hash": patch.next.hash }))
 }
 
 /// The hash of what a signature describes: each path in the order of its parts, and what it holds if it is a file.
@@ -146,7 +145,8 @@ pub enum Verdict {
 }
 
 /// Lets the runner bring everything that is staged into the running deployment.
-pub fn sync(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Verdict, Error> {
+pub fn sync(tx: &Tx, changeable: &Changeable) -> Result<Verdict, Error> {
+    let deployment = &changeable.deployment;
     refuse_published(deployment)?;
     let verdict = match deployment.status.phase() {
         Phase::Starting => return Err(Error::Unavailable("the deployment is not active yet: try again")),
@@ -160,7 +160,7 @@ pub fn sync(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> R
             }
         }
     };
-    record(tx, team, "MODEL_DEPLOYMENT_PATCHES_SYNCED", model, deployment, json!({}))?;
+    changeable.record(tx, "MODEL_DEPLOYMENT_PATCHES_SYNCED", json!({}))?;
     Ok(verdict)
 }
 
@@ -299,14 +299,7 @@ pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, applied: &Applied) -
     logs::append(tx, &seen.id, Level::Info, "the archive holds the patches")
 }
 
-/// The patches cannot be brought in: they are forgotten, and the deployment fails.
-pub fn failed(tx: &Tx, seen: &Deployment, synced: &Synced, why: &str) -> Result<(), Error> {
-    forget(tx, &seen.id, synced)?;
-    let message = format!("cannot be patched: {why}");
-    progress::advance(tx, seen, &Step { status: Status::Failed, level: Level::Error, message, truss_hash: None })
-}
-
-fn forget(tx: &Tx, deployment_id: &str, synced: &Synced) -> Result<(), Error> {
+pub(in crate::db) fn forget(tx: &Tx, deployment_id: &str, synced: &Synced) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM deployment_patch WHERE deployment_id = :id AND number <= :number")?
         .execute(named_params! { ":id": deployment_id, ":number": synced.numbers.last() })?;

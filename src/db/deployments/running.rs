@@ -1,15 +1,16 @@
-//! What can be done to a deployment that is there: switched on and off, tried again, scaled, copied.
+//! What can be done to an existing deployment: switch it on and off, retry, scale and copy it.
 
 use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::deployments::naming::Owner;
-use crate::db::deployments::{Deployment, Which, find, record, write_json};
-use crate::db::models::Model;
+use crate::db::deployments::{Changeable, write_json};
 use crate::db::{Tx, logs};
+use crate::domain::deployments::Deployment;
+use crate::domain::models::Model;
 use crate::domain::serving::{Level, Phase, Settings, Status};
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::InEnvironment;
 
 /// Whether an act found anything to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub enum Done {
 }
 
 /// Switches a deployment on. One that runs already is left as it is, which is noted too.
-pub fn activate(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Done, Error> {
+pub fn activate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
+    let deployment = &changeable.deployment;
     let done = match deployment.status.phase() {
         Phase::Starting | Phase::Serving => Done::AsItWas,
         Phase::Asleep | Phase::Off => {
@@ -33,20 +35,21 @@ pub fn activate(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) 
             )));
         }
     };
-    record(tx, team, "MODEL_DEPLOYMENT_ACTIVATED", model, deployment, json!({}))?;
+    changeable.record(tx, "MODEL_DEPLOYMENT_ACTIVATED", json!({}))?;
     Ok(done)
 }
 
 /// Switches a deployment off, also one that is not active yet.
-pub fn deactivate(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Done, Error> {
+pub fn deactivate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     tx.frees_space()?;
-    let done = switch_off(tx, deployment)?;
-    record(tx, team, "MODEL_DEPLOYMENT_DEACTIVATED", model, deployment, json!({}))?;
+    let done = switch_off(tx, &changeable.deployment)?;
+    changeable.record(tx, "MODEL_DEPLOYMENT_DEACTIVATED", json!({}))?;
     Ok(done)
 }
 
 /// Builds a failed deployment again. Answers why not, where it has not failed.
-pub fn retry(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Option<String>, Error> {
+pub fn retry(tx: &Tx, changeable: &Changeable) -> Result<Option<String>, Error> {
+    let deployment = &changeable.deployment;
     let reason = match deployment.status.phase() {
         Phase::Failed => {
             change_status(tx, deployment, Status::Building, "is tried again")?;
@@ -57,7 +60,7 @@ pub fn retry(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> 
         }
     };
     let more = json!({ "retried": reason.is_none() });
-    record(tx, team, "MODEL_DEPLOYMENT_RETRIED", model, deployment, more)?;
+    changeable.record(tx, "MODEL_DEPLOYMENT_RETRIED", more)?;
     Ok(reason)
 }
 
@@ -104,32 +107,27 @@ pub(in crate::db) fn set(tx: &Tx, id: &str, settings: &Settings) -> Result<(), E
 }
 
 /// Changes what a deployment that serves no environment is set to. What is set like that already leaves no entry.
-pub fn configure(
-    tx: &Tx,
-    team: &InTeam,
-    model: &Model,
-    deployment: &Deployment,
-    settings: &Settings,
-) -> Result<Deployment, Error> {
+pub(in crate::db) fn configure(tx: &Tx, changeable: &Changeable, settings: &Settings) -> Result<(), Error> {
+    let deployment = &changeable.deployment;
     set(tx, &deployment.id, settings)?;
     if settings.autoscaling != deployment.settings.autoscaling {
         let mut more = json!(settings.autoscaling);
         more["schedules"] = json!(null);
         more["deployment_type"] = json!(null);
         more["previous_settings"] = json!(deployment.settings.autoscaling);
-        record(tx, team, "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED", model, deployment, more)?;
+        changeable.record(tx, "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED", more)?;
     }
     if settings.backpressure != deployment.settings.backpressure {
         let more = json!({ "policy": settings.backpressure, "previous_policy": deployment.settings.backpressure });
-        record(tx, team, "MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED", model, deployment, more)?;
+        changeable.record(tx, "MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED", more)?;
     }
-    find(tx, team, &model.id, Which::Id(&deployment.id))
+    Ok(())
 }
 
 /// A published copy of a deployment, of the same archive. Answers its id.
 pub(in crate::db) fn copy(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     model: &Model,
     deployment: &Deployment,
     instance_type: &str,
@@ -152,9 +150,9 @@ pub(in crate::db) fn copy(
             ":name": name,
             ":number": number,
             ":instance_type": instance_type,
-            ":created_by": team.caller().prefix(),
+            ":created_by": at.caller().prefix(),
             ":now": tx.now,
-            ":team_id": team.team().id,
+            ":team_id": at.team().id,
             ":source": deployment.id,
         })?;
     logs::append(tx, &id, Level::Info, &format!("made as a copy of \"{}\"", deployment.name))?;

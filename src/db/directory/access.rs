@@ -12,7 +12,7 @@ const OF_OTHERS: u32 = 0o077;
 /// Others may add files of their own: a directory such as the one for temporary files.
 const STICKY: u32 = 0o1000;
 /// What stands in a data directory beside `guildhall.db` and its log and copies.
-const OURS: &[&str] = &["archives", "lock", "master.key", "operator.sock", "reserve", "swept", "uploads"];
+const OURS: &[&str] = &["archives", "lock", "master.key", "operator.sock", "reserve", "runner", "swept", "uploads"];
 const NOTES_MAX: usize = 10;
 
 /// Says what failed with which file, whose the file is and who we are.

@@ -1,40 +1,32 @@
-//! How a deployment comes to serve an environment, and what becomes of the one before.
+//! How a deployment of a model comes to serve an environment, and what becomes of the one before.
 //!
-//! One promotion at a time: what is not active yet waits as the environment's candidate, and takes over as soon as it
-//! is. The new occupant takes on the environment's settings.
+//! What happens is decided in [`domain::promotion`](crate::domain::promotion), here it is written. The new occupant takes
+//! on the environment's settings.
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::{Value, json};
 
 use crate::db::Tx;
-use crate::db::deployments::running;
-use crate::db::deployments::{self, Deployment, Which};
-use crate::db::environments::{self, Change, Environment, Stored};
+use crate::db::deployments::{self, running};
+use crate::db::environments::{self, Stored};
 use crate::db::logs;
-use crate::db::models::Model;
-use crate::domain::EnvironmentName;
+use crate::domain::deployments::{Deployment, Which};
+use crate::domain::environments::{Change, Environment};
+use crate::domain::models::Model;
+use crate::domain::promotion::{Form, Occupancy, Previous, Promoted, Takeover, refuse_second};
 use crate::domain::serving::{Cleanup, Level, Phase, Settings, Status};
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::InEnvironment;
 
-/// What goes into an environment.
+/// How a deployment is promoted.
 #[derive(Debug)]
-pub struct Promotion<'a> {
-    pub environment: &'a EnvironmentName,
+pub struct Promotion {
     pub previous: Previous,
     pub instance: Instance,
     /// What the environment is set to on the occasion.
     pub change: Change,
-    /// The same as the client sent it, for the audit log.
+    /// [`Promotion::change`] as the client sent it, for the audit log.
     pub asked: Value,
-}
-
-/// What becomes of the deployment before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Previous {
-    /// What the environment's settings say.
-    AsSet,
-    Keep,
 }
 
 /// Which instance type the new occupant has.
@@ -44,59 +36,59 @@ pub enum Instance {
     OfDeployment,
 }
 
-/// Promotes a deployment into an environment, itself or as a copy: a copy where it is the development deployment, serves
-/// another environment, has another instance type than the environment keeps, or where the environment wants it so.
+/// Promotes a deployment of the model to the environment that the proof is about: itself or as a copy, see [`Form`].
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Conflict`] while another is being promoted there, for a deployment that has failed or serves
+/// there already, and for a chainlet's model.
 pub fn promote(
     tx: &Tx,
-    team: &InTeam,
+    at: &InEnvironment,
     model: &Model,
-    deployment: &Deployment,
+    deployment_id: &str,
     promotion: &Promotion,
 ) -> Result<Deployment, Error> {
-    let name = promotion.environment.as_str();
-    let mut environment = environments::find(tx, team, model, name)?;
-    refuse_second(&environment)?;
+    model.refuse_chainlet()?;
+    let deployment = deployments::find(tx, at, &model.id, Which::Id(deployment_id))?;
+    refuse_candidate(&environments::find_open(tx, at, model)?)?;
     if deployment.status.phase() == Phase::Failed {
         return Err(Error::conflict(format!(
             "deployment \"{}\" has failed ({}): retry it, or push again",
             deployment.name, deployment.status
         )));
     }
-    environment = environments::update(tx, team, model, &environment, &promotion.change)?;
+    let environment = environments::update(tx, at, model, &promotion.change)?;
     let instance_type = match promotion.instance {
         Instance::OfEnvironment if environment.current.is_some() => environment.instance_type.clone(),
         Instance::OfEnvironment | Instance::OfDeployment => deployment.instance_type.clone(),
     };
-    let redeploy = environment.promotion.redeploy_on_promotion;
-    if deployment.environment.as_deref() == Some(name) && !redeploy && instance_type == deployment.instance_type {
-        return Err(Error::conflict(format!("deployment \"{}\" serves \"{name}\" already", deployment.name)));
-    }
-    let copied = deployment.is_development()
-        || deployment.environment.is_some()
-        || deployment.candidate_for.is_some()
-        || redeploy
-        || instance_type != deployment.instance_type;
-    let promoted_id = if copied {
-        running::copy(tx, team, model, deployment, &instance_type)?
-    } else {
-        running::wake(tx, deployment)?;
-        deployment.id.clone()
+    let promoted = Promoted {
+        is_development: deployment.is_development(),
+        environment: deployment.environment.as_deref(),
+        candidate_for: deployment.candidate_for.as_deref(),
+        fits: instance_type == deployment.instance_type,
     };
-    let cleanup = match promotion.previous {
-        Previous::AsSet => environment.promotion.promotion_cleanup_strategy,
-        Previous::Keep => Cleanup::Keep,
+    let promoted_id = match Form::of(&promoted, &environment.name, &environment.promotion) {
+        Form::AlreadyThere => {
+            let (name, there) = (&deployment.name, &environment.name);
+            return Err(Error::conflict(format!("deployment \"{name}\" serves \"{there}\" already")));
+        }
+        Form::Itself => {
+            running::wake(tx, &deployment)?;
+            deployment.id.clone()
+        }
+        Form::Copy => running::copy(tx, at, model, &deployment, &instance_type)?,
     };
-    let promoted = deployments::find(tx, team, &model.id, Which::Id(&promoted_id))?;
-    enter(tx, &promoted, &environment, cleanup)?;
-    let promoted = deployments::find(tx, team, &model.id, Which::Id(&promoted_id))?;
-    deployments::record(tx, team, "MODEL_DEPLOYMENT_PROMOTED", model, &promoted, promoted_data(promotion))?;
+    let promoted = enter(tx, at, model, &promoted_id, promotion.previous)?;
+    deployments::record(tx, at, "MODEL_DEPLOYMENT_PROMOTED", model, &promoted, promoted_data(at, promotion))?;
     Ok(promoted)
 }
 
-fn promoted_data(promotion: &Promotion) -> Value {
+fn promoted_data(at: &InEnvironment, promotion: &Promotion) -> Value {
     let update = |field: &str| promotion.asked.get(field).cloned().unwrap_or_default();
     json!({
-        "environment_name": promotion.environment.as_str(),
+        "environment_name": at.name().as_str(),
         "environment_id": null,
         "region_update": null,
         "instance_type_id_update": null,
@@ -107,52 +99,65 @@ fn promoted_data(promotion: &Promotion) -> Value {
     })
 }
 
-/// Puts a deployment into an environment: at once where it serves or nobody is there, otherwise as the candidate.
+/// Puts a deployment of the model into the environment that the proof is about, at once or as its candidate.
 pub(in crate::db) fn enter(
     tx: &Tx,
-    deployment: &Deployment,
-    environment: &Environment,
-    cleanup: Cleanup,
-) -> Result<(), Error> {
-    refuse_second(environment)?;
-    match &environment.current {
-        None => occupy(tx, deployment, &environment.name),
-        Some(current) if deployment.status.phase() == Phase::Serving => {
-            demote(tx, current, cleanup)?;
-            occupy(tx, deployment, &environment.name)
-        }
-        Some(_) => {
-            tx.sql
-                .prepare_cached(
-                    "UPDATE deployment
-                     SET candidate_for = :environment, cleanup = :cleanup, updated_at = :now
-                     WHERE id = :id",
-                )?
-                .execute(named_params! {
-                    ":environment": environment.name, ":cleanup": cleanup, ":now": tx.now, ":id": deployment.id,
-                })?;
-            Ok(())
-        }
+    at: &InEnvironment,
+    model: &Model,
+    deployment_id: &str,
+    previous: Previous,
+) -> Result<Deployment, Error> {
+    let environment = environments::find_open(tx, at, model)?;
+    refuse_candidate(&environment)?;
+    let deployment = deployments::find(tx, at, &model.id, Which::Id(deployment_id))?;
+    let cleanup = previous.cleanup(&environment.promotion);
+    match Takeover::at_entry(deployment.status, Occupancy::of(environment.current.as_ref())) {
+        Takeover::Occupy | Takeover::Replace => take_over(tx, &deployment, &environment.name, cleanup)?,
+        Takeover::Wait => wait(tx, &deployment, &environment.name, cleanup)?,
+        Takeover::GiveUp => {}
     }
+    deployments::find(tx, at, &model.id, Which::Id(deployment_id))
 }
 
-fn refuse_second(environment: &Environment) -> Result<(), Error> {
-    match &environment.candidate {
-        None => Ok(()),
-        Some(candidate) => Err(Error::conflict(format!(
-            "deployment \"{}\" is being promoted to \"{}\": wait until it is active, or cancel that promotion",
-            candidate.name, environment.name
-        ))),
-    }
+fn refuse_candidate(environment: &Environment) -> Result<(), Error> {
+    let candidate = environment.candidate.as_ref().map(|candidate| candidate.name.as_str());
+    refuse_second(candidate, &environment.name, "cancel that promotion")
 }
 
-/// Lets a candidate that is active now take over.
-pub(in crate::db) fn settle(tx: &Tx, candidate: &Deployment) -> Result<(), Error> {
+/// For the runner, which acts for nobody: the status of a deployment has changed, so what it is the candidate for may be its
+/// now, or never.
+pub(in crate::db) fn follow(tx: &Tx, candidate: &Deployment) -> Result<(), Error> {
     let (Some(environment), Some(cleanup)) = (&candidate.candidate_for, candidate.cleanup) else { return Ok(()) };
-    if let Some(current) = current(tx, &candidate.model_id, environment)? {
-        demote(tx, &current, cleanup)?;
+    let current = current(tx, &candidate.model_id, environment)?;
+    match Takeover::at_step(candidate.status, Occupancy::of(current.as_ref())) {
+        Takeover::Wait => Ok(()),
+        Takeover::Occupy | Takeover::Replace => take_over(tx, candidate, environment, cleanup),
+        Takeover::GiveUp => {
+            drop_candidate(tx, &candidate.model_id, environment)?;
+            let message = format!("does not take over the environment \"{environment}\"");
+            logs::append(tx, &candidate.id, Level::Warning, &message)
+        }
     }
-    occupy(tx, candidate, environment)
+}
+
+fn wait(tx: &Tx, deployment: &Deployment, environment: &str, cleanup: Cleanup) -> Result<(), Error> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE deployment
+             SET candidate_for = :environment, cleanup = :cleanup, updated_at = :now
+             WHERE id = :id",
+        )?
+        .execute(named_params! {
+            ":environment": environment, ":cleanup": cleanup, ":now": tx.now, ":id": deployment.id,
+        })?;
+    Ok(())
+}
+
+fn take_over(tx: &Tx, deployment: &Deployment, environment: &str, cleanup: Cleanup) -> Result<(), Error> {
+    if let Some(before) = current(tx, &deployment.model_id, environment)? {
+        demote(tx, &before, cleanup)?;
+    }
+    occupy(tx, deployment, environment)
 }
 
 fn occupy(tx: &Tx, deployment: &Deployment, environment: &str) -> Result<(), Error> {
@@ -220,22 +225,26 @@ impl Control {
     }
 }
 
-pub fn control(
-    tx: &Tx,
-    team: &InTeam,
-    model: &Model,
-    environment: &Environment,
-    control: Control,
-) -> Result<(), Error> {
+/// Ends or hastens the promotion to the environment that the proof is about.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] where nothing is being promoted to it, and for a chainlet's model.
+pub fn control(tx: &Tx, at: &InEnvironment, model: &Model, control: Control) -> Result<(), Error> {
+    model.refuse_chainlet()?;
+    let environment = environments::find_open(tx, at, model)?;
     let Some(candidate) = &environment.candidate else {
         return Err(Error::conflict(format!("nothing is being promoted to \"{}\"", environment.name)));
     };
     match control {
         Control::Cancel | Control::ForceCancel => drop_candidate(tx, &model.id, &environment.name)?,
-        Control::ForceRollForward => settle(tx, candidate)?,
+        Control::ForceRollForward => {
+            let cleanup = candidate.cleanup.unwrap_or(Cleanup::Keep);
+            take_over(tx, candidate, &environment.name, cleanup)?;
+        }
     }
     let data = json!({ "environment_name": environment.name, "environment_id": null, "action": control.as_str() });
-    deployments::record(tx, team, "MODEL_PROMOTION_CONTROL_ACTION", model, candidate, data)
+    deployments::record(tx, at, "MODEL_PROMOTION_CONTROL_ACTION", model, candidate, data)
 }
 
 /// What serves an environment, for the runner, which acts for nobody.

@@ -3,10 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::chains::deployments;
 use crate::domain::Time;
+use crate::domain::chains;
 use crate::domain::serving::Status;
-use crate::wire::deployments::active_replicas;
 use crate::wire::environments::AutoscalingSettings;
 
 #[derive(JsonSchema, Serialize)]
@@ -24,8 +23,8 @@ pub struct ChainDeployments<'a> {
     pub deployments: Vec<ChainDeployment<'a>>,
 }
 
-impl<'a> From<&'a deployments::ChainDeployment> for ChainDeployment<'a> {
-    fn from(deployment: &'a deployments::ChainDeployment) -> ChainDeployment<'a> {
+impl<'a> From<&'a chains::ChainDeployment> for ChainDeployment<'a> {
+    fn from(deployment: &'a chains::ChainDeployment) -> ChainDeployment<'a> {
         ChainDeployment {
             id: &deployment.id,
             created_at: deployment.created_at,
@@ -47,14 +46,14 @@ struct Chainlet<'a> {
     status: Status,
 }
 
-impl<'a> From<&'a deployments::Chainlet> for Chainlet<'a> {
-    fn from(chainlet: &'a deployments::Chainlet) -> Chainlet<'a> {
+impl<'a> From<&'a chains::Chainlet> for Chainlet<'a> {
+    fn from(chainlet: &'a chains::Chainlet) -> Chainlet<'a> {
         Chainlet {
             id: &chainlet.id,
             name: &chainlet.name,
             autoscaling_settings: AutoscalingSettings::from(&chainlet.deployment.settings.autoscaling),
             instance_type_name: &chainlet.deployment.instance_type,
-            active_replica_count: active_replicas(&chainlet.deployment),
+            active_replica_count: chainlet.deployment.active_replicas(),
             status: chainlet.deployment.status,
         }
     }

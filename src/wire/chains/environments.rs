@@ -3,13 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::chains::deployments;
-use crate::db::chains::environments::{self, ChainletSettings};
 use crate::domain::Time;
+use crate::domain::chains::{self, ChainletSettings};
 use crate::domain::instance_types::SMALLEST;
 use crate::domain::serving::Settings;
 use crate::wire::chains::deployments::ChainDeployment;
-use crate::wire::deployments::active_replicas;
 use crate::wire::environments::{
     AutoscalingSettings, BackpressureSettings, InProgressPromotion, PromotionSettings, UpdateAutoscaling,
     UpdatePromotionSettings,
@@ -30,7 +28,7 @@ pub struct ChainEnvironment<'a> {
 
 impl<'a> ChainEnvironment<'a> {
     pub fn new(
-        environment: &'a environments::ChainEnvironment,
+        environment: &'a chains::ChainEnvironment,
         chain_id: &'a str,
         settings: &'a [ChainletSettings],
     ) -> ChainEnvironment<'a> {
@@ -92,12 +90,12 @@ pub struct Environments<'a> {
 
 impl<'a> ListedEnvironment<'a> {
     pub fn new(
-        environment: &'a environments::ChainEnvironment,
+        environment: &'a chains::ChainEnvironment,
         chain_id: &'a str,
         settings: &'a [ChainletSettings],
         otherwise: &'a Settings,
     ) -> ListedEnvironment<'a> {
-        let entrypoint = environment.occupant().map(deployments::ChainDeployment::entrypoint);
+        let entrypoint = environment.occupant().map(chains::ChainDeployment::entrypoint);
         let first = settings.first();
         ListedEnvironment {
             name: &environment.name,
@@ -135,8 +133,8 @@ struct ListedDeployment<'a> {
     request_backpressure_settings: BackpressureSettings,
 }
 
-impl<'a> From<&'a deployments::ChainDeployment> for ListedDeployment<'a> {
-    fn from(deployment: &'a deployments::ChainDeployment) -> ListedDeployment<'a> {
+impl<'a> From<&'a chains::ChainDeployment> for ListedDeployment<'a> {
+    fn from(deployment: &'a chains::ChainDeployment) -> ListedDeployment<'a> {
         let entrypoint = deployment.entrypoint();
         ListedDeployment {
             deployment: ChainDeployment::from(deployment),
@@ -144,7 +142,7 @@ impl<'a> From<&'a deployments::ChainDeployment> for ListedDeployment<'a> {
             model_id: &entrypoint.model.id,
             is_production: deployment.is_production(),
             is_development: deployment.is_development(),
-            active_replica_count: active_replicas(&entrypoint.deployment),
+            active_replica_count: entrypoint.deployment.active_replicas(),
             autoscaling_settings: AutoscalingSettings::from(&entrypoint.deployment.settings.autoscaling),
             instance_type_name: &entrypoint.deployment.instance_type,
             request_backpressure_settings: BackpressureSettings { policy: entrypoint.deployment.settings.backpressure },

@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::training_jobs::queue;
-use crate::domain::Time;
+use crate::domain::{Time, training_jobs};
 use crate::wire::schemas::Object;
 use crate::wire::training_jobs::InstanceType;
 
@@ -71,8 +70,8 @@ struct QueueEvent<'a> {
     exit_code: Option<()>,
 }
 
-impl<'a> From<&'a queue::Context> for QueueContext<'a> {
-    fn from(context: &'a queue::Context) -> QueueContext<'a> {
+impl<'a> From<&'a training_jobs::QueueContext> for QueueContext<'a> {
+    fn from(context: &'a training_jobs::QueueContext) -> QueueContext<'a> {
         let job = &context.job;
         QueueContext {
             target_job_id: &job.id,
@@ -97,8 +96,8 @@ impl<'a> From<&'a queue::Context> for QueueContext<'a> {
     }
 }
 
-impl<'a> From<&'a queue::Other> for ActiveJob<'a> {
-    fn from(other: &'a queue::Other) -> ActiveJob<'a> {
+impl<'a> From<&'a training_jobs::OtherJob> for ActiveJob<'a> {
+    fn from(other: &'a training_jobs::OtherJob) -> ActiveJob<'a> {
         ActiveJob {
             training_job_id: &other.job.id,
             training_job_name: other.job.name.as_deref(),
@@ -111,8 +110,8 @@ impl<'a> From<&'a queue::Other> for ActiveJob<'a> {
     }
 }
 
-impl<'a> From<&'a queue::Other> for PendingJob<'a> {
-    fn from(other: &'a queue::Other) -> PendingJob<'a> {
+impl<'a> From<&'a training_jobs::OtherJob> for PendingJob<'a> {
+    fn from(other: &'a training_jobs::OtherJob) -> PendingJob<'a> {
         PendingJob {
             training_job_id: &other.job.id,
             training_job_name: other.job.name.as_deref(),
@@ -124,8 +123,8 @@ impl<'a> From<&'a queue::Other> for PendingJob<'a> {
     }
 }
 
-impl<'a> From<&'a queue::Happened> for QueueEvent<'a> {
-    fn from(event: &'a queue::Happened) -> QueueEvent<'a> {
+impl<'a> From<&'a training_jobs::JobEvent> for QueueEvent<'a> {
+    fn from(event: &'a training_jobs::JobEvent) -> QueueEvent<'a> {
         QueueEvent {
             training_job_id: &event.job_id,
             training_job_name: event.job_name.as_deref(),

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guildhall::api::{App, ReverseProxy};
 use guildhall::db::directory::Directory;
-use guildhall::db::quotas::Settings;
-use guildhall::db::uploads::{Credentials, Purpose};
 use guildhall::db::{Db, Now, api_keys, teams, uploads};
+use guildhall::domain::quotas::Settings;
+use guildhall::domain::uploads::{Credentials, Purpose};
 use guildhall::domain::{Archive, Time};
 use guildhall::error::Error;
 use guildhall::policy::TeamAct;
@@ -87,7 +87,7 @@ impl BaseUrl {
         let read = self.app.db.read(at, |tx| {
             let (caller, _) = api_keys::caller(tx, key)?;
             let teams = teams::of_organization(tx, &caller)?;
-            uploads::grant(tx, &caller.in_all(&teams, TeamAct::Deploy)?, Purpose::Model)
+            Ok(uploads::grant(tx, &caller.to_deploy_in_any(&teams)?, Purpose::Model))
         });
         read.unwrap()
     }

@@ -4,10 +4,10 @@ use crate::api::rest::deployments::switched;
 use crate::api::rest::logs;
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
-use crate::db::chains::deployments::{self, ChainDeployment};
-use crate::db::chains::{self, Chain};
+use crate::db::chains::{self, deployments};
+use crate::domain::chains::ChainDeployment;
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{Deployer, InTeam};
 use crate::wire;
 
 pub fn list(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -21,15 +21,16 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
     Ok(shown(&find(tx, team, ctx)?))
 }
 
-pub fn delete(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (chain, deployment) = to_change(tx, team, ctx)?;
-    deployments::delete(tx, team, &chain, &deployment)?;
-    Ok(Reply::ok(&wire::chains::deployments::Tombstone { id: &deployment.id, deleted: true, chain_id: &chain.id }))
+pub fn delete(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = deployments::to_change(tx, deployer, ctx.param("chain_id"), ctx.param("chain_deployment_id"))?;
+    deployments::delete(tx, &changeable)?;
+    let (id, chain_id) = (&changeable.deployment().id, &changeable.chain().id);
+    Ok(Reply::ok(&wire::chains::deployments::Tombstone { id, deleted: true, chain_id }))
 }
 
-pub fn deactivate(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (chain, deployment) = to_change(tx, team, ctx)?;
-    deployments::deactivate(tx, team, &chain, &deployment).map(switched)
+pub fn deactivate(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let changeable = deployments::to_change(tx, deployer, ctx.param("chain_id"), ctx.param("chain_deployment_id"))?;
+    deployments::deactivate(tx, &changeable).map(switched)
 }
 
 pub fn chainlet_logs(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -45,11 +46,4 @@ pub(super) fn shown(deployment: &ChainDeployment) -> Reply {
 
 fn find(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<ChainDeployment, Error> {
     deployments::find(tx, team, ctx.param("chain_id"), ctx.param("chain_deployment_id"))
-}
-
-fn to_change(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<(Chain, ChainDeployment), Error> {
-    let chain = chains::find(tx, team, ctx.param("chain_id"))?;
-    let deployment = find(tx, team, ctx)?;
-    deployments::may_change(tx, team, &deployment)?;
-    Ok((chain, deployment))
 }

@@ -2,16 +2,15 @@
 
 use crate::api::rest::chains::deployments::shown;
 use crate::api::{Reply, RequestContext};
-use crate::db::Tx;
-use crate::db::chains::environments::{self, ChainEnvironment, ChainletChange};
-use crate::db::chains::{self, Chain, deployments, promotion};
-use crate::db::environments::may_change;
-use crate::db::environments::promotion::Previous;
+use crate::db::chains::{self, environments, promotion};
+use crate::db::{Tx, environment_groups};
+use crate::domain::chains::{Chain, ChainEnvironment, ChainletChange};
 use crate::domain::instance_types::InstanceType;
+use crate::domain::promotion::Previous;
 use crate::domain::serving::{Autoscaling, PromotionSettings, Settings};
 use crate::domain::{EnvironmentName, NAMED_MAX, ResourceName};
 use crate::error::{Error, quoted};
-use crate::policy::InTeam;
+use crate::policy::{Deployer, InEnvironment, InTeam};
 use crate::wire::chains::deployments::ChainDeployment;
 use crate::wire::chains::environments as wire;
 use crate::wire::environments::{SettingsUpdated, UpdatePromotionSettings};
@@ -30,42 +29,41 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
     Ok(reply(&environments::find(tx, team, &chain, ctx.param("env_name"))?, &chain))
 }
 
-pub fn create(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let chain = chains::find(tx, team, ctx.param("chain_id"))?;
+pub fn create(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let chain = chains::find(tx, deployer, ctx.param("chain_id"))?;
     let asked: wire::CreateChainEnvironment = ctx.json()?;
     let name = EnvironmentName::parse("name", &asked.name)?;
     let promotion = asked.promotion_settings.map(|asked| settled(&asked, &PromotionSettings::default())).transpose()?;
     let chainlets = asked.chainlet_settings.unwrap_or_default();
     each_once("chainlet_settings", chainlets.iter().map(|chainlet| chainlet.chainlet_name.as_str()))?;
     let chainlets = chainlets.iter().map(change).collect::<Result<Vec<_>, _>>()?;
-    may_change(tx, team, Some(name.as_str()))?;
-    Ok(reply(&environments::create(tx, team, &chain, &name, promotion.as_ref(), &chainlets)?, &chain))
+    let at = environment_groups::open(tx, deployer, name.as_str())?;
+    Ok(reply(&environments::create(tx, &at, &chain, promotion.as_ref(), &chainlets)?, &chain))
 }
 
-pub fn update(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (chain, environment) = to_change(tx, team, ctx)?;
+pub fn update(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let (at, chain, environment) = to_change(tx, deployer, ctx)?;
     let asked: wire::UpdateChainEnvironment = ctx.json()?;
     if let Some(asked) = asked.promotion_settings {
         let promotion = settled(&asked, &environment.promotion)?;
-        environments::update(tx, team, &chain, &environment, &promotion)?;
+        environments::update(tx, &at, &chain, &promotion)?;
     }
     Ok(Reply::ok(&wire::Updated { ok: true }))
 }
 
 /// Promotes the deployment of the body to the environment of the path.
-pub fn promote(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (chain, environment) = to_change(tx, team, ctx)?;
+pub fn promote(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let (at, chain, _) = to_change(tx, deployer, ctx)?;
     let asked: wire::PromoteChain = ctx.json()?;
-    let deployment = deployments::find(tx, team, &chain.id, &asked.deployment_id)?;
     let previous = match asked.scale_down_previous_deployment {
         Some(false) => Previous::Keep,
         Some(true) | None => Previous::AsSet,
     };
-    Ok(shown(&promotion::promote(tx, team, &chain, &deployment, &environment, previous)?))
+    Ok(shown(&promotion::promote(tx, &at, &chain, &asked.deployment_id, previous)?))
 }
 
-pub fn update_autoscaling(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (chain, environment) = to_change(tx, team, ctx)?;
+pub fn update_autoscaling(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let (at, chain, environment) = to_change(tx, deployer, ctx)?;
     let asked: wire::UpdateChainletAutoscaling = ctx.json()?;
     each_once("updates", asked.updates.iter().map(|update| update.chainlet_name.as_str()))?;
     let before = environment.chainlets();
@@ -79,12 +77,12 @@ pub fn update_autoscaling(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Resul
             changes.push((update.chainlet_name, after));
         }
     }
-    environments::set_autoscaling(tx, team, &chain, &environment, &changes)?;
+    environments::set_autoscaling(tx, &at, &chain, &changes)?;
     Ok(Reply::ok(if changes.is_empty() { &SettingsUpdated::UNCHANGED } else { &SettingsUpdated::ACCEPTED }))
 }
 
-pub fn update_instance_types(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let (chain, environment) = to_change(tx, team, ctx)?;
+pub fn update_instance_types(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    let (at, chain, environment) = to_change(tx, deployer, ctx)?;
     let asked: wire::UpdateChainletInstanceTypes = ctx.json()?;
     each_once("updates", asked.updates.iter().map(|update| update.chainlet_name.as_str()))?;
     let mut changes = Vec::new();
@@ -96,8 +94,8 @@ pub fn update_instance_types(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Re
             changes.push((update.chainlet_name, instance_type));
         }
     }
-    let made = promotion::set_instance_types(tx, team, &chain, &environment, &changes)?;
-    let settings = environments::find(tx, team, &chain, &environment.name)?.chainlets();
+    let made = promotion::set_instance_types(tx, &at, &chain, &changes)?;
+    let settings = environments::find(tx, &at, &chain, at.name().as_str())?.chainlets();
     Ok(Reply::ok(&wire::InstanceTypesUpdated {
         requires_redeployment: made.is_some(),
         chain_deployment: made.as_ref().map(ChainDeployment::from),
@@ -151,13 +149,16 @@ fn each_once<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Result<()
     }
 }
 
-/// The environment of the path, for whoever may change it. Who may not is told so, whether or not the Chain has it.
-fn to_change(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<(Chain, ChainEnvironment), Error> {
-    let name = ctx.param("env_name");
-    may_change(tx, team, Some(name))?;
-    let chain = chains::find(tx, team, ctx.param("chain_id"))?;
-    let environment = environments::find(tx, team, &chain, name)?;
-    Ok((chain, environment))
+/// The environment of the path, for whoever may change it. Whoever may not is told so, whether or not the Chain has it.
+fn to_change<'a>(
+    tx: &Tx,
+    deployer: &Deployer<'a>,
+    ctx: &RequestContext,
+) -> Result<(InEnvironment<'a>, Chain, ChainEnvironment), Error> {
+    let at = environment_groups::open(tx, deployer, ctx.param("env_name"))?;
+    let chain = chains::find(tx, &at, ctx.param("chain_id"))?;
+    let environment = environments::find(tx, &at, &chain, at.name().as_str())?;
+    Ok((at, chain, environment))
 }
 
 fn reply(environment: &ChainEnvironment, chain: &Chain) -> Reply {

@@ -3,9 +3,11 @@
 
 use rusqlite::{OptionalExtension as _, named_params};
 
-use crate::db::deployments::{Deployment, from_row, select};
+use crate::db::deployments::patches::{self, Synced};
+use crate::db::deployments::{from_row, select};
 use crate::db::environments::promotion;
 use crate::db::{Tx, chains, logs, uploads};
+use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Level, Status};
 use crate::domain::{Archive, OrgId};
 use crate::error::Error;
@@ -63,13 +65,6 @@ pub struct Step {
     pub truss_hash: Option<String>,
 }
 
-/// An archive's content, as `truss watch` compares it.
-#[derive(Clone, Debug)]
-pub struct Content {
-    pub hash: String,
-    pub signature: String,
-}
-
 /// Takes a deployment one step on, unless somebody changed it meanwhile. What becomes active takes over the environment
 /// that it waits for; what fails waits no longer.
 pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
@@ -96,15 +91,14 @@ pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
     logs::append(tx, &seen.id, step.level, &step.message)?;
     let Some(now) = find(tx, &seen.id)? else { return Ok(()) };
     chains::promotion::follow(tx, &now)?;
-    match (step.status, &now.candidate_for) {
-        (Status::Active, Some(_)) => promotion::settle(tx, &now),
-        (Status::BuildFailed | Status::DeployFailed | Status::Failed | Status::Inactive, Some(environment)) => {
-            promotion::drop_candidate(tx, &now.model_id, environment)?;
-            let told = format!("does not take over the environment \"{environment}\"");
-            logs::append(tx, &now.id, Level::Warning, &told)
-        }
-        _ => Ok(()),
-    }
+    promotion::follow(tx, &now)
+}
+
+/// The patches cannot be brought in: they are forgotten, and the deployment fails.
+pub fn fail_patches(tx: &Tx, seen: &Deployment, synced: &Synced, why: &str) -> Result<(), Error> {
+    patches::forget(tx, &seen.id, synced)?;
+    let message = format!("cannot be patched: {why}");
+    advance(tx, seen, &Step { status: Status::Failed, level: Level::Error, message, truss_hash: None })
 }
 
 /// Ends a deployment whose next step cannot be taken, however it came to be so: only columns that cannot be wrong are used. It

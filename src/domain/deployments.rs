@@ -1,0 +1,103 @@
+//! Deployments of models.
+
+use serde_json::Value;
+
+use crate::domain::Time;
+use crate::domain::environments::PRODUCTION;
+use crate::domain::serving::{Cleanup, Phase, Settings, Status};
+
+/// The name of a model's development deployment, and of a Chain's.
+pub const DEVELOPMENT: &str = "development";
+
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub id: String,
+    pub model_id: String,
+    pub name: String,
+    /// Counts the published deployments of a model; 0 is the development deployment.
+    pub number: i64,
+    pub status: Status,
+    /// The environment that it serves.
+    pub environment: Option<String>,
+    /// The environment that it takes over once it is active.
+    pub candidate_for: Option<String>,
+    /// What then becomes of the deployment before.
+    pub cleanup: Option<Cleanup>,
+    pub labels: Option<Value>,
+    pub instance_type: String,
+    pub settings: Settings,
+    /// The upload that it was made of; `None`: it was committed from its configuration alone.
+    pub s3_key: Option<String>,
+    /// Of what it runs, as truss computes it.
+    pub truss_hash: Option<String>,
+    /// What [`Deployment::truss_hash`] is the hash of. It may be large, so it is `None` until it is loaded.
+    pub truss_signature: Option<String>,
+    /// Whether it was patched since it was pushed.
+    pub is_patched: bool,
+    pub created_at: Time,
+}
+
+impl Deployment {
+    pub fn is_development(&self) -> bool {
+        self.number == 0
+    }
+
+    pub fn is_production(&self) -> bool {
+        self.environment.as_deref() == Some(PRODUCTION)
+    }
+
+    pub fn active_replicas(&self) -> i64 {
+        self.settings.active_replicas(self.status)
+    }
+
+    /// The environments that it serves or is about to serve.
+    pub fn environments(&self) -> impl Iterator<Item = &str> {
+        [&self.environment, &self.candidate_for].into_iter().flatten().map(String::as_str)
+    }
+}
+
+impl Settings {
+    /// How many replicas run of a deployment that has this status.
+    pub fn active_replicas(&self, status: Status) -> i64 {
+        match status.phase() {
+            Phase::Serving => self.autoscaling.replicas_at_rest(),
+            Phase::Starting | Phase::Asleep | Phase::Off | Phase::Failed => 0,
+        }
+    }
+}
+
+/// Which deployment of a model is meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    Id(&'a str),
+    Development,
+    /// The one that serves this environment.
+    In(&'a str),
+}
+
+impl<'a> Which<'a> {
+    /// Its id, its number and its environment, of which one is known.
+    pub const fn columns(self) -> (Option<&'a str>, Option<i64>, Option<&'a str>) {
+        match self {
+            Which::Id(id) => (Some(id), None, None),
+            Which::Development => (None, Some(0), None),
+            Which::In(environment) => (None, None, Some(environment)),
+        }
+    }
+
+    /// As a path says it: an id, `development`, or `production` for the one that serves that.
+    pub fn of_path(text: &'a str) -> Which<'a> {
+        match text {
+            DEVELOPMENT => Which::Development,
+            PRODUCTION => Which::In(PRODUCTION),
+            id => Which::Id(id),
+        }
+    }
+}
+
+/// An archive's content, as `truss watch` compares it.
+#[derive(Clone, Debug)]
+pub struct Content {
+    pub hash: String,
+    pub signature: String,
+}

@@ -1,0 +1,35 @@
+//! Environments of models, and what they are set to.
+
+use crate::domain::Time;
+use crate::domain::deployments::Deployment;
+use crate::domain::serving::{Autoscaling, Backpressure, PromotionSettings, Settings};
+
+/// The environment that every model and every Chain has.
+pub const PRODUCTION: &str = "production";
+
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub name: String,
+    pub created_at: Time,
+    pub settings: Settings,
+    pub promotion: PromotionSettings,
+    pub instance_type: String,
+    /// The deployment that serves it.
+    pub current: Option<Deployment>,
+    /// The deployment that takes over once it is active.
+    pub candidate: Option<Deployment>,
+}
+
+/// What an environment is changed to; `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub autoscaling: Option<Autoscaling>,
+    pub backpressure: Option<Backpressure>,
+    pub promotion: Option<PromotionSettings>,
+}
+
+impl Change {
+    pub fn is_empty(&self) -> bool {
+        self.autoscaling.is_none() && self.backpressure.is_none() && self.promotion.is_none()
+    }
+}
