@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::domain::{Time, audit};
 use crate::wire::schemas::Listed;
 
+/// An entry of the audit log. Baseten's `AuditLogEntryV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "AuditLogEntry")]
 pub struct Entry<'a> {
@@ -28,6 +29,7 @@ impl Listed for Entry<'_> {
     const SCHEMA: &'static str = "AuditLog";
 }
 
+/// Who caused an entry of the audit log. Baseten's `AuditLogActorV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "AuditLogActor")]
 struct Actor<'a> {

@@ -7,6 +7,7 @@ use crate::domain::training_jobs::Job;
 use crate::domain::{Time, training_projects};
 use crate::wire::training_jobs::TrainingJob;
 
+/// A training project, with its latest job. Baseten's `TrainingProjectV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct TrainingProject<'a> {
     id: &'a str,
@@ -17,11 +18,13 @@ pub struct TrainingProject<'a> {
     latest_job: Option<TrainingJob<'a>>,
 }
 
+/// The training projects that the caller sees. Baseten's `ListTrainingProjectsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct TrainingProjects<'a> {
     pub training_projects: Vec<TrainingProject<'a>>,
 }
 
+/// A training project. Baseten's `GetTrainingProjectResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct OneTrainingProject<'a> {
     pub training_project: TrainingProject<'a>,
@@ -40,6 +43,7 @@ impl<'a> TrainingProject<'a> {
     }
 }
 
+/// Creates a training project, or finds the one of this name. Baseten's `UpsertTrainingProjectRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpsertTrainingProjectRequest")]
@@ -47,7 +51,8 @@ pub struct UpsertTrainingProject {
     pub training_project: TrainingProjectFields,
 }
 
-/// truss also says which team it means, which the path has said already.
+/// The name of a training project. truss also names the team, which the path has named already. Baseten's
+/// `UpsertTrainingProjectV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpsertTrainingProject")]

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall::api::{Listener, Request, S3Hosts, answer};
+use guildhall::api::dispatch::answer;
+use guildhall::api::{Listener, Request, S3Hosts};
 use guildhall::domain::Archive;
 use guildhall::domain::quotas::Settings;
 use guildhall::domain::uploads::BUCKET;

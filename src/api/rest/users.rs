@@ -106,17 +106,17 @@ fn reset_url(ctx: &RequestContext, link: &NewLink) -> String {
 }
 
 /// The new password is hashed before it is written, for a link that works.
-pub fn look_at_reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
+pub fn find_reset_work(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
     let asked = Reset::read(ctx)?;
     password_resets::open(tx, &asked.token)?;
     Ok(Some(Work::Hash(asked.password)))
 }
 
 /// The link is looked up again: it may have been used since.
-pub fn reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext, outcome: &Outcome) -> Result<Reply, Error> {
+pub fn reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked = Reset::read(ctx)?;
     let reset = password_resets::open(tx, &asked.token)?;
-    let Outcome::Hashed(hash) = outcome else {
+    let Outcome::Hashed(hash) = ctx.password() else {
         return Err(Error::Internal("a password was not hashed".to_owned()));
     };
     let done = password_resets::apply(tx, &reset, hash, asked.api_key_name.as_ref())?;

@@ -7,6 +7,7 @@ use crate::domain::{Time, training_jobs};
 use crate::wire::schemas::Object;
 use crate::wire::training_jobs::InstanceType;
 
+/// What a training job met in the queue. Baseten's `GetTrainingJobQueueContextResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct QueueContext<'a> {
     target_job_id: &'a str,
@@ -27,6 +28,7 @@ pub struct QueueContext<'a> {
     events_window_end: Time,
 }
 
+/// The ceiling of a team when a job was created. Baseten's `CapacityAtSubmitV1`.
 #[derive(JsonSchema, Serialize)]
 struct CapacityAtSubmit {
     gpu_type: &'static str,
@@ -35,6 +37,7 @@ struct CapacityAtSubmit {
     last_modified: Time,
 }
 
+/// A job that held GPUs when another was created. Baseten's `ActiveJobAtSubmitV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ActiveJobAtSubmit")]
 struct ActiveJob<'a> {
@@ -47,6 +50,7 @@ struct ActiveJob<'a> {
     status_set_at: Time,
 }
 
+/// A job that waited before another when that was created. Baseten's `PendingJobAheadAtSubmitV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "PendingJobAheadAtSubmit")]
 struct PendingJob<'a> {
@@ -58,6 +62,7 @@ struct PendingJob<'a> {
     submitted_at: Time,
 }
 
+/// What happened to a job while another waited. Baseten's `QueueEventV1`.
 #[derive(JsonSchema, Serialize)]
 struct QueueEvent<'a> {
     training_job_id: &'a str,
