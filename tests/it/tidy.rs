@@ -122,13 +122,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("", "wire", "policy"),
     ("api", "*", "*"),
     ("db", "api_keys", "users"),
-    ("db", "archive_readings", "deployments"),
-    ("db", "deployments", "chains"),
-    ("db", "deployments", "environments"),
-    ("db", "deployments", "models"),
     ("db", "environment_groups", "users"),
-    ("db", "environments", "models"),
-    ("db", "models", "environments"),
     ("db", "teams", "api_keys"),
     ("db", "training_capacity", "training_jobs"),
     ("db", "users", "invitations"),
@@ -182,6 +176,12 @@ fn sql_stands_in_db_alone() {
     }
     // `error` turns a failure of the database into ours; nothing else knows the database's crate.
     named_only_in("rusqlite", &["src/db.rs", "src/db/", "src/error.rs"]);
+}
+
+/// Who is granted is read where the proof is made, so that nobody gets it with a list that is not the environment's.
+#[test]
+fn the_proof_for_an_environment_is_made_where_its_list_is_read() {
+    named_only_in(".in_environment(", &["src/policy/", "src/db/environment_groups.rs"]);
 }
 
 #[test]
