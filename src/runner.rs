@@ -10,7 +10,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use crate::db::progress::{self, Step, Waiting};
 use crate::db::{self, Db, Now, Tx, archive_readings};
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Level, Status};
-use crate::domain::{Archive, OrgId};
+use crate::domain::{Archive, OrgId, TeamId};
 use crate::error::Error;
 
 mod archive;
@@ -39,10 +38,9 @@ const ROUNDS_EVERY: Duration = Duration::from_millis(20);
 /// How long it waits after a fault of ours: twice as long each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// How many archives are read or written at once; no organization has more than one of them.
+/// How many archives are read or written at once: in all, and for one organization. A team has one at a time.
 const TASKS_MAX: usize = 4;
-/// How many steps of one organization are taken before the others have their turn again.
-const STEPS_IN_TURN_MAX: usize = 32;
+const ORGANIZATION_TASKS_MAX: usize = 2;
 
 /// What is said of a failure that nobody outside can mend.
 const OUR_FAULT: &str = "failed by a fault of this installation, which its log explains: push it again";
@@ -51,7 +49,6 @@ const OUR_FAULT: &str = "failed by a fault of this installation, which its log e
 /// thread with [`std::thread::Thread::unpark`].
 pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
     let mut runner = Runner::new(db, &now);
-    let stop = AtomicBool::new(false);
     let (tell, told) = mpsc::channel();
     db::thread_parks();
     db.wake_on_commit(std::thread::current());
@@ -66,7 +63,7 @@ pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
                 match round.unwrap_or_else(|_| Err(Error::Internal("a round of the runner panicked".to_owned()))) {
                     Ok(round) => {
                         for task in round.begun {
-                            start(scope, db, task, &stop, &tell);
+                            start(scope, db, task, &tell);
                         }
                         if round.has_advanced {
                             seen = None;
@@ -92,7 +89,7 @@ pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
                 seen = None;
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        runner.stop_tasks();
         while runner.is_busy() {
             let Ok(done) = told.recv() else { return };
             runner.end(done);
@@ -104,12 +101,11 @@ fn start<'scope, 'env>(
     scope: &'scope std::thread::Scope<'scope, 'env>,
     db: &'env Db,
     task: Task,
-    stop: &'env AtomicBool,
     tell: &mpsc::Sender<Done>,
 ) {
     let (subject, answer, runner) = (task.subject(), tell.clone(), std::thread::current());
     let started = std::thread::Builder::new().name("archive".to_owned()).spawn_scoped(scope, move || {
-        let _ = answer.send(task.run(db, stop));
+        let _ = answer.send(task.run(db));
         runner.unpark();
     });
     if let Err(cause) = started {
@@ -127,7 +123,7 @@ pub fn work(db: &Db, now: &impl Fn() -> Now, stopped: &impl Fn() -> bool) -> Res
             return Ok(());
         }
         for task in round.begun {
-            let done = task.run(db, &AtomicBool::new(false));
+            let done = task.run(db);
             runner.end(done);
         }
     }
@@ -136,11 +132,28 @@ pub fn work(db: &Db, now: &impl Fn() -> Now, stopped: &impl Fn() -> bool) -> Res
 struct Runner<'a, M> {
     db: &'a Db,
     now: &'a M,
-    /// Tasks that run, and for which organization.
-    busy: HashMap<Subject, (OrgId, Task)>,
+    busy: HashMap<Subject, Running>,
+    /// When a team or an organization was last served, as a count of tasks. Those that never were come first.
+    served: HashMap<String, u64>,
+    tasks_begun: u64,
     /// Attempts that this process recorded and could not end in the database. They are not recorded again: it lives.
     recorded: HashSet<Subject>,
     pauses: HashMap<Subject, Pause>,
+}
+
+/// A task that runs, and for whom.
+struct Running {
+    org_id: OrgId,
+    team_id: TeamId,
+    task: Task,
+}
+
+/// A task that may begin.
+struct Candidate {
+    waiting: Waiting,
+    task: Task,
+    /// How many attempts at it began and did not end.
+    attempts: i64,
 }
 
 /// Until when something is left alone after a fault of ours.
@@ -157,7 +170,15 @@ struct Round {
 
 impl<'a, M: Fn() -> Now> Runner<'a, M> {
     fn new(db: &'a Db, now: &'a M) -> Runner<'a, M> {
-        Runner { db, now, busy: HashMap::new(), recorded: HashSet::new(), pauses: HashMap::new() }
+        Runner {
+            db,
+            now,
+            busy: HashMap::new(),
+            served: HashMap::new(),
+            tasks_begun: 0,
+            recorded: HashSet::new(),
+            pauses: HashMap::new(),
+        }
     }
 
     fn is_busy(&self) -> bool {
@@ -181,10 +202,19 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
     fn round(&mut self, stopped: &impl Fn() -> bool) -> Result<Round, Error> {
         let now = Instant::now();
         let mut steps = Steps::new();
-        let mut tasks = Vec::new();
-        for waiting in self.db.read((self.now)(), progress::waiting)? {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        self.stop_unwanted()?;
+        let all_waiting = self.db.read((self.now)(), |tx| progress::waiting(tx, inspect::RULES))?;
+        self.served
+            .retain(|id, _| all_waiting.iter().any(|one| one.org_id.as_str() == id || one.team_id.as_str() == id));
+        for waiting in all_waiting {
             let row = Subject::Deployment(waiting.id.clone());
-            if self.is_paused(&row, now) || self.busy.contains_key(&row) || steps.are_enough(&waiting.org_id) {
+            // One candidate a team is enough: planning more would make each round as long as the queue.
+            let has_candidate = candidates.iter().any(|candidate| candidate.waiting.team_id == waiting.team_id);
+            if self.is_paused(&row, now)
+                || self.busy.contains_key(&row)
+                || waiting.is_slow && (has_candidate || self.has_its_share(&waiting))
+            {
                 continue;
             }
             match self.db.read((self.now)(), |tx| plan(tx, &waiting.id)) {
@@ -198,11 +228,16 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
                         progress::fail_patches(tx, &deployment, &synced, &why)
                     });
                 }
-                Ok(Plan::Task { task, attempts }) => tasks.push((waiting.org_id, task, attempts)),
+                Ok(Plan::Task { task, attempts }) => {
+                    let subject = task.subject();
+                    if !self.is_paused(&subject, now) && !self.busy.contains_key(&subject) {
+                        candidates.push(Candidate { waiting, task, attempts });
+                    }
+                }
                 Err(cause) => self.settle(&row, cause),
             }
         }
-        let mut round = Round { has_advanced: false, begun: self.begin(tasks, now) };
+        let mut round = Round { has_advanced: false, begun: self.begin(candidates) };
         for (id, done) in steps.wait() {
             match done {
                 Ok(()) => round.has_advanced = true,
@@ -217,36 +252,54 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         self.pauses.get(subject).is_some_and(|pause| pause.until > now)
     }
 
-    /// Begins tasks in turns of the organizations. One that was begun before and never ended runs alone: if it takes the
-    /// process with it again, no other is suspected.
-    fn begin(&mut self, tasks: Vec<(OrgId, Task, i64)>, now: Instant) -> Vec<Task> {
-        let mut begun = Vec::new();
-        let is_suspected = |(_, task, attempts): &(OrgId, Task, i64), runner: &Self| {
-            *attempts > 0 && !runner.recorded.contains(&task.subject())
-        };
-        let free = |(_, task, _): &(OrgId, Task, i64), runner: &Self| {
-            !runner.is_paused(&task.subject(), now) && !runner.busy.contains_key(&task.subject())
-        };
-        let suspect_runs = self.busy.values().any(|(_, task)| task.is_alone());
-        if let Some(at) = tasks.iter().position(|task| is_suspected(task, self) && free(task, self)) {
-            let (org_id, task, _) = tasks.into_iter().nth(at).expect("it was just found");
-            if self.busy.is_empty() {
-                begun.extend(self.record(org_id, task.alone()));
+    /// Stops tasks for which no deployment waits any more.
+    fn stop_unwanted(&self) -> Result<(), Error> {
+        for Running { task, .. } in self.busy.values() {
+            if !self.db.read((self.now)(), |tx| task.is_wanted(tx))? {
+                task.stop();
             }
-            return begun;
         }
-        for entry in tasks {
-            let is_full = suspect_runs || self.busy.len() >= TASKS_MAX;
-            if is_full || !free(&entry, self) || self.busy.values().any(|(org_id, _)| *org_id == entry.0) {
-                continue;
+        Ok(())
+    }
+
+    fn stop_tasks(&self) {
+        self.busy.values().for_each(|running| running.task.stop());
+    }
+
+    /// Whether the team or its organization has as many tasks as it may.
+    fn has_its_share(&self, waiting: &Waiting) -> bool {
+        let of_organization = self.busy.values().filter(|running| running.org_id == waiting.org_id);
+        self.busy.values().any(|running| running.team_id == waiting.team_id)
+            || of_organization.count() >= ORGANIZATION_TASKS_MAX
+    }
+
+    /// Begins tasks: first those of the organization and the team that were served longest ago. A task that began before and
+    /// did not end runs alone: if it ends the process again, no other is suspected.
+    fn begin(&mut self, mut candidates: Vec<Candidate>) -> Vec<Task> {
+        let is_suspected = |candidate: &Candidate, runner: &Self| {
+            candidate.attempts > 0 && !runner.recorded.contains(&candidate.task.subject())
+        };
+        if let Some(at) = candidates.iter().position(|candidate| is_suspected(candidate, self)) {
+            let Candidate { waiting, task, .. } = candidates.swap_remove(at);
+            return if self.busy.is_empty() { Vec::from_iter(self.record(waiting, task.alone())) } else { Vec::new() };
+        }
+        let last_served = |id: &str| self.served.get(id).copied().unwrap_or_default();
+        candidates.sort_by_key(|Candidate { waiting, .. }| {
+            (last_served(waiting.org_id.as_str()), last_served(waiting.team_id.as_str()))
+        });
+        let mut begun = Vec::new();
+        for Candidate { waiting, task, .. } in candidates {
+            let is_full = self.busy.len() >= TASKS_MAX || self.busy.values().any(|running| running.task.is_alone());
+            let is_busy = self.busy.contains_key(&task.subject()); // another team's deployment of one archive
+            if !is_full && !is_busy && !self.has_its_share(&waiting) {
+                begun.extend(self.record(waiting, task));
             }
-            begun.extend(self.record(entry.0, entry.1));
         }
         begun
     }
 
     /// Records an attempt before it begins.
-    fn record(&mut self, org_id: OrgId, task: Task) -> Option<Task> {
+    fn record(&mut self, waiting: Waiting, task: Task) -> Option<Task> {
         let subject = task.subject();
         if !self.recorded.contains(&subject) {
             let begins = task.clone();
@@ -256,13 +309,17 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
             }
             self.recorded.insert(subject.clone());
         }
-        self.busy.insert(subject, (org_id, task.clone()));
+        self.tasks_begun += 1;
+        let Waiting { org_id, team_id, .. } = waiting;
+        self.served.insert(org_id.as_str().to_owned(), self.tasks_begun);
+        self.served.insert(team_id.as_str().to_owned(), self.tasks_begun);
+        self.busy.insert(subject, Running { org_id, team_id, task: task.clone() });
         Some(task)
     }
 
     /// Takes down what came of a task.
     fn end(&mut self, Done { subject, outcome }: Done) {
-        let Some((_, task)) = self.busy.remove(&subject) else { return };
+        let Some(Running { task, .. }) = self.busy.remove(&subject) else { return };
         let fault = match &outcome {
             Outcome::Ours(why) => Some(why.clone()),
             Outcome::Stopped | Outcome::Read(_) | Outcome::Patched(_) => None,
@@ -309,27 +366,21 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
 struct Steps {
     tell: mpsc::Sender<(String, Result<(), Error>)>,
     told: mpsc::Receiver<(String, Result<(), Error>)>,
-    taken: HashMap<OrgId, usize>,
 }
 
 impl Steps {
     fn new() -> Steps {
         let (tell, told) = mpsc::channel();
-        Steps { tell, told, taken: HashMap::new() }
-    }
-
-    fn are_enough(&self, org_id: &OrgId) -> bool {
-        self.taken.get(org_id).is_some_and(|taken| *taken >= STEPS_IN_TURN_MAX)
+        Steps { tell, told }
     }
 
     fn take(
         &mut self,
         db: &Db,
         now: Now,
-        Waiting { id, org_id }: Waiting,
+        Waiting { id, .. }: Waiting,
         step: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static,
     ) {
-        *self.taken.entry(org_id).or_default() += 1;
         let answer = self.tell.clone();
         let failed = (id.clone(), answer.clone());
         if let Err(cause) = db.queue(now, step, move |done| drop(answer.send((id, done)))) {

@@ -45,6 +45,18 @@ pub fn find(tx: &Tx, archive: &Archive, rules: i64) -> Result<Reading, Error> {
     Ok(found.optional()?.unwrap_or(Reading::Open { attempts: 0 }))
 }
 
+/// Whether a deployment still waits for this archive to be read.
+pub fn is_wanted(tx: &Tx, hash: &[u8; 32]) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT EXISTS (
+             SELECT 1
+             FROM upload JOIN deployment ON deployment.s3_key = upload.s3_key
+             WHERE upload.hash = :hash AND deployment.status = 'BUILDING'
+         )",
+    )?;
+    Ok(query.query_row(named_params! { ":hash": hash }, |row| row.get(0))?)
+}
+
 /// Records that a reading begins.
 pub fn begin(tx: &Tx, archive: &Archive, rules: i64) -> Result<(), Error> {
     tx.sql

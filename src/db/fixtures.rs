@@ -138,6 +138,7 @@ pub fn invitation(
     role: OrgRole,
     invited_teams: &[InvitedTeam],
 ) -> Result<(), Error> {
+    let inviter = invitations::Inviter { user_id: inviter, key_ends_at: None };
     invitations::insert(tx, &organization.id, inviter, email, role, invited_teams).map(drop)
 }
 

@@ -12,7 +12,7 @@ use crate::domain::invitations::{Accepted, Invitation, InvitedTeam, Status};
 use crate::domain::{Email, KeyName, OrgId, Page, Paging, PersonName, Time, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
-use crate::policy::{Caller, InOrg, OrgAct, OrgRole, TeamRole};
+use crate::policy::{Caller, InOrg, OrgAct, OrgRole, Person, TeamRole};
 use crate::token::{self, LinkToken};
 
 const VALID_FOR_SECONDS: i64 = 7 * 24 * 60 * 60;
@@ -75,17 +75,41 @@ pub fn create(
         return Err(Error::conflict(format!("{} is a member of the organization already", email.as_str())));
     }
     revoke_open(tx, org, email)?;
-    let (id, link) = insert(tx, org.org_id(), &inviter.user_id, email, role, invited_teams)?;
+    let (id, link) = insert(tx, org.org_id(), Inviter::of(org, inviter), email, role, invited_teams)?;
     let data = json!({ "invited_user_email": email.as_str(), "role_name": role.as_str() });
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, Event::new("USER_INVITED", data))?;
     Ok((find(tx, org, &id)?, link))
+}
+
+/// Who invites, and when the key ends that they invite with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inviter<'i> {
+    pub user_id: &'i UserId,
+    pub key_ends_at: Option<Time>,
+}
+
+impl<'i> Inviter<'i> {
+    fn of(org: &InOrg, person: &'i Person) -> Inviter<'i> {
+        Inviter { user_id: &person.user_id, key_ends_at: org.caller().key_ends_at }
+    }
+
+    /// The link never lasts longer than the key.
+    fn expires_at(self, now: Time) -> Time {
+        let in_a_week = now.plus_seconds(VALID_FOR_SECONDS);
+        earlier(self.key_ends_at, Some(in_a_week)).unwrap_or(in_a_week)
+    }
+}
+
+/// The earlier of two ends. `None` is no end.
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    one.into_iter().chain(other).min()
 }
 
 /// An invitation of an address that has no open one. Answers its id, and the link, which nobody can show again.
 pub(super) fn insert(
     tx: &Tx,
     org_id: &OrgId,
-    inviter: &UserId,
+    inviter: Inviter<'_>,
     email: &Email,
     role: OrgRole,
     invited_teams: &[InvitedTeam],
@@ -93,8 +117,8 @@ pub(super) fn insert(
     let (id, link) = (tx.id(), LinkToken::generate(&mut tx.rng()));
     tx.sql
         .prepare_cached(
-            "INSERT INTO invitation (id, org_id, email, role, token_hash, invited_by, created_at, expires_at)
-             VALUES (:id, :org_id, :email, :role, :token_hash, :invited_by, :now, :expires_at)",
+            "INSERT INTO invitation (id, org_id, email, role, token_hash, invited_by, key_ends_at, created_at, expires_at)
+             VALUES (:id, :org_id, :email, :role, :token_hash, :invited_by, :key_ends_at, :now, :expires_at)",
         )?
         .execute(named_params! {
             ":id": id,
@@ -102,9 +126,10 @@ pub(super) fn insert(
             ":email": email.as_str(),
             ":role": role.as_str(),
             ":token_hash": link.hash(),
-            ":invited_by": inviter,
+            ":invited_by": inviter.user_id,
+            ":key_ends_at": inviter.key_ends_at,
             ":now": tx.now,
-            ":expires_at": tx.now.plus_seconds(VALID_FOR_SECONDS),
+            ":expires_at": inviter.expires_at(tx.now),
         })?;
     let mut insert = tx.sql.prepare_cached(
         "INSERT INTO invitation_team (invitation_id, org_id, team_id, role)
@@ -121,19 +146,22 @@ pub(super) fn insert(
 /// Makes a new link for an invitation that is still open or has expired; the old one is dead. From now on it stands on
 /// whoever resends it.
 pub fn resend(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(Invitation, LinkToken), Error> {
-    let (_, inviter) = org.caller().as_member()?;
+    let (_, resender) = org.caller().as_member()?;
+    let inviter = Inviter::of(org, resender);
     still_open(invitation)?;
     let link = LinkToken::generate(&mut tx.rng());
     tx.sql
         .prepare_cached(
             "UPDATE invitation
-             SET token_hash = :token_hash, invited_by = :invited_by, expires_at = :expires_at, ended_at = NULL
+             SET token_hash = :token_hash, invited_by = :invited_by, key_ends_at = :key_ends_at, expires_at = :expires_at,
+                 ended_at = NULL
              WHERE org_id = :org_id AND id = :id",
         )?
         .execute(named_params! {
             ":token_hash": link.hash(),
             ":invited_by": inviter.user_id,
-            ":expires_at": tx.now.plus_seconds(VALID_FOR_SECONDS),
+            ":key_ends_at": inviter.key_ends_at,
+            ":expires_at": inviter.expires_at(tx.now),
             ":org_id": org.org_id(),
             ":id": invitation.id,
         })?;
@@ -202,6 +230,8 @@ pub struct Offer {
     org_id: OrgId,
     email: Email,
     role: OrgRole,
+    /// When the key ends that the invitation was made with.
+    key_ends_at: Option<Time>,
     addressee: Option<Addressee>,
 }
 
@@ -219,6 +249,7 @@ struct Addressee {
 pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT invitation.id, invitation.org_id, invitation.email, invitation.role, invitation.expires_at,
+                invitation.key_ends_at,
                 inviter.role AS inviter_role, member.user_id IS NOT NULL AS is_member,
                 user.id AS user_id, user.name, user.password_hash,
                 user.password_hash IS NOT NULL
@@ -257,6 +288,7 @@ pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
         org_id: row.get("org_id")?,
         email: Email::parse(&email)?,
         role: row.get("role")?,
+        key_ends_at: row.get("key_ends_at")?,
         addressee,
     })
 }
@@ -346,8 +378,8 @@ pub enum Joiner<'o> {
 /// While teams are off, who joins as a member of the organization is in the default team.
 pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyName>) -> Result<Accepted, Error> {
     let lifetime = match &joiner {
-        Joiner::Existing(proven) => Lifetime::of_proof(proven.key_ends_at),
-        Joiner::New { .. } => Lifetime::of_proof(None),
+        Joiner::Existing(proven) => Lifetime::of_proof(earlier(proven.key_ends_at, offer.key_ends_at)),
+        Joiner::New { .. } => Lifetime::of_proof(offer.key_ends_at),
     };
     let user = match joiner {
         Joiner::Existing(proven) => proven.user.clone(),

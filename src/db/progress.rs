@@ -9,37 +9,72 @@ use crate::db::environments::promotion;
 use crate::db::{Tx, chains, logs, uploads};
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Level, Status};
-use crate::domain::{Archive, OrgId};
+use crate::domain::{Archive, OrgId, TeamId};
 use crate::error::Error;
 
-/// How many deployments of one organization are looked at in a round.
-const LOOKED_AT_MAX: i64 = 500;
+/// How many deployments of an organization that need a quick step, and of a team that need an archive read, are listed.
+const STEPS_MAX: i64 = 32;
+const READINGS_MAX: i64 = 32;
 
 /// A deployment that waits for its next step.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     pub id: String,
     pub org_id: OrgId,
+    pub team_id: TeamId,
+    /// Whether an archive may have to be read or written for it, which takes long.
+    pub is_slow: bool,
 }
 
-/// Everything that waits for its next step, the oldest first, in turns of the organizations. Only what cannot be wrong is
-/// read here: what is wrong with one deployment must not hide the others.
-pub fn waiting(tx: &Tx) -> Result<Vec<Waiting>, Error> {
+/// Lists deployments that wait for their next step: quick steps in turns of the organizations, slow ones in turns of the
+/// teams, the oldest first. The list is bounded, so that its cost does not grow with a queue. `rules` is the version of the
+/// archive reader. Only columns that cannot be wrong are read: an error of one deployment must not hide the others.
+pub fn waiting(tx: &Tx, rules: i64) -> Result<Vec<Waiting>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT id, org_id
+        "SELECT id, org_id, team_id, is_slow
          FROM (
-             SELECT id, org_id, created_at,
-                    row_number() OVER (PARTITION BY org_id ORDER BY created_at, id) AS turn
-             FROM deployment
-             WHERE status IN ('BUILDING', 'DEPLOYING', 'LOADING_MODEL', 'UPDATING', 'DEACTIVATING', 'WAKING_UP')
+             SELECT id, org_id, team_id, is_slow, created_at,
+                    row_number() OVER (
+                        PARTITION BY org_id, is_slow, CASE WHEN is_slow THEN team_id END
+                        ORDER BY created_at, id
+                    ) AS turn
+             FROM (
+                 SELECT id, org_id, team_id, created_at,
+                        CASE status
+                            WHEN 'UPDATING' THEN 1
+                            WHEN 'BUILDING' THEN s3_key IS NOT NULL AND NOT EXISTS (
+                                SELECT 1
+                                FROM upload JOIN archive_reading ON archive_reading.hash = upload.hash
+                                WHERE upload.s3_key = deployment.s3_key
+                                  AND rules = :rules
+                                  AND (truss_hash IS NOT NULL OR failure IS NOT NULL)
+                            )
+                            ELSE 0
+                        END AS is_slow
+                 FROM deployment
+                 WHERE status IN ('BUILDING', 'DEPLOYING', 'LOADING_MODEL', 'UPDATING', 'DEACTIVATING', 'WAKING_UP')
+             )
          )
-         WHERE turn <= :max
+         WHERE turn <= CASE WHEN is_slow THEN :readings_max ELSE :steps_max END
          ORDER BY turn, created_at, id",
     )?;
-    let rows = query.query_map(named_params! { ":max": LOOKED_AT_MAX }, |row| {
-        Ok(Waiting { id: row.get("id")?, org_id: row.get("org_id")? })
+    let parameters = named_params! { ":rules": rules, ":readings_max": READINGS_MAX, ":steps_max": STEPS_MAX };
+    let rows = query.query_map(parameters, |row| {
+        Ok(Waiting {
+            id: row.get("id")?,
+            org_id: row.get("org_id")?,
+            team_id: row.get("team_id")?,
+            is_slow: row.get("is_slow")?,
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether the deployment still waits for patches to be written into its archive.
+pub fn is_updating(tx: &Tx, id: &str) -> Result<bool, Error> {
+    let mut query =
+        tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM deployment WHERE id = :id AND status = 'UPDATING')")?;
+    Ok(query.query_row(named_params! { ":id": id }, |row| row.get(0))?)
 }
 
 pub fn find(tx: &Tx, id: &str) -> Result<Option<Deployment>, Error> {

@@ -13,6 +13,10 @@ use flate2::bufread::GzDecoder;
 use super::archive::{ArchiveError, Limits};
 
 const BUFFER_BYTES: usize = 256 << 10;
+/// A gzip file may have this many members of any size, and further ones of so many bytes on average: an empty member takes
+/// twenty bytes to send and as long to read as thousands of bytes.
+const MEMBERS_FREE_MAX: u64 = 1_000;
+const MEMBER_BYTES_MIN: u64 = 1 << 10;
 
 /// How an archive is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Source<'s> {
     from: From<'s>,
     limits: Limits,
     unpacked_bytes: u64,
+    /// Members of a gzip file so far.
+    members: u64,
 }
 
 enum From<'s> {
@@ -73,7 +79,7 @@ impl<'s> Source<'s> {
         }
         let from =
             if head.starts_with(b"\x1f\x8b") { From::Gzip(Some(GzDecoder::new(input))) } else { From::Plain(input) };
-        Ok(Source { from, limits, unpacked_bytes: 0 })
+        Ok(Source { from, limits, unpacked_bytes: 0, members: 1 })
     }
 
     pub fn packing(&self) -> Packing {
@@ -122,6 +128,13 @@ impl Read for Source<'_> {
             }
             let input = slot.take().expect("it was just read").into_inner();
             *slot = next_member(input)?;
+            self.members += 1;
+            if self.members > MEMBERS_FREE_MAX + self.unpacked_bytes / MEMBER_BYTES_MIN {
+                return Err(bad(format!(
+                    "its gzip file has {} members with less than {MEMBER_BYTES_MIN} bytes each: pack it anew",
+                    self.members
+                )));
+            }
         };
         self.unpacked_bytes += read as u64;
         self.check()?;

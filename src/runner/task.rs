@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::archive::{ArchiveError, Limits};
 use super::inspect::{Inspected, RULES, inspect};
 use super::patched::{self, Changes, Patched};
-use super::{Archive, Db, Deployment, Error, Now, Synced, Tx, archive_readings, patches};
+use super::{Archive, Db, Deployment, Error, Now, Synced, Tx, archive_readings, patches, progress};
 use crate::db::archives::UNFINISHED;
 use crate::db::deployments::patches::{Applied, FileChange};
 use crate::domain::Time;
@@ -35,6 +35,7 @@ impl fmt::Display for Subject {
 pub struct Task {
     work: Arc<Work>,
     is_alone: bool,
+    stop: Arc<AtomicBool>,
 }
 
 enum Work {
@@ -52,17 +53,21 @@ pub enum Outcome {
     Patched(Result<Box<Patched>, String>),
     /// A fault of ours.
     Ours(String),
-    /// The server stops.
+    /// The task was stopped.
     Stopped,
 }
 
 impl Task {
+    fn new(work: Work) -> Task {
+        Task { work: Arc::new(work), is_alone: false, stop: Arc::default() }
+    }
+
     pub fn read(archive: Archive) -> Task {
-        Task { work: Arc::new(Work::Read(archive)), is_alone: false }
+        Task::new(Work::Read(archive))
     }
 
     pub fn patch(deployment: Box<Deployment>, archive: Archive, synced: Synced) -> Task {
-        Task { work: Arc::new(Work::Patch { deployment, archive, synced }), is_alone: false }
+        Task::new(Work::Patch { deployment, archive, synced })
     }
 
     pub fn alone(self) -> Task {
@@ -80,6 +85,19 @@ impl Task {
         }
     }
 
+    /// Ends the task early: the server stops, or nothing waits for its result.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a deployment still waits for the result.
+    pub fn is_wanted(&self, tx: &Tx) -> Result<bool, Error> {
+        match &*self.work {
+            Work::Read(archive) => archive_readings::is_wanted(tx, &archive.hash),
+            Work::Patch { deployment, .. } => progress::is_updating(tx, &deployment.id),
+        }
+    }
+
     /// Records the attempt.
     pub fn record(&self, tx: &Tx) -> Result<(), Error> {
         match &*self.work {
@@ -88,13 +106,14 @@ impl Task {
         }
     }
 
-    pub fn run(&self, db: &Db, stop: &AtomicBool) -> Done {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.outcome(db, stop)));
+    pub fn run(&self, db: &Db) -> Done {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.outcome(db)));
         let outcome = outcome.unwrap_or_else(|_| self.failed("a fault of this installation".to_owned()));
         Done { subject: self.subject(), outcome }
     }
 
-    fn outcome(&self, db: &Db, stop: &AtomicBool) -> Outcome {
+    fn outcome(&self, db: &Db) -> Outcome {
+        let stop = &*self.stop;
         let outcome = match &*self.work {
             Work::Read(archive) => {
                 let found = inspect(&archive.path(db.directory()), Limits::default(), stop);

@@ -21,6 +21,7 @@ use hyper::rt::{Read, ReadBuf, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
@@ -38,6 +39,10 @@ use crate::db;
 use crate::domain::BaseUrl;
 use crate::error::{Error, quoted};
 use crate::s3::{self, Uploads};
+
+/// How many bytes of replies the kernel takes for a connection before its peer reads. Without this bound the kernel takes
+/// megabytes, and a peer that never reads makes the server answer request after request.
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
 pub(super) struct Worker {
     pub app: Arc<App>,
@@ -83,6 +88,7 @@ impl Worker {
         match accepted {
             Accepted::Network(socket, peer, seat) => {
                 let _ = socket.set_nodelay(true);
+                let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
                 let here = socket.local_addr().unwrap_or(self.addr);
                 if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
                     let (from, peer) = (Listener::Network, Some(peer.ip()));
@@ -197,7 +203,8 @@ impl Worker {
     ) -> (Response<Outgoing>, Pace) {
         let log = &account.log;
         if visit.from == Listener::Network && s3::are_addressed(&head.headers, &head.uri) {
-            return self.upload(&head, s3::Body::new(body, account.clone()), log).await;
+            let body = s3::Body::new(body, account.clone());
+            return self.upload(&head, visit.here, body, log).await;
         }
         match self.read(head, &mut body, visit, account).await {
             Ok((request, _held)) => {
@@ -209,9 +216,15 @@ impl Worker {
         }
     }
 
-    async fn upload(&self, head: &Parts, mut body: s3::Body, log: &Arc<RequestLog>) -> (Response<Outgoing>, Pace) {
+    async fn upload(
+        &self,
+        head: &Parts,
+        here: SocketAddr,
+        mut body: s3::Body,
+        log: &Arc<RequestLog>,
+    ) -> (Response<Outgoing>, Pace) {
         log.note_template(s3::TEMPLATE);
-        let reply = match head::site(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
+        let reply = match head::site(head, here).and_then(|_| head::framing(&head.headers)) {
             Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body, log), log).await,
             Err(error) => log.refuse(&error),
         };
@@ -248,7 +261,7 @@ impl Worker {
     /// The request without its body.
     fn request(&self, head: &Parts, visit: &Visit, log: &Arc<RequestLog>) -> Result<Request, Error> {
         let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
-        let host = head::site(&head.headers, &head.uri)?;
+        let host = head::site(head, visit.here)?;
         let reverse_proxy = &self.app.reverse_proxy;
         Ok(Request {
             method: method.to_owned(),

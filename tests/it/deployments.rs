@@ -8,6 +8,7 @@ mod failures;
 mod links;
 mod naming;
 mod settable;
+mod turns;
 mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -12,6 +12,7 @@ mod crowd;
 mod heads;
 mod hosts;
 mod limits;
+mod unread;
 
 use client::{Client, assert_refused, open_listener, patient};
 

@@ -118,3 +118,33 @@ fn an_invitation_ends_with_the_standing_of_its_inviter_for_good() {
         accept(&server, None, &token(&made), body).refused(404, "NOT_FOUND");
     }
 }
+
+/// An invitation made with a key that ends: the link ends with the key, and so does the key of whoever accepts it, new or known.
+#[test]
+fn an_invitation_of_a_key_that_ends_leads_to_no_key_that_lasts_longer() {
+    for invited in ["new@example.com", "sol@example.com"] {
+        for resent in [false, true] {
+            let server = WORLD.server();
+            let (ada, ends_at) = (of_the_world("ada"), in_seconds(&server, 300));
+            let key = ending_key(&server, &ada);
+            let inviter = if resent { &ada } else { &key };
+            let body = json!({ "email": invited, "role": "ADMIN" });
+            let mut made = send(&server, inviter, "POST", "/v1/invitations", Some(body)).ok();
+            if resent {
+                let at = format!("/v1/invitations/{}/resend", text(&made["id"]));
+                made = send(&server, &key, "POST", &at, Some(json!({}))).ok();
+            }
+            assert_eq!(made["expires_at"], json!(ends_at), "{invited} {resent}");
+            let token = text(&made["accept_url"]).rsplit('/').next().unwrap().to_owned();
+            let body = json!({ "token": token, "name": "New", "api_key_name": "first" });
+            let by = (invited == "sol@example.com").then(|| of_the_world("sol").key);
+            let accepted = server.send(by.as_deref(), "POST", "/v1/invitations/accept", Some(body)).ok();
+            let first = Someone { id: String::new(), key: text(&accepted["api_key"]) };
+            assert_eq!(send(&server, &first, "GET", "/v1/users/me", None).status, 200);
+            let body = json!({ "type": "PERSONAL", "name": "lasting" });
+            send(&server, &first, "POST", "/v1/api_keys", Some(body)).refused(403, "FORBIDDEN");
+            wait(&server, 300);
+            assert_eq!(send(&server, &first, "GET", "/v1/users/me", None).status, 401, "{invited} {resent}");
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// An archive that takes long to read and no room on the disk: most of it is a hole.
-fn long_archive(data: &Path) -> Archive {
+pub fn long_archive(data: &Path) -> Archive {
     const BYTES: u64 = 3 << 30;
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in [("config.yaml", CONFIG), ("model/model.py", CODE)] {

@@ -258,6 +258,19 @@ fn a_gzip_bomb_is_left_early() {
     assert!(status == "BUILD_FAILED" && log.contains("times its size"), "{log}");
 }
 
+/// An empty member takes twenty bytes to send and far longer to read.
+#[test]
+fn a_gzip_file_of_many_tiny_members_is_left_early() {
+    let acme = Acme::new();
+    let (model, _) = acme.create("max", "research", "llama");
+    let few = [gzip(b"").repeat(900), gzip(&whole())].concat();
+    assert_eq!(deploy(&acme, &model, &few).0, "ACTIVE");
+    for member in [gzip(b""), gzip(&[0; 512])] {
+        let (status, log) = deploy(&acme, &model, &[gzip(&whole()), member.repeat(2_500)].concat());
+        assert!(status == "BUILD_FAILED" && log.contains("members"), "{status} {log}");
+    }
+}
+
 /// What an archive becomes is counted while it is walked: its folders with each path, its names as they are escaped.
 #[test]
 fn what_an_archive_becomes_is_bounded() {
