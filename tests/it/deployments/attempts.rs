@@ -183,9 +183,10 @@ fn a_stop_is_no_attempt() {
         stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
             let now = || Now { time: BEGIN, seed: [9; 32] };
-            scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
+            let running = scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
             until("the reading has begun", || attempts() == 1);
             stop.store(true, Ordering::Relaxed);
+            running.thread().unpark();
         });
         assert_eq!((attempts(), acme.status(&model, "development")), (0, "BUILDING".to_owned()));
     }

@@ -54,7 +54,7 @@ fn what_is_deleted_is_read_no_further() {
     let (model, _) = acme.create("max", "research", "llama");
     acme.run_all();
     let archive = long_archive(acme.server.data());
-    let key = crate::acme::prefix(acme.key("max"));
+    let key = crate::vocabulary::prefix(acme.key("max"));
     acme.run(&format!(
         "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
          SELECT 'models/long', org_id, user_id, prefix, x'{}', {}, 0 FROM api_key WHERE prefix = '{key}'",
@@ -69,11 +69,12 @@ fn what_is_deleted_is_read_no_further() {
     let (db, stop) = (&acme.server.app.db, &AtomicBool::new(false));
     std::thread::scope(|scope| {
         let now = || Now { time: BEGIN, seed: [9; 32] };
-        scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
+        let running = scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
         until("the reading has begun", || attempts() == 1);
         assert_eq!(acme.send("max", "DELETE", &format!("/v1/models/{model}"), None).status, 200);
         until("the reading has ended", || attempts() == 0);
         stop.store(true, Ordering::Relaxed);
+        running.thread().unpark();
     });
     let results: i64 = sql
         .query_row(
