@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use guildhall::api::graphql::ROOT_FIELDS;
+use guildhall::api::graphql::root_fields::ROOT_FIELDS;
 use serde_json::Value;
 
 use super::{ask, chains, checkpoints};
