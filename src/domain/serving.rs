@@ -11,7 +11,6 @@ use crate::error::Error;
 
 /// The environment that every model and every Chain has.
 pub const PRODUCTION: &str = "production";
-
 pub const DEPLOYMENT_NAME_CHARS_MAX: usize = 255;
 const RAMP_UP_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
 pub const REPLICAS_MAX: i64 = 1000;
