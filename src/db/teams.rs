@@ -10,6 +10,14 @@ use crate::domain::{Icon, OrgId, Team, TeamId, TeamName, UserId};
 use crate::error::{Conflict, Error};
 use crate::policy::{Caller, InOrg, OrgRole, Person, Who};
 
+/// The columns of a team, as [`from_row`] reads them by name.
+macro_rules! team_columns {
+    () => {
+        "team.id, team.org_id, team.name, team.icon, team.is_default, team.created_at"
+    };
+}
+pub(super) use team_columns;
+
 /// Lists the teams of the caller's organization in which the caller can be anything, the default team first, then by name.
 /// Which of them the caller may see, `policy` decides.
 pub fn of_organization(tx: &Tx, caller: &Caller) -> Result<Vec<Team>, Error> {
@@ -22,10 +30,7 @@ pub fn of_organization(tx: &Tx, caller: &Caller) -> Result<Vec<Team>, Error> {
 
 fn all(tx: &Tx, org_id: &OrgId) -> Result<Vec<Team>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT id, org_id, name, icon, is_default, created_at
-         FROM team
-         WHERE org_id = :org_id
-         ORDER BY is_default DESC, name_key",
+        concat!("SELECT ", team_columns!(), " FROM team WHERE org_id = :org_id ORDER BY is_default DESC, name_key"),
     )?;
     let rows = query.query_map(named_params! { ":org_id": org_id }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -34,10 +39,14 @@ fn all(tx: &Tx, org_id: &OrgId) -> Result<Vec<Team>, Error> {
 /// The teams that a person is a member of. They are found by the person and sorted here: an organization can have many more.
 fn of_member(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<Team>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT team.id, team.org_id, team.name, team.icon, team.is_default, team.created_at, team.name_key
-         FROM team_member JOIN team ON team.id = team_member.team_id
-         WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id
-         ORDER BY team_member.team_id",
+        concat!(
+            "SELECT ",
+            team_columns!(),
+            ", team.name_key
+             FROM team_member JOIN team ON team.id = team_member.team_id
+             WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id
+             ORDER BY team_member.team_id"
+        ),
     )?;
     let at = query.column_index("name_key")?;
     let rows = query.query_map(named_params! { ":org_id": org_id, ":user_id": user_id }, |row| {
@@ -53,11 +62,7 @@ fn of_member(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<Team>, Err
 /// The team of this id, of whatever organization: `policy` decides whether the caller sees it.
 pub fn find(tx: &Tx, id: &str) -> Result<Team, Error> {
     Memo::team(tx.memo, id, || {
-        let mut query = tx.sql.prepare_cached(
-            "SELECT id, org_id, name, icon, is_default, created_at
-             FROM team
-             WHERE id = :id",
-        )?;
+        let mut query = tx.sql.prepare_cached(concat!("SELECT ", team_columns!(), " FROM team WHERE id = :id"))?;
         query.query_row(named_params! { ":id": id }, from_row).optional()?.ok_or(Error::NotFound("team"))
     })
 }
@@ -65,9 +70,7 @@ pub fn find(tx: &Tx, id: &str) -> Result<Team, Error> {
 /// The organization's default team.
 pub fn default(tx: &Tx, org_id: &OrgId) -> Result<Team, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT id, org_id, name, icon, is_default, created_at
-         FROM team
-         WHERE org_id = :org_id AND is_default = 1",
+        concat!("SELECT ", team_columns!(), " FROM team WHERE org_id = :org_id AND is_default = 1"),
     )?;
     Ok(query.query_row(named_params! { ":org_id": org_id }, from_row)?)
 }
@@ -281,14 +284,14 @@ fn taken(written: rusqlite::Result<usize>, name: &TeamName) -> Result<(), Error>
     }
 }
 
-/// Columns by their place: nearly every request reads its team.
+/// Reads the columns of `team_columns` by name.
 pub(super) fn from_row(row: &Row) -> rusqlite::Result<Team> {
     Ok(Team {
-        id: row.get(0)?,
-        org_id: row.get(1)?,
-        name: row.get(2)?,
-        icon: row.get(3)?,
-        is_default: row.get(4)?,
-        created_at: row.get(5)?,
+        id: row.get("id")?,
+        org_id: row.get("org_id")?,
+        name: row.get("name")?,
+        icon: row.get("icon")?,
+        is_default: row.get("is_default")?,
+        created_at: row.get("created_at")?,
     })
 }
