@@ -9,7 +9,6 @@ mod authentication;
 mod body;
 pub mod context;
 pub mod dispatch;
-pub mod expiry;
 pub mod graphql;
 pub mod openapi;
 pub mod operator;

@@ -43,14 +43,17 @@ pub mod environment_groups;
 pub mod environments;
 pub mod fixtures;
 pub mod invitations;
+mod key_events;
 pub mod logs;
 pub mod members;
 pub mod metrics;
 pub mod model_apis;
 pub mod models;
 pub mod opening;
+pub mod organization_roles;
 pub mod organizations;
 pub mod password_resets;
+pub mod personal_keys;
 pub mod progress;
 pub mod pushes;
 pub mod quotas;
@@ -65,6 +68,7 @@ pub mod training_jobs;
 pub mod training_projects;
 pub mod uploads;
 pub mod users;
+mod ways_in;
 mod writer;
 
 /// Bugs in older releases touch what we rely on: WAL resets and STRICT tables.

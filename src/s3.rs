@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Uri};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::api::request_log::RequestLog;
 use crate::api::{App, Reply};
@@ -21,8 +21,8 @@ use crate::db::quotas::Quotas;
 use crate::db::quotas::in_progress::Charge;
 use crate::db::uploads::{self, Recorded};
 use crate::db::{Now, Tx};
-use crate::domain::Archive;
 use crate::domain::uploads::{BUCKET, Grant};
+use crate::domain::{Archive, Time};
 use crate::error::Error;
 
 mod body;
@@ -55,7 +55,6 @@ const PARTS_MAX: u16 = 10_000;
 const PART_BYTES_MIN: u64 = 5 << 20;
 const LIST_OF_PARTS_BYTES_MAX: u64 = 2 << 20;
 /// Parts that were not completed are removed after this time. Their credentials expired an hour before.
-const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
 const OPEN_UPLOAD_SECONDS: i64 = 2 * uploads::CREDENTIALS_SECONDS;
 
 /// The limits of uploads.
@@ -386,44 +385,10 @@ impl Uploads {
         Ok(list)
     }
 
-    // ---- sweeping ----
-
-    /// Starts a thread that sweeps now and then every hour.
-    pub fn keep_swept(&self, mut stopped: watch::Receiver<bool>) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system has threads");
-        runtime.block_on(async {
-            loop {
-                self.sweep().await;
-                tokio::select! {
-                    () = tokio::time::sleep(SWEPT_EVERY) => {}
-                    _ = stopped.wait_for(|stopped| *stopped) => return,
-                }
-            }
-        });
+    /// Forgets uploads in parts that were not completed in time.
+    pub fn forget_unfinished(&self, now: Time) {
+        self.in_parts().forget_older_than(now.plus_seconds(-OPEN_UPLOAD_SECONDS));
     }
-
-    /// Removes parts that were not completed, uploads that nobody used, and archives that no upload names.
-    async fn sweep(&self) {
-        let now = (self.clock)();
-        self.in_parts().forget_older_than(now.time.plus_seconds(-OPEN_UPLOAD_SECONDS));
-        let forgotten = [
-            self.app.db.write(now, uploads::forget_untaken).await,
-            self.app.db.write(now, uploads::forget_readings).await,
-        ];
-        for cause in forgotten.into_iter().filter_map(Result::err) {
-            not_swept("rows of uploads", &cause);
-        }
-        self.app.db.archives().sweep(
-            |hash| self.app.db.read(now, |tx| uploads::is_named(tx, hash)),
-            |path, cause| not_swept(path.display(), &cause),
-        );
-    }
-}
-
-/// Continues with the rest after an error.
-fn not_swept(what: impl std::fmt::Display, cause: &dyn std::fmt::Debug) {
-    tracing::error!(%what, ?cause, "not swept");
 }
 
 impl Completed {

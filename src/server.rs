@@ -14,15 +14,15 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use crate::api::{App, expiry};
+use crate::api::App;
+use crate::budget::memory::Memory;
 use crate::db;
+use crate::jobs::{expiry, retention};
 use crate::runner;
 use crate::s3::{self, Uploads};
 
 mod accept;
-mod connections;
 mod head;
-pub mod memory;
 pub mod operator;
 mod outgoing;
 mod paced;
@@ -31,7 +31,6 @@ mod signals;
 mod worker;
 
 use accept::Accepting;
-use memory::Memory;
 pub use signals::{Hangup, wait_for_signal};
 use worker::Worker;
 
@@ -151,8 +150,11 @@ pub fn serve(
         workers.push(give);
     }
     ready.wait();
-    let until = stopped.clone();
-    threads.push(thread("sweeper", move || uploads.keep_swept(until))?);
+    let (kept, until) = (Arc::clone(app), stopped.clone());
+    let forget_unfinished = move |now| uploads.forget_unfinished(now);
+    threads.push(thread("sweeper", move || {
+        retention::keep_swept(&kept.db, head::now, forget_unfinished, || *until.borrow());
+    })?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("runner", move || runner::run(&runs.db, head::now, || *until.borrow()))?);
     let (expiring, until) = (Arc::clone(app), stopped.clone());

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use crate::api::passwords::FailedAttempts;
 use crate::api::request::ReverseProxy;
+use crate::api::request_log::RequestLog;
 use crate::api::route::Table;
 use crate::api::routes;
-use crate::db::{self, Db};
+use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
 
+/// The database, the pool and the routes of a server.
 pub struct App {
     /// Dropped before the database that its work may read.
     pub pool: Arc<Pool>,
@@ -32,6 +34,14 @@ impl App {
             reverse_proxy,
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),
+        }
+    }
+
+    /// Marks what a request found expired, before the request is answered. A failure is for the log: what has expired is
+    /// refused all the same.
+    pub async fn mark_ended(&self, now: Now, log: &RequestLog) {
+        if let Err(cause) = self.db.mark_ended(now.seed).await {
+            log.note_failure(&cause);
         }
     }
 }

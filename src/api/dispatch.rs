@@ -11,13 +11,13 @@ use crate::api::body::{BODY_BYTES_MAX, Body, read_before_transaction};
 use crate::api::context::{Prepared, RequestContext};
 use crate::api::graphql::document::EXPANSION_MAX;
 use crate::api::graphql::endpoint;
+use crate::api::operator;
 use crate::api::passwords::{self, Outcome};
 use crate::api::refusal::{Api, within_graphql};
 use crate::api::reply::Reply;
 use crate::api::request::Request;
 use crate::api::rest::health;
 use crate::api::route::{FindWork, Row, Run};
-use crate::api::{expiry, operator};
 use crate::db::api_keys::LastUsed;
 use crate::db::{self, Db, Now, Tx};
 use crate::domain::Client;
@@ -44,7 +44,7 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
             _ => Ok(bytes_max),
         }
     });
-    expiry::mark(&app.db, now, &request.log).await;
+    app.mark_ended(now, &request.log).await;
     admitted
 }
 
@@ -59,7 +59,7 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
             refused.unwrap_or_else(|error| log.refuse(&error))
         }
     };
-    expiry::mark(&app.db, now, &log).await;
+    app.mark_ended(now, &log).await;
     reply
 }
 

@@ -21,7 +21,7 @@ use crate::api::shapes::{Shapes, answers, query};
 use crate::db::Tx;
 use crate::db::resources::Kind;
 use crate::domain::deployments::DEVELOPMENT;
-use crate::domain::environments::PRODUCTION;
+use crate::domain::serving::PRODUCTION;
 use crate::error::Error;
 use crate::policy::{self, OrgAct, TeamAct};
 use crate::wire;

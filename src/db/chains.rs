@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, environment_groups, resources};
 use crate::domain::chains::Chain;
-use crate::domain::environments::PRODUCTION;
+use crate::domain::serving::PRODUCTION;
 use crate::domain::{ResourceName, Team};
 use crate::error::{Error, quoted};
 use crate::policy::{InTeam, Reader};

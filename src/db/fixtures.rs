@@ -11,8 +11,8 @@ use crate::db::teams::{self, DefaultTeam};
 use crate::db::{
     Tx, api_keys, chains, environment_groups, invitations, members, models, secrets, training_projects, users,
 };
-use crate::domain::environments::PRODUCTION;
 use crate::domain::invitations::InvitedTeam;
+use crate::domain::serving::PRODUCTION;
 use crate::domain::{
     Email, EnvironmentName, Icon, Organization, PersonName, ResourceName, SecretName, SecretValue, Team, TeamName,
     User, UserId,

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, endings, members, organizations, teams, users};
+use crate::db::{Tx, endings, members, organizations, personal_keys, teams, users};
 use crate::domain::invitations::{Accepted, Invitation, InvitedTeam, Status};
 use crate::domain::{Email, KeyName, OrgId, Page, Paging, PersonName, Time, User, UserId};
 use crate::error::Error;
@@ -373,7 +373,7 @@ pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyN
     for invited in &invited_teams {
         members::join(tx, Actor::User(&user.id), &invited.team, &user, invited.role)?;
     }
-    let first_key = |name| users::first_key(tx, Actor::User(&user.id), &offer.org_id, &user, name, lifetime);
+    let first_key = |name| personal_keys::create_first(tx, Actor::User(&user.id), &offer.org_id, &user, name, lifetime);
     let key = key_name.map(first_key).transpose()?;
     Ok(Accepted { user, role: offer.role, organization, invited_teams, key })
 }

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, environment_groups, resources};
-use crate::domain::environments::PRODUCTION;
 use crate::domain::models::{Downloads, Model};
+use crate::domain::serving::PRODUCTION;
 use crate::domain::{ResourceName, Team};
 use crate::error::{Error, quoted};
 use crate::policy::{InTeam, Reader};

@@ -9,7 +9,7 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys, organizations, users};
+use crate::db::{Tx, api_keys, organizations, personal_keys, users};
 use crate::domain::password_resets::{Done, NewLink};
 use crate::domain::users::OrgMember;
 use crate::domain::{Email, KeyName, OrgId, Time, User, UserId};
@@ -54,7 +54,7 @@ pub fn create_by_operator(tx: &Tx, operator: &Operator, email: &Email) -> Result
     }
     let link = insert(tx, &user, None)?;
     for org_id in &organizations {
-        users::note_issued(tx, operator, org_id, &user, json!({ "credential": "PASSWORD_RESET_LINK" }))?;
+        personal_keys::note_issued(tx, operator, org_id, &user, json!({ "credential": "PASSWORD_RESET_LINK" }))?;
     }
     Ok(link)
 }
@@ -126,7 +126,7 @@ pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyN
         (None, _) => None,
         (Some(name), Some(org_id)) => {
             let lifetime = Lifetime::of_proof(reset.key_ends_at);
-            Some(users::first_key(tx, Actor::User(&user.id), org_id, user, name, lifetime)?)
+            Some(personal_keys::create_first(tx, Actor::User(&user.id), org_id, user, name, lifetime)?)
         }
         (Some(_), None) => {
             let why = "cannot be had here by somebody who is not in exactly one organization: ask the operator for a \

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys};
+use crate::db::{Tx, key_events};
 use crate::domain::{Icon, OrgId, Team, TeamId, TeamName};
 use crate::error::{Conflict, Error};
 use crate::policy::{Caller, InOrg, Who};
@@ -222,7 +222,7 @@ fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     for (event_type, data) in events {
         audit::record_text(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), &event_type, &data)?;
     }
-    api_keys::note_end_with_team(tx, org, team)
+    key_events::note_end_with_team(tx, org, team)
 }
 
 /// A name that another team of the organization has is a conflict, told as one.

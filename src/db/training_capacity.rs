@@ -3,16 +3,13 @@
 //! Without a ceiling of its own a team is not bounded. Lowering a ceiling stops nothing: it only keeps the next jobs back.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
-use serde_json::json;
 
-use crate::db::audit::{self, Actor, Event};
-use crate::db::training_jobs::queue;
 use crate::db::{Tx, resources};
 use crate::domain::Team;
 use crate::domain::training::GpuType;
 use crate::domain::training_capacity::Capacity;
 use crate::error::Error;
-use crate::policy::{InOrg, InTeam};
+use crate::policy::InTeam;
 
 /// A query for ceilings, from its `WHERE` on.
 macro_rules! select {
@@ -56,8 +53,8 @@ pub(super) fn find(tx: &Tx, team: &Team, gpu_type: GpuType) -> Result<Option<Cap
     Ok(found.optional()?)
 }
 
-/// Sets the team's ceiling. The jobs that it has room for leave the queue.
-pub fn set(tx: &Tx, org: &InOrg, team: &Team, gpu_type: GpuType, max_gpus: i64) -> Result<Capacity, Error> {
+/// Stores the team's ceiling.
+pub(super) fn write(tx: &Tx, team: &Team, gpu_type: GpuType, max_gpus: i64) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
             "INSERT INTO training_capacity (team_id, gpu_type, org_id, max_gpus, updated_at)
@@ -67,15 +64,11 @@ pub fn set(tx: &Tx, org: &InOrg, team: &Team, gpu_type: GpuType, max_gpus: i64) 
         .execute(named_params! {
             ":team_id": team.id,
             ":gpu_type": gpu_type,
-            ":org_id": org.org_id(),
+            ":org_id": team.org_id,
             ":max_gpus": max_gpus,
             ":now": tx.now,
         })?;
-    let data = json!({ "gpu_type": gpu_type.as_str(), "max_gpus": max_gpus });
-    let event = Event::new("TRAINING_CAPACITY_UPDATED", data);
-    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), event)?;
-    queue::release(tx, team, Some(gpu_type))?;
-    Ok(find(tx, team, gpu_type)?.expect("the ceiling was just set"))
+    Ok(())
 }
 
 fn from_row(row: &Row) -> rusqlite::Result<Capacity> {

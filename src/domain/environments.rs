@@ -4,8 +4,6 @@ use crate::domain::Time;
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Autoscaling, Backpressure, PromotionSettings, Settings};
 
-pub use crate::domain::serving::PRODUCTION;
-
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub name: String,

@@ -7,8 +7,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use super::refusal::Refusal;
+use crate::budget::memory::{Account, Held, gave_way};
 use crate::error::Error;
-use crate::server::memory::{Account, Held, gave_way};
 
 /// Bytes that an upload holds while it arrives: a batch that fills and one that is being written.
 const BUFFERS_BYTES: usize = 512 << 10;

@@ -1,8 +1,5 @@
 //! Errors in S3's form: a code that clients know, and a message for people.
 
-use super::xml;
-use crate::api::Reply;
-use crate::api::request_log::RequestLog;
 use crate::error::{Error, QuotaExceeded};
 
 #[derive(Debug)]
@@ -11,7 +8,7 @@ pub struct Refusal {
     pub code: &'static str,
     pub message: String,
     /// The internal error behind it, for the log.
-    failure: Option<Error>,
+    pub(super) failure: Option<Error>,
 }
 
 impl Refusal {
@@ -50,16 +47,6 @@ impl Refusal {
 
     pub fn no_such_upload() -> Refusal {
         Refusal::new(404, "NoSuchUpload", "there is no such multipart upload: it was completed, aborted or is too old")
-    }
-}
-
-impl Refusal {
-    /// Converts an error. The cause of an internal error goes to the log only.
-    pub fn reply(&self, log: &RequestLog) -> Reply {
-        if let Some(failure) = &self.failure {
-            log.note_failure(failure);
-        }
-        xml::refused(self, log.id())
     }
 }
 

@@ -8,9 +8,20 @@ use super::PARTS_MAX;
 use super::declared_body::{CHECKSUM, Checksum};
 use super::refusal::Refusal;
 use crate::api::Reply;
+use crate::api::request_log::RequestLog;
 use crate::domain::uploads::BUCKET;
 
-pub fn refused(refusal: &Refusal, request_id: &str) -> Reply {
+impl Refusal {
+    /// Converts an error. The cause of an internal error goes to the log only.
+    pub fn reply(&self, log: &RequestLog) -> Reply {
+        if let Some(failure) = &self.failure {
+            log.note_failure(failure);
+        }
+        refused(self, log.id())
+    }
+}
+
+fn refused(refusal: &Refusal, request_id: &str) -> Reply {
     let (code, message) = (refusal.code, escape(refusal.message.as_str()));
     let id = format!("<RequestId>{request_id}</RequestId>");
     reply(refusal.status, &format!("<Error><Code>{code}</Code><Message>{message}</Message>{id}</Error>"))

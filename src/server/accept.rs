@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Limits;
-use super::connections::{Connections, Newcomer, Room, Seat};
+use crate::budget::connections::{Connections, Newcomer, Room, Seat};
 use crate::domain::network::{Network, counted_address};
 use crate::error::Error;
 use crate::wire::Refusal;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::memory::{Account, FREE_BYTES, Held};
+use crate::budget::memory::{Account, FREE_BYTES, Held};
 
 const PIECE_BYTES: usize = 128 << 10;
 /// How many bytes of a body in memory hyper copies at a time. It keeps the largest copy for the life of the

@@ -8,7 +8,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
-use super::connections::{Connection, Phase};
+use crate::budget::connections::{Connection, Phase};
 
 /// The state of a connection, with its deadline.
 #[derive(Clone, Copy, PartialEq, Eq)]

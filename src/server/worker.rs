@@ -26,14 +26,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::accept::Accepted;
-use super::connections::{Connection, Phase, Seat};
-use super::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
 use super::outgoing::Outgoing;
 use super::paced::{Pace, Paced};
 use super::reply::{response, with_archive};
 use super::{Limits, head};
 use crate::api::request_log::RequestLog;
-use crate::api::{App, Listener, Reply, Request, dispatch, expiry};
+use crate::api::{App, Listener, Reply, Request, dispatch};
+use crate::budget::connections::{Connection, Phase, Seat};
+use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
 use crate::db;
 use crate::domain::BaseUrl;
 use crate::error::{Error, quoted};
@@ -215,7 +215,7 @@ impl Worker {
             Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body, log), log).await,
             Err(error) => log.refuse(&error),
         };
-        expiry::mark(&self.app.db, head::now(), log).await;
+        self.app.mark_ended(head::now(), log).await;
         if body.has_ended() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 

@@ -1,7 +1,7 @@
 //! Organizations over HTTP.
 
 use crate::api::{Reply, RequestContext};
-use crate::db::{Tx, organizations, users};
+use crate::db::{Tx, organization_roles, organizations};
 use crate::domain::{Email, PERSON_NAME_CHARS_MAX, PersonName, TeamName};
 use crate::error::Error;
 use crate::policy::{Caller, InOrg, Operator};
@@ -27,7 +27,7 @@ pub fn create_with_admin(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> 
     let email = Email::parse(&asked.email)?;
     let user_name = PersonName::parse(&asked.user_name).map_err(|_| bad_user_name())?;
     let (organization, _) = organizations::create(tx, operator, &name, asked.teams_enabled.unwrap_or(false))?;
-    let (user, key) = users::found(tx, operator, &organization, &email, &user_name)?;
+    let (user, key) = organization_roles::add_first_admin(tx, operator, &organization, &email, &user_name)?;
     Ok(Reply::ok(&wire::organizations::FoundedOrganization {
         org_id: organization.id.as_str(),
         user_id: user.id.as_str(),

@@ -1,7 +1,7 @@
 //! How many GPUs training may hold, over HTTP.
 
 use crate::api::{Reply, RequestContext};
-use crate::db::{Tx, teams, training_capacity};
+use crate::db::{Tx, teams, training_capacity, training_jobs};
 use crate::domain::training::{CEILING_GPUS_MAX, GpuType, within};
 use crate::error::Error;
 use crate::policy::{InOrg, InTeam, OrgAct};
@@ -19,6 +19,6 @@ pub fn update(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
     let max_gpus = within("max_gpus", asked.max_gpus, 0..=CEILING_GPUS_MAX)?;
     let team = teams::find(tx, &asked.team_id)?;
     let org = org.caller().in_org_about(&team, OrgAct::ManageTeams)?;
-    let capacity = training_capacity::set(tx, &org, &team, gpu_type, max_gpus)?;
+    let capacity = training_jobs::queue::set_capacity(tx, &org, &team, gpu_type, max_gpus)?;
     Ok(Reply::ok(&OneTeamCapacity { team_gpu_capacity: TeamCapacity::from(&capacity) }))
 }

@@ -2,7 +2,7 @@
 
 use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
-use crate::db::{Tx, organizations, password_resets, users};
+use crate::db::{Tx, organization_roles, organizations, password_resets, personal_keys, users};
 use crate::domain::api_keys::CreatedKeys;
 use crate::domain::password_resets::NewLink;
 use crate::domain::users::{OrgMember, RoleUpdated};
@@ -62,9 +62,9 @@ pub fn update(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
     let member = users::find(tx, org, ctx.param("user_id"))?;
     let asked: wire::users::UpdateUser = ctx.json()?;
     let updated = match (asked.role.map(Role::in_organization), created_keys(ctx)?) {
-        (Some(OrgRole::Member), created_keys) => users::demote(tx, org, &member, created_keys)?,
+        (Some(OrgRole::Member), created_keys) => organization_roles::demote(tx, org, &member, created_keys)?,
         (Some(OrgRole::Admin) | None, CreatedKeys::Revoke) => return Err(goes_with_a_demotion()),
-        (Some(OrgRole::Admin), CreatedKeys::Keep) => users::promote(tx, org, &member)?,
+        (Some(OrgRole::Admin), CreatedKeys::Keep) => organization_roles::promote(tx, org, &member)?,
         (None, CreatedKeys::Keep) => RoleUpdated { member, remaining: None },
     };
     let organization = organizations::own(tx, org)?;
@@ -73,7 +73,7 @@ pub fn update(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
 
 pub fn remove(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
     let member = users::find(tx, org, ctx.param("user_id"))?;
-    let removed = users::remove(tx, org, &member, created_keys(ctx)?)?;
+    let removed = organization_roles::remove(tx, org, &member, created_keys(ctx)?)?;
     Ok(Reply::ok(&UserTombstone::new(member.user.id.as_str(), &removed)))
 }
 
@@ -147,7 +147,7 @@ pub fn issue_key(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<R
     let organization = TeamName::parse(&asked.organization)?;
     let email = Email::parse(&asked.email)?;
     let name = asked.name.map(|name| KeyName::parse("name", &name)).transpose()?;
-    let (org_id, user, key) = users::issue_key(tx, operator, &organization, &email, name.as_ref())?;
+    let (org_id, user, key) = personal_keys::issue(tx, operator, &organization, &email, name.as_ref())?;
     Ok(Reply::ok(&wire::users::IssuedApiKey {
         org_id: org_id.as_str(),
         user_id: user.id.as_str(),

@@ -6,7 +6,7 @@
 use rusqlite::named_params;
 
 use crate::db::audit::{self, Actor};
-use crate::db::{Tx, environment_groups, teams};
+use crate::db::{Tx, environment_groups, key_events, teams};
 use crate::domain::api_keys::{CreatedKeys, MadeKey};
 use crate::domain::{OrgId, Team, UserId};
 use crate::error::Error;
@@ -70,7 +70,7 @@ pub(in crate::db) fn settle(
         if let Some(team) = &team {
             environment_groups::end_grants(tx, team, &key.prefix)?;
         }
-        let event = super::event(tx, "API_KEY_DELETED", &key.prefix)?;
+        let event = key_events::event(tx, "API_KEY_DELETED", &key.prefix)?;
         audit::record(tx, Actor::Caller(caller), &caller.org_id, team.as_ref(), event)?;
     }
     Ok(Vec::new())

@@ -4,8 +4,9 @@
 //! wait for ever; only one that asks for more than the ceiling itself is passed by. A ceiling holds for spot capacity too.
 
 use rusqlite::named_params;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::db::audit::{self, Actor, Event};
 use crate::db::training_jobs::{find, search};
 use crate::db::{Tx, logs, training_capacity};
 use crate::domain::serving::Level;
@@ -14,7 +15,7 @@ use crate::domain::training_capacity::Capacity;
 use crate::domain::training_jobs::{Filter, Job, JobEvent, OtherJob, QueueContext};
 use crate::domain::{Team, Time};
 use crate::error::Error;
-use crate::policy::InTeam;
+use crate::policy::{InOrg, InTeam};
 
 /// Gives a job a status, and remembers when.
 pub(super) fn enter(tx: &Tx, job_id: &str, status: JobStatus) -> Result<(), Error> {
@@ -118,6 +119,16 @@ fn deploy(tx: &Tx, job: &Waiting) -> Result<(), Error> {
     };
     let line = format!("No trainer is attached to this installation: nothing of this job runs, and it {held}.");
     logs::append_to_job(tx, &job.id, Level::Info, &line)
+}
+
+/// Sets the team's ceiling. The jobs that it has room for leave the queue.
+pub fn set_capacity(tx: &Tx, org: &InOrg, team: &Team, gpu_type: GpuType, max_gpus: i64) -> Result<Capacity, Error> {
+    training_capacity::write(tx, team, gpu_type, max_gpus)?;
+    let data = json!({ "gpu_type": gpu_type.as_str(), "max_gpus": max_gpus });
+    let event = Event::new("TRAINING_CAPACITY_UPDATED", data);
+    audit::record(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), event)?;
+    release(tx, team, Some(gpu_type))?;
+    Ok(training_capacity::find(tx, team, gpu_type)?.expect("the ceiling was just set"))
 }
 
 /// The context of a job in one of these teams.

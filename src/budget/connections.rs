@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// No byte of a request has arrived.
     Idle = 0,
     /// Part of a head has arrived.
@@ -34,7 +34,7 @@ impl Phase {
 
 /// The shared state of one connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     id: u64,
     peer: Option<IpAddr>,
     /// Whether the peer is a trusted proxy, whose connections are not counted.
@@ -100,7 +100,7 @@ fn milliseconds() -> u64 {
 
 /// The limits of connections.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     pub connections_max: usize,
     pub per_peer_max: usize,
     /// How long a body or a reply may wait for its peer before its connection may be closed for others.
@@ -108,7 +108,7 @@ pub(super) struct Room {
 }
 
 /// All connections of one listener.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     room: Room,
     table: Mutex<Table>,
 }
@@ -122,13 +122,13 @@ struct Table {
 
 /// A peer: an address that is counted, or a trusted proxy.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Newcomer {
+pub(crate) struct Newcomer {
     pub peer: Option<IpAddr>,
     pub is_exempt: bool,
 }
 
 /// A slot for one connection. Dropping it frees the slot.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     pub connection: Arc<Connection>,
     connections: Arc<Connections>,
 }

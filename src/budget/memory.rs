@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::connections::{Connection, Phase};
 use crate::api::request_log::RequestLog;
+use crate::budget::connections::{Connection, Phase};
 use crate::domain::network::counted_address;
 use crate::error::Error;
 
 /// Bytes that each request may hold without being counted.
-pub(super) const FREE_BYTES: usize = 16 << 10;
+pub(crate) const FREE_BYTES: usize = 16 << 10;
 
 /// A party that bytes are charged to. A request has one or two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ impl Payer {
 }
 
 /// The memory account of one listener.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     bytes_max: usize,
     patience: Duration,
     accounts: Mutex<Accounts>,
@@ -71,9 +71,9 @@ pub struct Held {
 /// The parties that the bytes of one request are charged to.
 #[derive(Clone)]
 pub struct Account {
-    pub(super) memory: Arc<Memory>,
-    pub(super) connection: Arc<Connection>,
-    pub(super) log: Arc<RequestLog>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) log: Arc<RequestLog>,
 }
 
 impl Account {
@@ -257,8 +257,8 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connections::{Connections, Newcomer, Room, Seat};
     use super::*;
+    use crate::budget::connections::{Connections, Newcomer, Room, Seat};
 
     const BYTES_MAX: usize = 1000;
 

@@ -1,0 +1,57 @@
+//! Which API keys let the admins of an organization in. The last such key cannot be taken away.
+
+use rusqlite::named_params;
+
+use crate::db::Tx;
+use crate::domain::OrgId;
+use crate::error::Error;
+
+/// Does `work` if the admins of the organization get in by it as they did before: the last key of the last admin stays,
+/// and so does the last that does not end while others do.
+pub(super) fn keeping_a_way_in<T>(
+    tx: &Tx,
+    org_id: &OrgId,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let before = ways_in(tx, org_id)?;
+    let done = work()?;
+    match ways_in(tx, org_id)? {
+        after if after >= before => Ok(done),
+        WaysIn::Ending => Err(Error::conflict(
+            "no admin of the organization would be left with an API key that does not end: make one first, with a \
+             personal key of an admin that does not end",
+        )),
+        WaysIn::None | WaysIn::Lasting => Err(Error::conflict(
+            "no admin of the organization would be left with an API key that works: make another personal key of an \
+             admin first",
+        )),
+    }
+}
+
+/// By which keys the admins of an organization get in, from the worst to the best.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum WaysIn {
+    None,
+    /// Each of them ends.
+    Ending,
+    Lasting,
+}
+
+fn ways_in(tx: &Tx, org_id: &OrgId) -> Result<WaysIn, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT count(*) AS working, count(*) FILTER (WHERE api_key.expires_at IS NULL) AS lasting
+         FROM org_member
+         JOIN api_key ON api_key.org_id = org_member.org_id AND api_key.user_id = org_member.user_id
+         WHERE org_member.org_id = :org_id AND org_member.role = 'ADMIN'
+           AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)",
+    )?;
+    let (working, lasting): (i64, i64) = query
+        .query_row(named_params! { ":org_id": org_id, ":now": tx.now }, |row| {
+            Ok((row.get("working")?, row.get("lasting")?))
+        })?;
+    Ok(match (working, lasting) {
+        (0, _) => WaysIn::None,
+        (_, 0) => WaysIn::Ending,
+        (_, _) => WaysIn::Lasting,
+    })
+}
