@@ -15,11 +15,11 @@ use crate::domain::models::Model;
 use crate::error::{Error, quoted};
 use crate::policy::{Caller, Deployer, Deployers, InTeam, TeamAct};
 use crate::wire;
+use crate::wire::graphql::selected::Selected;
+use crate::wire::graphql::shape::{Given, Shape};
 
 pub mod document;
 pub mod endpoint;
-pub mod prepared;
-pub mod shape;
 
 mod chains;
 mod checkpoints;
@@ -32,8 +32,7 @@ mod uploads;
 mod users;
 mod watch;
 
-use document::{Kind, Operation, Selected};
-use shape::{Given, Shape};
+use document::{Kind, Operation};
 
 /// One row of the table.
 pub struct RootField {
@@ -190,7 +189,7 @@ impl FieldContext<'_> {
 
     /// Whether this field is selected, however deep.
     fn wants_anywhere(&self, field: &str) -> bool {
-        fn has(selected: &document::Selected, field: &str) -> bool {
+        fn has(selected: &Selected, field: &str) -> bool {
             selected.fields.iter().any(|inner| inner.name == field || has(inner, field))
         }
         has(self.selected, field)

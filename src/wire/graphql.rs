@@ -4,16 +4,19 @@ use serde::de::{DeserializeSeed as _, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::graphql::shape::{Given, object};
 use crate::domain::instance_types;
 use crate::domain::serving::Status;
 use crate::domain::{self, BaseUrl};
 use crate::domain::{chains, deployments, models};
 use crate::error::Error;
 use crate::wire;
+use crate::wire::graphql::shape::{Given, object};
 use crate::wire::tree::{Budget, Tree};
 
 pub mod arguments;
+pub mod prepared;
+pub mod selected;
+pub mod shape;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

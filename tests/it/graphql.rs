@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use guildhall::api::graphql::document::{DOCUMENT_BYTES_MAX, Document, Kind};
-use guildhall::api::graphql::shape::Given;
 use guildhall::api::graphql::{Answer, FieldContext, ROOT_FIELDS, RootField, execute};
 use guildhall::db::{self, Tx};
 use guildhall::domain::TeamName;
@@ -11,6 +10,7 @@ use guildhall::error::Error;
 use guildhall::policy::{Caller, OrgAct};
 use guildhall::token::PlainKey;
 use guildhall::wire;
+use guildhall::wire::graphql::shape::Given;
 use serde_json::{Value, json};
 
 use crate::seed::WORLD;

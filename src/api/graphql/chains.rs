@@ -5,10 +5,8 @@ use std::any::Any;
 use serde_json::{Map, Value};
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::document::Selected;
 use crate::api::graphql::models::of_team;
 use crate::api::graphql::pushes::{naming, object, read_config};
-use crate::api::graphql::shape::Given;
 use crate::db::Tx;
 use crate::db::chains::pushes::{self, New, NewChainlet, Slot};
 use crate::db::chains::{self, deployments};
@@ -19,6 +17,8 @@ use crate::domain::{EnvironmentName, ResourceName, chains as domain};
 use crate::error::Error;
 use crate::policy::{Deployers, InTeam};
 use crate::wire::graphql::arguments::{DeployChain, PushedChainlet, WhichById, WhichChains};
+use crate::wire::graphql::selected::Selected;
+use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{self as wire, ChainDeployment, DeployedChain};
 
 /// Of a Chain, with its entrypoint.

@@ -1,13 +1,13 @@
 //! Models made of what training jobs saved, over GraphQL.
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::shape::Given;
 use crate::db::{Tx, training_jobs};
 use crate::domain::instance_types::InstanceType;
 use crate::domain::{NAMED_MAX, ResourceName};
 use crate::error::Error;
 use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{DeployCheckpoints, WeightsSource};
+use crate::wire::graphql::shape::Given;
 
 /// A job of another team is told as one that is not there. No job has saved a checkpoint while no trainer is attached, so
 /// what is well asked for ends with the checkpoint that is not there.

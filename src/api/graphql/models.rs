@@ -1,7 +1,6 @@
 //! Models and their versions over GraphQL.
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::shape::Given;
 use crate::db::resources::{Kind, owner};
 use crate::db::{Tx, deployments, models};
 use crate::domain::deployments::{Deployment, Which};
@@ -9,6 +8,7 @@ use crate::domain::models::Model;
 use crate::error::{Error, quoted};
 use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{WhichById, WhichModel, WhichModels};
+use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{self as wire, ModelVersion};
 
 /// The models of one team or of all. Models that belong to a Chain are asked for alone.

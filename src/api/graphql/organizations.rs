@@ -1,11 +1,11 @@
 //! Organizations over GraphQL.
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::shape::Given;
 use crate::db::{Tx, organizations};
 use crate::error::Error;
 use crate::policy::Caller;
 use crate::wire::graphql::Organization;
+use crate::wire::graphql::shape::Given;
 
 pub fn show(tx: &Tx, caller: &Caller, ctx: &FieldContext) -> Result<Given, Error> {
     let organization = organizations::own(tx, &caller.own_org())?;

@@ -7,8 +7,6 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::document::Selected;
-use crate::api::graphql::shape::Given;
 use crate::api::rest::pushes::raw_config;
 use crate::db::Tx;
 use crate::db::deployments::naming::Naming;
@@ -25,6 +23,8 @@ use crate::error::Error;
 use crate::policy::{Caller, Deployer, Deployers};
 use crate::wire;
 use crate::wire::graphql::arguments::{Push, Validate};
+use crate::wire::graphql::selected::Selected;
+use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
 
 /// A push, read on the pool.

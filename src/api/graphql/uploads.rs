@@ -1,13 +1,13 @@
 //! Credentials for uploads over GraphQL.
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::shape::Given;
 use crate::db::Tx;
 use crate::db::uploads;
 use crate::domain::uploads::{BUCKET, Purpose, REGION};
 use crate::error::Error;
 use crate::policy::Deployers;
 use crate::wire::graphql::UploadCredentials;
+use crate::wire::graphql::shape::Given;
 
 pub fn for_model(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     credentials(tx, deployers, ctx, Purpose::Model)

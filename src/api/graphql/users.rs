@@ -1,11 +1,11 @@
 //! People over GraphQL.
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::shape::Given;
 use crate::db::{Tx, users};
 use crate::error::Error;
 use crate::policy::{Caller, Who};
 use crate::wire::graphql::User;
+use crate::wire::graphql::shape::Given;
 
 /// Whoever asks.
 pub fn show(tx: &Tx, caller: &Caller, ctx: &FieldContext) -> Result<Given, Error> {

@@ -4,9 +4,7 @@
 use std::any::Any;
 
 use crate::api::graphql::FieldContext;
-use crate::api::graphql::document::Selected;
 use crate::api::graphql::pushes::{decode, object};
-use crate::api::graphql::shape::Given;
 use crate::api::rest::patches::ReadPatch;
 use crate::db::Tx;
 use crate::db::deployments;
@@ -17,6 +15,8 @@ use crate::error::Error;
 use crate::policy::{Deployer, InTeam};
 use crate::wire;
 use crate::wire::graphql::arguments::{PatchRequest, StagePatch};
+use crate::wire::graphql::selected::Selected;
+use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{PatchState, Patched, WatchState};
 
 /// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is

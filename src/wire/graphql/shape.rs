@@ -3,8 +3,8 @@
 //! The fields of a type are known without a value of it, so a field that is not there is an error also where the list is
 //! empty or the object null.
 
-use crate::api::graphql::document::Selected;
 use crate::error::{Error, quoted};
+use crate::wire::graphql::selected::Selected;
 
 /// Something that a field gives: a leaf, an object, or a list or absence of these.
 pub trait Shape {
@@ -137,24 +137,24 @@ macro_rules! object {
             $($(#[$field_doc])* pub $field: $Type,)*
         }
 
-        impl$(<$life>)? $crate::api::graphql::shape::Shape for $Name$(<$life>)? {
-            const TYPE: $crate::api::graphql::shape::Type =
-                $crate::api::graphql::shape::Type::Object(&$crate::api::graphql::shape::ObjectType {
+        impl$(<$life>)? $crate::wire::graphql::shape::Shape for $Name$(<$life>)? {
+            const TYPE: $crate::wire::graphql::shape::Type =
+                $crate::wire::graphql::shape::Type::Object(&$crate::wire::graphql::shape::ObjectType {
                     name: stringify!($Name),
-                    fields: &[$((stringify!($field), <$Type as $crate::api::graphql::shape::Shape>::TYPE),)*],
+                    fields: &[$((stringify!($field), <$Type as $crate::wire::graphql::shape::Shape>::TYPE),)*],
                 });
 
-            fn write(&self, selected: &$crate::api::graphql::document::Selected, out: &mut $crate::api::graphql::shape::Answer) {
+            fn write(&self, selected: &$crate::wire::graphql::selected::Selected, out: &mut $crate::wire::graphql::shape::Answer) {
                 out.push(b'{');
                 for (at, field) in selected.fields.iter().enumerate() {
                     if at > 0 {
                         out.push(b',');
                     }
-                    $crate::api::graphql::shape::write_leaf(&field.key, out);
+                    $crate::wire::graphql::shape::write_leaf(&field.key, out);
                     out.push(b':');
                     match field.name.as_str() {
                         $(stringify!($field) => self.$field.write(field, out),)*
-                        _ => $crate::api::graphql::shape::write_leaf(stringify!($Name), out), // `__typename`: no other is left
+                        _ => $crate::wire::graphql::shape::write_leaf(stringify!($Name), out), // `__typename`: no other is left
                     }
                 }
                 out.push(b'}');
