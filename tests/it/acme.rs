@@ -109,7 +109,7 @@ impl Acme {
         target: &str,
         body: impl Into<Option<Value>>,
     ) -> String {
-        self.by(who).refused(status, method, target, body)
+        self.by(who).refused_untouched(status, method, target, body)
     }
 
     /// A new key as whoever makes it asks for it.
