@@ -1,6 +1,8 @@
 //! Are runtimes and environments of Python models made whole or not at all, and only from what is named? Python, uv and pip are
 //! scripts here: nothing is fetched.
 
+mod served;
+
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

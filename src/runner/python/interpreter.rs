@@ -50,6 +50,13 @@ pub struct Python {
 }
 
 impl Python {
+    /// What a process that runs this Python must be able to read.
+    pub fn reads(&self) -> Vec<PathBuf> {
+        let mut reads = vec![self.prefix.clone()];
+        reads.extend(self.executable.parent().filter(|folder| !folder.starts_with(&self.prefix)).map(Path::to_owned));
+        reads
+    }
+
     /// A command that reads neither variables, nor the user's packages, nor the packages of an environment. What a model
     /// requires is never imported by it.
     pub fn command(&self, directory: &Path) -> Command {

@@ -16,6 +16,7 @@ const VERSION_BYTES_MAX: usize = 40;
 
 /// The server's files of one version, for one version of Python.
 pub struct Runtime {
+    pub folder: PathBuf,
     /// Where the server's modules are.
     pub server: PathBuf,
     pub launcher: PathBuf,
@@ -49,6 +50,7 @@ impl Maker<'_> {
             constraints: read(&folder.join("server/constraints.txt"))?,
             server: folder.join("server"),
             launcher: folder.join(MARK),
+            folder,
             _held: held,
         })
     }
