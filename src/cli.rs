@@ -12,14 +12,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use rustix::fs::Mode;
 
-use crate::api::operator::Answered;
 use crate::api::{App, ReverseProxy, S3Hosts};
 use crate::db::directory::{Directory, Refusal};
-use crate::db::quotas::{Setting, Settings};
 use crate::db::{self, Db, Now};
 use crate::domain::network::Network;
+use crate::domain::quotas::{Setting, Settings};
 use crate::domain::{BaseUrl, Time};
 use crate::error::Error;
+use crate::server::operator::Answered;
 use crate::wire;
 
 mod output;

@@ -22,6 +22,7 @@ use crate::db::quotas::accounting::Books;
 use crate::db::quotas::{Charged, Desk, Quotas};
 use crate::db::space::{Shortage, Space};
 use crate::db::writer::{Job, Writer, job};
+use crate::domain::quotas::Settings;
 use crate::domain::{Client, Time};
 use crate::error::Error;
 use crate::seal::Sealer;
@@ -205,11 +206,11 @@ struct Readable {
 impl Db {
     /// Opens the database of a data directory, which `directory` has prepared and locked.
     pub fn open(directory: directory::Directory, now: Now) -> Result<Db, Error> {
-        Db::open_with(directory, now, quotas::Settings::default())
+        Db::open_with(directory, now, Settings::default())
     }
 
     /// The same, with the operator's quotas.
-    pub fn open_with(mut directory: directory::Directory, now: Now, settings: quotas::Settings) -> Result<Db, Error> {
+    pub fn open_with(mut directory: directory::Directory, now: Now, settings: Settings) -> Result<Db, Error> {
         let opening::Opened { sql, sealer, migrated, notes } = opening::open(&mut directory, now)?;
         let sealer = Arc::new(sealer);
         let readable = Readable {

@@ -11,21 +11,36 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
+pub mod api_keys;
 mod archive;
+pub mod audit;
 mod base_url;
+pub mod billing;
 pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
 pub mod environments;
 pub mod instance_types;
+pub mod invitations;
+pub mod logs;
+pub mod members;
+pub mod model_apis;
 pub mod models;
 pub(crate) mod named;
 pub mod network;
+pub mod password_resets;
 pub mod promotion;
+pub mod quotas;
 mod roles;
+pub mod secrets;
 pub mod serving;
 pub mod training;
+pub mod training_capacity;
+pub mod training_jobs;
+pub mod training_projects;
 pub mod truss_config;
+pub mod uploads;
+pub mod users;
 
 pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use base_url::BaseUrl;

@@ -4,13 +4,18 @@
 //! that every request takes.
 //!
 //! ```text
-//! 5  lib, main              the crate; parse, run, exit code
-//! 4  cli                    commands
-//! 3  api, s3, server        routes, dispatch, REST and GraphQL handlers; the part of S3 that clients upload with; listener
-//!    wire, runner           JSON shapes; reading of what was uploaded
-//! 2  db                     one noun a file: verbs with their rules, SQL below
-//! 1  policy, token, seal    permission tables and proofs; keys and links; secrets at rest
-//! 0  domain, error, pool    checked values; every failure; threads for what a tenant makes large
+//! 12  main                    parse, run, exit code
+//! 11  cli                     commands
+//! 10  server                  listener, limits, deadlines
+//! 9   s3                      the part of S3 that clients upload with
+//! 8   api                     routes, dispatch, REST and GraphQL handlers
+//! 7   runner                  reading of what was uploaded
+//! 6   db                      one noun a file: verbs with their rules, SQL below
+//! 5   wire                    JSON shapes of REST, GraphQL and fixtures
+//! 4   policy, seal            permission tables and proofs; secrets at rest
+//! 3   domain                  checked values, pure decisions
+//! 2   pool                    threads for what a tenant makes large
+//! 1   error, token, table     every failure; keys and links; the macro of the tables
 //! ```
 //!
 //! Imports go down or stay on their level. All SQL is in `db`, all JSON shapes are in `wire`, all status codes in `error`

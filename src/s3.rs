@@ -19,9 +19,10 @@ use crate::api::request_log::RequestLog;
 use crate::api::{App, Reply};
 use crate::db::quotas::Quotas;
 use crate::db::quotas::in_progress::Charge;
-use crate::db::uploads::{self, Grant, Recorded};
+use crate::db::uploads::{self, Recorded};
 use crate::db::{Now, Tx};
 use crate::domain::Archive;
+use crate::domain::uploads::{BUCKET, Grant};
 use crate::error::Error;
 
 mod body;
@@ -46,9 +47,6 @@ use signature::{Signature, header};
 use store::{Part, Sink, Store, Written};
 use xml::ListedPart;
 
-/// The only bucket. A request for it has the bucket as the first segment of its path or the first label of its host.
-pub const BUCKET: &str = "guildhall-uploads";
-pub const REGION: &str = "us-east-1";
 /// The route of an upload in the log.
 pub const TEMPLATE: &str = "/guildhall-uploads/{s3_key}";
 

@@ -23,6 +23,7 @@ mod accept;
 mod connections;
 mod head;
 pub mod memory;
+pub mod operator;
 mod outgoing;
 mod paced;
 mod reply;

@@ -65,6 +65,7 @@ pub fn read<'de, T: Deserialize<'de>>(
     serde_path_to_error::deserialize(Strict(from)).map_err(|cause| misfit::refusal(whole, cause.path(), cause.inner()))
 }
 
+/// A refusal: what was wrong, and what to do. Guildhall's own `Error`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "Error")]
 pub struct Refusal {
@@ -126,7 +127,7 @@ pub struct Refused {
     pub message: String,
 }
 
-/// What a delete answers: that it is gone.
+/// What was deleted. Baseten's `ModelTombstoneV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Tombstone<'a> {
     id: &'a str,
@@ -139,7 +140,7 @@ impl<'a> Tombstone<'a> {
     }
 }
 
-/// The two roles of either level.
+/// The two roles, in the organization and in a team. Guildhall's own `Role`.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 pub enum Role {
     #[serde(rename = "ADMIN")]
@@ -171,6 +172,7 @@ pub struct Items<T> {
     pagination: Pagination,
 }
 
+/// Whether more items follow a page, and the cursor that asks for them. Baseten's `PaginationResponseV1`.
 #[derive(JsonSchema, Serialize)]
 struct Pagination {
     has_more: bool,

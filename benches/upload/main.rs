@@ -23,7 +23,7 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use guildhall::db::uploads::Credentials;
+use guildhall::domain::uploads::Credentials;
 use process::{Client, Serving, init};
 use s3::{S3, head, noise, read};
 

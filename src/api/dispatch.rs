@@ -5,37 +5,42 @@
 
 use std::sync::Arc;
 
-use crate::api::body::{self, Body};
+use crate::api::app::App;
+use crate::api::authentication::authenticate;
+use crate::api::body::{BODY_BYTES_MAX, Body, read_before_transaction};
+use crate::api::context::{Prepared, RequestContext};
 use crate::api::graphql::document::EXPANSION_MAX;
 use crate::api::graphql::endpoint;
 use crate::api::passwords::{self, Outcome};
-use crate::api::request::{Ahead, Came};
+use crate::api::refusal::{Api, within_graphql};
+use crate::api::reply::Reply;
+use crate::api::request::Request;
 use crate::api::rest::health;
-use crate::api::routes::{self, Answer, Effect, Split};
-use crate::api::{App, BODY_BYTES_MAX, Reply, Request, RequestContext, expiry, operator};
+use crate::api::route::{FindWork, Row, Run};
+use crate::api::{expiry, operator};
 use crate::db::api_keys::LastUsed;
 use crate::db::{self, Db, Now, Tx};
 use crate::domain::Client;
 use crate::error::Error;
 use crate::policy::Caller;
-use crate::token::PlainKey;
 
-/// Refuses from its head alone what need not be read, and says how many bytes of a body may come.
+/// Refuses from its head alone a request whose body need not be read, and says how many bytes the body may have.
 ///
 /// # Errors
 ///
 /// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
 pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
-    let row = routes::find(request);
-    request.log.note_route(row.as_ref().ok().map(|row| row.route), request);
+    let row = find(app, request);
     let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
     let now = Now { time: request.at, seed: request.seed };
     let admitted = app.db.read(now, |tx| {
-        let caller = caller(tx, request)?.map(|(caller, _)| caller);
-        let ctx = RequestContext { request, row: row?, ahead: &Ahead::default(), came: Came::Head };
-        ctx.answer(tx, caller.as_ref())?;
-        match (&ctx.row.route.answer, &caller) {
-            (Answer::GraphQl, Some(caller)) => Ok(EXPANSION_MAX * endpoint::document_bytes_max(tx, caller)?),
+        let caller = authenticate(tx, request)?.map(|(caller, _)| caller);
+        let Row { route, path } = row?;
+        let ctx = RequestContext { request, path, prepared: &Prepared::default() };
+        route.access.check(tx, caller.as_ref(), &ctx)?;
+        match (route.run, &caller) {
+            (Run::NotServed, _) => Err(ctx.not_served()),
+            (Run::Document, Some(caller)) => Ok(EXPANSION_MAX * endpoint::document_bytes_max(tx, caller)?),
             _ => Ok(bytes_max),
         }
     });
@@ -43,150 +48,185 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     admitted
 }
 
+/// Carries out a request.
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let now = Now { time: request.at, seed: request.seed };
     let log = Arc::clone(&request.log);
-    let reply = carry_out(app, now, request).await;
+    let reply = match find(app, &request) {
+        Ok(row) => carry_out(app, now, row, request).await,
+        Err(error) => {
+            let refused = app.db.read(now, |tx| authenticate(tx, &request).and(Err(error)));
+            refused.unwrap_or_else(|error| log.refuse(&error))
+        }
+    };
     expiry::mark(&app.db, now, &log).await;
     reply
 }
 
-async fn carry_out(app: &Arc<App>, now: Now, request: Request) -> Reply {
-    let log = Arc::clone(&request.log);
-    let row = routes::find(&request);
-    log.note_route(row.as_ref().ok().map(|row| row.route), &request);
-    let row = match row {
-        Ok(row) => row,
-        Err(error) => {
-            let answered = read(app, now, Err(error), &request, &Ahead::default());
-            return answered.unwrap_or_else(|error| log.refuse(&error));
+fn find(app: &App, request: &Request) -> Result<&'static Row, Error> {
+    let row = app.routes.find(request);
+    match &row {
+        Ok(Row { route, .. }) => {
+            request.log.note_api(route.api);
+            request.log.note_template(route.template);
         }
-    };
-    if matches!(row.route.answer, Answer::GraphQl) {
-        let answered = endpoint::speak(app, now, row, request).await;
-        return answered.unwrap_or_else(|error| endpoint::refused(&error, &log));
+        // At the host of a model or a Chain, what no route has is inference's too.
+        Err(_) => request.log.note_api(if request.is_for_model { Api::Inference } else { Api::Management }),
     }
-    let answered = match row.route.effect {
-        Effect::Reads if matches!(row.route.answer, Answer::Ready(_)) => ready(app, now, row, request).await,
-        Effect::Reads => read(app, now, Ok(row), &request, &Ahead::default()),
-        Effect::Searches => search(app, now, row, request).await,
-        Effect::Writes => write(app, now, row, request).await,
+    row
+}
+
+async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request) -> Reply {
+    let log = Arc::clone(&request.log);
+    let answered = match row.route.run {
+        Run::Read | Run::NotServed => read(app, now, row, &request, &Prepared::default()),
+        Run::Search => search(app, now, row, request).await,
+        Run::Write => write(app, now, row, request).await,
+        Run::Password(find_work) => write_password(app, now, row, request, find_work).await,
+        Run::ReadByWriter => read_by_writer(app, now, row, request).await,
+        Run::Document => {
+            return carry_out_document(app, now, row, request).await.unwrap_or_else(|error| {
+                log.note_failure(&error);
+                within_graphql(&error, log.id())
+            });
+        }
     };
     answered.unwrap_or_else(|error| log.refuse(&error))
 }
 
-/// A key that was used and should be seen to have been.
-type Used = Option<String>;
-
-pub(super) fn read(
-    app: &App,
-    now: Now,
-    row: Result<&'static Split, Error>,
-    request: &Request,
-    ahead: &Ahead,
-) -> Result<Reply, Error> {
-    let (reply, used) = app.db.read(now, |tx| act(tx, row, request, ahead))?;
+fn read(app: &App, now: Now, row: &Row, request: &Request, prepared: &Prepared) -> Result<Reply, Error> {
+    let (reply, used) = app.db.read(now, |tx| read_in(tx, row, request, prepared))?;
     note_use(&app.db, now, used);
     Ok(reply)
 }
 
-/// Read on the pool: what is looked through may be large. Whoever has no key is refused here.
-async fn search(app: &Arc<App>, now: Now, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let caller = app.db.read(now, |tx| caller(tx, &request))?;
-    let Some((caller, _)) = caller else { return read(app, now, Ok(row), &request, &Ahead::default()) };
-    let (bytes, searched) = (request.body.len(), Arc::clone(app));
-    let search = move || read(&searched, now, Ok(row), &request, &Ahead::default());
+/// Reads on the pool, because it may be much. Whoever has no key is refused here.
+async fn search(app: &Arc<App>, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
+    let caller = app.db.read(now, |tx| authenticate(tx, &request))?;
+    let Some((caller, _)) = caller else { return read(app, now, row, &request, &Prepared::default()) };
+    let (bytes, on_pool) = (request.body.len(), Arc::clone(app));
+    let search = move || read(&on_pool, now, row, &request, &Prepared::default());
     app.pool.run(caller.org_id.as_str(), bytes, search).await
 }
 
-/// Large bodies and passwords are worked on before the writer is asked: it must never wait for them.
-async fn write(app: &App, now: Now, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let mut ahead = Ahead::default();
-    if let Answer::Password { look, .. } = row.route.answer {
-        let work = app.db.read(now, |tx| {
-            let caller = caller(tx, &request)?;
-            let ctx = RequestContext { request: &request, row, ahead: &ahead, came: Came::All };
-            look(tx, caller.as_ref().map(|(caller, _)| caller), &ctx)
-        })?;
-        if let Some(work) = work {
-            ahead.outcome = passwords::work(&app.failed_attempts, work, now).await?;
-            if matches!(ahead.outcome, Outcome::Wrong) {
-                request.log.note_wrong_password();
-            }
+/// A large body is read before the writer is asked, which must never wait for that.
+async fn write(app: &App, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
+    let attempt = |tx: &Tx, body: Body| {
+        let caller = authenticate(tx, &request)?.map(|(caller, _)| caller);
+        let owner = caller.as_ref().map(|caller| caller.org_id.as_str().to_owned()).unwrap_or_default();
+        let prepared = Prepared { body, ..Prepared::default() };
+        let ctx = RequestContext { request: &request, path: &row.path, prepared: &prepared };
+        let tried = row.route.access.answer(tx, caller.as_ref(), &ctx).map(drop);
+        Ok((owner, tried, prepared.body))
+    };
+    let body = read_before_transaction(&app.db, &app.pool, now, &request.body, attempt).await?;
+    write_prepared(app, now, row, request, Prepared { body, ..Prepared::default() }).await
+}
+
+/// The work on a password is done before the writer is asked, which must never wait for that.
+async fn write_password(
+    app: &App,
+    now: Now,
+    row: &'static Row,
+    request: Request,
+    find_work: FindWork,
+) -> Result<Reply, Error> {
+    let work = app.db.read(now, |tx| {
+        let caller = authenticate(tx, &request)?.map(|(caller, _)| caller);
+        let ctx = RequestContext { request: &request, path: &row.path, prepared: &Prepared::default() };
+        find_work(tx, caller.as_ref(), &ctx)
+    })?;
+    let mut prepared = Prepared::default();
+    if let Some(work) = work {
+        prepared.password = passwords::work(&app.failed_attempts, work, now).await?;
+        if matches!(prepared.password, Outcome::Wrong) {
+            request.log.note_wrong_password();
         }
-    } else {
-        ahead.body = read_ahead(app, now, row, &request).await?;
     }
-    let (now, step) = (operator::now(&request)?, operator::Step::of(&request)?);
-    let work = move |tx: &Tx| step.take(tx, || act(tx, Ok(row), &request, &ahead).map(|(reply, _)| reply));
+    write_prepared(app, now, row, request, prepared).await
+}
+
+async fn write_prepared(
+    app: &App,
+    now: Now,
+    row: &'static Row,
+    request: Request,
+    prepared: Prepared,
+) -> Result<Reply, Error> {
+    let (now, mode) = (operator::now(&request, now)?, operator::Mode::of(&request)?);
+    let work = move |tx: &Tx| mode.run(tx, || write_in(tx, row, &request, &prepared));
     app.db.write(now, work).await
 }
 
-async fn read_ahead(app: &App, now: Now, row: &'static Split, request: &Request) -> Result<Body, Error> {
-    let attempt = |tx: &Tx, body: Body| {
-        let caller = caller(tx, request)?;
-        let owner = caller.as_ref().map(|(caller, _)| caller.org_id.as_str().to_owned()).unwrap_or_default();
-        let ahead = Ahead { body, ..Ahead::default() };
-        let tried = RequestContext { request, row, ahead: &ahead, came: Came::All }
-            .answer(tx, caller.as_ref().map(|(caller, _)| caller));
-        Ok((owner, tried.map(drop), ahead.body))
-    };
-    body::read_ahead(app, now, &request.body, attempt).await
-}
-
-/// Answered by the writer, so that an answer shows that it lives.
-async fn ready(app: &App, now: Now, row: &'static Split, request: Request) -> Result<Reply, Error> {
-    let done = app.db.write(now, move |tx| act(tx, Ok(row), &request, &Ahead::default())).await;
+/// A read by the writer, so that a reply shows that it works.
+async fn read_by_writer(app: &App, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
+    let done = app.db.write(now, move |tx| read_in(tx, row, &request, &Prepared::default())).await;
     let (reply, used) = done.map_err(health::unready)?;
     note_use(&app.db, now, used);
     Ok(reply)
 }
 
-/// A key that does not work is refused wherever it is sent, so the caller comes before the route.
-pub(super) fn act(
-    tx: &Tx,
-    row: Result<&'static Split, Error>,
-    request: &Request,
-    ahead: &Ahead,
-) -> Result<(Reply, Used), Error> {
-    let caller = caller(tx, request)?;
-    let ctx = RequestContext { request, row: row?, ahead, came: Came::All };
-    if let Some((caller, _)) = caller.as_ref().filter(|_| ctx.writes()) {
+/// Reads a GraphQL document, and answers a query, on the pool. Nobody without a key gets there.
+async fn carry_out_document(app: &Arc<App>, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
+    let (owner, bytes_max) = app.db.read(now, |tx| {
+        let (caller, _) = authenticate(tx, &request)?.ok_or(Error::Unauthenticated)?;
+        Ok((caller.org_id.clone(), endpoint::document_bytes_max(tx, &caller)?))
+    })?;
+    let (bytes, on_pool) = (request.body.len(), Arc::clone(app));
+    let next = app.pool.run(owner.as_str(), bytes, move || {
+        let document = endpoint::read_document(&on_pool.db, now, &request, bytes_max)?;
+        let writes = document.writes();
+        let prepared = Prepared { body: Body::of_read(document), ..Prepared::default() };
+        if writes {
+            return Ok(Next::Write(Box::new(request), prepared));
+        }
+        read(&on_pool, now, row, &request, &prepared).map(Next::Answered)
+    });
+    match next.await? {
+        Next::Answered(reply) => Ok(reply),
+        Next::Write(request, prepared) => app.db.write(now, move |tx| write_in(tx, row, &request, &prepared)).await,
+    }
+}
+
+/// What comes after the pool.
+enum Next {
+    Answered(Reply),
+    Write(Box<Request>, Prepared),
+}
+
+/// The prefix of a key whose use is to be recorded.
+type Used = Option<String>;
+
+fn read_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result<(Reply, Used), Error> {
+    let known = authenticate(tx, request)?;
+    let ctx = RequestContext { request, path: &row.path, prepared };
+    let reply = row.route.access.answer(tx, known.as_ref().map(|(caller, _)| caller), &ctx)?;
+    Ok((reply, used(known.as_ref())))
+}
+
+fn write_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result<Reply, Error> {
+    let known = authenticate(tx, request)?;
+    let caller = known.as_ref().map(|(caller, _)| caller);
+    let ctx = RequestContext { request, path: &row.path, prepared };
+    if let Some(caller) = caller {
         tx.charge_to(caller);
     }
-    if ctx.row.route.deletes() {
+    if row.route.deletes() {
         tx.frees_space()?;
     }
-    if ctx.writes()
-        && let Some(client) = request.user_agent.as_deref().and_then(Client::parse)
-    {
+    if let Some(client) = request.user_agent.as_deref().and_then(Client::parse) {
         tx.sent_by(client);
     }
-    let answer = || ctx.answer(tx, caller.as_ref().map(|(caller, _)| caller));
-    let reply = if ctx.writes() && caller.is_some() { tx.unless_unchanged(answer)? } else { answer()? };
-    let used = caller.and_then(|(caller, used)| (used == LastUsed::Stale).then(|| caller.prefix().to_owned()));
-    if ctx.writes() {
-        used.iter().try_for_each(|prefix| db::api_keys::note_use(tx, prefix))?;
+    let answer = || row.route.access.answer(tx, caller, &ctx);
+    let reply = if caller.is_some() { tx.unless_unchanged(answer)? } else { answer()? };
+    if let Some(prefix) = used(known.as_ref()) {
+        db::api_keys::note_use(tx, &prefix)?;
     }
-    Ok((reply, used))
+    Ok(reply)
 }
 
-pub(super) fn caller(tx: &Tx, request: &Request) -> Result<Option<(Caller, LastUsed)>, Error> {
-    let Some(header) = &request.authorization else { return Ok(None) };
-    let key = key(header);
-    let known = key.as_ref().ok_or(Error::Unauthenticated).and_then(|key| db::api_keys::caller(tx, key));
-    match &known {
-        Ok((caller, _)) => request.log.note_caller(caller),
-        Err(Error::Unauthenticated) => request.log.note_failed_sign_in(key.as_ref()),
-        Err(_) => {}
-    }
-    known.map(Some)
-}
-
-fn key(authorization: &str) -> Option<PlainKey> {
-    let (scheme, key) = authorization.split_once(' ')?;
-    let is_known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("api-key");
-    PlainKey::parse(key.trim()).filter(|_| is_known)
+fn used(known: Option<&(Caller, LastUsed)>) -> Used {
+    known.filter(|(_, used)| *used == LastUsed::Stale).map(|(caller, _)| caller.prefix().to_owned())
 }
 
 fn note_use(db: &Db, now: Now, used: Used) {

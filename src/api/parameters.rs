@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::api::RequestContext;
 use crate::api::body::Cost;
+use crate::api::context::RequestContext;
 use crate::domain::Paging;
 use crate::error::Error;
 use crate::wire;
@@ -16,9 +16,9 @@ const PAGE_ITEMS: usize = 100;
 const QUERY_VALUES_MAX: usize = 100;
 
 impl RequestContext<'_> {
-    /// What stands in the request at the place `{name}` of its route.
+    /// The segment of the path that the route calls `{name}`.
     pub fn param(&self, name: &str) -> &str {
-        let at = self.row.place(name).expect("the route has the place that its answer asks for");
+        let at = self.path.position(name).expect("the route has the parameter that its access and handler ask for");
         &self.request.path[at]
     }
 
@@ -52,7 +52,7 @@ impl RequestContext<'_> {
         self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
     }
 
-    /// The same, of `items` where no `limit` is asked for and of at most `limit_max`.
+    /// The page of the list `list` that `cursor` and `limit` ask for: `items` where there is no `limit`, at most `limit_max`.
     pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
         let items_max = match self.query("limit") {
             None => items,
@@ -69,24 +69,29 @@ impl RequestContext<'_> {
         Ok(Paging { after, items_max })
     }
 
-    /// The body; without one, a shape of which nothing is said.
+    /// The body; without one, the default of its shape.
     pub fn json_or_default<T: DeserializeOwned + Default + Send + 'static>(&self) -> Result<T, Error> {
         if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body. What cannot be read as the shape is refused with the field's name.
     pub fn json<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Error> {
-        self.ahead.body.read(&self.request.body, Cost::Json, wire::parse)
+        self.prepared.body.read(&self.request.body, Cost::Json, wire::parse)
     }
 
-    /// The body, where reading it is more work than its JSON: large ones are read on the pool. Ask for a body once, after
-    /// the checks that need none of it and before anything is written.
+    /// The body, where reading it is more work than parsing JSON: large ones are read on the pool. Ask for a body once, after
+    /// the checks that do not need it and before anything is written.
     pub fn read<T: Send + 'static>(&self, read: fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
-        self.ahead.body.read(&self.request.body, Cost::High, read)
+        self.prepared.body.read(&self.request.body, Cost::High, read)
+    }
+
+    /// Takes what was read of the body before the transaction opened.
+    pub(super) fn read_before<T: 'static>(&self) -> Result<T, Error> {
+        self.prepared.body.take()
     }
 }
 
-/// For what no page ever gave out.
+/// Refuses a cursor that no page gave out.
 pub(super) fn bad_cursor() -> Error {
     Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }

@@ -9,9 +9,8 @@ use std::time::Instant;
 
 use tracing::field::display;
 
-use crate::api::elsewhere::Api;
-use crate::api::routes::Route;
-use crate::api::{Reply, Request};
+use crate::api::refusal::Api;
+use crate::api::reply::Reply;
 use crate::domain::{OrgId, Team, TeamId};
 use crate::error::Error;
 use crate::policy::{Caller, Who};
@@ -83,14 +82,12 @@ impl RequestLog {
         self.actor.get().map(|actor| (&actor.org_id, actor.id()))
     }
 
-    /// The request's route, if there is one: it says in whose shape a refusal is told.
-    pub fn note_route(&self, route: Option<&Route>, request: &Request) {
-        self.api.get_or_init(|| Api::of(route, request));
-        if let Some(route) = route {
-            self.note_template(route.template);
-        }
+    /// The API whose shape a refusal of this request has.
+    pub fn note_api(&self, api: Api) {
+        self.api.get_or_init(|| api);
     }
 
+    /// The template of the request's route.
     pub fn note_template(&self, template: &'static str) {
         self.route.get_or_init(|| template);
     }

@@ -5,10 +5,11 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, endings, environment_groups, users};
-use crate::domain::{EnvironmentName, KeyName, OrgId, Team, Time, User, UserId};
+use crate::domain::api_keys::{Key, KeyKind, Overlap, Rotated, Terms};
+use crate::domain::{EnvironmentName, KeyName, OrgId, Team, Time, UserId};
 use crate::error::{Error, quoted};
-use crate::policy::keys::{KeyKind, Lifetime, OverKeys};
-use crate::policy::{Category, InOrg, TeamCategory};
+use crate::policy::keys::{Lifetime, OverKeys};
+use crate::policy::{Category, InOrg};
 use crate::token::PlainKey;
 
 mod callers;
@@ -18,73 +19,7 @@ mod made;
 pub(super) use callers::caller_again;
 pub use callers::{LastUsed, bearer, caller, note_use, person};
 pub use listing::{Filter, find, list, list_of_team};
-pub use made::{CreatedKeys, MadeKey};
 pub(super) use made::{made_by, settle};
-
-/// A key that works, without its text.
-#[derive(Debug)]
-pub struct Key {
-    pub prefix: String,
-    pub org_id: OrgId,
-    pub holder: Holder,
-    pub name: Option<KeyName>,
-    /// `None`: every model of the team. Empty once the models it was narrowed to are deleted.
-    pub model_ids: Option<Vec<String>>,
-    /// `None`: every environment.
-    pub environments: Option<Vec<EnvironmentName>>,
-    pub created_at: Time,
-    pub last_used_at: Option<Time>,
-    pub expires_at: Option<Time>,
-    /// The prefix of the key that took its place; it works on until it expires.
-    pub replaced_by: Option<String>,
-}
-
-/// Whose key it is.
-#[derive(Debug)]
-pub enum Holder {
-    Person(User),
-    Team(TeamCategory, Team),
-    Organization,
-}
-
-impl Key {
-    pub fn kind(&self) -> KeyKind<'_> {
-        match &self.holder {
-            Holder::Person(owner) => KeyKind::Personal(&owner.id),
-            Holder::Team(category, team) => KeyKind::Team(*category, team),
-            Holder::Organization => KeyKind::ManageApiKeys,
-        }
-    }
-}
-
-/// How long a replaced key works on beside the new one.
-#[derive(Clone, Copy, Debug)]
-pub struct Overlap {
-    seconds: i64,
-}
-
-impl Overlap {
-    /// Not at all, an hour, a day or a week.
-    const SECONDS: [i64; 4] = [0, 3600, 86_400, 604_800];
-
-    pub fn of_seconds(seconds: i64) -> Result<Overlap, Error> {
-        match Overlap::SECONDS.contains(&seconds) {
-            true => Ok(Overlap { seconds }),
-            false => Err(Error::field("overlap_seconds", "must be 0, 3600, 86400 or 604800")),
-        }
-    }
-}
-
-/// What a new key is given beside its kind.
-#[derive(Debug)]
-pub struct Terms {
-    pub name: Option<KeyName>,
-    /// `None`: every model of the team, also those to come.
-    pub model_ids: Option<Vec<String>>,
-    /// `None`: every environment.
-    pub environments: Option<Vec<EnvironmentName>>,
-    pub expires_at: Option<Time>,
-}
 
 /// Makes a key. Its text is in the answer and nowhere else.
 ///
@@ -99,16 +34,6 @@ pub fn create(tx: &Tx, keys: &OverKeys, terms: &Terms) -> Result<PlainKey, Error
     keep(tx, keys, &key, terms, lifetime)?;
     record(tx, keys, event(tx, "API_KEY_CREATED", key.prefix())?)?;
     Ok(key)
-}
-
-/// What a rotation came to.
-#[derive(Debug)]
-pub struct Rotated {
-    pub key: PlainKey,
-    /// When the old key ends or has ended.
-    pub old_expires_at: Time,
-    /// Restricted environments that the old key was granted and the new one is not, by name.
-    pub grants_not_carried_over: Vec<String>,
 }
 
 /// Puts a new key in the place of an old one: it takes its name, what it is narrowed to and its expiry, and its grants

@@ -6,6 +6,7 @@
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 
+use crate::domain::members::Via;
 use crate::domain::serving::{Backpressure, Cleanup, Level, RollingStrategy, Status};
 use crate::domain::training::{Availability, GpuType, JobStatus};
 use crate::domain::{EnvironmentName, KeyName, OrgId, OrgRole, TeamId, TeamRole, Time, UserId};
@@ -49,7 +50,7 @@ macro_rules! enums {
 enums! {
     Status Backpressure Cleanup RollingStrategy Level
     JobStatus Availability GpuType
-    OrgRole TeamRole
+    OrgRole TeamRole Via
 }
 
 /// Names, read without a second check.

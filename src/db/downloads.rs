@@ -4,10 +4,10 @@
 
 use zeroize::Zeroizing;
 
-use crate::db::training_jobs::{self, Job};
-use crate::db::{Tx, api_keys, deployments, models, teams, uploads};
+use crate::db::{Tx, api_keys, deployments, models, teams, training_jobs, uploads};
 use crate::domain::deployments::{Deployment, Which};
 use crate::domain::models::Model;
+use crate::domain::training_jobs::Job;
 use crate::domain::{Archive, Time};
 use crate::error::Error;
 use crate::policy::{InTeam, TeamAct};

@@ -7,10 +7,12 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::invitations::{self, InvitedTeam};
 use crate::db::teams::{self, DefaultTeam};
-use crate::db::{Tx, api_keys, chains, environment_groups, members, models, secrets, training_projects, users};
+use crate::db::{
+    Tx, api_keys, chains, environment_groups, invitations, members, models, secrets, training_projects, users,
+};
 use crate::domain::environments::PRODUCTION;
+use crate::domain::invitations::InvitedTeam;
 use crate::domain::{
     Email, EnvironmentName, Icon, Organization, PersonName, ResourceName, SecretName, SecretValue, Team, TeamName,
     User, UserId,

@@ -8,60 +8,14 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, endings, members, organizations, teams, users};
-use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, Team, Time, User, UserId};
+use crate::domain::invitations::{Accepted, Invitation, InvitedTeam, Status};
+use crate::domain::{Email, KeyName, OrgId, Page, Paging, PersonName, Time, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, InOrg, OrgAct, OrgRole, TeamRole};
-use crate::token::{self, LinkToken, PlainKey};
+use crate::token::{self, LinkToken};
 
 const VALID_FOR_SECONDS: i64 = 7 * 24 * 60 * 60;
-
-#[derive(Debug)]
-pub struct Invitation {
-    pub id: String,
-    /// Normalized.
-    pub email: String,
-    pub role: OrgRole,
-    /// Without those deleted since.
-    pub teams: Vec<InvitedTeam>,
-    pub status: Status,
-    pub created_at: Time,
-    pub expires_at: Time,
-    pub invited_by: UserId,
-    pub inviter_email: String,
-}
-
-/// A team that an invitation names, and what the invited will be in it.
-#[derive(Debug)]
-pub struct InvitedTeam {
-    pub team: Team,
-    pub role: TeamRole,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Pending,
-    Accepted,
-    Expired,
-    Revoked,
-}
-
-impl Status {
-    pub const ALL: [Status; 4] = [Status::Pending, Status::Accepted, Status::Expired, Status::Revoked];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Status::Pending => "PENDING",
-            Status::Accepted => "ACCEPTED",
-            Status::Expired => "EXPIRED",
-            Status::Revoked => "REVOKED",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Status> {
-        Status::ALL.into_iter().find(|status| status.as_str() == name)
-    }
-}
 
 /// The invitations of the organization, the newest first; with a status only those that have it now.
 pub fn list(tx: &Tx, org: &InOrg, status: Option<Status>, paging: &Paging) -> Result<Page<Invitation>, Error> {
@@ -384,15 +338,6 @@ pub fn note_wrong_password(tx: &Tx, offer: &Offer) -> Result<(), Error> {
 pub enum Joiner<'o> {
     New { newcomer: Newcomer<'o>, name: PersonName, password_hash: Option<String> },
     Existing(Proven<'o>),
-}
-
-#[derive(Debug)]
-pub struct Accepted {
-    pub user: User,
-    pub role: OrgRole,
-    pub organization: Organization,
-    pub invited_teams: Vec<InvitedTeam>,
-    pub key: Option<PlainKey>,
 }
 
 /// Joins the organization and the teams of the invitation, which is used up by it. With `key_name` it makes a first

@@ -4,16 +4,9 @@ use rusqlite::named_params;
 
 use crate::db::Tx;
 use crate::domain::Time;
+use crate::domain::logs::Line;
 use crate::domain::serving::Level;
 use crate::error::Error;
-
-/// A line of a log.
-#[derive(Clone, Debug)]
-pub struct Line {
-    pub at: Time,
-    pub level: Level,
-    pub message: String,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {

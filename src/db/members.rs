@@ -1,49 +1,16 @@
 //! Members of a team.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 
-use crate::db::api_keys::{self, CreatedKeys, MadeKey};
+use crate::db::api_keys;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, organizations, users};
-use crate::domain::{Page, Paging, Team, Time, User, UserId};
+use crate::domain::api_keys::{CreatedKeys, MadeKey};
+use crate::domain::members::{Implicit, Member, RoleUpdated};
+use crate::domain::{Page, Paging, Team, User, UserId};
 use crate::error::Error;
 use crate::policy::{InTeam, TeamRole};
-
-#[derive(Debug)]
-pub struct Member {
-    pub user: User,
-    pub role: TeamRole,
-    pub via: Via,
-    /// When they joined the team, or the organization where that is what makes them an admin here.
-    pub created_at: Time,
-}
-
-/// By what somebody is in a team.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
-    /// A membership of their own.
-    Team,
-    /// They are an admin of the organization.
-    Organization,
-}
-
-impl Via {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Via::Team => "TEAM",
-            Via::Organization => "ORGANIZATION",
-        }
-    }
-}
-
-/// Whether a list also shows the organization admins who are no members by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Implicit {
-    Show,
-    LeaveOut,
-}
 
 /// The members of the team, by the person's id.
 pub fn list(tx: &Tx, team: &InTeam, implicit: Implicit, paging: &Paging) -> Result<Page<Member>, Error> {
@@ -96,14 +63,6 @@ pub fn add(tx: &Tx, team: &InTeam, user_id: &str, role: TeamRole) -> Result<Memb
     }
     join(tx, Actor::Caller(team.caller()), team.team(), &user, role)?;
     find(tx, team, user_id)
-}
-
-/// What a member has become, and the keys of the team that they made and that go on working.
-#[derive(Debug)]
-pub struct RoleUpdated {
-    pub member: Member,
-    /// `None` where no role was taken.
-    pub remaining: Option<Vec<MadeKey>>,
 }
 
 /// Makes a member of the team an admin of it.
@@ -226,11 +185,4 @@ fn from_row(row: &Row) -> rusqlite::Result<Member> {
         via: row.get("via")?,
         created_at: row.get("created_at")?,
     })
-}
-
-impl FromSql for Via {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let text = value.as_str()?;
-        [Via::Team, Via::Organization].into_iter().find(|via| via.as_str() == text).ok_or(FromSqlError::InvalidType)
-    }
 }

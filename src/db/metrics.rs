@@ -4,9 +4,10 @@ use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
 use crate::db::deployments::read_json;
-use crate::db::training_jobs::{self, Job};
+use crate::db::training_jobs;
 use crate::domain::deployments::Which;
 use crate::domain::serving::Settings;
+use crate::domain::training_jobs::Job;
 use crate::error::Error;
 use crate::policy::MetricsReader;
 

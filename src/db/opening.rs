@@ -17,9 +17,11 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use crate::db::directory::{self, Directory, failed, make_private, sync_folder, tighten_all};
-use crate::db::quotas::{Quotas, Settings};
+use crate::db::quotas::Quotas;
 use crate::db::storage::{LOG_BYTES_MAX, is_disk_full, of_storage, with_ending};
 use crate::db::{Now, Tx, connect, migrations, secrets, space};
+use crate::domain::quotas::Settings;
+use crate::domain::secrets::Discarded;
 use crate::error::Error;
 use crate::policy::Operator;
 use crate::seal::{MasterKey, Sealer};
@@ -53,14 +55,6 @@ pub(super) fn open(directory: &mut Directory, now: Now) -> Result<Opened, Error>
     let unlocked = directory::unlock(directory, &sql, now);
     let sealer = unlocked.map_err(|cause| about(&database, of_storage(&sql, cause)))?;
     Ok(Opened { sql, sealer, migrated, notes })
-}
-
-/// What was given up with a lost master key.
-#[derive(Debug)]
-pub struct Discarded {
-    pub secrets: i64,
-    pub teams: i64,
-    pub organizations: i64,
 }
 
 /// Drops the values of all secrets and makes a new master key, where the old one is lost. All else stays, and each

@@ -9,22 +9,16 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::users::{self, OrgMember};
-use crate::db::{Tx, api_keys, organizations};
+use crate::db::{Tx, api_keys, organizations, users};
+use crate::domain::password_resets::{Done, NewLink};
+use crate::domain::users::OrgMember;
 use crate::domain::{Email, KeyName, OrgId, Time, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, InOrg, Operator, OrgAct};
-use crate::token::{self, LinkToken, PlainKey};
+use crate::token::{self, LinkToken};
 
 const VALID_FOR_SECONDS: i64 = 24 * 60 * 60;
-
-/// A new link, which nobody can show again.
-pub struct NewLink {
-    pub user: User,
-    pub token: LinkToken,
-    pub expires_at: Time,
-}
 
 /// Makes a link for a person of the organization; an earlier one of the organization is dead.
 ///
@@ -109,15 +103,6 @@ fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> 
         true => Ok(caller.key_ends_at),
         false => Err(Error::NotFound("user")),
     }
-}
-
-/// What came of a reset.
-#[derive(Debug)]
-pub struct Done {
-    /// What the person is in the organization that the answer is about, and its name; `None` where there is not exactly one.
-    pub member: Option<(OrgMember, String)>,
-    pub user: User,
-    pub key: Option<PlainKey>,
 }
 
 /// Sets the password, a PHC string, and uses the link up, with every other open one of the person. With `key_name` it

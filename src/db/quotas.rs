@@ -15,31 +15,22 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::space::Space;
 use crate::db::{Tx, teams};
 use crate::domain::Time;
+use crate::domain::quotas::{Quota, Settings, Unit};
+use crate::domain::uploads::Owner;
 use crate::error::{Error, QuotaExceeded};
 use crate::policy::{Caller, InTeam};
 
 pub(in crate::db) mod accounting;
 mod growth;
 pub mod in_progress;
-mod settings;
 
 pub use accounting::UNCHARGED;
 use accounting::{Books, Delta};
 use growth::{Grower, Growth};
-pub use in_progress::{InProgress, Owner};
-pub use settings::{Setting, Settings, Unit};
+pub use in_progress::InProgress;
 
 /// A refusal is noted in the audit log so often at most for each team, and the disk is measured so often.
 const NOTED_EVERY_SECONDS: i64 = 60;
-
-/// A quota of a team, and how far it is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    pub name: &'static str,
-    pub used: u64,
-    pub allowed: u64,
-    pub unit: Unit,
-}
 
 /// The quotas of a team, with what shares of its organization's it can use.
 pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {

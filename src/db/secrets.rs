@@ -6,19 +6,11 @@ use subtle::ConstantTimeEq as _;
 
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
-use crate::db::opening::Discarded;
+use crate::domain::secrets::{Discarded, Secret};
 use crate::domain::{OrgId, SecretName, SecretValue, Team, Time};
 use crate::error::Error;
 use crate::policy::{InTeam, Operator, Reader};
 use crate::seal::AssociatedData;
-
-/// A secret without its value. Borrowed from the row it stands in: lists go to the client without a copy.
-#[derive(Debug)]
-pub struct Secret<'r> {
-    pub id: &'r str,
-    pub name: &'r str,
-    pub created_at: Time,
-}
 
 /// Gives every secret of the team to `each`, by name.
 pub fn list(tx: &Tx, team: &InTeam, mut each: impl FnMut(Secret<'_>)) -> Result<(), Error> {

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use crate::db::quotas::Settings;
 use crate::db::storage::truncate_log;
+use crate::domain::quotas::Settings;
 use crate::error::Error;
 
 /// The reserve where the operator names none, and how much of a small disk it takes at most.

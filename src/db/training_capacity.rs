@@ -8,33 +8,11 @@ use serde_json::json;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::training_jobs::queue;
 use crate::db::{Tx, resources};
+use crate::domain::Team;
 use crate::domain::training::GpuType;
-use crate::domain::{Team, Time};
+use crate::domain::training_capacity::Capacity;
 use crate::error::Error;
 use crate::policy::{InOrg, InTeam};
-
-/// A ceiling, and what is held under it.
-#[derive(Clone, Debug)]
-pub struct Capacity {
-    pub team_id: String,
-    pub team_name: String,
-    pub gpu_type: GpuType,
-    pub max_gpus: i64,
-    pub dedicated_gpus: i64,
-    pub spot_gpus: i64,
-    pub updated_at: Time,
-}
-
-impl Capacity {
-    pub fn held_gpus(&self) -> i64 {
-        self.dedicated_gpus + self.spot_gpus
-    }
-
-    /// Nothing is free under a ceiling that was lowered below what is held.
-    pub fn free_gpus(&self) -> i64 {
-        (self.max_gpus - self.held_gpus()).max(0)
-    }
-}
 
 /// A query for ceilings, from its `WHERE` on.
 macro_rules! select {

@@ -10,53 +10,16 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::uploads::{self, Purpose};
-use crate::db::{Tx, logs, resources};
+use crate::db::{Tx, logs, resources, uploads};
 use crate::domain::serving::Level;
-use crate::domain::training::{Availability, Compute, JobStatus, NewJob, Priority};
-use crate::domain::{ResourceName, Team, Time};
+use crate::domain::training::{Compute, JobStatus, NewJob, Priority};
+use crate::domain::training_jobs::{Change, Filter, Job, Order, Project};
+use crate::domain::uploads::Purpose;
+use crate::domain::{ResourceName, Team};
 use crate::error::Error;
 use crate::policy::InTeam;
 
 pub mod queue;
-
-#[derive(Clone, Debug)]
-pub struct Job {
-    pub id: String,
-    pub project: Project,
-    pub name: Option<String>,
-    pub status: JobStatus,
-    pub priority: i64,
-    pub compute: Compute,
-    /// Of the person who pushed it; nothing where a team's key did.
-    pub user_email: Option<String>,
-    pub created_at: Time,
-    pub updated_at: Time,
-}
-
-/// The project that a job is of.
-#[derive(Clone, Debug)]
-pub struct Project {
-    pub id: String,
-    pub name: String,
-}
-
-/// Which jobs a search is after; what is absent narrows nothing.
-#[derive(Debug, Default)]
-pub struct Filter {
-    pub project_id: Option<String>,
-    pub job_id: Option<String>,
-    pub statuses: Option<Vec<JobStatus>>,
-    pub order: Order,
-}
-
-/// By when jobs were made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    OldestFirst,
-    #[default]
-    NewestFirst,
-}
 
 /// A query for whole jobs, from its `WHERE` on.
 macro_rules! select {
@@ -173,13 +136,6 @@ pub fn create(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &
 pub fn recreate(tx: &Tx, team: &InTeam, before: &Job, new: &NewJob) -> Result<Job, Error> {
     let s3_keys = artifacts(tx, team, &before.id)?;
     insert(tx, team, &before.project.id, new, &s3_keys)
-}
-
-/// What a pending job is changed to. What is absent stays.
-#[derive(Debug)]
-pub struct Change {
-    pub priority: Option<Priority>,
-    pub availability: Option<Availability>,
 }
 
 /// Changes a job that still waits.

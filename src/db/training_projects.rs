@@ -5,19 +5,10 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, resources, training_jobs};
-use crate::domain::{ResourceName, Team, Time};
+use crate::domain::training_projects::TrainingProject;
+use crate::domain::{ResourceName, Team};
 use crate::error::Error;
 use crate::policy::InTeam;
-
-/// A training project that exists. What it trained are its jobs.
-#[derive(Clone, Debug)]
-pub struct TrainingProject {
-    pub id: String,
-    pub name: String,
-    pub created_at: Time,
-    pub updated_at: Time,
-    pub team_name: String,
-}
 
 /// The training projects of these teams, newest first.
 pub fn list(tx: &Tx, teams: &[InTeam]) -> Result<Vec<TrainingProject>, Error> {

@@ -3,22 +3,17 @@
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
 
-use crate::db::api_keys::{self, CreatedKeys, MadeKey, NewKey, Owner};
+use crate::db::api_keys::{self, NewKey, Owner};
 use crate::db::audit::{self, Actor, Event};
-use crate::db::members::{self, Via};
-use crate::db::{Tx, endings, invitations, organizations, password_resets, teams};
-use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamId, TeamName, User, UserId};
+use crate::db::{Tx, endings, invitations, members, organizations, password_resets, teams};
+use crate::domain::api_keys::CreatedKeys;
+use crate::domain::members::Via;
+use crate::domain::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
+use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, TeamName, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, Category, InOrg, Operator, OrgRole, Person, TeamRole};
 use crate::token::PlainKey;
-
-/// A person as a member of one organization.
-#[derive(Clone, Debug)]
-pub struct OrgMember {
-    pub user: User,
-    pub role: OrgRole,
-}
 
 /// The people of the organization, by id: who joins or leaves between two pages shifts nobody else.
 pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Error> {
@@ -104,16 +99,6 @@ pub fn teams(tx: &Tx, org: &InOrg, member: &OrgMember, paging: &Paging) -> Resul
     Ok(paging.page(rows.collect::<Result<_, _>>()?, |team| &team.team_name_key))
 }
 
-/// A team that a person is in.
-#[derive(Debug)]
-pub struct TeamOfUser {
-    pub team_id: TeamId,
-    pub team_name: String,
-    pub role: TeamRole,
-    pub via: Via,
-    team_name_key: String,
-}
-
 /// Gives a new organization its founder: an admin, with a first key to begin with. An address that is known is the same
 /// person, who keeps the name they have.
 pub fn found(
@@ -152,14 +137,6 @@ pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Resul
     );
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
     find(tx, org, person.user_id.as_str())
-}
-
-/// What a person has become, and the keys that they made and that go on working.
-#[derive(Debug)]
-pub struct RoleUpdated {
-    pub member: OrgMember,
-    /// `None` where no role was taken.
-    pub remaining: Option<Vec<MadeKey>>,
 }
 
 /// Makes a member of the organization an admin.
@@ -202,14 +179,6 @@ fn set_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> Result<O
     );
     audit::record(tx, Actor::Caller(org.caller()), org.org_id(), None, event)?;
     Ok(OrgMember { user: member.user.clone(), role })
-}
-
-/// What the removal of a person did to keys, and what it left.
-#[derive(Debug)]
-pub struct Removed {
-    pub revoked_prefixes: Vec<String>,
-    /// The keys that they made and that go on working.
-    pub remaining: Vec<MadeKey>,
 }
 
 /// Takes a person out of the organization: their memberships, grants, open invitations and personal keys of it end, and

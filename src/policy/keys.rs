@@ -4,41 +4,10 @@
 //! that manages keys is made by an organization admin in person. No key makes one of its own kind: a team's key makes
 //! none at all, and a key that manages keys makes team keys alone.
 
+use crate::domain::api_keys::KeyKind;
 use crate::domain::{Team, TeamId, Time, UserId};
 use crate::error::Error;
-use crate::policy::{Caller, Category, InTeam, Operator, OrgAct, OrgRole, TeamAct, TeamCategory, Who};
-
-/// What decides who may make, replace and revoke a key: whose it is.
-#[derive(Clone, Copy, Debug)]
-pub enum KeyKind<'a> {
-    Personal(&'a UserId),
-    Team(TeamCategory, &'a Team),
-    ManageApiKeys,
-}
-
-impl<'a> KeyKind<'a> {
-    pub const fn category(&self) -> Category {
-        match self {
-            KeyKind::Personal(_) => Category::Personal,
-            KeyKind::Team(category, _) => Category::Team(*category),
-            KeyKind::ManageApiKeys => Category::ManageApiKeys,
-        }
-    }
-
-    pub const fn user_id(&self) -> Option<&'a UserId> {
-        match self {
-            KeyKind::Personal(user_id) => Some(user_id),
-            KeyKind::Team(..) | KeyKind::ManageApiKeys => None,
-        }
-    }
-
-    pub const fn team(&self) -> Option<&'a Team> {
-        match self {
-            KeyKind::Team(_, team) => Some(team),
-            KeyKind::Personal(_) | KeyKind::ManageApiKeys => None,
-        }
-    }
-}
+use crate::policy::{Caller, InTeam, Operator, OrgAct, OrgRole, TeamAct, Who};
 
 /// Proof that the caller's key may make keys of some kind: a person's or a managing key, never a team's.
 #[derive(Clone, Copy, Debug)]

@@ -10,8 +10,8 @@ use super::refusal::Refusal;
 use super::store::{Part, Shared};
 use super::xml::ListedPart;
 use crate::db::quotas::in_progress::Charge;
-use crate::db::uploads::Grant;
 use crate::domain::Time;
+use crate::domain::uploads::Grant;
 
 /// An upload counts as abandoned after this time without a part.
 const ABANDONED_SECONDS: i64 = 10 * 60;
@@ -131,7 +131,8 @@ impl AllInParts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::quotas::{InProgress, Settings};
+    use crate::db::quotas::InProgress;
+    use crate::domain::quotas::Settings;
     use crate::domain::{OrgId, TeamId};
 
     fn grant(team: &str, s3_key: &str) -> Grant {

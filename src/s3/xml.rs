@@ -4,10 +4,11 @@ use quick_xml::Reader;
 use quick_xml::escape::escape;
 use quick_xml::events::Event;
 
+use super::PARTS_MAX;
 use super::declared_body::{CHECKSUM, Checksum};
 use super::refusal::Refusal;
-use super::{BUCKET, PARTS_MAX};
 use crate::api::Reply;
+use crate::domain::uploads::BUCKET;
 
 pub fn refused(refusal: &Refusal, request_id: &str) -> Reply {
     let (code, message) = (refusal.code, escape(refusal.message.as_str()));

@@ -33,7 +33,7 @@ use super::paced::{Pace, Paced};
 use super::reply::{response, with_archive};
 use super::{Limits, head};
 use crate::api::request_log::RequestLog;
-use crate::api::{self, App, Listener, Reply, Request, expiry};
+use crate::api::{App, Listener, Reply, Request, dispatch, expiry};
 use crate::db;
 use crate::domain::BaseUrl;
 use crate::error::{Error, quoted};
@@ -201,7 +201,7 @@ impl Worker {
         }
         match self.read(head, &mut body, visit, account).await {
             Ok((request, _held)) => {
-                let reply = guarded(api::answer(&self.app, request), log).await;
+                let reply = guarded(dispatch::answer(&self.app, request), log).await;
                 (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
             }
             Err(error) if body.is_end_stream() => (response(log.refuse(&error)), Pace::idle(&self.limits)),
@@ -231,12 +231,12 @@ impl Worker {
         head::framing(&head.headers)?;
         if body.is_end_stream() {
             if account.is_pressed() && request.authorization.is_some() {
-                api::admit(&self.app, &request).await?; // authenticates the caller
+                dispatch::admit(&self.app, &request).await?; // authenticates the caller
                 account.check_share()?;
             }
             return Ok((request, None));
         }
-        let bytes_max = api::admit(&self.app, &request).await?;
+        let bytes_max = dispatch::admit(&self.app, &request).await?;
         account.receives();
         let (bytes, held) = self.read_body(body, bytes_max, account).await?;
         account.works();

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::api_keys::{self, Holder, Key, Rotated};
 use crate::domain::Category;
+use crate::domain::api_keys::{self, Holder, Key, Rotated};
 use crate::domain::{EnvironmentName, KeyName, TeamId, Time, User};
 use crate::token::PlainKey;
 use crate::wire::schemas::Listed;
@@ -12,6 +12,7 @@ use crate::wire::schemas::Listed;
 /// A category of Baseten's for what Guildhall does not have: nobody holds such a key, and none is made.
 pub const ROUTES: &str = "ROUTES";
 
+/// Makes an API key. Baseten's `CreateAPIKeyRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CreateAPIKeyRequest")]
@@ -26,6 +27,7 @@ pub struct CreateApiKey {
     pub environments: Option<Vec<String>>,
 }
 
+/// Replaces an API key. The old one goes on working for `overlap_seconds`. Guildhall's own `RotateAPIKeyRequest`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RotateAPIKeyRequest")]
@@ -33,7 +35,7 @@ pub struct RotateApiKey {
     pub overlap_seconds: Option<i64>,
 }
 
-/// The one answer that shows a key.
+/// A new API key. No other answer shows it. Baseten's `APIKeyV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "APIKey")]
 pub struct NewApiKey<'a> {
@@ -46,6 +48,7 @@ impl<'a> From<&'a PlainKey> for NewApiKey<'a> {
     }
 }
 
+/// The key that replaces another, and when the old one stops to work. Guildhall's own `RotatedAPIKey`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RotatedAPIKey")]
 pub struct RotatedApiKey<'a> {
@@ -69,6 +72,7 @@ impl<'a> RotatedApiKey<'a> {
     }
 }
 
+/// What is known of an API key, without the key. Baseten's `APIKeyInfoV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "APIKeyInfo")]
 pub struct ApiKey<'a> {
@@ -92,6 +96,7 @@ impl Listed for ApiKey<'_> {
     const FIELD: &'static str = "keys";
 }
 
+/// The person who holds a personal key. Baseten's `APIKeyOwnerV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "APIKeyOwner")]
 struct Owner<'a> {
@@ -121,8 +126,8 @@ impl<'a> From<&'a Key> for ApiKey<'a> {
     }
 }
 
-/// A key that somebody made, by themselves or by a key of theirs, and that goes on working; without a team it manages
-/// the team keys of the organization.
+/// A key that a person made, and that goes on working without them. Without a team, it manages the team keys of the
+/// organization. Guildhall's own `RemainingTeamAPIKey`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RemainingTeamAPIKey")]
 pub struct MadeKey<'a> {
@@ -158,6 +163,7 @@ impl<'a> From<&'a User> for Owner<'a> {
     }
 }
 
+/// The prefix of a key that was revoked. Baseten's `APIKeyTombstoneV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "APIKeyTombstone")]
 pub struct ApiKeyTombstone<'a> {

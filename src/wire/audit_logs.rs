@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::db::audit;
-use crate::domain::Time;
+use crate::domain::{Time, audit};
 use crate::wire::schemas::Listed;
 
+/// An entry of the audit log. Baseten's `AuditLogEntryV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "AuditLogEntry")]
 pub struct Entry<'a> {
@@ -29,6 +29,7 @@ impl Listed for Entry<'_> {
     const SCHEMA: &'static str = "AuditLog";
 }
 
+/// Who caused an entry of the audit log. Baseten's `AuditLogActorV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "AuditLogActor")]
 struct Actor<'a> {

@@ -5,10 +5,11 @@
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::db::billing::{Amount, Day, Kind, Resource, Used};
-use crate::db::model_apis;
+use crate::domain::billing::{Amount, Day, Kind, Resource, Used};
+use crate::domain::model_apis;
 use crate::wire::schemas::Object;
 
+/// What an organization used in some days, and what it costs in US dollars. Baseten's `UsageSummaryV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct UsageSummary<'a> {
     dedicated_usage: DedicatedUsage<'a>,
@@ -30,7 +31,7 @@ impl Serialize for Usd {
     }
 }
 
-/// There are no credits here, so all that was used is to be paid.
+/// What is to be paid. There are no credits here, so it is all that was used.
 #[derive(JsonSchema, Serialize)]
 struct Bill {
     subtotal: Usd,
@@ -38,7 +39,7 @@ struct Bill {
     total: Usd,
 }
 
-/// What a deployment costs is what its instances cost.
+/// What a deployment costs: what its instances cost.
 #[derive(JsonSchema, Serialize)]
 struct DedicatedCost {
     subtotal: Usd,
@@ -46,6 +47,7 @@ struct DedicatedCost {
     surcharge_cost: Usd,
 }
 
+/// The use of deployments. Baseten's `DedicatedUsageV1`.
 #[derive(JsonSchema, Serialize)]
 struct DedicatedUsage<'a> {
     #[serde(flatten)]
@@ -54,6 +56,7 @@ struct DedicatedUsage<'a> {
     breakdown: Vec<DedicatedItem<'a>>,
 }
 
+/// The use of one deployment. Baseten's `DedicatedItemV1`.
 #[derive(JsonSchema, Serialize)]
 struct DedicatedItem<'a> {
     billable_resource: BillableResource<'a>,
@@ -64,6 +67,7 @@ struct DedicatedItem<'a> {
     daily: Vec<DailyDedicatedUsage<'a>>,
 }
 
+/// The use of one deployment on one day. Baseten's `DailyDedicatedUsageV1`.
 #[derive(JsonSchema, Serialize)]
 struct DailyDedicatedUsage<'a> {
     date: &'a str,
@@ -73,6 +77,7 @@ struct DailyDedicatedUsage<'a> {
     inference_requests: i64,
 }
 
+/// The use of training. Baseten's `TrainingUsageV1`.
 #[derive(JsonSchema, Serialize)]
 struct TrainingUsage<'a> {
     #[serde(flatten)]
@@ -81,6 +86,7 @@ struct TrainingUsage<'a> {
     breakdown: Vec<TrainingItem<'a>>,
 }
 
+/// The use of one training job. Baseten's `TrainingItemV1`.
 #[derive(JsonSchema, Serialize)]
 struct TrainingItem<'a> {
     billable_resource: BillableResource<'a>,
@@ -89,6 +95,7 @@ struct TrainingItem<'a> {
     daily: Vec<DailyTrainingUsage<'a>>,
 }
 
+/// The use of one training job on one day. Baseten's `DailyTrainingUsageV1`.
 #[derive(JsonSchema, Serialize)]
 struct DailyTrainingUsage<'a> {
     date: &'a str,
@@ -96,6 +103,7 @@ struct DailyTrainingUsage<'a> {
     minutes: i64,
 }
 
+/// The use of Model APIs. Baseten's `ModelApisUsageV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ModelAPIsUsage")]
 struct ModelApisUsage<'a> {
@@ -104,6 +112,7 @@ struct ModelApisUsage<'a> {
     breakdown: Vec<ModelApiItem<'a>>,
 }
 
+/// The use of one Model API. Baseten's `ModelApiItemV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ModelAPIItem")]
 struct ModelApiItem<'a> {
@@ -115,6 +124,7 @@ struct ModelApiItem<'a> {
     daily: Vec<DailyModelApiUsage<'a>>,
 }
 
+/// The use of one Model API on one day. Baseten's `DailyModelApiUsageV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DailyModelAPIUsage")]
 struct DailyModelApiUsage<'a> {
@@ -124,6 +134,7 @@ struct DailyModelApiUsage<'a> {
     tokens: Tokens,
 }
 
+/// How many tokens were read and written.
 #[derive(JsonSchema, Serialize)]
 struct Tokens {
     input_tokens: i64,
@@ -131,6 +142,7 @@ struct Tokens {
     cached_input_tokens: i64,
 }
 
+/// What was used. Baseten's `BillableResourceV1`.
 #[derive(JsonSchema, Serialize)]
 struct BillableResource<'a> {
     id: &'a str,
@@ -240,7 +252,7 @@ impl<'a> From<&'a Used> for ModelApiItem<'a> {
         };
         ModelApiItem {
             model_name: &used.resource.name,
-            model_family: model_apis::of_name(&used.resource.name).map(|entry| entry.family),
+            model_family: model_apis::find(&used.resource.name).map(|entry| entry.family),
             subtotal: Usd { micro: total.micro_usd },
             tokens: total.into(),
             daily: used.days.iter().map(daily).collect(),

@@ -9,6 +9,7 @@ use crate::domain::chains;
 pub mod deployments;
 pub mod environments;
 
+/// A Chain. Baseten's `ChainV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Chain<'a> {
     id: &'a str,
@@ -18,6 +19,7 @@ pub struct Chain<'a> {
     team_name: &'a str,
 }
 
+/// The Chains that the caller sees. Baseten's `ChainsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Chains<'a> {
     pub chains: Vec<Chain<'a>>,

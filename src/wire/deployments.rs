@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::db::logs::Line;
-use crate::domain::Time;
-use crate::domain::deployments;
+use crate::domain::logs::Line;
 use crate::domain::serving::{Level, Status};
+use crate::domain::{Time, deployments};
 use crate::wire::environments::{AutoscalingSettings, BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
 use crate::wire::schemas::Object;
 
+/// A deployment of a model. Baseten's `DeploymentV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Deployment<'a> {
     id: &'a str,
@@ -53,11 +53,13 @@ impl<'a> From<&'a deployments::Deployment> for Deployment<'a> {
     }
 }
 
+/// The deployments of a model. Baseten's `DeploymentsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Deployments<'a> {
     pub deployments: Vec<Deployment<'a>>,
 }
 
+/// A deployment that was deleted. Baseten's `DeploymentTombstoneV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DeploymentTombstone")]
 pub struct Tombstone<'a> {
@@ -66,13 +68,14 @@ pub struct Tombstone<'a> {
     pub model_id: &'a str,
 }
 
-/// Of switching on or off.
+/// What activating or deactivating led to. `no_op` says that nothing was to do. Baseten's `DeactivateResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Switched {
     pub success: bool,
     pub no_op: bool,
 }
 
+/// Whether a deployment is tried again, or why not. Baseten's `RetryDeploymentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RetriedDeployment")]
 pub struct Retried<'a> {
@@ -81,6 +84,7 @@ pub struct Retried<'a> {
     pub deployment: Deployment<'a>,
 }
 
+/// Changes what is given of a deployment. Baseten's `UpdateDeploymentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateDeploymentRequest")]
@@ -88,12 +92,14 @@ pub struct UpdateDeployment {
     pub name: Option<String>,
 }
 
+/// Where the archive of a deployment can be downloaded. Baseten's `DownloadDeploymentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DeploymentDownload")]
 pub struct Download<'a> {
     pub download_url: &'a str,
 }
 
+/// The configuration of a deployment, read or as it was written. Baseten's `DeploymentConfigResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DeploymentConfig")]
 pub struct Config<'a> {
@@ -103,6 +109,7 @@ pub struct Config<'a> {
 
 // ---- logs and metrics ----
 
+/// A line of a log. `timestamp` is in nanoseconds since the epoch, as text. Baseten's `LogV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "LogLine")]
 pub struct Log<'a> {
@@ -116,6 +123,7 @@ pub struct Log<'a> {
     level: Level,
 }
 
+/// Lines of a log. Baseten's `GetLogsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Logs<'a> {
     pub logs: Vec<Log<'a>>,
@@ -128,7 +136,8 @@ impl<'a> From<&'a Line> for Log<'a> {
     }
 }
 
-/// Which lines of a log; the same by the query of a GET.
+/// Which lines of a log to show. A GET asks for them by the parameters of its query. Baseten's
+/// `GetDeploymentLogsRequestV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "LogsRequest")]
@@ -147,6 +156,7 @@ pub struct LogsAsked {
     pub excludes: Option<Vec<String>>,
 }
 
+/// What was measured. Baseten's `GetModelMetricsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Metrics {
     pub start_epoch_millis: i64,
@@ -157,6 +167,7 @@ pub struct Metrics {
     pub metric_values: Vec<MetricValues>,
 }
 
+/// What a metric measures. Baseten's `ModelMetricDescriptorV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct MetricDescriptor {
     pub name: &'static str,
@@ -165,7 +176,7 @@ pub struct MetricDescriptor {
     pub label_sets: Vec<Map<String, Value>>,
 }
 
-/// The value of each label set of each metric, from then on.
+/// The value of each label set of each metric, from a time on. Baseten's `ModelMetricValueSetV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct MetricValues {
     pub start_epoch_millis: i64,
@@ -174,7 +185,8 @@ pub struct MetricValues {
 
 // ---- pushing ----
 
-/// What is pushed. What it asks for beyond this is not known here and is left alone.
+/// What is pushed. Fields that are not known here are ignored; those that are known and not served are refused.
+/// Baseten's `DeploymentArchivePayloadV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "DeploymentPayload")]
 pub struct Payload {
@@ -202,6 +214,7 @@ pub struct Payload {
     pub promotion_settings_override: Option<Value>,
 }
 
+/// Pushes a new model. Baseten's `CreateModelRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "CreateModelRequest")]
 pub struct CreateModel {
@@ -236,6 +249,7 @@ pub struct DeploymentSource {
     pub s3_key: Option<String>,
 }
 
+/// Asks for credentials for an archive that is to be pushed. Baseten's `PrepareModelUploadRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PrepareModelUploadRequest")]
 pub struct PrepareUpload {
@@ -246,7 +260,8 @@ pub struct PrepareUpload {
     pub dry_run: Option<bool>,
 }
 
-/// Without credentials a client commits from the configuration alone.
+/// Where to upload an archive. Without credentials, a client pushes the configuration alone. Baseten's
+/// `PrepareModelUploadResponseV1`.
 #[derive(Default, JsonSchema, Serialize)]
 #[schemars(rename = "PreparedModelUpload")]
 pub struct PreparedUpload<'a> {
@@ -256,6 +271,7 @@ pub struct PreparedUpload<'a> {
     pub s3_region: Option<&'a str>,
 }
 
+/// A deployment that was pushed, with its model. Baseten's `CreatedModelDeploymentV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct CreatedModelDeployment<'a> {
     pub model: crate::wire::models::Model<'a>,
@@ -264,6 +280,8 @@ pub struct CreatedModelDeployment<'a> {
 
 // ---- patches ----
 
+/// What an archive holds: the hash of each file, the configuration and the requirements. Baseten's
+/// `DeploymentPatchPointV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct PatchPoint {
     pub content_hashes: Map<String, Value>,
@@ -271,7 +289,7 @@ pub struct PatchPoint {
     pub requirements: Option<Vec<String>>,
 }
 
-/// What an archive holds, as truss writes it down.
+/// What an archive holds, in the form that truss computes and the database keeps.
 #[derive(Deserialize)]
 pub struct Signature {
     pub content_hashes_by_path: Map<String, Value>,
@@ -279,7 +297,7 @@ pub struct Signature {
     pub requirements_file_requirements: Vec<String>,
 }
 
-/// The same, to be shown: it may have a hundred thousand paths, which are passed on as they are.
+/// A kept signature that is shown again. It may have a hundred thousand paths, so its parts are passed on as they are.
 #[derive(Deserialize)]
 pub struct StoredSignature<'a> {
     #[serde(borrow)]
@@ -290,6 +308,7 @@ pub struct StoredSignature<'a> {
     pub requirements_file_requirements: &'a RawValue,
 }
 
+/// What a deployment holds, with the hash by which a patch names it. Baseten's `DeploymentPatchPointWithHashV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PatchPointWithHash<'a> {
     #[schemars(with = "Object")]
@@ -301,6 +320,7 @@ pub struct PatchPointWithHash<'a> {
     pub hash: &'a str,
 }
 
+/// Stages a patch of a development deployment. Baseten's `CreateDeploymentPatchRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "CreatePatchRequest")]
 pub struct CreatePatch {
@@ -309,7 +329,7 @@ pub struct CreatePatch {
     pub patch_ops: Vec<PatchOp>,
 }
 
-/// One operation, flat as REST has it or with its `body` as GraphQL has it.
+/// An operation of a patch: flat in REST, with its `body` in GraphQL. Baseten's `DeploymentPatchOpModelCodeV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PatchOperation")]
 pub struct PatchOp {
@@ -322,6 +342,7 @@ pub struct PatchOp {
     pub body: Option<Box<PatchBody>>,
 }
 
+/// The body of an operation of a patch in GraphQL.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PatchOperationBody")]
 pub struct PatchBody {
@@ -331,17 +352,21 @@ pub struct PatchBody {
     pub content_bytes: Option<String>,
 }
 
+/// What a deployment holds once the patch is applied. Baseten's `CreateDeploymentPatchResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct CreatedPatch<'a> {
     pub patch_point: PatchPointWithHash<'a>,
 }
 
+/// What a development deployment runs, and what is staged for it. Baseten's `GetDeploymentPatchesStateResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PatchesState<'a> {
     pub running_patch_point: PatchPointWithHash<'a>,
     pub pending_patch_point: Option<PatchPointWithHash<'a>>,
 }
 
+/// Whether staged patches were applied, or why the model must be pushed again. Baseten's
+/// `SyncDeploymentPatchesResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PatchesSynced {
     pub needs_full_deploy_reason: Option<String>,

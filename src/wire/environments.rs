@@ -12,6 +12,7 @@ use crate::wire::deployments::Deployment;
 use crate::wire::instance_types::InstanceType;
 use crate::wire::schemas::Object;
 
+/// An environment of a model. Baseten's `EnvironmentV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Environment<'a> {
     name: &'a str,
@@ -30,6 +31,7 @@ pub struct Environment<'a> {
     traffic_routing: Option<()>,
 }
 
+/// The environments of a model. Baseten's `EnvironmentsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Environments<'a> {
     pub environments: Vec<Environment<'a>>,
@@ -82,7 +84,8 @@ impl From<&Autoscaling> for AutoscalingSettings {
     }
 }
 
-/// A promotion that waits for its deployment to be active. It takes over all at once.
+/// A promotion that waits for its deployment to be active. It takes over all traffic at once. Baseten's
+/// `InProgressPromotionV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InProgressPromotion {
     status: &'static str,
@@ -100,6 +103,7 @@ impl InProgressPromotion {
     };
 }
 
+/// How a deployment takes over an environment. Baseten's `PromotionSettingsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PromotionSettings {
     redeploy_on_promotion: bool,
@@ -145,13 +149,14 @@ impl From<&serving::RollingDeploy> for RollingDeployConfig {
     }
 }
 
+/// What happens to requests that find every replica busy. Baseten's `RequestBackpressureSettingsV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RequestBackpressureSettings")]
 pub struct BackpressureSettings {
     pub policy: Backpressure,
 }
 
-/// What a change of settings came to.
+/// What a change of settings led to. Baseten's `UpdateAutoscalingSettingsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct SettingsUpdated {
     status: &'static str,
@@ -164,6 +169,7 @@ impl SettingsUpdated {
         SettingsUpdated { status: "UNCHANGED", message: "the settings are as they were" };
 }
 
+/// An environment after a change, and what the change led to. Baseten's `UpdateEnvironmentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct EnvironmentUpdated<'a> {
     pub environment: Environment<'a>,
@@ -171,6 +177,7 @@ pub struct EnvironmentUpdated<'a> {
     pub outcome: SettingsUpdated,
 }
 
+/// An environment that was deleted. Baseten's `EnvironmentTombstoneV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct EnvironmentTombstone<'a> {
     pub name: &'a str,
@@ -178,6 +185,7 @@ pub struct EnvironmentTombstone<'a> {
     pub deleted: bool,
 }
 
+/// What canceling a promotion led to. Baseten's `CancelPromotionResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PromotionCanceled {
     status: &'static str,
@@ -191,6 +199,7 @@ impl PromotionCanceled {
     };
 }
 
+/// That a promotion was told to end. Baseten's `SignalPromotionResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Success {
     pub success: bool,
@@ -198,6 +207,7 @@ pub struct Success {
 
 // ---- bodies ----
 
+/// Changes what is given of how a deployment scales. Baseten's `UpdateAutoscalingSettingsV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateAutoscalingSettings")]
@@ -230,6 +240,7 @@ impl UpdateAutoscaling {
     }
 }
 
+/// Changes what happens to requests that find every replica busy. Baseten's `UpdateRequestBackpressureSettingsV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateRequestBackpressureSettings")]
@@ -237,6 +248,7 @@ pub struct UpdateBackpressure {
     pub policy: Option<Backpressure>,
 }
 
+/// Changes what is given of how a deployment takes over an environment. Baseten's `UpdatePromotionSettingsV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdatePromotionSettings {
     redeploy_on_promotion: Option<bool>,
@@ -247,6 +259,7 @@ pub struct UpdatePromotionSettings {
     ramp_up_duration_seconds: Option<i64>,
 }
 
+/// Changes what is given of how a promotion replaces replicas. Baseten's `UpdateRollingDeployConfigV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "UpdateRollingDeployConfig")]
 struct UpdateRollingDeploy {
@@ -294,7 +307,8 @@ impl UpdatePromotionSettings {
     }
 }
 
-/// The settings that a body changes. What is not served here is told, so that nobody takes it for done.
+/// Changes the settings of an environment. Settings that are not served here are refused. Baseten's
+/// `UpdateEnvironmentRequestV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateEnvironmentRequest")]
@@ -329,7 +343,8 @@ pub fn refuse_unserved(field: &str, given: Option<&Value>) -> Result<(), Error> 
     }
 }
 
-/// The settings that a promotion changes on the occasion.
+/// Settings of an environment that a promotion changes. Settings that are not served here are refused. Baseten's
+/// `UpdateEnvironmentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateEnvironmentOnPromotion")]
@@ -360,6 +375,7 @@ impl UpdateOnPromotion {
     }
 }
 
+/// Creates an environment of a model. Baseten's `CreateEnvironmentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "CreateEnvironmentRequest")]
 pub struct CreateEnvironment {

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::domain::instance_types;
 
+/// What a replica runs on. Baseten's `InstanceTypeV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceType<'a> {
     id: &'a str,
@@ -47,6 +48,7 @@ impl From<&'static instance_types::InstanceType> for InstanceType<'_> {
     }
 }
 
+/// An instance type with its price in US dollars a minute. Baseten's `InstanceTypeWithPriceV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceTypeWithPrice {
     instance_type: InstanceType<'static>,
@@ -60,11 +62,13 @@ impl From<&'static instance_types::InstanceType> for InstanceTypeWithPrice {
     }
 }
 
+/// The instance types that there are. Baseten's `InstanceTypesV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceTypes {
     pub instance_types: Vec<InstanceType<'static>>,
 }
 
+/// The instance types that there are, with their prices. Baseten's `InstanceTypePricesV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceTypePrices {
     pub instance_types: Vec<InstanceTypeWithPrice>,

@@ -3,14 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::invitations::{self, Accepted, InvitedTeam};
 use crate::domain::Time;
+use crate::domain::invitations::{self, Accepted, InvitedTeam};
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::organizations::Organization;
 use crate::wire::schemas::Listed;
 use crate::wire::users::User;
 
+/// An invitation to the organization, and to teams of it. Guildhall's own `Invitation`.
 #[derive(JsonSchema, Serialize)]
 pub struct Invitation<'a> {
     id: &'a str,
@@ -32,6 +33,7 @@ impl Listed for Invitation<'_> {
     const SCHEMA: &'static str = "Invitations";
 }
 
+/// Who invited. Guildhall's own `InvitedBy`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "InvitedBy")]
 struct Inviter<'a> {
@@ -39,6 +41,7 @@ struct Inviter<'a> {
     email: &'a str,
 }
 
+/// A team that an invitation leads to. Guildhall's own `InvitedTeam`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "InvitedTeam")]
 struct Team<'a> {
@@ -72,7 +75,8 @@ impl<'a> From<&'a InvitedTeam> for Team<'a> {
     }
 }
 
-/// Neither role has a default: an invitation says what it gives.
+/// Invites a person. Roles have no default: an invitation says what it gives. Guildhall's own
+/// `CreateInvitationRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CreateInvitationRequest")]
@@ -82,6 +86,7 @@ pub struct CreateInvitation {
     pub teams: Option<Vec<CreateInvitationTeam>>,
 }
 
+/// A team to invite to, and the role there. Guildhall's own `InviteTeam`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "InviteTeam")]
@@ -90,6 +95,7 @@ pub struct CreateInvitationTeam {
     pub role: Role,
 }
 
+/// Accepts an invitation by its token. Guildhall's own `AcceptInvitationRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AcceptInvitationRequest")]
@@ -100,6 +106,7 @@ pub struct AcceptInvitation {
     pub api_key_name: Option<String>,
 }
 
+/// What a person got by accepting an invitation. Guildhall's own `AcceptedInvitation`.
 #[derive(JsonSchema, Serialize)]
 pub struct AcceptedInvitation<'a> {
     user: User<'a>,

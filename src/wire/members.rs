@@ -3,12 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::{api_keys, members};
-use crate::domain::Time;
+use crate::domain::{Time, api_keys, members};
 use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
 use crate::wire::schemas::Listed;
 
+/// A member of a team. `via` says whether by a membership of their own or as an organization admin. Guildhall's own
+/// `Member`.
 #[derive(JsonSchema, Serialize)]
 pub struct Member<'a> {
     user_id: &'a str,
@@ -38,6 +39,7 @@ impl<'a> From<&'a members::Member> for Member<'a> {
     }
 }
 
+/// Adds a person of the organization to a team. Guildhall's own `AddMemberRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AddMemberRequest")]
@@ -46,6 +48,7 @@ pub struct AddMember {
     pub role: Role,
 }
 
+/// Changes a member's role in a team. Guildhall's own `UpdateMemberRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateMemberRequest")]
@@ -54,8 +57,8 @@ pub struct UpdateMember {
     pub role: Option<Role>,
 }
 
-/// A member whose role was changed, with the keys of the team that they made and that go on working where a role was
-/// taken.
+/// A member whose role was changed. Where a role was taken, also the keys of the team that they made and that go on
+/// working. Guildhall's own `UpdatedMember`.
 #[derive(JsonSchema, Serialize)]
 pub struct UpdatedMember<'a> {
     #[serde(flatten)]
@@ -74,6 +77,8 @@ impl<'a> From<&'a members::RoleUpdated> for UpdatedMember<'a> {
     }
 }
 
+/// A person who was removed from a team, with the keys of the team that they made and that go on working. Guildhall's
+/// own `MemberTombstone`.
 #[derive(JsonSchema, Serialize)]
 pub struct MemberTombstone<'a> {
     team_id: &'a str,

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::model_apis;
-use crate::domain::Time;
+use crate::domain::{Time, model_apis};
 use crate::wire::schemas::Listed;
 
+/// A Model API. Baseten's `ModelAPIV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ModelAPI")]
 pub struct ModelApi<'a> {
@@ -29,6 +29,7 @@ impl Listed for ModelApi<'_> {
     const SCHEMA: &'static str = "ModelAPIs";
 }
 
+/// How much may be asked of a Model API in a minute. Baseten's `RateLimitV1`.
 #[derive(JsonSchema, Serialize)]
 struct RateLimit {
     #[serde(rename = "type")]
@@ -39,6 +40,7 @@ struct RateLimit {
     threshold: u32,
 }
 
+/// When the organization added a Model API, and used it last. Baseten's `ModelAPIOrgDetailsV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ModelAPIOrgDetails")]
 struct OrgDetails {

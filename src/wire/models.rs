@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Time;
 use crate::domain::models;
 
+/// A model. Baseten's `ModelV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Model<'a> {
     id: &'a str,
@@ -18,6 +19,7 @@ pub struct Model<'a> {
     team_name: &'a str,
 }
 
+/// The models that the caller sees. Baseten's `ModelsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Models<'a> {
     pub models: Vec<Model<'a>>,
@@ -38,6 +40,7 @@ impl<'a> From<&'a models::Model> for Model<'a> {
     }
 }
 
+/// Changes what is given of a model. Guildhall's own `UpdateModelRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateModelRequest")]

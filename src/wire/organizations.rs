@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain;
 use crate::domain::Time;
 
+/// An organization. Guildhall's own `OrganizationInfo`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "OrganizationInfo")]
 pub struct Organization<'a> {
@@ -26,6 +27,7 @@ impl<'a> From<&'a domain::Organization> for Organization<'a> {
     }
 }
 
+/// Changes what is given of an organization. Guildhall's own `UpdateOrganizationRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateOrganizationRequest")]
@@ -34,7 +36,7 @@ pub struct UpdateOrganization {
     pub teams_enabled: Option<bool>,
 }
 
-/// An organization with its founder, as the operator asks for it.
+/// Creates an organization with its first admin, for the operator. Guildhall's own `FoundOrganizationRequest`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FoundOrganizationRequest")]
@@ -45,6 +47,7 @@ pub struct FoundOrganization {
     pub teams_enabled: Option<bool>,
 }
 
+/// An organization that the operator created, and the first admin's key. Guildhall's own `FoundedOrganization`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 pub struct FoundedOrganization<'a> {
     pub org_id: &'a str,

@@ -7,7 +7,7 @@ use crate::domain::Category;
 use crate::policy::tables::{self, Row, Table};
 use crate::wire::Role;
 
-/// The permission tables.
+/// The permission tables. Guildhall's own `Permissions`.
 #[derive(JsonSchema, Serialize)]
 pub struct Permissions {
     organization: Acts,
@@ -15,6 +15,7 @@ pub struct Permissions {
     team_api_keys: Acts,
 }
 
+/// A permission table: its columns, and a row for each act. Guildhall's own `PermissionTable`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "PermissionTable")]
 struct Acts {
@@ -22,6 +23,7 @@ struct Acts {
     acts: Vec<Act>,
 }
 
+/// An act, and the columns that may do it. Guildhall's own `PermissionRow`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "PermissionRow")]
 struct Act {
@@ -52,7 +54,7 @@ impl From<Row> for Act {
     }
 }
 
-/// Whether somebody may do something, and why.
+/// Whether somebody may do something, and why. Guildhall's own `Explanation`.
 #[derive(JsonSchema, Serialize)]
 pub struct Explanation<'a> {
     pub allowed: bool,
@@ -63,7 +65,8 @@ pub struct Explanation<'a> {
     pub because: &'a [String],
 }
 
-/// A person or a key, with what they are; null where they are nothing of the sort.
+/// A person or a key, with the roles or the category that decide. A role is null where there is none. Guildhall's own
+/// `ExplanationSubject`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ExplanationSubject")]
 pub struct Subject<'a> {

@@ -3,14 +3,15 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::quotas;
+use crate::domain::quotas;
 
-/// All quotas of a team: they fit one page.
+/// All quotas of a team. Guildhall's own `Quotas`.
 #[derive(JsonSchema, Serialize)]
 pub struct Quotas {
     items: Vec<Quota>,
 }
 
+/// How much of something a team uses, and how much it may. Guildhall's own `Quota`.
 #[derive(JsonSchema, Serialize)]
 struct Quota {
     name: &'static str,

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::secrets;
-use crate::domain::Time;
+use crate::domain::{Time, secrets};
 use crate::wire::schemas::Listed;
 
+/// Creates a secret, or gives the secret of this name a new value. Baseten's `UpsertSecretRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpsertSecretRequest")]
@@ -15,6 +15,7 @@ pub struct UpsertSecret {
     pub value: String,
 }
 
+/// A secret without its value, which is never shown. Baseten's `SecretV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Secret<'a> {
     id: &'a str,
@@ -34,6 +35,7 @@ impl<'a> Secret<'a> {
     }
 }
 
+/// The name of a secret that was deleted. Baseten's `SecretTombstoneV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct SecretTombstone<'a> {
     pub name: &'a str,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain;
 use crate::domain::Time;
 
+/// A team. `icon` is one emoji, or null. Baseten's `TeamV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Team<'a> {
     id: &'a str,
@@ -15,6 +16,7 @@ pub struct Team<'a> {
     icon: Option<&'a str>,
 }
 
+/// The teams that the caller sees. Baseten's `TeamsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Teams<'a> {
     pub teams: Vec<Team<'a>>,
@@ -32,6 +34,7 @@ impl<'a> From<&'a domain::Team> for Team<'a> {
     }
 }
 
+/// Creates a team. Guildhall's own `CreateTeamRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CreateTeamRequest")]
@@ -40,7 +43,7 @@ pub struct CreateTeam {
     pub icon: Option<String>,
 }
 
-/// An empty `icon` takes the icon away.
+/// Changes what is given of a team. An empty `icon` takes the icon away. Guildhall's own `UpdateTeamRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateTeamRequest")]

@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::training_capacity;
+use crate::domain::training_capacity;
 use crate::wire::schemas::Object;
 
-/// The organization has no ceilings of its own, only its teams have.
+/// How many GPUs training may hold. The organization has no ceilings of its own, only its teams have. Baseten's
+/// `GetTrainingGpuCapacityResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingCapacities")]
 pub struct Capacities<'a> {
@@ -15,12 +16,16 @@ pub struct Capacities<'a> {
     pub team_gpu_capacities: Vec<TeamCapacity<'a>>,
 }
 
+/// How many GPUs of a type the training of a team may hold, after a change. Baseten's
+/// `PatchTeamTrainingGpuCapacityResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "OneTeamTrainingCapacity")]
 pub struct OneTeamCapacity<'a> {
     pub team_gpu_capacity: TeamCapacity<'a>,
 }
 
+/// How many GPUs of a type the training of a team may hold, and holds. Nothing is set aside for a team, so `baseline`
+/// is 0. Baseten's `TeamTrainingGpuCapacityItemV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TeamTrainingCapacity")]
 pub struct TeamCapacity<'a> {
@@ -50,6 +55,7 @@ impl<'a> From<&'a training_capacity::Capacity> for TeamCapacity<'a> {
     }
 }
 
+/// Sets how many GPUs of a type the training of a team may hold. Baseten's `PatchTeamTrainingGpuCapacityRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateTeamTrainingCapacityRequest")]

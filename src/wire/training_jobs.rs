@@ -4,9 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::db::training_jobs;
-use crate::domain::Time;
 use crate::domain::training::{Availability, Compute, JobStatus};
+use crate::domain::{Time, training_jobs};
 use crate::wire::instance_types;
 use crate::wire::schemas::Object;
 use crate::wire::training_projects::TrainingProject;
@@ -16,6 +15,7 @@ pub mod queue;
 
 // ---- what else is asked ----
 
+/// Changes what is given of a training job. Baseten's `UpdateTrainingJobRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateTrainingJobRequest")]
@@ -24,6 +24,7 @@ pub struct UpdateTrainingJob {
     pub availability_model: Option<Availability>,
 }
 
+/// Which training jobs to list. Baseten's `SearchTrainingJobsRequestV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SearchTrainingJobsRequest")]
@@ -34,6 +35,7 @@ pub struct Search {
     pub order_by: Option<Vec<OrderBy>>,
 }
 
+/// A field to sort by, and in which order. Baseten's `OrderByV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderBy {
@@ -41,6 +43,8 @@ pub struct OrderBy {
     pub order: String,
 }
 
+/// Which metrics of a training job to show. A GET asks for them by the parameters of its query. Baseten's
+/// `GetTrainingJobMetricsRequestV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TrainingJobMetricsRequest")]
@@ -52,6 +56,7 @@ pub struct MetricsOf {
 
 // ---- answers ----
 
+/// A training job. Baseten's `TrainingJobV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct TrainingJob<'a> {
     id: &'a str,
@@ -73,6 +78,7 @@ pub struct TrainingJob<'a> {
     user: User<'a>,
 }
 
+/// The training project of a job. Baseten's `TrainingProjectSummaryV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingProjectSummary")]
 struct ProjectSummary<'a> {
@@ -80,14 +86,15 @@ struct ProjectSummary<'a> {
     name: &'a str,
 }
 
-/// Clients look into it without asking whether it is there.
+/// Who started a training job. Clients read it without asking whether it is there. Baseten's `UserV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobUser")]
 struct User<'a> {
     email: Option<&'a str>,
 }
 
-/// One node of the job: jobs say what they need, and need not fit what deployments run on.
+/// One node of a training job. Jobs say what they need, and need not fit what deployments run on. Baseten's
+/// `InstanceTypeV1`.
 #[derive(Serialize)]
 struct InstanceType {
     id: String,
@@ -141,11 +148,13 @@ impl From<&Compute> for InstanceType {
     }
 }
 
+/// Training jobs. Baseten's `SearchTrainingJobsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct TrainingJobs<'a> {
     pub training_jobs: Vec<TrainingJob<'a>>,
 }
 
+/// The jobs of a training project. Baseten's `ListTrainingJobsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "JobsOfTrainingProject")]
 pub struct JobsOfProject<'a> {
@@ -153,11 +162,13 @@ pub struct JobsOfProject<'a> {
     pub training_jobs: Vec<TrainingJob<'a>>,
 }
 
+/// A training job that was created, changed or stopped. Baseten's `CreateTrainingJobResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct OneTrainingJob<'a> {
     pub training_job: TrainingJob<'a>,
 }
 
+/// A training job with its project. Baseten's `GetTrainingJobResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobInProject")]
 pub struct JobInProject<'a> {
@@ -165,6 +176,7 @@ pub struct JobInProject<'a> {
     pub training_job: TrainingJob<'a>,
 }
 
+/// A training job that was deleted. Baseten's `TrainingJobTombstoneV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct TrainingJobTombstone<'a> {
     id: &'a str,
@@ -178,7 +190,8 @@ impl<'a> TrainingJobTombstone<'a> {
     }
 }
 
-/// Nothing runs that could be measured: every series is empty.
+/// What was measured of a training job. Jobs do not run yet, so every series is empty. Baseten's
+/// `GetTrainingJobMetricsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobMetrics")]
 pub struct Metrics<'a> {
@@ -196,6 +209,7 @@ pub struct Metrics<'a> {
     per_node_metrics: [(); 0],
 }
 
+/// How much storage a training job used. Baseten's `StorageMetricsV1`.
 #[derive(Default, JsonSchema, Serialize)]
 #[schemars(rename = "StorageMetrics")]
 struct Storage {
@@ -220,7 +234,8 @@ impl<'a> Metrics<'a> {
     }
 }
 
-/// No job has run, so none has saved anything.
+/// The checkpoints of a training job. No job has run, so there are none. Baseten's
+/// `GetTrainingJobCheckpointsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobCheckpoints")]
 pub struct Checkpoints<'a> {
@@ -235,6 +250,7 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
+/// The files of checkpoints. No job has run, so there are none. Baseten's `GetTrainingJobCheckpointFilesResponseV1`.
 #[derive(Default, JsonSchema, Serialize)]
 pub struct CheckpointFiles {
     #[schemars(with = "Vec<Object>")]
@@ -244,12 +260,14 @@ pub struct CheckpointFiles {
     total_count: u32,
 }
 
+/// Codes for interactive sessions. There are no sessions, so there are none. Baseten's `GetAuthCodesResponseV1`.
 #[derive(Default, JsonSchema, Serialize)]
 pub struct AuthCodes {
     #[schemars(with = "Vec<Object>")]
     auth_codes: [(); 0],
 }
 
+/// What the cache of a training project holds. Baseten's `GetCacheSummaryResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct CacheSummary<'a> {
     pub timestamp: Time,
@@ -258,6 +276,7 @@ pub struct CacheSummary<'a> {
     pub file_summaries: [(); 0],
 }
 
+/// Where the files of a training job can be downloaded. Baseten's `DownloadTrainingJobResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobDownload")]
 pub struct Download {

@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::training_jobs::Job;
-use crate::db::training_projects;
-use crate::domain::Time;
+use crate::domain::training_jobs::Job;
+use crate::domain::{Time, training_projects};
 use crate::wire::training_jobs::TrainingJob;
 
+/// A training project, with its latest job. Baseten's `TrainingProjectV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct TrainingProject<'a> {
     id: &'a str,
@@ -18,11 +18,13 @@ pub struct TrainingProject<'a> {
     latest_job: Option<TrainingJob<'a>>,
 }
 
+/// The training projects that the caller sees. Baseten's `ListTrainingProjectsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct TrainingProjects<'a> {
     pub training_projects: Vec<TrainingProject<'a>>,
 }
 
+/// A training project. Baseten's `GetTrainingProjectResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct OneTrainingProject<'a> {
     pub training_project: TrainingProject<'a>,
@@ -41,6 +43,7 @@ impl<'a> TrainingProject<'a> {
     }
 }
 
+/// Creates a training project, or finds the one of this name. Baseten's `UpsertTrainingProjectRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpsertTrainingProjectRequest")]
@@ -48,7 +51,8 @@ pub struct UpsertTrainingProject {
     pub training_project: TrainingProjectFields,
 }
 
-/// truss also says which team it means, which the path has said already.
+/// The name of a training project. truss also names the team, which the path has named already. Baseten's
+/// `UpsertTrainingProjectV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpsertTrainingProject")]

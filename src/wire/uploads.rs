@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// Where to upload a file, and the credentials for it. Baseten's `GetBlobCredentialsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct BlobCredentials<'a> {
     pub s3_bucket: &'a str,
@@ -11,12 +12,16 @@ pub struct BlobCredentials<'a> {
     pub creds: AwsCredentials<'a>,
 }
 
+/// Credentials for an upload. Every field is an argument of the S3 client that gets them, so `endpoint_url` and
+/// `region_name` lead it here. Baseten's `AWSCredentialsV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "AWSCredentials")]
 pub struct AwsCredentials<'a> {
     pub aws_access_key_id: &'a str,
     pub aws_secret_access_key: &'a str,
     pub aws_session_token: &'a str,
+    #[schemars(extend("x-guildhall" = true))]
     pub endpoint_url: &'a str,
+    #[schemars(extend("x-guildhall" = true))]
     pub region_name: &'a str,
 }

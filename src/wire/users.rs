@@ -3,15 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::db::password_resets::{Done, NewLink};
-use crate::db::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
+use crate::domain::password_resets::{Done, NewLink};
+use crate::domain::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
 use crate::domain::{self, OrgRole, Time};
 use crate::token::PlainKey;
 use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
 use crate::wire::schemas::Listed;
 
-/// A person, or what a key that is no person's goes by: it has no address and no role.
+/// A person, or the identity of a key that no person holds: it has no address and no role. Baseten's `UserInfoV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "UserInfo")]
 pub struct User<'a> {
@@ -52,6 +52,7 @@ impl<'a> User<'a> {
     }
 }
 
+/// Changes the caller's name. Guildhall's own `UpdateMeRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateMeRequest")]
@@ -60,6 +61,7 @@ pub struct UpdateMe {
     pub name: Option<String>,
 }
 
+/// Changes a person's role in the organization. Guildhall's own `UpdateUserRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateUserRequest")]
@@ -68,7 +70,8 @@ pub struct UpdateUser {
     pub role: Option<Role>,
 }
 
-/// A person whose role was changed, with the keys that they made and that go on working where a role was taken.
+/// A person whose role was changed. Where a role was taken, also the team keys that they made and that go on working.
+/// Guildhall's own `UpdatedUser`.
 #[derive(JsonSchema, Serialize)]
 pub struct UpdatedUser<'a> {
     #[serde(flatten)]
@@ -87,6 +90,8 @@ impl<'a> UpdatedUser<'a> {
     }
 }
 
+/// A person who was removed, with the keys that were revoked and those that go on working. Guildhall's own
+/// `UserTombstone`.
 #[derive(JsonSchema, Serialize)]
 pub struct UserTombstone<'a> {
     user_id: &'a str,
@@ -106,7 +111,8 @@ impl<'a> UserTombstone<'a> {
     }
 }
 
-/// A one-time link by which a person sets a password. It is in the answer that makes it, and in no other.
+/// A one-time link by which a person sets a password. Only the answer that makes the link shows it. Guildhall's own
+/// `PasswordReset`.
 #[derive(JsonSchema, Serialize)]
 pub struct PasswordReset<'a> {
     user_id: &'a str,
@@ -126,7 +132,8 @@ impl<'a> PasswordReset<'a> {
     }
 }
 
-/// Whoever holds a link sets a password by it, and may have a personal key made at once.
+/// Sets a password by a one-time link. With `api_key_name`, also makes a personal key. Guildhall's own
+/// `SetPasswordRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SetPasswordRequest")]
@@ -136,6 +143,7 @@ pub struct SetPassword {
     pub api_key_name: Option<String>,
 }
 
+/// The person who set a password, with the key that was made. Guildhall's own `PasswordSet`.
 #[derive(JsonSchema, Serialize)]
 pub struct PasswordSet<'a> {
     #[serde(flatten)]
@@ -154,7 +162,7 @@ impl<'a> From<&'a Done> for PasswordSet<'a> {
     }
 }
 
-/// What the operator asks for to give a person a link to set a password by.
+/// Makes a link by which a person sets a password, for the operator. Guildhall's own `IssuePasswordResetRequest`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "IssuePasswordResetRequest")]
@@ -162,14 +170,14 @@ pub struct IssuePasswordReset {
     pub email: String,
 }
 
-/// The answer, as the command line reads it.
+/// A link by which a person sets a password, as the command line reads it.
 #[derive(Deserialize)]
 pub struct IssuedPasswordReset {
     pub reset_url: String,
     pub expires_at: String,
 }
 
-/// What the operator asks for to give a person of an organization a key.
+/// Makes a personal key for a person of an organization, for the operator. Guildhall's own `IssueAPIKeyRequest`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "IssueAPIKeyRequest")]
@@ -179,6 +187,7 @@ pub struct IssueApiKey {
     pub name: Option<String>,
 }
 
+/// A personal key that the operator made. Guildhall's own `IssuedAPIKey`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "IssuedAPIKey")]
 pub struct IssuedApiKey<'a> {
@@ -188,7 +197,7 @@ pub struct IssuedApiKey<'a> {
     pub api_key: &'a str,
 }
 
-/// A team that a person is in.
+/// A team that a person is in, and by what. Guildhall's own `UserTeam`.
 #[derive(JsonSchema, Serialize)]
 pub struct UserTeam<'a> {
     team_id: &'a str,

@@ -1,6 +1,7 @@
 //! Does the audit log tell organization admins, and nobody else, what they ask?
 
-use guildhall::api::{Request, answer};
+use guildhall::api::Request;
+use guildhall::api::dispatch::answer;
 use guildhall::domain::{Client, Time};
 use serde_json::{Value, json};
 

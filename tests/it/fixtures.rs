@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use guildhall::api::operator::{Answered, ask_here};
+use guildhall::api::operator::Mode;
+use guildhall::server::operator::{Answered, send_here};
 use serde_json::{Value, json};
 
 use crate::test_server::TestServer;
@@ -15,7 +16,8 @@ fn file(name: &str) -> Vec<u8> {
 }
 
 fn load(server: &TestServer, fixture: &[u8]) -> (u16, Value) {
-    let Answered { status, body } = ask_here(&server.app, server.now(), ROUTE, fixture).expect("it answers");
+    let Answered { status, body } =
+        send_here(&server.app, server.now(), Mode::Direct, ROUTE, fixture).expect("it answers");
     (status, serde_json::from_slice(&body).expect("JSON"))
 }
 
@@ -83,7 +85,7 @@ fn whole() -> Value {
 fn is_empty(server: &TestServer) -> bool {
     let found = json!({"name": "first", "email": "ada@first.example", "user_name": "Ada", "teams_enabled": false});
     let body = found.to_string();
-    let answered = ask_here(&server.app, server.now(), "/v1/operator/installation", body.as_bytes());
+    let answered = send_here(&server.app, server.now(), Mode::Direct, "/v1/operator/installation", body.as_bytes());
     answered.expect("it answers").status == 200
 }
 

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guildhall::api::routes::{Answer, ROUTES, Route};
-use guildhall::api::unserved::UNSERVED;
+use guildhall::api::refusal::Api;
+use guildhall::api::route::Route;
+use guildhall::api::routes;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -87,8 +88,8 @@ impl Expected {
 
     /// Some routes are asked by POST and only look.
     fn writes(&self) -> bool {
-        let is_this = |route: &&Route| route.method == self.method && bare(route.template) == self.template;
-        ROUTES.iter().chain(UNSERVED).find(is_this).expect("every row has a route").writes()
+        let is_this = |route: &&Route| names(route).contains(&self.name());
+        routes::all().find(is_this).expect("every row has a route").writes()
     }
 
     /// What this caller gets who sends a body that cannot be read: who is refused whatever the body says is refused
@@ -155,7 +156,7 @@ fn table() -> Table {
 impl Table {
     /// The rows of the routes that are there: those that are written, and those of what is not served.
     fn of_routes(self) -> Vec<Expected> {
-        let there: BTreeSet<String> = served().map(name).collect();
+        let there: BTreeSet<String> = served().flat_map(names).collect();
         let unserved = unserved().map(|route| Expected {
             method: route.method.to_owned(),
             template: bare(route.template),
@@ -168,15 +169,16 @@ impl Table {
 
 /// What GraphQL refuses it refuses with the status 200: its root fields are judged in `graphql.rs`.
 fn served() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().filter(|route| !matches!(route.answer, Answer::GraphQl | Answer::Unserved))
+    routes::all().filter(|route| route.is_served() && route.api != Api::GraphQl)
 }
 
 fn unserved() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(UNSERVED).filter(|route| matches!(route.answer, Answer::Unserved))
+    routes::all().filter(|route| !route.is_served() && route.api == Api::Management)
 }
 
-fn name(route: &Route) -> String {
-    format!("{} {}", route.method, bare(route.template))
+/// A route by each of its paths.
+fn names(route: &Route) -> Vec<String> {
+    route.paths().iter().map(|path| format!("{} {}", route.method, bare(path))).collect()
 }
 
 /// The template with the names of its places taken out.
@@ -187,9 +189,9 @@ fn bare(template: &str) -> String {
 
 #[test]
 fn every_route_has_rows_and_every_row_a_route() {
-    let there: BTreeSet<String> = served().map(name).collect();
+    let there: BTreeSet<String> = served().flat_map(names).collect();
     let expected: BTreeSet<String> = table().served.iter().map(Expected::name).collect();
-    assert_eq!(there.len(), served().count(), "a route stands twice in the table");
+    assert_eq!(there.len(), served().flat_map(names).count(), "a route is listed twice in the table");
     let without_rows: Vec<_> = there.difference(&expected).collect();
     let without_route: Vec<_> = expected.difference(&there).collect();
     assert!(

@@ -1,6 +1,7 @@
 //! What may a team take, and what is it told when that is used up?
 
-use guildhall::db::quotas::{Settings, UNCHARGED};
+use guildhall::db::quotas::UNCHARGED;
+use guildhall::domain::quotas::Settings;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 

@@ -6,12 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use guildhall::api::{App, Listener, Reply, Request, S3Hosts, answer};
+use guildhall::api::dispatch::answer;
+use guildhall::api::{App, Listener, Reply, Request, S3Hosts};
 use guildhall::db::directory::Directory;
-use guildhall::db::quotas::Settings;
 use guildhall::db::{Db, Now};
+use guildhall::domain::quotas::Settings;
 use guildhall::domain::{BaseUrl, Time};
 use serde_json::Value;
+
+use crate::openapi::replies;
 
 /// When every server begins: 2026-11-01T00:00:00Z.
 pub const BEGIN: Time = Time(1_793_491_200_000);
@@ -108,8 +111,15 @@ impl TestServer {
         self.answer(self.request(key, method, target, body))
     }
 
+    /// Sends a request. The reply must have the shape that the API's description gives it.
     pub fn answer(&self, request: Request) -> Reply {
-        self.runtime.block_on(answer(&self.app, request))
+        let (method, path) = (request.method.clone(), request.path.clone());
+        let is_described = !request.is_for_model && request.from == Listener::Network;
+        let reply = self.runtime.block_on(answer(&self.app, request));
+        if is_described {
+            replies::check(&method, &path, reply.status, &reply.body);
+        }
+        reply
     }
 
     pub fn request(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Request {

@@ -4,12 +4,13 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall::api::{Listener, Request, S3Hosts, answer};
-use guildhall::db::quotas::Settings;
-use guildhall::db::uploads::Credentials;
+use guildhall::api::dispatch::answer;
+use guildhall::api::{Listener, Request, S3Hosts};
 use guildhall::domain::Archive;
+use guildhall::domain::quotas::Settings;
+use guildhall::domain::uploads::BUCKET;
+use guildhall::domain::uploads::Credentials;
 use guildhall::error::Error;
-use guildhall::s3::BUCKET;
 use sha2::{Digest as _, Sha256};
 
 use crate::process::{Client, Serving, init};

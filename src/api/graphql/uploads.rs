@@ -3,10 +3,10 @@
 use crate::api::graphql::FieldContext;
 use crate::api::graphql::shape::Given;
 use crate::db::Tx;
-use crate::db::uploads::{self, Purpose};
+use crate::db::uploads;
+use crate::domain::uploads::{BUCKET, Purpose, REGION};
 use crate::error::Error;
 use crate::policy::Deployers;
-use crate::s3::{BUCKET, REGION};
 use crate::wire::graphql::UploadCredentials;
 
 pub fn for_model(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {

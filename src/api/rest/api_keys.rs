@@ -1,11 +1,12 @@
 //! API keys over HTTP.
 
 use crate::api::{Reply, RequestContext};
-use crate::db::api_keys::{self, Filter, Overlap, Terms};
+use crate::db::api_keys::{self, Filter};
 use crate::db::{Tx, teams};
+use crate::domain::api_keys::{KeyKind, Overlap, Terms};
 use crate::domain::{EnvironmentName, KeyName, NAMED_MAX, Team, Time};
 use crate::error::Error;
-use crate::policy::keys::{KeyKind, KeyMaker, OverKeys};
+use crate::policy::keys::{KeyMaker, OverKeys};
 use crate::policy::{Caller, Category, InTeam, TeamCategory};
 use crate::wire;
 use crate::wire::api_keys::ROUTES;

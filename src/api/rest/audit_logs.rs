@@ -5,7 +5,7 @@ use crate::api::parameters::bad_cursor;
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
 use crate::db::audit::{self, About, AuditCursor, Direction, Filter};
-use crate::domain::{Paging, Time};
+use crate::domain::{Paging, Team, Time};
 use crate::error::Error;
 use crate::policy::InOrg;
 use crate::wire::Items;
@@ -19,11 +19,11 @@ pub fn list(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> 
     reply(tx, org, ctx, None)
 }
 
-pub fn list_of_model(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
+pub fn list_of_model(tx: &Tx, org: &InOrg, _: &Team, ctx: &RequestContext) -> Result<Reply, Error> {
     reply(tx, org, ctx, Some(About::Model(ctx.param("model_id"))))
 }
 
-pub fn list_of_chain(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
+pub fn list_of_chain(tx: &Tx, org: &InOrg, _: &Team, ctx: &RequestContext) -> Result<Reply, Error> {
     reply(tx, org, ctx, Some(About::Chain(ctx.param("chain_id"))))
 }
 

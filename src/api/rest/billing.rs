@@ -2,8 +2,9 @@
 
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
-use crate::db::billing::{self, Window};
+use crate::db::billing;
 use crate::domain::Time;
+use crate::domain::billing::Window;
 use crate::error::Error;
 use crate::policy::InOrg;
 use crate::wire::billing::UsageSummary;

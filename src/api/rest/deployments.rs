@@ -156,12 +156,9 @@ fn shown(deployment: &Deployment) -> Reply {
     Reply::ok(&wire::deployments::Deployment::from(deployment))
 }
 
-/// The part of a path that says which deployment it is about: `v1/models/{model_id}/deployments/…`.
-const DEPLOYMENT_PART: usize = 4;
-
 /// Which deployment the path is about: its id, `development` or `production`.
 pub(super) fn which<'c>(ctx: &'c RequestContext) -> Which<'c> {
-    Which::of_path(&ctx.request.path[DEPLOYMENT_PART])
+    Which::of_path(ctx.param("deployment_id"))
 }
 
 pub(super) fn find(tx: &Tx, team: &dyn Reader, ctx: &RequestContext) -> Result<Deployment, Error> {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use crate::api::{Reply, RequestContext};
 use crate::db::api_keys::{NewKey, Owner};
 use crate::db::fixtures::{self, Resource};
-use crate::db::invitations::InvitedTeam;
-use crate::db::{Now, Tx, model_apis, opening, organizations};
-use crate::domain::{KeyName, Organization, Team, TeamName, UserId};
+use crate::db::{Now, Tx, opening, organizations};
+use crate::domain::invitations::InvitedTeam;
+use crate::domain::{KeyName, Organization, Team, TeamName, UserId, model_apis};
 use crate::error::{Error, quoted};
 use crate::policy::keys::Lifetime;
 use crate::policy::{Category, Operator, OrgRole, TeamRole};
@@ -214,7 +214,7 @@ impl Loading<'_> {
         for (number, model_api) in added.iter().enumerate() {
             let invited = format!("{}.name", self.invited("model_apis", number));
             once.see(&model_api.name, || invited.clone())?;
-            if model_apis::of_name(&model_api.name).is_none() {
+            if model_apis::find(&model_api.name).is_none() {
                 let names = model_apis::names();
                 return Err(unknown(&invited, &model_api.name, "Model API of the catalogue", names));
             }

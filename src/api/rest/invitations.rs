@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
-use crate::db::invitations::{self, Identity, InvitedTeam, Joiner, Status};
+use crate::db::invitations::{self, Identity, Joiner};
 use crate::db::{Tx, teams};
+use crate::domain::invitations::{InvitedTeam, Status};
 use crate::domain::{Email, KeyName, NAMED_MAX, Password, PersonName};
 use crate::error::Error;
 use crate::policy::{Caller, InOrg, OrgAct};
@@ -47,7 +48,7 @@ pub fn revoke(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
 
 /// Whether a password has to be hashed or verified before the invitation can be accepted. What is refused whatever comes
 /// of that is refused here, without the work. An address that is nobody's costs and answers what a known one does.
-pub fn look(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
+pub fn find_acceptance_work(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
     let asked = Acceptance::read(ctx)?;
     let offer = invitations::open(tx, &asked.token)?;
     let against = match offer.identify(caller, None)? {
@@ -62,10 +63,10 @@ pub fn look(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<Op
 
 /// The stored hash is read again: a password that was changed since proves nothing. A password that proves nothing is
 /// noted, so this refusal writes.
-pub fn accept(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext, outcome: &Outcome) -> Result<Reply, Error> {
+pub fn accept(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked = Acceptance::read(ctx)?;
     let offer = invitations::open(tx, &asked.token)?;
-    let (verified, hashed) = match outcome {
+    let (verified, hashed) = match ctx.password() {
         Outcome::Verified(stored) => (Some(stored.as_str()), None),
         Outcome::Hashed(hash) => (None, Some(hash.clone())),
         Outcome::Nothing | Outcome::Wrong => (None, None),

@@ -3,8 +3,9 @@
 use crate::api::rest::users::{created_keys, goes_with_a_demotion};
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
-use crate::db::api_keys::CreatedKeys;
-use crate::db::members::{self, Implicit};
+use crate::db::members;
+use crate::domain::api_keys::CreatedKeys;
+use crate::domain::members::{Implicit, RoleUpdated};
 use crate::error::Error;
 use crate::policy::{InTeam, TeamRole};
 use crate::wire;
@@ -31,7 +32,7 @@ pub fn update(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
         (Some(TeamRole::Member), created_keys) => members::demote(tx, team, &member, created_keys)?,
         (Some(TeamRole::Admin) | None, CreatedKeys::Revoke) => return Err(goes_with_a_demotion()),
         (Some(TeamRole::Admin), CreatedKeys::Keep) => members::promote(tx, team, &member)?,
-        (None, CreatedKeys::Keep) => members::RoleUpdated { member, remaining: None },
+        (None, CreatedKeys::Keep) => RoleUpdated { member, remaining: None },
     };
     Ok(Reply::ok(&UpdatedMember::from(&updated)))
 }

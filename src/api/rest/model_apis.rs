@@ -2,7 +2,8 @@
 
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
-use crate::db::model_apis::{self, CATALOGUE};
+use crate::db::model_apis;
+use crate::domain::model_apis::{self as catalogue, CATALOGUE};
 use crate::error::Error;
 use crate::policy::InTeam;
 use crate::wire::Items;
@@ -21,7 +22,7 @@ pub fn list(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
 }
 
 pub fn show(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let entry = model_apis::of_name(ctx.param("model_api_name")).ok_or(Error::NotFound("Model API"))?;
+    let entry = catalogue::find(ctx.param("model_api_name")).ok_or(Error::NotFound("Model API"))?;
     let added = model_apis::added(tx, team)?;
     Ok(Reply::ok(&ModelApi::new(entry, added.get(entry.name), &invoke_url(ctx))))
 }

@@ -2,9 +2,9 @@
 
 use crate::api::{Reply, RequestContext};
 use crate::db::{Tx, api_keys, environment_groups, teams};
+use crate::domain::api_keys::KeyKind;
 use crate::domain::{EnvironmentName, Team};
 use crate::error::Error;
-use crate::policy::keys::KeyKind;
 use crate::policy::{Caller, Category, OrgAct, Person, Question, TeamAct, Who};
 use crate::wire::permissions::{Explanation, Permissions, Subject};
 

@@ -7,7 +7,7 @@ use crate::db::deployments::naming::Naming;
 use crate::db::environments::promotion::Instance;
 use crate::db::pushes::{self, Existing, MissingEnvironment, New, Package, Published, Slot};
 use crate::db::resources::{self, Kind};
-use crate::db::uploads::{self, Purpose};
+use crate::db::uploads;
 use crate::db::{Tx, models};
 use crate::domain::deployments::Deployment;
 use crate::domain::environments::Change;
@@ -15,10 +15,10 @@ use crate::domain::instance_types::InstanceType;
 use crate::domain::models::{Downloads, Model};
 use crate::domain::promotion::Previous;
 use crate::domain::serving::{DeploymentName, Settings, check_deploy_timeout};
+use crate::domain::uploads::{BUCKET, Purpose, REGION};
 use crate::domain::{EnvironmentName, ResourceName};
 use crate::error::Error;
 use crate::policy::{Deployer, Deployers, InTeam};
-use crate::s3::{BUCKET, REGION};
 use crate::wire;
 use crate::wire::deployments::{
     CreateDeployment, CreateModel, CreatedModelDeployment, Payload, PrepareUpload, PreparedUpload,

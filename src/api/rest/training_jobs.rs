@@ -4,15 +4,16 @@ use zeroize::Zeroizing;
 
 use crate::api::rest::logs;
 use crate::api::{Reply, RequestContext};
-use crate::db::training_jobs::{self, Change, Filter, Job, Order, queue};
+use crate::db::training_jobs::{self, queue};
 use crate::db::{self, Tx, downloads, secrets, teams, training_projects};
 use crate::domain::training::{
     Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
 };
+use crate::domain::training_jobs::{Change, Filter, Job, Order};
+use crate::domain::uploads::BUCKET;
 use crate::domain::{NAMED_MAX, ResourceName, SecretName};
 use crate::error::{Error, quoted};
 use crate::policy::{InOrg, InTeam, MetricsReader, TeamAct};
-use crate::s3::BUCKET;
 use crate::wire;
 use crate::wire::deployments::{Log, Logs, LogsAsked};
 use crate::wire::training_jobs::pushed::{self, CreateTrainingJob, Spec};

@@ -2,7 +2,7 @@
 
 use crate::api::{Reply, RequestContext};
 use crate::db::{Tx, training_jobs, training_projects};
-use crate::domain::{ResourceName, Team};
+use crate::domain::{self, ResourceName, Team};
 use crate::error::Error;
 use crate::policy::InTeam;
 use crate::wire::Tombstone;
@@ -35,7 +35,7 @@ pub fn delete(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
     Ok(Reply::ok(&Tombstone::of(&project.id)))
 }
 
-fn answer(tx: &Tx, team: &InTeam, project: &training_projects::TrainingProject) -> Result<Reply, Error> {
+fn answer(tx: &Tx, team: &InTeam, project: &domain::training_projects::TrainingProject) -> Result<Reply, Error> {
     let latest = training_jobs::latest(tx, std::slice::from_ref(team))?;
     let training_project = TrainingProject::new(project, latest.get(&project.id));
     Ok(Reply::ok(&OneTrainingProject { training_project }))

@@ -2,10 +2,10 @@
 
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;
-use crate::db::uploads::{self, Credentials, Purpose};
+use crate::db::uploads;
+use crate::domain::uploads::{BUCKET, Credentials, Purpose, REGION};
 use crate::error::Error;
 use crate::policy::{Deployers, InTeam};
-use crate::s3::{BUCKET, REGION};
 use crate::wire;
 
 pub fn for_model(tx: &Tx, deployers: &Deployers, ctx: &RequestContext) -> Result<Reply, Error> {

@@ -2,9 +2,10 @@
 
 use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
-use crate::db::api_keys::CreatedKeys;
-use crate::db::password_resets::NewLink;
 use crate::db::{Tx, organizations, password_resets, users};
+use crate::domain::api_keys::CreatedKeys;
+use crate::domain::password_resets::NewLink;
+use crate::domain::users::{OrgMember, RoleUpdated};
 use crate::domain::{Email, KeyName, Page, Password, PersonName, TeamName};
 use crate::error::Error;
 use crate::policy::{Caller, InOrg, Operator, OrgRole, Who};
@@ -24,7 +25,7 @@ pub fn list(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> 
 }
 
 /// What is no address matches nobody.
-fn with_address(tx: &Tx, org: &InOrg, email: &str) -> Result<Vec<users::OrgMember>, Error> {
+fn with_address(tx: &Tx, org: &InOrg, email: &str) -> Result<Vec<OrgMember>, Error> {
     match Email::parse(email) {
         Ok(email) => Ok(users::with_address(tx, org, &email)?.into_iter().collect()),
         Err(_) => Ok(Vec::new()),
@@ -64,7 +65,7 @@ pub fn update(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
         (Some(OrgRole::Member), created_keys) => users::demote(tx, org, &member, created_keys)?,
         (Some(OrgRole::Admin) | None, CreatedKeys::Revoke) => return Err(goes_with_a_demotion()),
         (Some(OrgRole::Admin), CreatedKeys::Keep) => users::promote(tx, org, &member)?,
-        (None, CreatedKeys::Keep) => users::RoleUpdated { member, remaining: None },
+        (None, CreatedKeys::Keep) => RoleUpdated { member, remaining: None },
     };
     let organization = organizations::own(tx, org)?;
     Ok(Reply::ok(&UpdatedUser::new(&updated, &organization.name)))
@@ -105,17 +106,17 @@ fn reset_url(ctx: &RequestContext, link: &NewLink) -> String {
 }
 
 /// The new password is hashed before it is written, for a link that works.
-pub fn look_at_reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
+pub fn find_reset_work(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
     let asked = Reset::read(ctx)?;
     password_resets::open(tx, &asked.token)?;
     Ok(Some(Work::Hash(asked.password)))
 }
 
 /// The link is looked up again: it may have been used since.
-pub fn reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext, outcome: &Outcome) -> Result<Reply, Error> {
+pub fn reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked = Reset::read(ctx)?;
     let reset = password_resets::open(tx, &asked.token)?;
-    let Outcome::Hashed(hash) = outcome else {
+    let Outcome::Hashed(hash) = ctx.password() else {
         return Err(Error::Internal("a password was not hashed".to_owned()));
     };
     let done = password_resets::apply(tx, &reset, hash, asked.api_key_name.as_ref())?;
@@ -162,6 +163,6 @@ pub fn teams(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error>
     Ok(Reply::ok(&Items::of("teams", items, page.next.as_deref())))
 }
 
-fn reply(tx: &Tx, org: &InOrg, member: &users::OrgMember) -> Result<Reply, Error> {
+fn reply(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<Reply, Error> {
     Ok(Reply::ok(&User::of(member, &organizations::own(tx, org)?.name)))
 }

@@ -12,7 +12,7 @@ use crate::cli::{
     tell_of_key,
 };
 use crate::db::organizations;
-use crate::db::quotas::Settings;
+use crate::domain::quotas::Settings;
 use crate::server::{Hangup, Limits};
 use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
 

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api::operator::{self, AnswerHash, Answered, Step};
+use crate::api::operator::{AnswerHash, Mode};
 use crate::api::{App, ReverseProxy};
 use crate::cli::{Exit, Failure, Opened, not_taken, now, open, tell_of_key};
 use crate::db::Now;
 use crate::db::directory::{Directory, Refusal};
-use crate::db::quotas::Settings;
+use crate::domain::quotas::Settings;
+use crate::server::operator::{self, Answered};
 
 /// How long to wait for another process that holds the directory without answering, such as a server that starts or stops.
 const HELD_MAX: Duration = Duration::from_secs(10);
@@ -29,10 +30,10 @@ pub fn ask(
     let now = now();
     match reach(path, now, route, body)? {
         Reached::Here(directory) => ask_here(path, *directory, route, body, show),
-        Reached::There(rehearsed) => {
+        Reached::There(dry_run) => {
             let socket = Directory::operator_socket(path);
-            let perform = |step| operator::step_there(&socket, now, step, route, body).map_err(broken_off);
-            show_and_perform(&done(rehearsed)?, show, perform)
+            let perform = |mode| operator::send_to(&socket, now, mode, route, body).map_err(broken_off);
+            show_and_perform(&done(dry_run)?, show, perform)
         }
     }
 }
@@ -68,22 +69,22 @@ pub fn ask_app(
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let now = now();
-    let ask = |step| {
-        let answered = operator::step_here(app, now, step, route, body);
+    let ask = |mode| {
+        let answered = operator::send_here(app, now, mode, route, body);
         answered.map_err(|cause| Failure::new(format!("cannot begin: {cause}")))
     };
-    show_and_perform(&done(ask(Step::Rehearse)?)?, show, ask)
+    show_and_perform(&done(ask(Mode::DryRun)?)?, show, ask)
 }
 
-/// Sends the second step, after the answer to the first was shown.
+/// Sends the second request, after the answer to the first was shown.
 fn show_and_perform(
-    rehearsed: &[u8],
+    dry_run: &[u8],
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
-    perform: impl FnOnce(Step) -> Result<Answered, Failure>,
+    perform: impl FnOnce(Mode) -> Result<Answered, Failure>,
 ) -> Result<(), Failure> {
-    show(rehearsed)
+    show(dry_run)
         .map_err(|Failure { exit, message }| Failure { exit, message: format!("{message}: nothing was made") })?;
-    let performed = perform(Step::Perform(AnswerHash::of(rehearsed)))?;
+    let performed = perform(Mode::Expecting(AnswerHash::of(dry_run)))?;
     done(performed).map(drop).map_err(|Failure { exit, message }| {
         // The disk may have stored it although writing failed.
         let what_is = match exit {
@@ -99,7 +100,7 @@ fn show_and_perform(
 enum Reached {
     /// No server has the directory, and this process has locked it.
     Here(Box<Directory>),
-    /// A server has the directory, and it has rehearsed the request.
+    /// A server has the directory, and it has made the dry run.
     There(Answered),
 }
 
@@ -113,8 +114,8 @@ fn reach(path: &Path, now: Now, route: &str, body: &[u8]) -> Result<Reached, Fai
         if !matches!(refusal, Refusal::Held(_)) {
             return Err(not_taken(path, refusal));
         }
-        match operator::step_there(&Directory::operator_socket(path), now, Step::Rehearse, route, body) {
-            Ok(rehearsed) => return Ok(Reached::There(rehearsed)),
+        match operator::send_to(&Directory::operator_socket(path), now, Mode::DryRun, route, body) {
+            Ok(dry_run) => return Ok(Reached::There(dry_run)),
             Err(operator::Failure::NobodyThere(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
             Err(operator::Failure::NobodyThere(cause)) => {
                 let Failure { exit, message } = not_taken(path, refusal);

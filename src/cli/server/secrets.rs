@@ -1,7 +1,8 @@
 //! `guildhall secrets`
 
 use crate::cli::{Data, Failure, now, report, take, tell_of_key};
-use crate::db::opening::{Discarded, discard_secrets};
+use crate::db::opening::discard_secrets;
+use crate::domain::secrets::Discarded;
 use crate::policy::Operator;
 
 /// Continue without a lost master key

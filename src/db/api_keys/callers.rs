@@ -3,7 +3,8 @@
 use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
-use crate::db::api_keys::{Holder, Key, environments, models};
+use crate::db::api_keys::{environments, models};
+use crate::domain::api_keys::{Holder, Key};
 use crate::domain::{OrgId, TeamId, Time, UserId};
 use crate::error::Error;
 use crate::policy::{Caller, Category, OrgRole, Person, TeamKey, TeamRole, Who};

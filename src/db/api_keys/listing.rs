@@ -3,8 +3,8 @@
 use rusqlite::{Row, ToSql};
 use serde_json::json;
 
-use crate::db::api_keys::{Holder, Key};
 use crate::db::{Tx, endings};
+use crate::domain::api_keys::{Holder, Key};
 use crate::domain::{EnvironmentName, Team, TeamId, User};
 use crate::error::Error;
 use crate::policy::keys::KeysSeen;

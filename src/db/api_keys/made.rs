@@ -7,28 +7,10 @@ use rusqlite::named_params;
 
 use crate::db::audit::{self, Actor};
 use crate::db::{Tx, environment_groups, teams};
-use crate::domain::{OrgId, Team, TeamId, UserId};
+use crate::domain::api_keys::{CreatedKeys, MadeKey};
+use crate::domain::{OrgId, Team, UserId};
 use crate::error::Error;
 use crate::policy::{Caller, Category};
-
-/// What becomes of the keys that somebody made who loses a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CreatedKeys {
-    Keep,
-    Revoke,
-}
-
-/// A key that works and is no person's, with whoever made it.
-#[derive(Debug)]
-pub struct MadeKey {
-    pub prefix: String,
-    pub name: Option<String>,
-    pub category: Category,
-    /// `None`: it manages the team keys of the organization.
-    pub team_id: Option<TeamId>,
-    /// A person's id or a key's prefix.
-    pub made_by: String,
-}
 
 /// The keys of the organization, or of this team alone, that a person made, and those that such keys made, oldest first.
 ///

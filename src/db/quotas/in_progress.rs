@@ -5,19 +5,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::db::quotas::{Settings, Unit, is_recent};
-use crate::db::uploads::Grant;
-use crate::domain::{OrgId, TeamId, Time, UserId};
+use crate::db::quotas::is_recent;
+use crate::domain::quotas::{Settings, Unit};
+use crate::domain::uploads::{Grant, Owner};
+use crate::domain::{OrgId, TeamId, Time};
 use crate::error::{Error, QuotaExceeded};
 
 /// An organization may have so many times as much in progress as one of its teams, in uploads and in files.
 pub const ORGANIZATION_TIMES: u64 = 10;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    Team(TeamId),
-    Person(UserId),
-}
 
 /// What somebody has in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,11 +6,12 @@
 use rusqlite::named_params;
 use serde_json::Value;
 
-use crate::db::training_capacity::{self, Capacity};
-use crate::db::training_jobs::{Filter, Job, find, search};
-use crate::db::{Tx, logs};
+use crate::db::training_jobs::{find, search};
+use crate::db::{Tx, logs, training_capacity};
 use crate::domain::serving::Level;
 use crate::domain::training::{GpuType, JobStatus};
+use crate::domain::training_capacity::Capacity;
+use crate::domain::training_jobs::{Filter, Job, JobEvent, OtherJob, QueueContext};
 use crate::domain::{Team, Time};
 use crate::error::Error;
 use crate::policy::InTeam;
@@ -119,39 +120,8 @@ fn deploy(tx: &Tx, job: &Waiting) -> Result<(), Error> {
     logs::append_to_job(tx, &job.id, Level::Info, &line)
 }
 
-/// What a job met when it came in: the status that the other jobs of its team and GPU type had then.
-#[derive(Debug)]
-pub struct Context {
-    pub job: Job,
-    pub released_at: Option<Time>,
-    pub capacity: Option<Capacity>,
-    /// What held GPUs.
-    pub active: Vec<Other>,
-    /// What waited and came first.
-    pub pending_ahead: Vec<Other>,
-    /// What has happened to all of these until it was released, or until now.
-    pub events: Vec<Happened>,
-    pub until: Time,
-}
-
-/// Another job, with the status it had then and since when.
-#[derive(Debug)]
-pub struct Other {
-    pub job: Job,
-    pub status: JobStatus,
-    pub since: Time,
-}
-
-#[derive(Debug)]
-pub struct Happened {
-    pub job_id: String,
-    pub job_name: Option<String>,
-    pub status: JobStatus,
-    pub at: Time,
-}
-
 /// The context of a job in one of these teams.
-pub fn context(tx: &Tx, teams: &[InTeam], job_id: &str) -> Result<Context, Error> {
+pub fn context(tx: &Tx, teams: &[InTeam], job_id: &str) -> Result<QueueContext, Error> {
     let (team, job) = in_some_team(tx, teams, job_id)?;
     let others = others(tx, team, &job)?;
     let (pending, active): (Vec<_>, Vec<_>) = others.into_iter().partition(|other| other.status == JobStatus::Pending);
@@ -159,7 +129,7 @@ pub fn context(tx: &Tx, teams: &[InTeam], job_id: &str) -> Result<Context, Error
     let released_at = released_at(tx, &job)?;
     let until = released_at.unwrap_or(tx.now);
     let ids = active.iter().chain(&pending_ahead).map(|other| &other.job).chain([&job]).map(|job| job.id.as_str());
-    Ok(Context {
+    Ok(QueueContext {
         released_at,
         capacity: capacity(tx, team.team(), job.compute.gpu_type())?,
         events: events(tx, &Value::from_iter(ids).to_string(), job.created_at, until)?,
@@ -181,7 +151,7 @@ fn in_some_team<'a, 't>(tx: &Tx, teams: &'a [InTeam<'t>], job_id: &str) -> Resul
 }
 
 /// The other jobs of the job's team and GPU type that had not ended when it came in, the oldest first.
-fn others(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Other>, Error> {
+fn others(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<OtherJob>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT training_job.project_id, training_job.id, training_job_event.status, training_job_event.at
          FROM training_job
@@ -201,7 +171,7 @@ fn others(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Other>, Error> {
         let status: JobStatus = row.get("status")?;
         if !status.has_ended() {
             let (project_id, id): (String, String) = (row.get("project_id")?, row.get("id")?);
-            others.push(Other { job: find(tx, team, &project_id, &id)?, status, since: row.get("at")? });
+            others.push(OtherJob { job: find(tx, team, &project_id, &id)?, status, since: row.get("at")? });
         }
     }
     Ok(others)
@@ -217,7 +187,7 @@ fn released_at(tx: &Tx, job: &Job) -> Result<Option<Time>, Error> {
 }
 
 /// What happened to these jobs in this time, in order.
-fn events(tx: &Tx, job_ids: &str, since: Time, until: Time) -> Result<Vec<Happened>, Error> {
+fn events(tx: &Tx, job_ids: &str, since: Time, until: Time) -> Result<Vec<JobEvent>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT training_job_event.job_id, training_job.name, training_job_event.status, training_job_event.at
          FROM training_job_event JOIN training_job ON training_job.id = training_job_event.job_id
@@ -227,7 +197,7 @@ fn events(tx: &Tx, job_ids: &str, since: Time, until: Time) -> Result<Vec<Happen
     )?;
     let params = named_params! { ":job_ids": job_ids, ":since": since, ":until": until };
     let rows = query.query_map(params, |row| {
-        Ok(Happened {
+        Ok(JobEvent {
             job_id: row.get("job_id")?,
             job_name: row.get("name")?,
             status: row.get("status")?,

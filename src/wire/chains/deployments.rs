@@ -8,6 +8,7 @@ use crate::domain::chains;
 use crate::domain::serving::Status;
 use crate::wire::environments::AutoscalingSettings;
 
+/// A deployment of a Chain. Baseten's `ChainDeploymentV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct ChainDeployment<'a> {
     id: &'a str,
@@ -18,6 +19,7 @@ pub struct ChainDeployment<'a> {
     status: Status,
 }
 
+/// The deployments of a Chain. Baseten's `ChainDeploymentsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct ChainDeployments<'a> {
     pub deployments: Vec<ChainDeployment<'a>>,
@@ -36,6 +38,7 @@ impl<'a> From<&'a chains::ChainDeployment> for ChainDeployment<'a> {
     }
 }
 
+/// A chainlet of a deployment of a Chain. Baseten's `ChainletV1`.
 #[derive(JsonSchema, Serialize)]
 struct Chainlet<'a> {
     id: &'a str,
@@ -59,6 +62,7 @@ impl<'a> From<&'a chains::Chainlet> for Chainlet<'a> {
     }
 }
 
+/// A deployment of a Chain that was deleted. Baseten's `ChainDeploymentTombstoneV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ChainDeploymentTombstone")]
 pub struct Tombstone<'a> {

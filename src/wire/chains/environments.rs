@@ -14,6 +14,7 @@ use crate::wire::environments::{
 };
 use crate::wire::instance_types::InstanceType;
 
+/// An environment of a Chain. Baseten's `ChainEnvironmentV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct ChainEnvironment<'a> {
     name: &'a str,
@@ -45,6 +46,7 @@ impl<'a> ChainEnvironment<'a> {
     }
 }
 
+/// What a chainlet is set to in an environment. Baseten's `ChainletEnvironmentSettingsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct ChainletEnvironmentSettings<'a> {
     chainlet_name: &'a str,
@@ -62,8 +64,8 @@ impl<'a> From<&'a ChainletSettings> for ChainletEnvironmentSettings<'a> {
     }
 }
 
-/// An environment in the list of all. The specification has it in the shape of a model's there, so it carries both: what
-/// is a model's is the entrypoint's.
+/// An environment of a Chain in the list of all. The specification gives a model's environment there, so it has the
+/// fields of both: those of a model are the entrypoint's. Baseten's `EnvironmentV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ListedChainEnvironment")]
 pub struct ListedEnvironment<'a> {
@@ -82,6 +84,7 @@ pub struct ListedEnvironment<'a> {
     in_progress_promotion: Option<InProgressPromotion>,
 }
 
+/// The environments of a Chain. Baseten's `EnvironmentsV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ListedChainEnvironments")]
 pub struct Environments<'a> {
@@ -118,6 +121,8 @@ impl<'a> ListedEnvironment<'a> {
     }
 }
 
+/// A deployment of a Chain in the list of environments, with the fields of a model's deployment, which are the
+/// entrypoint's. Baseten's `DeploymentV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ListedChainDeployment")]
 struct ListedDeployment<'a> {
@@ -150,12 +155,14 @@ impl<'a> From<&'a chains::ChainDeployment> for ListedDeployment<'a> {
     }
 }
 
+/// That an environment of a Chain was changed. Baseten's `UpdateChainEnvironmentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ChainEnvironmentUpdated")]
 pub struct Updated {
     pub ok: bool,
 }
 
+/// What a change of instance types led to. Baseten's `UpdateChainletEnvironmentInstanceTypeResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ChainletInstanceTypesUpdated")]
 pub struct InstanceTypesUpdated<'a> {
@@ -166,6 +173,7 @@ pub struct InstanceTypesUpdated<'a> {
 
 // ---- bodies ----
 
+/// Creates an environment of a Chain. Baseten's `CreateChainEnvironmentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "CreateChainEnvironmentRequest")]
 pub struct CreateChainEnvironment {
@@ -174,6 +182,7 @@ pub struct CreateChainEnvironment {
     pub chainlet_settings: Option<Vec<NewChainletSettings>>,
 }
 
+/// What a chainlet is set to in a new environment. Baseten's `ChainletEnvironmentSettingsRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct NewChainletSettings {
     pub chainlet_name: String,
@@ -181,6 +190,7 @@ pub struct NewChainletSettings {
     pub instance_type_id: Option<String>,
 }
 
+/// Changes the settings of an environment of a Chain. Baseten's `UpdateChainEnvironmentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "UpdateChainEnvironmentRequest")]
 pub struct UpdateChainEnvironment {
@@ -201,6 +211,7 @@ pub struct UpdateChainletInstanceTypes {
     pub updates: Vec<InstanceTypeUpdate>,
 }
 
+/// How one chainlet is to scale. Baseten's `ChainletEnvironmentAutoscalingSettingsUpdateV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ChainletAutoscalingUpdate")]
 pub struct AutoscalingUpdate {
@@ -208,6 +219,7 @@ pub struct AutoscalingUpdate {
     pub autoscaling_settings: UpdateAutoscaling,
 }
 
+/// What one chainlet is to run on. Baseten's `ChainletEnvironmentInstanceTypeUpdateV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ChainletInstanceTypeUpdate")]
 pub struct InstanceTypeUpdate {
@@ -215,6 +227,7 @@ pub struct InstanceTypeUpdate {
     pub instance_type_id: String,
 }
 
+/// Promotes a deployment of a Chain to the environment of the path. Baseten's `PromoteToChainEnvironmentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PromoteToChainEnvironmentRequest")]
 pub struct PromoteChain {

@@ -8,13 +8,15 @@ use serde_json::{Map, Value};
 
 use crate::domain::training::Availability;
 
+/// Creates a training job. Baseten's `CreateTrainingJobRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "CreateTrainingJobRequest")]
 pub struct CreateTrainingJob {
     pub training_job: Spec,
 }
 
-/// What is understood of a job that is pushed; it is kept like this, to be recreated from.
+/// What a training job is created from. It is kept in this form, so that the job can be created again. Baseten's
+/// `CreateTrainingJobV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJob")]
 pub struct Spec {
@@ -29,6 +31,7 @@ pub struct Spec {
     pub truss_user_env: Option<Map<String, Value>>,
 }
 
+/// The image that a training job runs in. Baseten's `CreateTrainingJobImageV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobImage")]
 pub struct Image {
@@ -36,6 +39,7 @@ pub struct Image {
     pub docker_auth: Option<DockerAuth>,
 }
 
+/// How to sign in to the registry of an image. Baseten's `DockerAuthV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 pub struct DockerAuth {
     registry: String,
@@ -48,12 +52,14 @@ pub struct DockerAuth {
     aws_assume_role_docker_auth: Option<Map<String, Value>>,
 }
 
+/// Signs in to a registry by a service account of Google Cloud. Baseten's `GcpServiceAccountJsonDockerAuthV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "DockerAuthByServiceAccount")]
 struct ByServiceAccount {
     service_account_json_secret_ref: SecretReference,
 }
 
+/// Signs in to a registry by an access key of AWS. Baseten's `AwsIamDockerAuthV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "DockerAuthByAccessKey")]
 struct ByAccessKey {
@@ -61,12 +67,14 @@ struct ByAccessKey {
     secret_access_key_secret_ref: SecretReference,
 }
 
+/// Signs in to a registry by a password. Baseten's `RegistrySecretDockerAuthV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "DockerAuthByPassword")]
 struct ByPassword {
     secret_ref: SecretReference,
 }
 
+/// What a training job runs on. Baseten's `CreateTrainingJobComputeV1`.
 #[derive(Default, Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobCompute")]
 pub struct Compute {
@@ -77,6 +85,7 @@ pub struct Compute {
     pub availability_model: Option<Availability>,
 }
 
+/// Which GPU a node of a training job has, and how many. Baseten's `CreateTrainingJobAcceleratorV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobAccelerator")]
 pub struct Accelerator {
@@ -84,6 +93,7 @@ pub struct Accelerator {
     pub count: i64,
 }
 
+/// How a training job runs. Baseten's `CreateTrainingJobRuntimeV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobRuntime")]
 pub struct Runtime {
@@ -105,11 +115,13 @@ pub enum Variable {
     Secret(SecretReference),
 }
 
+/// The name of a secret. Baseten's `SecretReferenceV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 pub struct SecretReference {
     name: String,
 }
 
+/// An uploaded file that a training job gets. Baseten's `CreateTrainingJobS3Artifact`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobArtifact")]
 pub struct Artifact {
@@ -117,6 +129,7 @@ pub struct Artifact {
     pub s3_key: String,
 }
 
+/// The checkpoints that a training job begins with. Baseten's `LoadCheckpointConfig`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "LoadCheckpointConfig")]
 pub struct LoadCheckpoints {
@@ -125,7 +138,8 @@ pub struct LoadCheckpoints {
     pub checkpoints: Option<Vec<Checkpoint>>,
 }
 
-/// Which checkpoint to begin with: one of a job, the last of a project, or one of a run.
+/// A checkpoint to begin with: one of a job, the last of a project, or one of a run. Baseten's
+/// `BasetenNamedCheckpointConfig`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CheckpointToLoad")]
 pub struct Checkpoint {
@@ -137,6 +151,7 @@ pub struct Checkpoint {
     target: Option<String>,
 }
 
+/// Weights that a training job gets. Baseten's `CreateJobWeightConfigV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "TrainingWeights")]
 pub struct Weights {
@@ -148,6 +163,7 @@ pub struct Weights {
     auth: Option<WeightsAuth>,
 }
 
+/// How to sign in to the source of weights.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "TrainingWeightsAuth")]
 struct WeightsAuth {

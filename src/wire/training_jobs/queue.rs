@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::db::training_jobs::queue;
-use crate::domain::Time;
+use crate::domain::{Time, training_jobs};
 use crate::wire::schemas::Object;
 use crate::wire::training_jobs::InstanceType;
 
+/// What a training job met in the queue. Baseten's `GetTrainingJobQueueContextResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct QueueContext<'a> {
     target_job_id: &'a str,
@@ -28,6 +28,7 @@ pub struct QueueContext<'a> {
     events_window_end: Time,
 }
 
+/// The ceiling of a team when a job was created. Baseten's `CapacityAtSubmitV1`.
 #[derive(JsonSchema, Serialize)]
 struct CapacityAtSubmit {
     gpu_type: &'static str,
@@ -36,6 +37,7 @@ struct CapacityAtSubmit {
     last_modified: Time,
 }
 
+/// A job that held GPUs when another was created. Baseten's `ActiveJobAtSubmitV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ActiveJobAtSubmit")]
 struct ActiveJob<'a> {
@@ -48,6 +50,7 @@ struct ActiveJob<'a> {
     status_set_at: Time,
 }
 
+/// A job that waited before another when that was created. Baseten's `PendingJobAheadAtSubmitV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "PendingJobAheadAtSubmit")]
 struct PendingJob<'a> {
@@ -59,6 +62,7 @@ struct PendingJob<'a> {
     submitted_at: Time,
 }
 
+/// What happened to a job while another waited. Baseten's `QueueEventV1`.
 #[derive(JsonSchema, Serialize)]
 struct QueueEvent<'a> {
     training_job_id: &'a str,
@@ -71,8 +75,8 @@ struct QueueEvent<'a> {
     exit_code: Option<()>,
 }
 
-impl<'a> From<&'a queue::Context> for QueueContext<'a> {
-    fn from(context: &'a queue::Context) -> QueueContext<'a> {
+impl<'a> From<&'a training_jobs::QueueContext> for QueueContext<'a> {
+    fn from(context: &'a training_jobs::QueueContext) -> QueueContext<'a> {
         let job = &context.job;
         QueueContext {
             target_job_id: &job.id,
@@ -97,8 +101,8 @@ impl<'a> From<&'a queue::Context> for QueueContext<'a> {
     }
 }
 
-impl<'a> From<&'a queue::Other> for ActiveJob<'a> {
-    fn from(other: &'a queue::Other) -> ActiveJob<'a> {
+impl<'a> From<&'a training_jobs::OtherJob> for ActiveJob<'a> {
+    fn from(other: &'a training_jobs::OtherJob) -> ActiveJob<'a> {
         ActiveJob {
             training_job_id: &other.job.id,
             training_job_name: other.job.name.as_deref(),
@@ -111,8 +115,8 @@ impl<'a> From<&'a queue::Other> for ActiveJob<'a> {
     }
 }
 
-impl<'a> From<&'a queue::Other> for PendingJob<'a> {
-    fn from(other: &'a queue::Other) -> PendingJob<'a> {
+impl<'a> From<&'a training_jobs::OtherJob> for PendingJob<'a> {
+    fn from(other: &'a training_jobs::OtherJob) -> PendingJob<'a> {
         PendingJob {
             training_job_id: &other.job.id,
             training_job_name: other.job.name.as_deref(),
@@ -124,8 +128,8 @@ impl<'a> From<&'a queue::Other> for PendingJob<'a> {
     }
 }
 
-impl<'a> From<&'a queue::Happened> for QueueEvent<'a> {
-    fn from(event: &'a queue::Happened) -> QueueEvent<'a> {
+impl<'a> From<&'a training_jobs::JobEvent> for QueueEvent<'a> {
+    fn from(event: &'a training_jobs::JobEvent) -> QueueEvent<'a> {
         QueueEvent {
             training_job_id: &event.job_id,
             training_job_name: event.job_name.as_deref(),

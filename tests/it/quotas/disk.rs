@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use guildhall::db::quotas::Settings;
+use guildhall::domain::quotas::Settings;
 use serde_json::json;
 
 use super::{job, project, secret};

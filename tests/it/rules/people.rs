@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guildhall::api::answer;
+use guildhall::api::dispatch::answer;
 use serde_json::{Value, json};
 
 use super::{by, make_key, one, sorted, with};

@@ -1,6 +1,6 @@
 //! Training as state: jobs of a team's projects, their queue, their secrets and archives, and who may what.
 
-use guildhall::s3::BUCKET;
+use guildhall::domain::uploads::BUCKET;
 use rusqlite::params;
 use serde_json::{Value, json};
 

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use guildhall::api::routes::{Answer, ROUTES, Route};
-use guildhall::api::unserved::UNSERVED;
+use guildhall::api::refusal::Api;
+use guildhall::api::route::Route;
+use guildhall::api::routes;
 use serde_json::{Value, json};
 
 use super::peer::Peer;
@@ -43,13 +44,18 @@ impl Own {
         Own(ids.into_iter().collect())
     }
 
-    /// The path of a route about what is its own, or about nothing.
-    pub fn path(&self, route: &Route) -> String {
+    /// The paths of a route about what is its own, or about nothing.
+    fn paths(&self, route: &Route) -> Vec<String> {
+        route.paths().iter().map(|path| self.path(path)).collect()
+    }
+
+    /// A path about what is its own, or about nothing.
+    pub fn path(&self, template: &str) -> String {
         let part = |part: &str| match part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
             Some(name) => self.0.get(name).map_or("nothing", String::as_str).to_owned(),
             None => part.to_owned(),
         };
-        route.template.split('/').map(part).collect::<Vec<_>>().join("/")
+        template.split('/').map(part).collect::<Vec<_>>().join("/")
     }
 }
 
@@ -102,8 +108,9 @@ fn assert_answered(what: &str, begun: Instant, reply: std::io::Result<super::pee
 
 /// Every route that the network reaches. What deletes comes last, so that what the others are about is there.
 fn routes() -> Vec<&'static Route> {
-    let reached = |route: &&Route| !matches!(route.answer, Answer::Operator(_));
-    let mut routes: Vec<&Route> = ROUTES.iter().chain(UNSERVED).filter(reached).collect();
+    let is_reached =
+        |route: &&Route| !route.access.is_operators() && matches!(route.api, Api::Management | Api::GraphQl);
+    let mut routes: Vec<&Route> = routes::all().filter(is_reached).collect();
     routes.sort_by_key(|route| route.method == "DELETE");
     routes
 }
@@ -142,10 +149,10 @@ fn no_route_is_hurt_by_what_it_is_sent() {
                 let mut bodies: Vec<String> = values(size / leaves).into_iter().map(filled).collect();
                 // Not every body is an object, and not every object is one that the route describes.
                 bodies.push(values(100_000)[(at + number) % 9].clone());
-                if schema.is_null() || UNSERVED.iter().any(|other| std::ptr::eq(other, *route)) {
+                if schema.is_null() || !route.is_served() {
                     bodies.truncate(2);
                 }
-                send_all(&hostile.admin, route, &[own.path(route)], &bodies);
+                send_all(&hostile.admin, route, &own.paths(route), &bodies);
             }
         });
     }
@@ -168,13 +175,15 @@ fn no_route_is_hurt_by_its_query_or_its_head() {
                 names.push("nosuch");
                 let fits = |text: &str| text.chars().take(28_000).collect::<String>();
                 let each = |value: &str| names.iter().map(|name| format!("{name}={value}&")).collect::<String>();
-                let path = own.path(route);
-                let targets = [
-                    format!("{path}?{}", fits(&each("1").repeat(2000))),
-                    format!("{path}?{}", fits(&each(&"%25".repeat(9000 / names.len())))),
-                    format!("{path}?{}", fits(&each("99999999999999999999999999"))),
-                    format!("{path}?{}", fits(&each("-9223372036854775808"))),
+                let queries = [
+                    fits(&each("1").repeat(2000)),
+                    fits(&each(&"%25".repeat(9000 / names.len()))),
+                    fits(&each("99999999999999999999999999")),
+                    fits(&each("-9223372036854775808")),
                 ];
+                let paths = own.paths(route);
+                let targets = paths.iter().flat_map(|path| queries.iter().map(move |query| format!("{path}?{query}")));
+                let targets: Vec<String> = targets.collect();
                 send_all(&hostile.admin, route, &targets, &[String::new()]);
             }
         });

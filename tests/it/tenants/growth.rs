@@ -369,8 +369,8 @@ fn writes_that_change_nothing_leave_no_entry() {
     let hostile = &site.hostile;
     let admin = &hostile.admin;
     let path = |template: &str| {
-        let route = guildhall::api::routes::ROUTES.iter().find(|route| route.template == template);
-        own.path(route.unwrap_or_else(|| panic!("no route {template}")))
+        let route = guildhall::api::routes::all().find(|route| route.template == template);
+        own.path(route.unwrap_or_else(|| panic!("no route {template}")).template)
     };
     let model = path("/v1/models/{model_id}");
     let deployment = path("/v1/models/{model_id}/deployments/{deployment_id}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use guildhall::db::uploads::Credentials;
+use guildhall::domain::uploads::Credentials;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 

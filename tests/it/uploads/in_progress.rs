@@ -1,6 +1,6 @@
 //! What may somebody have in progress, and what of it is left to others?
 
-use guildhall::db::quotas::Settings;
+use guildhall::domain::quotas::Settings;
 
 use super::s3::{noise, part_query};
 use super::site::BaseUrl;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use guildhall::db::uploads::Credentials;
+use guildhall::domain::uploads::Credentials;
 use guildhall::server::{Limits, Server, serve};
 use serde_json::{Value, json};
 

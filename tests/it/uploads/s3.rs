@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use guildhall::db::uploads::Credentials;
-use guildhall::s3::BUCKET;
+use guildhall::domain::uploads::BUCKET;
+use guildhall::domain::uploads::Credentials;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guildhall::api::{App, ReverseProxy};
 use guildhall::db::directory::Directory;
-use guildhall::db::quotas::Settings;
-use guildhall::db::uploads::{Credentials, Purpose};
 use guildhall::db::{Db, Now, api_keys, teams, uploads};
+use guildhall::domain::quotas::Settings;
+use guildhall::domain::uploads::{Credentials, Purpose};
 use guildhall::domain::{Archive, Time};
 use guildhall::error::Error;
 use guildhall::policy::TeamAct;

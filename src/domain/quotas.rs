@@ -1,4 +1,13 @@
-//! How large quotas are: what the operator sets with `--quota NAME=VALUE`.
+//! Quotas: what there is of them, and how large they are, as the operator sets them with `--quota NAME=VALUE`.
+
+/// A quota of a team, and how far it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub name: &'static str,
+    pub used: u64,
+    pub allowed: u64,
+    pub unit: Unit,
+}
 
 /// What a quota counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

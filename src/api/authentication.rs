@@ -1,0 +1,31 @@
+//! Who sent a request.
+
+use crate::api::request::Request;
+use crate::db::api_keys::LastUsed;
+use crate::db::{self, Tx};
+use crate::error::Error;
+use crate::policy::Caller;
+use crate::token::PlainKey;
+
+/// The caller whose key was sent, if one was, and whether that use of the key is still to be recorded.
+///
+/// # Errors
+///
+/// 401 for a key that does not work, also where none is needed.
+pub fn authenticate(tx: &Tx, request: &Request) -> Result<Option<(Caller, LastUsed)>, Error> {
+    let Some(header) = &request.authorization else { return Ok(None) };
+    let key = key(header);
+    let known = key.as_ref().ok_or(Error::Unauthenticated).and_then(|key| db::api_keys::caller(tx, key));
+    match &known {
+        Ok((caller, _)) => request.log.note_caller(caller),
+        Err(Error::Unauthenticated) => request.log.note_failed_sign_in(key.as_ref()),
+        Err(_) => {}
+    }
+    known.map(Some)
+}
+
+fn key(authorization: &str) -> Option<PlainKey> {
+    let (scheme, key) = authorization.split_once(' ')?;
+    let is_known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("api-key");
+    PlainKey::parse(key.trim()).filter(|_| is_known)
+}

@@ -1,0 +1,63 @@
+//! What a handler of a route asks for what was sent.
+
+use crate::api::access::{self, Context, Surface};
+use crate::api::body::Body;
+use crate::api::passwords::Outcome;
+use crate::api::path_template::PathTemplate;
+use crate::api::reply::Reply;
+use crate::api::request::{Listener, Request};
+use crate::domain::Team;
+use crate::error::Error;
+
+/// The routes of HTTP: the management API, the operator's socket, inference.
+#[derive(Clone, Copy, Debug)]
+pub struct Http;
+
+impl Surface for Http {
+    type Context<'c> = RequestContext<'c>;
+    type Reply = Reply;
+}
+
+/// Who may use a route.
+pub type Access = access::Access<Http>;
+
+/// A request on its route.
+pub struct RequestContext<'r> {
+    pub request: &'r Request,
+    pub(super) path: &'r PathTemplate,
+    pub(super) prepared: &'r Prepared,
+}
+
+/// What was prepared for a request before its transaction.
+#[derive(Default)]
+pub struct Prepared {
+    pub(super) password: Outcome,
+    pub(super) body: Body,
+}
+
+impl RequestContext<'_> {
+    /// What the work on the request's password came to.
+    pub fn password(&self) -> &Outcome {
+        &self.prepared.password
+    }
+
+    /// Refuses a route of Baseten's that is not served. It names the route, so that nobody takes a route that is not
+    /// served for a resource that does not exist.
+    pub fn not_served(&self) -> Error {
+        Error::NotImplemented(format!("{} {}", self.request.method, self.path.text))
+    }
+}
+
+impl Context for RequestContext<'_> {
+    fn named(&self, name: &str) -> Result<&str, Error> {
+        Ok(self.param(name))
+    }
+
+    fn listener(&self) -> Listener {
+        self.request.from
+    }
+
+    fn note_team(&self, team: &Team) {
+        self.request.log.note_team(team);
+    }
+}

@@ -1,0 +1,34 @@
+//! The path of a route, with `{name}` where a segment is free.
+
+/// A template, split into its segments.
+#[derive(Debug)]
+pub struct PathTemplate {
+    pub text: &'static str,
+    segments: Vec<&'static str>,
+}
+
+impl PathTemplate {
+    pub fn new(text: &'static str) -> PathTemplate {
+        PathTemplate { text, segments: text.trim_start_matches('/').split('/').collect() }
+    }
+
+    /// The index of the segment `{name}`.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.segments.iter().position(|segment| free_name(segment) == Some(name))
+    }
+
+    pub fn matches(&self, path: &[String]) -> bool {
+        self.segments.len() == path.len()
+            && self.segments.iter().zip(path).all(|(segment, given)| free_name(segment).is_some() || segment == given)
+    }
+}
+
+/// `name` of `{name}`.
+fn free_name(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// The names of the free segments, in their order.
+pub fn parameters(template: &str) -> impl Iterator<Item = &str> {
+    template.split('/').filter_map(free_name)
+}

@@ -1,0 +1,194 @@
+//! A row of the route table, and how the row of a request is found.
+
+use crate::api::body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX};
+use crate::api::context::{Access, RequestContext};
+use crate::api::passwords::Work;
+use crate::api::path_template::PathTemplate;
+use crate::api::refusal::Api;
+use crate::api::reply::Reply;
+use crate::api::request::{Listener, Request};
+use crate::db::Tx;
+use crate::error::Error;
+use crate::policy::Caller;
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub struct Route {
+    pub method: &'static str,
+    /// The path, with `{name}` where a segment is free.
+    pub template: &'static str,
+    pub access: Access,
+    pub run: Run,
+    pub origin: Origin,
+    /// The API whose shape a refusal has.
+    pub api: Api,
+    /// Names that `{deployment_id}` may have in place of an id, where Baseten's specification lists a path of its own for them.
+    pub named_deployments: &'static [&'static str],
+}
+
+/// Whose interface a route belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Baseten,
+    Ours,
+}
+
+/// How a request is carried out. The method does not tell: Baseten asks some reads by POST, because what they ask for does
+/// not fit a query.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// In a read transaction, on the thread that received the request.
+    Read,
+    /// In a read transaction on the pool, because it may read much.
+    Search,
+    /// In a transaction of the writer.
+    Write,
+    /// In a transaction of the writer, after the work on a password that this finds to do.
+    Password(FindWork),
+    /// As a read, but by the writer: the reply shows that it works.
+    ReadByWriter,
+    /// As the operation of the GraphQL document says, after the document was read on the pool.
+    Document,
+    /// Not at all: the route is Baseten's and is not served.
+    NotServed,
+}
+
+/// Finds the work on a password that a request needs, in a read transaction. Hashing is slow, so it is done before the write
+/// transaction opens. The handler checks again and gets the outcome from [`RequestContext::password`].
+pub type FindWork = fn(&Tx, Option<&Caller>, &RequestContext) -> Result<Option<Work>, Error>;
+
+impl Route {
+    /// A row of Baseten's management API, which reads if its method is GET and otherwise writes.
+    const fn new(method: &'static str, template: &'static str, access: Access) -> Route {
+        let run = if matches!(method.as_bytes(), b"GET") { Run::Read } else { Run::Write };
+        let (origin, api) = (Origin::Baseten, Api::Management);
+        Route { method, template, access, run, origin, api, named_deployments: &[] }
+    }
+
+    /// Marks a route that is not in Baseten's interface.
+    pub(super) const fn ours(self) -> Route {
+        Route { origin: Origin::Ours, ..self }
+    }
+
+    /// Marks a route that writes nothing and may read much.
+    pub(super) const fn searching(self) -> Route {
+        self.runs(Run::Search)
+    }
+
+    pub(super) const fn runs(self, run: Run) -> Route {
+        Route { run, ..self }
+    }
+
+    pub(super) const fn of_api(self, api: Api) -> Route {
+        Route { api, ..self }
+    }
+
+    /// Adds the documented paths that have one of these names in place of a deployment's id.
+    pub(super) const fn also_for(self, named_deployments: &'static [&'static str]) -> Route {
+        Route { named_deployments, ..self }
+    }
+
+    pub fn writes(&self) -> bool {
+        match self.run {
+            Run::Write | Run::Password(_) | Run::Document => true,
+            Run::Read | Run::Search | Run::ReadByWriter | Run::NotServed => false,
+        }
+    }
+
+    pub fn is_served(&self) -> bool {
+        !matches!(self.run, Run::NotServed)
+    }
+
+    /// Whether all it does is to revoke, remove or delete.
+    pub fn deletes(&self) -> bool {
+        self.method == "DELETE"
+    }
+
+    pub fn body_bytes_max(&self) -> usize {
+        if self.access.is_open() {
+            OPEN_BODY_BYTES_MAX
+        } else if self.access.is_operators() {
+            FIXTURES_BYTES_MAX
+        } else {
+            BODY_BYTES_MAX
+        }
+    }
+
+    /// The template, and the further paths that Baseten's specification lists for it.
+    pub fn paths(&self) -> Vec<String> {
+        let named = self.named_deployments.iter().map(|name| self.template.replace("{deployment_id}", name));
+        std::iter::once(self.template.to_owned()).chain(named).collect()
+    }
+
+    /// For the network, the operator's rows do not exist by whatever method.
+    fn is_reachable_by(&self, listener: Listener) -> bool {
+        listener == Listener::Operator || !self.access.is_operators()
+    }
+}
+
+pub(super) const fn get(template: &'static str, access: Access) -> Route {
+    Route::new("GET", template, access)
+}
+
+pub(super) const fn post(template: &'static str, access: Access) -> Route {
+    Route::new("POST", template, access)
+}
+
+pub(super) const fn patch(template: &'static str, access: Access) -> Route {
+    Route::new("PATCH", template, access)
+}
+
+pub(super) const fn delete(template: &'static str, access: Access) -> Route {
+    Route::new("DELETE", template, access)
+}
+
+/// A route of Baseten's management API that is not served. Whoever has a key is told so.
+pub(super) const fn not_served(method: &'static str, template: &'static str) -> Route {
+    Route::new(method, template, Access::Caller(refuse)).runs(Run::NotServed)
+}
+
+/// A route that is not served, of an API that is asked without a key too.
+pub(super) const fn not_served_to_anyone(method: &'static str, template: &'static str) -> Route {
+    Route::new(method, template, Access::Anyone(refuse_anyone)).runs(Run::NotServed)
+}
+
+fn refuse(_: &Tx, _: &Caller, ctx: &RequestContext) -> Result<Reply, Error> {
+    Err(ctx.not_served())
+}
+
+fn refuse_anyone(_: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
+    Err(ctx.not_served())
+}
+
+/// Rows with their paths split, for the search.
+pub struct Table(Vec<Row>);
+
+pub struct Row {
+    pub route: Route,
+    pub(super) path: PathTemplate,
+}
+
+impl Table {
+    pub fn of(routes: impl IntoIterator<Item = Route>) -> Table {
+        let row = |route: Route| Row { path: PathTemplate::new(route.template), route };
+        Table(routes.into_iter().map(row).collect())
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.0.iter()
+    }
+
+    /// The first row that matches a request.
+    ///
+    /// # Errors
+    ///
+    /// 404 where no row has the path, 405 with the methods where rows have it by other methods.
+    pub fn find(&self, request: &Request) -> Result<&Row, Error> {
+        let on_path =
+            || self.0.iter().filter(|row| row.route.is_reachable_by(request.from) && row.path.matches(&request.path));
+        on_path().find(|row| row.route.method == request.method).ok_or_else(|| {
+            let methods: Vec<&str> = on_path().map(|row| row.route.method).collect();
+            if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }
+        })
+    }
+}

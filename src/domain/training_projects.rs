@@ -1,0 +1,13 @@
+//! Training projects of a team.
+
+use crate::domain::Time;
+
+/// A training project that exists. What it trained are its jobs.
+#[derive(Clone, Debug)]
+pub struct TrainingProject {
+    pub id: String,
+    pub name: String,
+    pub created_at: Time,
+    pub updated_at: Time,
+    pub team_name: String,
+}
