@@ -35,7 +35,8 @@ mod requirements;
 mod runtime;
 mod tool;
 
-pub use model::{Control, Job, Model};
+pub use environment::Environment;
+pub use model::{Job, Model};
 pub use prepare::{Order, Prepared};
 pub use tool::Watch;
 

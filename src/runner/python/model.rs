@@ -1,12 +1,10 @@
 //! Builds a Python model: what has to be there before its process can be started.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use super::configuration::Configuration;
 use super::disk::{self, Unfinished};
@@ -40,10 +38,10 @@ pub struct Job<'a> {
 
 /// A model whose process can be started. What it runs from is not removed while this lives.
 ///
-/// The process gets a listening Unix socket as descriptor 3 and the reading end of a pipe as descriptor 4, whose first
-/// [`Control::line`] is written at once. It ends when the pipe does.
+/// The process gets a listening Unix socket as descriptor 3 and the reading end of a pipe as descriptor 4. The launcher says
+/// what is written there. The process ends when the pipe does.
 pub struct Model {
-    pub command: Vec<OsString>,
+    pub command: Vec<String>,
     /// The application, which is the process's current directory. It may write there.
     pub directory: PathBuf,
     /// Variables besides `HOME` and `TMPDIR`, which must be folders of its own.
@@ -52,35 +50,8 @@ pub struct Model {
     pub reads: Vec<PathBuf>,
     /// Commands to be run in the application's directory before the process is started, confined as it is.
     pub build_commands: Vec<String>,
+    pub environment: Environment,
     _runtime: Runtime,
-    _environment: Environment,
-}
-
-/// What a running model is told, at first and whenever it changes.
-pub struct Control<'a> {
-    pub secrets: &'a BTreeMap<String, String>,
-    /// Such as `environment` and `dynamic_chainlet_config`.
-    pub dynamic_config: &'a Map<String, Value>,
-    /// What every request must carry in the header `x-guildhall-token`.
-    pub token: &'a str,
-}
-
-impl Control<'_> {
-    /// The line of the control pipe.
-    pub fn line(&self) -> Zeroizing<Vec<u8>> {
-        let parts = [
-            ("{\"secrets\":", serde_json::to_vec(self.secrets)),
-            (",\"dynamic_config\":", serde_json::to_vec(self.dynamic_config)),
-            (",\"token\":", serde_json::to_vec(self.token)),
-        ];
-        let mut line = Zeroizing::new(Vec::new());
-        for (name, value) in parts {
-            line.extend_from_slice(name.as_bytes());
-            line.extend_from_slice(&Zeroizing::new(value.expect("memory takes all")));
-        }
-        line.extend_from_slice(b"}\n");
-        line
-    }
 }
 
 impl Installation {
@@ -123,13 +94,13 @@ impl Installation {
         let mut reads = maker.python.reads();
         reads.extend([environment.folder.clone(), runtime.folder.clone(), config_file.clone()]);
         Ok(Model {
-            command: command.into_iter().map(|path| path.clone().into_os_string()).collect(),
+            command: command.map(|path| path.to_string_lossy().into_owned()).to_vec(),
             directory: app,
             variables,
             reads,
             build_commands: configuration.build_commands,
+            environment,
             _runtime: runtime,
-            _environment: environment,
         })
     }
 }

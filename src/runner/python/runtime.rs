@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Unfinished};
-use super::environment::compile;
 use super::maker::Maker;
 use super::{Failure, Held, MAKE, tool};
 use crate::error::quoted;
@@ -77,7 +76,7 @@ impl Maker<'_> {
         moved.map_err(|_| {
             Failure::Build(format!("truss {truss_version} has no server that can be run here: name a later version"))
         })?;
-        compile(&self.python, &server, self.watch)?;
+        self.python.compile(&server, self.watch)?;
         std::fs::write(made.path().join(MARK), LAUNCHER)?;
         Ok(made.finish(folder)?)
     }

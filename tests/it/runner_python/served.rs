@@ -3,12 +3,13 @@
 //!
 //! This needs PyPI and uv or pip: it runs where `GUILDHALL_TESTS_PYPI` is set, as the gate sets it.
 
+mod chains;
 mod child;
 mod compared;
 mod controlled;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use guildhall::runner::python::{Failure, Installation, Job, Limits, Model, Watch};
@@ -34,9 +35,8 @@ pub struct Built {
 
 /// Builds a model of these files. Its `config.yaml` is JSON, which is YAML too.
 pub fn build(config: &Value, files: Files) -> Result<Built, Failure> {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = folder.path().join("archive.tar");
-    let mut builder = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+    let archive = tempfile::NamedTempFile::new().unwrap();
+    let mut builder = tar::Builder::new(archive.as_file());
     let text = config.to_string();
     for (path, content) in files.iter().chain(&[("config.yaml", text.as_str())]) {
         let mut header = tar::Header::new_gnu();
@@ -45,12 +45,14 @@ pub fn build(config: &Value, files: Files) -> Result<Built, Failure> {
         builder.append_data(&mut header, path, content.as_bytes()).unwrap();
     }
     builder.into_inner().unwrap();
+    build_archive(archive.path(), config.as_object().unwrap())
+}
+
+pub fn build_archive(archive: &Path, config: &Map<String, Value>) -> Result<Built, Failure> {
+    let folder = tempfile::tempdir().unwrap();
     let installation = Installation::open(&data(), Limits::default()).unwrap();
-    let empty = Map::new();
-    let job =
-        Job { archive: &archive, config: config.as_object().unwrap_or(&empty), folder: &folder.path().join("model") };
     let watch = Watch { stop: &AtomicBool::new(false), log: &|line| eprintln!("{line}") };
-    let model = installation.build(&job, watch)?;
+    let model = installation.build(&Job { archive, config, folder: &folder.path().join("model") }, watch)?;
     for own in ["home", "tmp"] {
         std::fs::create_dir(folder.path().join(own)).unwrap();
     }

@@ -9,8 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use guildhall::runner::python::Control;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use super::Built;
 
@@ -137,10 +136,9 @@ impl Ours {
     }
 
     pub fn say(&mut self, secrets: &BTreeMap<String, String>, dynamic_config: Value) {
-        let empty = Map::new();
-        let dynamic_config = dynamic_config.as_object().unwrap_or(&empty);
-        let line = Control { secrets, dynamic_config, token: TOKEN }.line();
-        self.control.as_mut().unwrap().write_all(&line).unwrap();
+        let dynamic_config = if dynamic_config.is_null() { json!({}) } else { dynamic_config };
+        let line = json!({"secrets": secrets, "dynamic_config": dynamic_config, "token": TOKEN});
+        writeln!(self.control.as_mut().unwrap(), "{line}").unwrap();
     }
 
     pub fn pid(&self) -> u32 {
