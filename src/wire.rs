@@ -36,6 +36,7 @@ pub mod python;
 pub mod quotas;
 pub mod schemas;
 pub mod secrets;
+pub mod settings;
 mod strict;
 pub mod teams;
 pub mod training_capacity;

@@ -6,6 +6,7 @@ use crate::api::passwords::Outcome;
 use crate::api::path_template::PathTemplate;
 use crate::api::reply::Reply;
 use crate::api::request::{Listener, Request};
+use crate::api::shapes::Shapes;
 use crate::domain::Team;
 use crate::error::Error;
 
@@ -25,6 +26,8 @@ pub type Access = access::Access<Http>;
 pub struct RequestContext<'r> {
     pub request: &'r Request,
     pub(super) path: &'r PathTemplate,
+    /// What the route says that its handler asks for.
+    pub(super) shapes: &'r Shapes,
     pub(super) prepared: &'r Prepared,
 }
 

@@ -36,7 +36,7 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     let admitted = app.db.read(now, |tx| {
         let caller = authenticate(tx, request)?.map(|(caller, _)| caller);
         let Row { route, path } = row?;
-        let ctx = RequestContext { request, path, prepared: &Prepared::default() };
+        let ctx = RequestContext { request, path, shapes: &route.shapes, prepared: &Prepared::default() };
         route.access.check(tx, caller.as_ref(), &ctx)?;
         match (route.run, &caller) {
             (Run::NotServed, _) => Err(ctx.not_served()),
@@ -115,7 +115,7 @@ async fn write(app: &App, now: Now, row: &'static Row, request: Request) -> Resu
         let caller = authenticate(tx, &request)?.map(|(caller, _)| caller);
         let owner = caller.as_ref().map(|caller| caller.org_id.as_str().to_owned()).unwrap_or_default();
         let prepared = Prepared { body, ..Prepared::default() };
-        let ctx = RequestContext { request: &request, path: &row.path, prepared: &prepared };
+        let ctx = RequestContext { request: &request, path: &row.path, shapes: &row.route.shapes, prepared: &prepared };
         let tried = row.route.access.answer(tx, caller.as_ref(), &ctx).map(drop);
         Ok((owner, tried, prepared.body))
     };
@@ -133,7 +133,12 @@ async fn write_password(
 ) -> Result<Reply, Error> {
     let work = app.db.read(now, |tx| {
         let caller = authenticate(tx, &request)?.map(|(caller, _)| caller);
-        let ctx = RequestContext { request: &request, path: &row.path, prepared: &Prepared::default() };
+        let ctx = RequestContext {
+            request: &request,
+            path: &row.path,
+            shapes: &row.route.shapes,
+            prepared: &Prepared::default(),
+        };
         find_work(tx, caller.as_ref(), &ctx)
     })?;
     let mut prepared = Prepared::default();
@@ -199,7 +204,7 @@ type Used = Option<String>;
 
 fn read_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result<(Reply, Used), Error> {
     let known = authenticate(tx, request)?;
-    let ctx = RequestContext { request, path: &row.path, prepared };
+    let ctx = RequestContext { request, path: &row.path, shapes: &row.route.shapes, prepared };
     let reply = row.route.access.answer(tx, known.as_ref().map(|(caller, _)| caller), &ctx)?;
     Ok((reply, used(known.as_ref())))
 }
@@ -207,7 +212,7 @@ fn read_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result
 fn write_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result<Reply, Error> {
     let known = authenticate(tx, request)?;
     let caller = known.as_ref().map(|(caller, _)| caller);
-    let ctx = RequestContext { request, path: &row.path, prepared };
+    let ctx = RequestContext { request, path: &row.path, shapes: &row.route.shapes, prepared };
     if let Some(caller) = caller {
         tx.charge_to(caller);
     }

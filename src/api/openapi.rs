@@ -8,26 +8,21 @@ use schemars::transform::RecursiveTransform;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::api::openapi::rows::shapes_of;
 use crate::api::path_template::parameters;
 use crate::api::route::{Origin, Route};
-use crate::api::shapes::{Parameter, SchemaOf, Shapes};
+use crate::api::shapes::{Parameter, TypeOf};
 use crate::wire::Refusal;
-
-mod rows;
 
 /// The description of these routes, OpenAPI 3.1.
 pub fn document(routes: &[Route]) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for route in routes {
+        let Some(reply) = route.shapes.reply else { continue };
         for template in route.paths() {
-            let shapes = shapes_of(route.method, &template);
-            if let Some(reply) = shapes.reply {
-                let operation = operation(route, &template, &shapes, reply, &mut schemas);
-                let path = paths.entry(template).or_insert_with(|| json!({}));
-                path[route.method.to_lowercase()] = operation;
-            }
+            let operation = operation(route, &template, reply, &mut schemas);
+            let path = paths.entry(template).or_insert_with(|| json!({}));
+            path[route.method.to_lowercase()] = operation;
         }
     }
     json!({
@@ -44,24 +39,24 @@ pub fn document(routes: &[Route]) -> Value {
     })
 }
 
-fn operation(route: &Route, template: &str, shapes: &Shapes, reply: SchemaOf, schemas: &mut Schemas) -> Value {
+fn operation(route: &Route, template: &str, reply: TypeOf, schemas: &mut Schemas) -> Value {
     let content = |schema: Schema| json!({ "application/json": { "schema": schema } });
     let in_path = parameters(template).map(|name| parameter(name, "path", json!({ "type": "string" })));
-    let in_query = shapes.query.iter().map(in_query);
+    let in_query = route.shapes.query.iter().map(in_query);
     let mut operation = json!({
         "operationId": operation_id(route.method, template),
         "description": route.access.to_string(),
         "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
         "responses": {
-            "200": { "description": "Done.", "content": content(reply(&mut schemas.replies)) },
+            "200": { "description": "Done.", "content": content((reply.schema)(&mut schemas.replies)) },
             "default": {
                 "description": "Refused; the message says why and what to do.",
                 "content": content(schemas.replies.subschema_for::<Refusal>()),
             },
         },
     });
-    if let Some(body) = shapes.body {
-        operation["requestBody"] = json!({ "required": true, "content": content(body(&mut schemas.bodies)) });
+    if let Some(body) = route.shapes.body {
+        operation["requestBody"] = json!({ "required": true, "content": content((body.schema)(&mut schemas.bodies)) });
     }
     if route.access.is_open() {
         operation["security"] = json!([]);

@@ -1,5 +1,6 @@
 //! What handlers ask for what was sent: parts of the path, the query, the body.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::api::body::Cost;
@@ -24,11 +25,13 @@ impl RequestContext<'_> {
 
     /// A parameter of the query, if it was given; given twice, the first counts.
     pub fn query(&self, name: &str) -> Option<&str> {
+        debug_assert!(self.shapes.has_parameter(name), "the row of {} does not list `{name}`", self.path.text);
         self.request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of a parameter that may be repeated.
     pub fn queries<'a>(&'a self, name: &str) -> Result<Vec<&'a str>, Error> {
+        debug_assert!(self.shapes.has_parameter(name), "the row of {} does not list `{name}`", self.path.text);
         let given = self.request.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let values: Vec<&str> = given.collect();
         Error::check_count(name, values.len(), QUERY_VALUES_MAX)?;
@@ -70,12 +73,13 @@ impl RequestContext<'_> {
     }
 
     /// The body; without one, the default of its shape.
-    pub fn json_or_default<T: DeserializeOwned + Default + Send + 'static>(&self) -> Result<T, Error> {
+    pub fn json_or_default<T: DeserializeOwned + Default + JsonSchema + Send + 'static>(&self) -> Result<T, Error> {
         if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body. What cannot be read as the shape is refused with the field's name.
-    pub fn json<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, Error> {
+    pub fn json<T: DeserializeOwned + JsonSchema + Send + 'static>(&self) -> Result<T, Error> {
+        debug_assert!(self.shapes.takes_a::<T>(), "the row of {} takes no {}", self.path.text, T::schema_name());
         self.prepared.body.read(&self.request.body, Cost::Json, wire::parse)
     }
 

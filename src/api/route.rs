@@ -7,6 +7,7 @@ use crate::api::path_template::PathTemplate;
 use crate::api::refusal::Api;
 use crate::api::reply::Reply;
 use crate::api::request::{Listener, Request};
+use crate::api::shapes::Shapes;
 use crate::db::Tx;
 use crate::error::Error;
 use crate::policy::Caller;
@@ -24,6 +25,8 @@ pub struct Route {
     pub api: Api,
     /// Names that `{deployment_id}` may have in place of an id, where Baseten's specification lists a path of its own for them.
     pub named_deployments: &'static [&'static str],
+    /// What it takes and answers.
+    pub shapes: Shapes,
 }
 
 /// Whose interface a route belongs to.
@@ -59,10 +62,10 @@ pub type FindWork = fn(&Tx, Option<&Caller>, &RequestContext) -> Result<Option<W
 
 impl Route {
     /// A row of Baseten's management API, which reads if its method is GET and otherwise writes.
-    const fn new(method: &'static str, template: &'static str, access: Access) -> Route {
+    const fn new(method: &'static str, template: &'static str, access: Access, shapes: Shapes) -> Route {
         let run = if matches!(method.as_bytes(), b"GET") { Run::Read } else { Run::Write };
         let (origin, api) = (Origin::Baseten, Api::Management);
-        Route { method, template, access, run, origin, api, named_deployments: &[] }
+        Route { method, template, access, run, origin, api, named_deployments: &[], shapes }
     }
 
     /// Marks a route that is not in Baseten's interface.
@@ -126,30 +129,30 @@ impl Route {
     }
 }
 
-pub(super) const fn get(template: &'static str, access: Access) -> Route {
-    Route::new("GET", template, access)
+pub(super) const fn get(template: &'static str, access: Access, shapes: Shapes) -> Route {
+    Route::new("GET", template, access, shapes)
 }
 
-pub(super) const fn post(template: &'static str, access: Access) -> Route {
-    Route::new("POST", template, access)
+pub(super) const fn post(template: &'static str, access: Access, shapes: Shapes) -> Route {
+    Route::new("POST", template, access, shapes)
 }
 
-pub(super) const fn patch(template: &'static str, access: Access) -> Route {
-    Route::new("PATCH", template, access)
+pub(super) const fn patch(template: &'static str, access: Access, shapes: Shapes) -> Route {
+    Route::new("PATCH", template, access, shapes)
 }
 
-pub(super) const fn delete(template: &'static str, access: Access) -> Route {
-    Route::new("DELETE", template, access)
+pub(super) const fn delete(template: &'static str, access: Access, shapes: Shapes) -> Route {
+    Route::new("DELETE", template, access, shapes)
 }
 
 /// A route of Baseten's management API that is not served. Whoever has a key is told so.
 pub(super) const fn not_served(method: &'static str, template: &'static str) -> Route {
-    Route::new(method, template, Access::Caller(refuse)).runs(Run::NotServed)
+    Route::new(method, template, Access::Caller(refuse), Shapes::UNDESCRIBED).runs(Run::NotServed)
 }
 
 /// A route that is not served, of an API that is asked without a key too.
 pub(super) const fn not_served_to_anyone(method: &'static str, template: &'static str) -> Route {
-    Route::new(method, template, Access::Anyone(refuse_anyone)).runs(Run::NotServed)
+    Route::new(method, template, Access::Anyone(refuse_anyone), Shapes::UNDESCRIBED).runs(Run::NotServed)
 }
 
 fn refuse(_: &Tx, _: &Caller, ctx: &RequestContext) -> Result<Reply, Error> {

@@ -3,18 +3,32 @@
 //! A row of the route table names them by their types, and the description of the API is generated from them. Nothing here
 //! checks a request: a body is read by its type's `Deserialize`, from which its schema comes too.
 
+use std::borrow::Cow;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-/// The schema of a type, by reference where it has a name.
-pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+/// A type that is read or shown.
+#[derive(Clone, Copy)]
+pub struct TypeOf {
+    /// The schema, by reference where it has a name.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    pub name: fn() -> Cow<'static, str>,
+}
 
+impl TypeOf {
+    const fn new<T: JsonSchema>() -> TypeOf {
+        TypeOf { schema: SchemaGenerator::subschema_for::<T>, name: T::schema_name }
+    }
+}
+
+/// What a route takes and answers.
 #[derive(Clone, Copy)]
 pub struct Shapes {
     pub query: &'static [Parameter],
-    pub body: Option<SchemaOf>,
+    pub body: Option<TypeOf>,
     /// The reply of a request that succeeds; absent where it is no JSON of a fixed shape, which is not described.
-    pub reply: Option<SchemaOf>,
+    pub reply: Option<TypeOf>,
 }
 
 /// A parameter of a query.
@@ -37,7 +51,7 @@ pub enum Holds {
 
 /// The shapes of a route that takes no body and answers a `T`.
 pub const fn answers<T: JsonSchema>() -> Shapes {
-    Shapes { query: &[], body: None, reply: Some(SchemaGenerator::subschema_for::<T>) }
+    Shapes { query: &[], body: None, reply: Some(TypeOf::new::<T>()) }
 }
 
 impl Shapes {
@@ -45,7 +59,17 @@ impl Shapes {
     pub const UNDESCRIBED: Shapes = Shapes { query: &[], body: None, reply: None };
 
     pub const fn takes<T: JsonSchema>(self) -> Shapes {
-        Shapes { body: Some(SchemaGenerator::subschema_for::<T>), ..self }
+        Shapes { body: Some(TypeOf::new::<T>()), ..self }
+    }
+
+    /// Whether a handler of the route may ask for this parameter: what it asks for is described.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.query.iter().any(|parameter| parameter.name == name)
+    }
+
+    /// Whether a handler of the route may read its body as a `T`.
+    pub fn takes_a<T: JsonSchema>(&self) -> bool {
+        self.body.is_some_and(|body| (body.name)() == T::schema_name())
     }
 
     pub const fn query(self, query: &'static [Parameter]) -> Shapes {

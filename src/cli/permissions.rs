@@ -1,7 +1,8 @@
 //! `guildhall permissions`
 
+use crate::api::rest::permissions;
 use crate::cli::{Failure, Format, Output, print};
-use crate::{policy, wire};
+use crate::policy;
 
 /// Print the permission tables: who may do what
 ///
@@ -20,7 +21,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     match options.format.output {
         Output::Text => print(policy::tables::as_text().trim_end()),
         Output::Json => {
-            let tables = serde_json::to_string(&wire::permissions::Permissions::of_this_server());
+            let tables = serde_json::to_string(&permissions::all_tables());
             print(tables.expect("shapes of ours always serialize"))
         }
     }

@@ -2,10 +2,9 @@
 
 use crate::domain::Time;
 use crate::domain::deployments::Deployment;
-use crate::domain::environments::PRODUCTION;
 use crate::domain::instance_types::SMALLEST;
 use crate::domain::models::Model;
-use crate::domain::serving::{Autoscaling, PromotionSettings, Status};
+use crate::domain::serving::{Autoscaling, PRODUCTION, PromotionSettings, Status};
 
 /// A Chain that exists. What runs of it are its deployments.
 #[derive(Clone, Debug)]

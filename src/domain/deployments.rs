@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use crate::domain::Time;
-use crate::domain::environments::PRODUCTION;
-use crate::domain::serving::{Cleanup, Phase, Settings, Status};
+use crate::domain::serving::{Cleanup, PRODUCTION, Phase, Settings, Status};
 
 /// The name of a model's development deployment, and of a Chain's.
 pub const DEVELOPMENT: &str = "development";

@@ -4,8 +4,7 @@ use crate::domain::Time;
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Autoscaling, Backpressure, PromotionSettings, Settings};
 
-/// The environment that every model and every Chain has.
-pub const PRODUCTION: &str = "production";
+pub use crate::domain::serving::PRODUCTION;
 
 #[derive(Clone, Debug)]
 pub struct Environment {

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::named::named;
 use crate::error::Error;
 
+/// The environment that every model and every Chain has.
+pub const PRODUCTION: &str = "production";
 pub const DEPLOYMENT_NAME_CHARS_MAX: usize = 255;
 const RAMP_UP_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
 pub const REPLICAS_MAX: i64 = 1000;

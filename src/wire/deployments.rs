@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::domain::logs::Line;
 use crate::domain::serving::{Level, Status};
 use crate::domain::{Time, deployments};
-use crate::wire::environments::{AutoscalingSettings, BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
 use crate::wire::schemas::Object;
+use crate::wire::settings::{AutoscalingSettings, BackpressureSettings, UpdateAutoscaling, UpdateBackpressure};
 
 /// A deployment of a model. Baseten's `DeploymentV1`.
 #[derive(JsonSchema, Serialize)]

@@ -4,54 +4,31 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::Category;
-use crate::policy::tables::{self, Row, Table};
 use crate::wire::Role;
 
 /// The permission tables. Guildhall's own `Permissions`.
 #[derive(JsonSchema, Serialize)]
 pub struct Permissions {
-    organization: Acts,
-    team: Acts,
-    team_api_keys: Acts,
+    pub organization: Acts,
+    pub team: Acts,
+    pub team_api_keys: Acts,
 }
 
 /// A permission table: its columns, and a row for each act. Guildhall's own `PermissionTable`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "PermissionTable")]
-struct Acts {
-    roles: Vec<&'static str>,
-    acts: Vec<Act>,
+pub struct Acts {
+    pub roles: Vec<&'static str>,
+    pub acts: Vec<Act>,
 }
 
 /// An act, and the columns that may do it. Guildhall's own `PermissionRow`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "PermissionRow")]
-struct Act {
-    act: &'static str,
-    title: &'static str,
-    allowed: Vec<&'static str>,
-}
-
-impl Permissions {
-    pub fn of_this_server() -> Permissions {
-        Permissions {
-            organization: Acts::from(tables::organization()),
-            team: Acts::from(tables::team()),
-            team_api_keys: Acts::from(tables::team_api_keys()),
-        }
-    }
-}
-
-impl From<Table> for Acts {
-    fn from(table: Table) -> Acts {
-        Acts { roles: table.roles, acts: table.rows.into_iter().map(Act::from).collect() }
-    }
-}
-
-impl From<Row> for Act {
-    fn from(row: Row) -> Act {
-        Act { act: row.act, title: row.wording, allowed: row.allowed }
-    }
+pub struct Act {
+    pub act: &'static str,
+    pub title: &'static str,
+    pub allowed: Vec<&'static str>,
 }
 
 /// Whether somebody may do something, and why. Guildhall's own `Explanation`.

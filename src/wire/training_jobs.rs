@@ -8,7 +8,6 @@ use crate::domain::training::{Availability, Compute, JobStatus};
 use crate::domain::{Time, training_jobs};
 use crate::wire::instance_types;
 use crate::wire::schemas::Object;
-use crate::wire::training_projects::TrainingProject;
 
 pub mod pushed;
 pub mod queue;
@@ -154,25 +153,9 @@ pub struct TrainingJobs<'a> {
     pub training_jobs: Vec<TrainingJob<'a>>,
 }
 
-/// The jobs of a training project. Baseten's `ListTrainingJobsResponseV1`.
-#[derive(JsonSchema, Serialize)]
-#[schemars(rename = "JobsOfTrainingProject")]
-pub struct JobsOfProject<'a> {
-    pub training_project: TrainingProject<'a>,
-    pub training_jobs: Vec<TrainingJob<'a>>,
-}
-
 /// A training job that was created, changed or stopped. Baseten's `CreateTrainingJobResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct OneTrainingJob<'a> {
-    pub training_job: TrainingJob<'a>,
-}
-
-/// A training job with its project. Baseten's `GetTrainingJobResponseV1`.
-#[derive(JsonSchema, Serialize)]
-#[schemars(rename = "TrainingJobInProject")]
-pub struct JobInProject<'a> {
-    pub training_project: TrainingProject<'a>,
     pub training_job: TrainingJob<'a>,
 }
 

@@ -30,6 +30,22 @@ pub struct OneTrainingProject<'a> {
     pub training_project: TrainingProject<'a>,
 }
 
+/// The jobs of a training project. Baseten's `ListTrainingJobsResponseV1`.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "JobsOfTrainingProject")]
+pub struct JobsOfProject<'a> {
+    pub training_project: TrainingProject<'a>,
+    pub training_jobs: Vec<TrainingJob<'a>>,
+}
+
+/// A training job with its project. Baseten's `GetTrainingJobResponseV1`.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TrainingJobInProject")]
+pub struct JobInProject<'a> {
+    pub training_project: TrainingProject<'a>,
+    pub training_job: TrainingJob<'a>,
+}
+
 impl<'a> TrainingProject<'a> {
     pub fn new(project: &'a training_projects::TrainingProject, latest: Option<&'a Job>) -> TrainingProject<'a> {
         TrainingProject {

@@ -20,6 +20,7 @@ mod chains;
 mod checkpoints;
 mod document;
 mod models;
+mod narrowed;
 
 /// Sends a document as somebody of the world, and gives the whole answer.
 #[track_caller]

@@ -33,6 +33,8 @@ const CALLERS: &[(&str, Option<&str>)] = &[
     ("all-o", Some("inference-manage-all")),
     ("all-d", Some("home-manage-all")),
     ("keymgr", Some("key-manager")),
+    ("env", Some("to-environments")),
+    ("mdl", Some("to-model")),
 ];
 
 /// These words name teams: where one is not there, it is told in the words of an id that nobody has.
@@ -48,6 +50,8 @@ const SAME_PATH: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/api_keys", &["personal", "keymgr", "unnamed", "own", "other", "default", "foreign", "nothing"]),
     ("POST", "/v1/environment_groups", &["it", "there"]),
     ("POST", "/v1/teams/{}/environment_groups", &["own", "there"]),
+    ("POST", "/v1/models/{}/deployments", &["own", "into"]),
+    ("POST", "/v1/models/{}/environments", &["own", "there"]),
     ("POST", "/v1/chains/{}/environments", &["own", "closed", "there"]),
     ("POST", "/v1/chains/{}/environments/{}/promote", &["own", "absent", "stranger"]),
     ("POST", "/v1/prepare_model_upload", &["it", "own", "nothing"]),

@@ -107,6 +107,10 @@ fn acme(seed: &mut Seed) {
     seed.key("home-spare", "acme", "WORKSPACE_INVOKE", Some("home"));
     seed.key("key-manager", "acme", "WORKSPACE_MANAGE_API_KEYS", None);
     seed.key("spare-key-manager", "acme", "WORKSPACE_MANAGE_API_KEYS", None);
+    seed.key("to-environments", "acme", "WORKSPACE_MANAGE_ALL", Some("research"));
+    seed.narrow_to_environments("to-environments", &["preview", "trial"]);
+    seed.key("to-model", "acme", "WORKSPACE_EXPORT_METRICS", Some("research"));
+    seed.narrow_to_model("to-model", "acme", "research", "researchmodel");
     seed.invitation("acme", "pending", "pending@acme.example", "linkofpending", "ada", &["research"]);
     seed.invitation("acme", "newperson", "new@acme.example", LINK_OF_A_NEW_PERSON, "ada", &["research"]);
     seed.password_reset("acme", "crew", LINK_OF_A_RESET, "ada");
@@ -234,6 +238,27 @@ impl Seed {
             )
             .unwrap();
         self.keys.insert(name, key);
+    }
+
+    fn narrow_to_environments(&self, name: &str, environments: &[&str]) {
+        let prefix = self.keys[name].prefix();
+        self.sql.execute("UPDATE api_key SET narrowed_to_environments = 1 WHERE prefix = ?1", [prefix]).unwrap();
+        for environment in environments {
+            self.sql
+                .execute("INSERT INTO api_key_environment (prefix, environment) VALUES (?1, ?2)", [prefix, environment])
+                .unwrap();
+        }
+    }
+
+    fn narrow_to_model(&self, name: &str, org: &str, team: &str, model: &str) {
+        let prefix = self.keys[name].prefix();
+        self.sql.execute("UPDATE api_key SET narrowed_to_models = 1 WHERE prefix = ?1", [prefix]).unwrap();
+        self.sql
+            .execute(
+                "INSERT INTO api_key_model (prefix, model_id, org_id, team_id) VALUES (?1, ?2, ?3, ?4)",
+                [prefix, model, org, team],
+            )
+            .unwrap();
     }
 
     /// What each team has: a secret, a model and a Chain with deployments in and out of environments, a training project with

@@ -58,7 +58,7 @@ pub(super) fn promoted(
     deployment_id: &str,
     asked: wire::environments::Promote,
 ) -> Result<Reply, Error> {
-    wire::environments::refuse_unserved("promotion_settings_override", asked.promotion_settings_override.as_ref())?;
+    wire::settings::refuse_unserved("promotion_settings_override", asked.promotion_settings_override.as_ref())?;
     let before = environments::find(tx, at, model, at.name().as_str())?;
     let change = match &asked.environment_settings_update {
         None => Change::default(),
@@ -107,7 +107,7 @@ pub fn retry(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply
 pub fn update_autoscaling(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
     let changeable = to_change(tx, deployer, ctx)?;
     let before = &changeable.deployment().settings;
-    let asked: wire::environments::UpdateAutoscaling = ctx.json()?;
+    let asked: wire::settings::UpdateAutoscaling = ctx.json()?;
     let autoscaling = asked.onto(&before.autoscaling)?;
     if autoscaling == before.autoscaling {
         return Ok(Reply::ok(&SettingsUpdated::UNCHANGED));
@@ -119,12 +119,12 @@ pub fn update_autoscaling(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) ->
 pub fn update_backpressure(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
     let changeable = to_change(tx, deployer, ctx)?;
     let before = &changeable.deployment().settings;
-    let asked: wire::environments::UpdateBackpressure = ctx.json()?;
+    let asked: wire::settings::UpdateBackpressure = ctx.json()?;
     let backpressure = asked.policy.unwrap_or(before.backpressure);
     if backpressure != before.backpressure {
         environments::configure(tx, &changeable, &Settings { backpressure, ..before.clone() })?;
     }
-    Ok(Reply::ok(&wire::environments::BackpressureSettings { policy: backpressure }))
+    Ok(Reply::ok(&wire::settings::BackpressureSettings { policy: backpressure }))
 }
 
 pub fn config(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {

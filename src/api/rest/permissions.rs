@@ -5,14 +5,29 @@ use crate::db::{Tx, api_keys, environment_groups, teams};
 use crate::domain::api_keys::KeyKind;
 use crate::domain::{EnvironmentName, Team};
 use crate::error::Error;
+use crate::policy::tables::{self, Row, Table};
 use crate::policy::{Caller, Category, OrgAct, Person, Question, TeamAct, Who};
-use crate::wire::permissions::{Explanation, Permissions, Subject};
+use crate::wire::permissions::{Act, Acts, Explanation, Permissions, Subject};
 
 /// Changing an environment is no row of the tables: it is "Deploy" and the environment's list.
 const CHANGE_ENVIRONMENT: &str = "CHANGE_ENVIRONMENT";
 
 pub fn show(_: &Tx, _: &Caller, _: &RequestContext) -> Result<Reply, Error> {
-    Ok(Reply::ok(&Permissions::of_this_server()))
+    Ok(Reply::ok(&all_tables()))
+}
+
+/// The permission tables, as `guildhall permissions -o json` shows them too.
+pub fn all_tables() -> Permissions {
+    Permissions {
+        organization: shown(tables::organization()),
+        team: shown(tables::team()),
+        team_api_keys: shown(tables::team_api_keys()),
+    }
+}
+
+fn shown(table: Table) -> Acts {
+    let act = |row: Row| Act { act: row.act, title: row.wording, allowed: row.allowed };
+    Acts { roles: table.roles, acts: table.rows.into_iter().map(act).collect() }
 }
 
 pub fn explain(tx: &Tx, caller: &Caller, ctx: &RequestContext) -> Result<Reply, Error> {

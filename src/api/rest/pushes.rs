@@ -23,7 +23,7 @@ use crate::wire;
 use crate::wire::deployments::{
     CreateDeployment, CreateModel, CreatedModelDeployment, Payload, PrepareUpload, PreparedUpload,
 };
-use crate::wire::environments::refuse_unserved;
+use crate::wire::settings::refuse_unserved;
 use crate::wire::uploads::AwsCredentials;
 
 /// Of `config.yaml` as it was written.

@@ -19,10 +19,10 @@ use crate::wire::deployments::{Log, Logs, LogsAsked};
 use crate::wire::training_jobs::pushed::{self, CreateTrainingJob, Spec};
 use crate::wire::training_jobs::queue::QueueContext;
 use crate::wire::training_jobs::{
-    AuthCodes, CacheSummary, CheckpointFiles, Checkpoints, Download, JobInProject, JobsOfProject, Metrics, MetricsOf,
-    OneTrainingJob, Search, TrainingJob, TrainingJobTombstone, TrainingJobs, UpdateTrainingJob,
+    AuthCodes, CacheSummary, CheckpointFiles, Checkpoints, Download, Metrics, MetricsOf, OneTrainingJob, Search,
+    TrainingJob, TrainingJobTombstone, TrainingJobs, UpdateTrainingJob,
 };
-use crate::wire::training_projects::TrainingProject;
+use crate::wire::training_projects::{JobInProject, JobsOfProject, TrainingProject};
 
 /// Of a search: each may be named more than once.
 const STATUSES_MAX: usize = 100;

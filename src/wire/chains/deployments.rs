@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::domain::Time;
 use crate::domain::chains;
 use crate::domain::serving::Status;
-use crate::wire::environments::AutoscalingSettings;
+use crate::wire::settings::AutoscalingSettings;
 
 /// A deployment of a Chain. Baseten's `ChainDeploymentV1`.
 #[derive(JsonSchema, Serialize)]

@@ -8,11 +8,9 @@ use crate::domain::chains::{self, ChainletSettings};
 use crate::domain::instance_types::SMALLEST;
 use crate::domain::serving::Settings;
 use crate::wire::chains::deployments::ChainDeployment;
-use crate::wire::environments::{
-    AutoscalingSettings, BackpressureSettings, InProgressPromotion, PromotionSettings, UpdateAutoscaling,
-    UpdatePromotionSettings,
-};
+use crate::wire::environments::{InProgressPromotion, PromotionSettings, UpdatePromotionSettings};
 use crate::wire::instance_types::InstanceType;
+use crate::wire::settings::{AutoscalingSettings, BackpressureSettings, UpdateAutoscaling};
 
 /// An environment of a Chain. Baseten's `ChainEnvironmentV1`.
 #[derive(JsonSchema, Serialize)]

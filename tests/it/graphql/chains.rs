@@ -8,7 +8,7 @@ use crate::seed::WORLD;
 use crate::test_server::TestServer;
 
 /// What truss would push, of an upload that nobody sent.
-fn pushed(arguments: &str) -> String {
+pub(super) fn pushed(arguments: &str) -> String {
     let chainlet =
         Chainlet { name: "Hello", model_name: "Hello-1".to_owned(), s3_key: "models/x".to_owned(), config: json!({}) };
     mutation(arguments, &[chainlet])

@@ -26,7 +26,7 @@ fn instance_types_are_listed_for_anyone_as_truss_asks_for_them() {
     assert_eq!((&gpu["gpuType"], &gpu["gpuCount"], &gpu["gpuMemory"]), (&json!("H100"), &json!(2), &json!(81_920)));
 }
 
-fn deploy(server: &TestServer, who: &str, job: &str, instance_type: &str) -> Value {
+pub(super) fn deploy(server: &TestServer, who: &str, job: &str, instance_type: &str) -> Value {
     let document = "mutation ($request: CreateModelVersionFromInferenceTemplateRequest!) {
         create_model_version_from_inference_template(request: $request) {
             model_version { id name model_id } truss_config

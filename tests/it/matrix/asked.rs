@@ -125,6 +125,7 @@ fn of_model(noun: &str, template: &str, place: &str) -> Option<String> {
     match noun {
         "deployments" if template.contains("/patches") => Some("development".to_owned()),
         "deployments" if place == "nothing" => Some("nosuchid".to_owned()),
+        "deployments" if place == "preview" => Some(format!("{}second", team(place))),
         "deployments" => Some(format!("{}idle", team(place))),
         "environments" if template.ends_with("_promotion") => Some("trial".to_owned()),
         "environments" if place == "gone" => Some("nosuchenvironment".to_owned()),
@@ -243,7 +244,10 @@ fn body(method: &str, template: &str, place: &str) -> Option<Value> {
             let team_id = (place != "it").then(|| team(place));
             json!({ "name": "new", "deployment": { "config": {} }, "team_id": team_id })
         }
-        ("POST", "/v1/models/{}/deployments") => json!({ "source": { "deployment": { "config": {} } } }),
+        ("POST", "/v1/models/{}/deployments") => {
+            let environment = (place == "into").then_some("preview");
+            json!({ "source": { "deployment": { "config": {}, "environment_name": environment } } })
+        }
         ("POST", "/v1/models/{}/deployments/development/promote" | "/v1/models/{}/deployments/{}/promote") => {
             json!({ "preserve_env_instance_type": true })
         }
@@ -263,7 +267,7 @@ fn body(method: &str, template: &str, place: &str) -> Option<Value> {
             "next_patch_point": { "content_hashes": {}, "config": "", "requirements": [] },
             "patch_ops": [],
         }),
-        ("POST", "/v1/models/{}/environments") => json!({ "name": "new" }),
+        ("POST", "/v1/models/{}/environments") => json!({ "name": if place == "there" { "trial" } else { "new" } }),
         ("PATCH", "/v1/models/{}/environments/{}") => json!({ "autoscaling_settings": { "max_replica": 2 } }),
         ("POST", "/v1/models/{}/environments/{}/promote") => json!({ "deployment_id": format!("{}idle", team(place)) }),
         ("POST", "/v1/chains/{}/environments") => {

@@ -4,9 +4,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::document;
+use guildhall::api::openapi::document;
+use guildhall::api::routes;
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+/// The description of all routes, those of the operator included.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&routes::all().copied().collect::<Vec<_>>()));
 
 /// Fails where a reply is not of its route's shape: a field too many, one that is missing, or a value of another type.
 /// Replies of routes that are not described are left alone.
