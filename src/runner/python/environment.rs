@@ -8,7 +8,7 @@ use super::interpreter::Python;
 use super::maker::Maker;
 use super::requirements::Requirements;
 use super::runtime::Runtime;
-use super::tool::{self, Bounds, Watch};
+use super::tool::{self, Bounds};
 use super::{Failure, Held, MAKE};
 
 /// Lists what an environment was made from. Its time says when it was used last.

@@ -32,12 +32,14 @@ class Entry(chains.ChainletBase):
 
 /// Lets truss generate the models of a chain's chainlets, as `truss chains push` does before it uploads them.
 fn generate(folder: &Path) -> PathBuf {
-    std::fs::write(folder.join("chain.py"), CHAIN).unwrap();
+    let (code, generated) = (folder.join("code"), folder.join("generated")); // truss copies all of the first
+    [&code, &generated].map(|folder| std::fs::create_dir(folder).unwrap());
+    std::fs::write(code.join("chain.py"), CHAIN).unwrap();
     let mut truss = Command::new("truss");
-    truss.args(["chains", "push", "chain.py", "--dryrun", "--remote", "none"]).current_dir(folder);
-    let ended = truss.env("HOME", folder).env("TMPDIR", folder).output().expect("truss is on the path");
+    truss.args(["chains", "push", "chain.py", "--dryrun", "--remote", "none"]).current_dir(&code);
+    let ended = truss.env("HOME", folder).env("TMPDIR", &generated).output().expect("truss is on the path");
     assert!(ended.status.success(), "{}{}", text(&ended.stdout), text(&ended.stderr));
-    folder.join(".chains_generated/Sums")
+    generated.join(".chains_generated/Sums")
 }
 
 fn text(bytes: &[u8]) -> String {
