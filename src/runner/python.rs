@@ -22,16 +22,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+mod application;
+mod configuration;
 mod disk;
 mod environment;
 mod installer;
 mod interpreter;
 mod maker;
+mod model;
 mod prepare;
 mod requirements;
 mod runtime;
 mod tool;
 
+pub use environment::Environment;
+pub use model::{Job, Model};
 pub use prepare::{Order, Prepared};
 pub use tool::Watch;
 
@@ -114,6 +119,12 @@ impl Installation {
 
     fn folder(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Where packages come from.
+    fn source(&self) -> installer::From {
+        let wheels = self.folder("wheelhouse");
+        if wheels.is_dir() { installer::From::Wheelhouse(wheels) } else { installer::From::Registry }
     }
 
     /// Keeps others from removing anything while this lives.

@@ -1,6 +1,8 @@
 //! Are runtimes and environments of Python models made whole or not at all, and only from what is named? Python, uv and pip are
 //! scripts here: nothing is fetched.
 
+mod served;
+
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -225,4 +227,44 @@ fn a_kill_leaves_nothing_that_is_half_made() {
     std::fs::remove_file(machine.path("told.waits")).unwrap();
     machine.prepare(&[]).json();
     assert!(machine.entries("environments").iter().all(|name| !name.starts_with('.')), "the next start tidies up");
+}
+
+/// An archive of these files, packed by the crate that reads them.
+fn archive(machine: &Machine, files: &[(&str, &str)]) -> String {
+    let path = machine.path("model.tar");
+    let mut builder = tar::Builder::new(std::fs::File::create(&path).unwrap());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_a_model_s_archive_needs_is_made() {
+    let machine = Machine::with(&[("python3", PYTHON), ("uv", UV)]);
+    let code = ("model/model.py", "");
+    let config = "requirements:\n- numpy==2.1.3\nrequirements_file: more.txt\npython_version: py311\n";
+    let model = archive(&machine, &[("config.yaml", config), code, ("more.txt", "idna\n# why\n")]);
+    let made = machine.prepare(&["--model", &model]).json();
+    assert_eq!(std::fs::read_to_string(machine.path("told.given")).unwrap(), "uvicorn\nidna\nnumpy==2.1.3\n");
+    let environment = made["environment"].as_str().unwrap();
+    assert_eq!(made["command"][0], format!("{environment}/bin/python"));
+    assert!(made["reads"].as_array().unwrap().contains(&environment.into()));
+    assert_eq!(machine.entries("environments").len(), 2, "the base, and that of the model");
+    assert!(machine.entries("").iter().all(|name| !name.starts_with('.')), "the model is not kept");
+
+    for (config, why) in [
+        ("base_image:\n  image: host/image\n", "models run without an image"),
+        ("requirements: [./local]\n", "local files"),
+        ("requirements_file: ../outside.txt\n", "leads outside"),
+        ("requirements_file: missing.txt\n", "is not in the archive"),
+        ("system_packages: ['--help']\n", "no package's name"),
+    ] {
+        let model = archive(&machine, &[("config.yaml", config), code]);
+        let refused = machine.prepare(&["--model", &model]);
+        assert!(refused.refusal().contains(why), "{}", refused.err);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::cli::output::{print, report};
 use crate::cli::{Data, Exit, Failure, Format, Output};
-use crate::runner::python::{self, Installation, Limits, Order, Prepared, Watch};
+use crate::runner::python::{self, Installation, Limits, Model, Order, Prepared, Watch};
 
 const REQUIREMENTS_BYTES_MAX: u64 = 1 << 20;
 
@@ -26,6 +26,7 @@ pub enum Action {
 Examples:
   guildhall runner prepare --data /srv/guildhall
   guildhall runner prepare --wheelhouse /media/wheels
+  tar -C my-truss -cf my-truss.tar . && guildhall runner prepare --model my-truss.tar
 
 Wheels for a machine without a network, for the same version of Python:
   pip download --only-binary=:all: --no-deps -d wheels truss==0.18.36
@@ -38,6 +39,9 @@ pub struct Prepare {
     /// A file of requirements, as models have them in their configuration: their environment is made
     #[arg(long, value_name = "FILE")]
     requirements: Option<PathBuf>,
+    /// A model's archive, a tar with its config.yaml at the top: what it needs is made, or what is missing is said
+    #[arg(long, value_name = "ARCHIVE", conflicts_with_all = ["requirements", "python"])]
+    model: Option<PathBuf>,
     /// The version of Python, such as 3.12 [default: that of python3]
     #[arg(long, value_name = "VERSION")]
     python: Option<String>,
@@ -66,6 +70,9 @@ fn prepare(options: &Prepare) -> Result<(), Failure> {
     let watch = Watch { stop: &AtomicBool::new(false), log: &|line| report(format_args!("{line}")) };
     let Prepared { python_version, installer, truss_version, server, launcher, environment } =
         installation.prepare(&order, watch)?;
+    if let Some(archive) = &options.model {
+        return show_model(&installation.prepare_model(archive, watch)?, &options.format);
+    }
     match options.format.output {
         Output::Text => print(format_args!(
             "ready for models: truss {truss_version} on Python {python_version}, installed by {installer}\n\
@@ -85,6 +92,19 @@ fn prepare(options: &Prepare) -> Result<(), Failure> {
                 "environment": environment,
             })
         )),
+    }
+}
+
+fn show_model(model: &Model, format: &Format) -> Result<(), Failure> {
+    let Model { environment, command, reads, build_commands, .. } = model;
+    match format.output {
+        Output::Text => print(format_args!("ready for the model\nenvironment  {}", environment.folder.display())),
+        Output::Json => print(serde_json::json!({
+            "environment": environment.folder,
+            "command": command,
+            "reads": reads,
+            "build_commands": build_commands,
+        })),
     }
 }
 

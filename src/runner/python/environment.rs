@@ -8,7 +8,7 @@ use super::interpreter::Python;
 use super::maker::Maker;
 use super::requirements::Requirements;
 use super::runtime::Runtime;
-use super::tool::{self, Bounds, Watch};
+use super::tool::{self, Bounds};
 use super::{Failure, Held, MAKE};
 
 /// Lists what an environment was made from. Its time says when it was used last.
@@ -81,20 +81,12 @@ impl Maker<'_> {
         if disk::bytes_of([made]) > bytes_max {
             return Err(tool::too_large(bytes_max));
         }
-        compile(&self.python, &made.join("lib"), self.watch)
+        self.python.compile(&made.join("lib"), self.watch)
     }
 }
 
 fn is_whole(folder: &Path) -> bool {
     folder.join(MARK).is_file() && folder.join("bin/python").is_file()
-}
-
-/// Compiles every module, so that models start in a second and not in ten. Some packages carry files that no Python can
-/// compile: what fails is left to whoever imports it.
-pub(super) fn compile(python: &Python, folder: &Path, watch: Watch) -> Result<(), Failure> {
-    let mut command = python.command(folder);
-    command.args(["-m", "compileall", "-q", "-j", "0"]).arg(folder);
-    tool::run(&mut command, &MAKE, Watch { log: &|_| {}, ..watch }).map(drop)
 }
 
 /// Scripts name the folder that they were made in: give them the one that they will be in.

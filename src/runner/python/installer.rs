@@ -3,17 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::interpreter::{Python, QUESTION, on_path};
+use super::interpreter::{Python, QUESTION, find_uv};
 use super::tool::{self, Watch};
 use super::{Failure, Installation, MAKE, disk};
 
 /// The first pip that installs into another environment, so that it never imports what it installs.
 const PIP_MIN: (u32, u32) = (22, 3);
-
-/// Finds uv on the path.
-pub fn find_uv() -> Option<PathBuf> {
-    on_path("uv")
-}
 
 /// What installs packages.
 pub enum Installer {

@@ -8,8 +8,10 @@ use super::interpreter::Minor;
 use super::maker::Maker;
 use super::requirements::Requirements;
 use super::tool::Watch;
-use super::{Failure, Installation, TRUSS_VERSION};
+use super::{Failure, Installation, Job, Model, TRUSS_VERSION};
 use crate::error::quoted;
+use crate::runner::archive::{ArchiveError, Limits};
+use crate::runner::inspect::inspect;
 
 const WHEELS_MAX: usize = 10_000;
 
@@ -68,6 +70,19 @@ impl Installation {
             launcher: runtime.launcher.clone(),
             environment: environment.folder.clone(),
         })
+    }
+
+    /// Makes what a model's archive needs: its server and its environment stay. The model itself is not kept.
+    ///
+    /// # Errors
+    /// See [`Installation::build`].
+    pub fn prepare_model(&self, archive: &Path, watch: Watch) -> Result<Model, Failure> {
+        let inspected = inspect(archive, Limits::default(), watch.stop).map_err(|cause| match cause {
+            ArchiveError::Content(why) => Failure::Build(format!("{}: {why}", archive.display())),
+            ArchiveError::Ours(cause) => Failure::Ours(cause),
+        })?;
+        let folder = Unfinished::new(&self.folder)?;
+        self.build(&Job { archive, config: &inspected.config, folder: folder.path() }, watch)
     }
 
     fn copy_wheels(&self, wheelhouse: &Path) -> Result<Unfinished, Failure> {

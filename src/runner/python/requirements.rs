@@ -36,6 +36,12 @@ impl Requirements {
         Ok(Requirements { lines })
     }
 
+    /// These requirements, and then others.
+    pub fn and(mut self, others: Requirements) -> Requirements {
+        self.lines.extend(others.lines);
+        self
+    }
+
     /// The base requirements of the server without packages that the model names itself, then the model's own: its version
     /// counts. Options of the base are left out, since the operator says where packages are.
     pub fn over(&self, base: &str) -> Requirements {

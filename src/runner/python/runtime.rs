@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Unfinished};
-use super::environment::compile;
 use super::maker::Maker;
 use super::{Failure, Held, MAKE, tool};
 use crate::error::quoted;
@@ -16,6 +15,7 @@ const VERSION_BYTES_MAX: usize = 40;
 
 /// The server's files of one version, for one version of Python.
 pub struct Runtime {
+    pub folder: PathBuf,
     /// Where the server's modules are.
     pub server: PathBuf,
     pub launcher: PathBuf,
@@ -49,6 +49,7 @@ impl Maker<'_> {
             constraints: read(&folder.join("server/constraints.txt"))?,
             server: folder.join("server"),
             launcher: folder.join(MARK),
+            folder,
             _held: held,
         })
     }
@@ -75,7 +76,7 @@ impl Maker<'_> {
         moved.map_err(|_| {
             Failure::Build(format!("truss {truss_version} has no server that can be run here: name a later version"))
         })?;
-        compile(&self.python, &server, self.watch)?;
+        self.python.compile(&server, self.watch)?;
         std::fs::write(made.path().join(MARK), LAUNCHER)?;
         Ok(made.finish(folder)?)
     }
