@@ -411,16 +411,14 @@ pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyN
 }
 
 fn invited_teams(tx: &Tx, org_id: &OrgId, invitation_id: &str) -> Result<Vec<InvitedTeam>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        concat!(
-            "SELECT ",
-            teams::team_columns!(),
-            ", invitation_team.role
+    let mut query = tx.sql.prepare_cached(concat!(
+        "SELECT ",
+        teams::team_columns!(),
+        ", invitation_team.role
              FROM invitation_team JOIN team ON team.id = invitation_team.team_id
              WHERE invitation_team.org_id = :org_id AND invitation_team.invitation_id = :id
              ORDER BY team.name_key"
-        ),
-    )?;
+    ))?;
     let rows = query.query_map(named_params! { ":org_id": org_id, ":id": invitation_id }, |row| {
         Ok(InvitedTeam { team: teams::from_row(row)?, role: row.get("role")? })
     })?;

@@ -125,15 +125,13 @@ fn keep_an_admin(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> 
 }
 
 fn note_memberships(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> {
-    let mut query = tx.sql.prepare_cached(
-        concat!(
-            "SELECT ",
-            teams::team_columns!(),
-            " FROM team_member JOIN team ON team.id = team_member.team_id
+    let mut query = tx.sql.prepare_cached(concat!(
+        "SELECT ",
+        teams::team_columns!(),
+        " FROM team_member JOIN team ON team.id = team_member.team_id
              WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id
              ORDER BY team.name_key"
-        ),
-    )?;
+    ))?;
     let params = named_params! { ":org_id": org.org_id(), ":user_id": member.user.id };
     let teams = query.query_map(params, teams::from_row)?.collect::<Result<Vec<_>, _>>()?;
     teams.iter().try_for_each(|team| members::note_removed(tx, Actor::Caller(org.caller()), team, &member.user))

@@ -29,25 +29,25 @@ pub fn of_organization(tx: &Tx, caller: &Caller) -> Result<Vec<Team>, Error> {
 }
 
 fn all(tx: &Tx, org_id: &OrgId) -> Result<Vec<Team>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        concat!("SELECT ", team_columns!(), " FROM team WHERE org_id = :org_id ORDER BY is_default DESC, name_key"),
-    )?;
+    let mut query = tx.sql.prepare_cached(concat!(
+        "SELECT ",
+        team_columns!(),
+        " FROM team WHERE org_id = :org_id ORDER BY is_default DESC, name_key"
+    ))?;
     let rows = query.query_map(named_params! { ":org_id": org_id }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The teams that a person is a member of. They are found by the person and sorted here: an organization can have many more.
 fn of_member(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<Team>, Error> {
-    let mut query = tx.sql.prepare_cached(
-        concat!(
-            "SELECT ",
-            team_columns!(),
-            ", team.name_key
+    let mut query = tx.sql.prepare_cached(concat!(
+        "SELECT ",
+        team_columns!(),
+        ", team.name_key
              FROM team_member JOIN team ON team.id = team_member.team_id
              WHERE team_member.org_id = :org_id AND team_member.user_id = :user_id
              ORDER BY team_member.team_id"
-        ),
-    )?;
+    ))?;
     let at = query.column_index("name_key")?;
     let rows = query.query_map(named_params! { ":org_id": org_id, ":user_id": user_id }, |row| {
         Ok((row.get::<_, String>(at)?, from_row(row)?))
@@ -69,9 +69,11 @@ pub fn find(tx: &Tx, id: &str) -> Result<Team, Error> {
 
 /// The organization's default team.
 pub fn default(tx: &Tx, org_id: &OrgId) -> Result<Team, Error> {
-    let mut query = tx.sql.prepare_cached(
-        concat!("SELECT ", team_columns!(), " FROM team WHERE org_id = :org_id AND is_default = 1"),
-    )?;
+    let mut query = tx.sql.prepare_cached(concat!(
+        "SELECT ",
+        team_columns!(),
+        " FROM team WHERE org_id = :org_id AND is_default = 1"
+    ))?;
     Ok(query.query_row(named_params! { ":org_id": org_id }, from_row)?)
 }
 

@@ -94,11 +94,12 @@ fn run(steps: &[Step]) -> Result<(), (usize, String)> {
 
 fn run_here(steps: &[Step]) -> Result<(), (usize, String)> {
     let mut history = History { server: WORLD.server(), model: Reference::new(), told: Vec::new() };
-    // The world's own invitations are not in the reference. What it has beside the world is a closed `production`, so that
-    // restrictions are met from the first step on.
+    // The world's invitations and narrowed keys are not in the reference. The reference has a closed `production` besides, so
+    // that restrictions apply from the first step on.
     let sql = crate::seed::open(history.server.data());
     sql.execute_batch(
         "DELETE FROM invitation;
+         UPDATE api_key SET revoked_at = 0 WHERE narrowed_to_environments OR narrowed_to_models;
          INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at)
          VALUES ('research', 'production', 'acme', 1, 0);
          INSERT INTO environment_group_user (team_id, name, org_id, user_id)

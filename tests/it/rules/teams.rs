@@ -234,7 +234,7 @@ fn what_goes_with_a_team_is_each_in_the_audit_log() {
         ("CHAIN_DELETED", 1),
         ("TRAINING_PROJECT_DELETED", 1),
         ("SECRET_DELETED", 1),
-        ("API_KEY_DELETED", 4),
+        ("API_KEY_DELETED", 6),
         ("ENVIRONMENT_GROUP_DELETED", 2),
         ("TEAM_MEMBER_REMOVED", 3),
         ("TEAM_DELETED", 1),

@@ -33,7 +33,9 @@ class Entry(chains.ChainletBase):
 /// Lets truss generate the models of a chain's chainlets, as `truss chains push` does before it uploads them.
 fn generate(folder: &Path) -> PathBuf {
     let (code, generated) = (folder.join("code"), folder.join("generated")); // truss copies all of the first
-    [&code, &generated].map(|folder| std::fs::create_dir(folder).unwrap());
+    for folder in [&code, &generated] {
+        std::fs::create_dir(folder).unwrap();
+    }
     std::fs::write(code.join("chain.py"), CHAIN).unwrap();
     let mut truss = Command::new("truss");
     truss.args(["chains", "push", "chain.py", "--dryrun", "--remote", "none"]).current_dir(&code);
