@@ -109,7 +109,7 @@ pub const ROUTES: &[Route] = &[
          answers::<wire::Tombstone>().query(&[query::FORCE])).ours(),
 
     // secrets
-    get("/v1/secrets", Access::Teams(IN_VIEW, secrets::list_all), answers::<wire::List<wire::secrets::Secret>>()),
+    get("/v1/secrets", Access::Teams(IN_VIEW, secrets::list_all), answers::<wire::List<wire::secrets::Secret>>()).searching(),
     post("/v1/secrets", Access::Team(OWN, DEPLOY, secrets::upsert),
          answers::<wire::secrets::Secret>().takes::<wire::secrets::UpsertSecret>()),
     delete("/v1/secrets/{secret_name}", Access::Team(OWN, DEPLOY, secrets::delete),
@@ -166,7 +166,7 @@ pub const ROUTES: &[Route] = &[
 
     // API keys
     get("/v1/api_keys", Access::Caller(api_keys::list),
-         answers::<wire::List<wire::api_keys::ApiKey>>().query(query::API_KEYS)),
+         answers::<wire::List<wire::api_keys::ApiKey>>().query(query::API_KEYS)).searching(),
     post("/v1/api_keys", Access::KeyMaker(api_keys::create),
          answers::<wire::api_keys::NewApiKey>().takes::<wire::api_keys::CreateApiKey>()),
     delete("/v1/api_keys/{api_key_prefix}", Access::Caller(api_keys::revoke),
@@ -174,7 +174,7 @@ pub const ROUTES: &[Route] = &[
     post("/v1/api_keys/{api_key_prefix}/rotate", Access::KeyMaker(api_keys::rotate),
          answers::<wire::api_keys::RotatedApiKey>().takes::<wire::api_keys::RotateApiKey>()).ours(),
     get("/v1/teams/{team_id}/api_keys", Access::Team(PATH, VIEW_OR_CREATE_KEYS, api_keys::list_of_team),
-         answers::<wire::List<wire::api_keys::ApiKey>>().query(query::API_KEYS)).ours(),
+         answers::<wire::List<wire::api_keys::ApiKey>>().query(query::API_KEYS)).searching().ours(),
     post("/v1/teams/{team_id}/api_keys", Access::KeyMaker(api_keys::create_in_team),
          answers::<wire::api_keys::NewApiKey>().takes::<wire::api_keys::CreateApiKey>()),
 
@@ -202,9 +202,9 @@ pub const ROUTES: &[Route] = &[
 
     // models
     get("/v1/models", Access::Teams(IN_VIEW, models::list_all),
-         answers::<wire::models::Models>().query(&[query::NAME])),
+         answers::<wire::models::Models>().query(&[query::NAME])).searching(),
     get("/v1/teams/{team_id}/models", Access::Team(PATH, VIEW, models::list),
-         answers::<wire::models::Models>().query(&[query::NAME])),
+         answers::<wire::models::Models>().query(&[query::NAME])).searching(),
     get("/v1/models/{model_id}", Access::Team(MODEL, VIEW, models::show), answers::<wire::models::Model>()),
     patch("/v1/models/{model_id}", Access::Team(MODEL, DEPLOY, models::update),
          answers::<wire::models::Model>().takes::<wire::models::UpdateModel>()),
@@ -218,7 +218,7 @@ pub const ROUTES: &[Route] = &[
 
     // deployments; `{deployment_id}` is an id, `development` or `production`
     get("/v1/models/{model_id}/deployments", Access::Team(MODEL, VIEW, deployments::list),
-         answers::<wire::deployments::Deployments>().query(&[query::NAME])),
+         answers::<wire::deployments::Deployments>().query(&[query::NAME])).searching(),
     post("/v1/models/{model_id}/deployments", Access::Deploy(MODEL, pushes::create_deployment),
          answers::<wire::deployments::CreatedModelDeployment>().takes::<wire::deployments::CreateDeployment>()),
     get("/v1/models/{model_id}/deployments/{deployment_id}",
@@ -270,7 +270,7 @@ pub const ROUTES: &[Route] = &[
 
     // environments
     get("/v1/models/{model_id}/environments", Access::Team(MODEL, VIEW, environments::list),
-         answers::<wire::environments::Environments>()),
+         answers::<wire::environments::Environments>()).searching(),
     post("/v1/models/{model_id}/environments", Access::Deploy(MODEL, environments::create),
          answers::<wire::environments::Environment>().takes::<wire::environments::CreateEnvironment>()),
     get("/v1/models/{model_id}/environments/{env_name}", Access::Team(MODEL, VIEW, environments::show),
@@ -301,11 +301,11 @@ pub const ROUTES: &[Route] = &[
          answers::<wire::deployments::Metrics>().query(query::METRICS)),
 
     // Chains
-    get("/v1/chains", Access::Teams(IN_VIEW, chains::list_all), answers::<wire::chains::Chains>()),
+    get("/v1/chains", Access::Teams(IN_VIEW, chains::list_all), answers::<wire::chains::Chains>()).searching(),
     get("/v1/chains/{chain_id}", Access::Team(CHAIN, VIEW, chains::show), answers::<wire::chains::Chain>()),
     delete("/v1/chains/{chain_id}", Access::Team(CHAIN, DEPLOY, chains::delete), answers::<wire::Tombstone>()),
     get("/v1/chains/{chain_id}/deployments", Access::Team(CHAIN, VIEW, chains::deployments::list),
-         answers::<wire::chains::deployments::ChainDeployments>()),
+         answers::<wire::chains::deployments::ChainDeployments>()).searching(),
     get("/v1/chains/{chain_id}/deployments/{chain_deployment_id}",
          Access::Team(CHAIN, VIEW, chains::deployments::show),
          answers::<wire::chains::deployments::ChainDeployment>()),
@@ -319,7 +319,7 @@ pub const ROUTES: &[Route] = &[
          Access::Team(CHAIN, VIEW, chains::deployments::chainlet_logs),
          answers::<wire::deployments::Logs>().query(query::LOGS)).searching(),
     get("/v1/chains/{chain_id}/environments", Access::Team(CHAIN, VIEW, chains::environments::list),
-         answers::<wire::chains::environments::Environments>()),
+         answers::<wire::chains::environments::Environments>()).searching(),
     post("/v1/chains/{chain_id}/environments", Access::Deploy(CHAIN, chains::environments::create),
          answers::<wire::chains::environments::ChainEnvironment>().takes::<wire::chains::environments::CreateChainEnvironment>()),
     get("/v1/chains/{chain_id}/environments/{env_name}", Access::Team(CHAIN, VIEW, chains::environments::show),
@@ -337,7 +337,7 @@ pub const ROUTES: &[Route] = &[
 
     // training projects
     get("/v1/training_projects", Access::Teams(IN_VIEW, training_projects::list_all),
-         answers::<wire::training_projects::TrainingProjects>()),
+         answers::<wire::training_projects::TrainingProjects>()).searching(),
     post("/v1/training_projects", Access::Team(OWN, DEPLOY, training_projects::upsert),
          answers::<wire::training_projects::OneTrainingProject>().takes::<wire::training_projects::UpsertTrainingProject>()),
     post("/v1/teams/{team_id}/training_projects", Access::Team(PATH, DEPLOY, training_projects::upsert),
@@ -351,7 +351,7 @@ pub const ROUTES: &[Route] = &[
     post("/v1/training_jobs/search", Access::Teams(IN_VIEW, training_jobs::search),
          answers::<wire::training_jobs::TrainingJobs>().takes::<wire::training_jobs::Search>()).searching(),
     get("/v1/training_projects/{training_project_id}/jobs", Access::Team(PROJECT, VIEW, training_jobs::list),
-         answers::<wire::training_projects::JobsOfProject>()),
+         answers::<wire::training_projects::JobsOfProject>()).searching(),
     post("/v1/training_projects/{training_project_id}/jobs", Access::Team(PROJECT, DEPLOY, training_jobs::create),
          answers::<wire::training_jobs::OneTrainingJob>().takes::<wire::training_jobs::pushed::CreateTrainingJob>()),
     get("/v1/training_projects/{training_project_id}/jobs/{training_job_id}",

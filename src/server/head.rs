@@ -1,12 +1,10 @@
 //! Request heads: host, path, query and body framing, parsed strictly.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{self, HeaderName};
-use hyper::http::request::Parts;
-use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Uri, Version};
+use hyper::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::db::Now;
@@ -18,17 +16,17 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The host of a request. There must be exactly one `Host` header. HTTP/1.0 has none (RFC 9112, 3.2): its requests are for
-/// `here`, the address that they came to. An absolute-form target uses its own authority, because clients use the server
-/// as a proxy.
-pub(super) fn site(head: &Parts, here: SocketAddr) -> Result<BaseUrl, Error> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().unwrap_or_default(),
-        (None, _) if head.version == Version::HTTP_10 => return Ok(BaseUrl::of_address(here)),
-        _ => return Err(Error::Invalid("send exactly one `Host` header".to_owned())),
+/// The host of a request. There must be exactly one `Host` header. An absolute-form target uses its own authority,
+/// because clients use the server as a proxy.
+pub(super) fn site(headers: &HeaderMap, uri: &Uri) -> Result<BaseUrl, Error> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Error::Invalid("send exactly one `Host` header".to_owned()));
     };
-    let host = head.uri.authority().map_or(host, Authority::as_str);
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => host.to_str().unwrap_or_default(),
+    };
     BaseUrl::of_host(host)
 }
 
@@ -123,25 +121,10 @@ mod tests {
 
     #[test]
     fn the_authority_of_the_target_comes_before_the_host_header() {
-        let site = |target| site(&head(Version::HTTP_11, target, &["Header.Example:8000"]), HERE).unwrap().to_string();
+        let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("Header.Example:8000"))]);
+        let site = |target| site(&headers, &Uri::from_static(target)).unwrap().to_string();
         assert_eq!(site("/v1/teams"), "http://header.example:8000");
         assert_eq!(site("http://Target.example/v1/teams"), "http://target.example");
-    }
-
-    #[test]
-    fn only_http_1_0_may_leave_out_the_host() {
-        let host = |version, hosts| site(&head(version, "/healthz", hosts), HERE).map(|host| host.to_string()).ok();
-        assert_eq!(host(Version::HTTP_10, &[]).as_deref(), Some("http://127.0.0.1:8000"));
-        assert_eq!(host(Version::HTTP_10, &["named.example"]).as_deref(), Some("http://named.example"));
-        assert_eq!(host(Version::HTTP_10, &["one.example", "two.example"]), None);
-        assert_eq!(host(Version::HTTP_11, &[]), None);
-    }
-
-    const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
-
-    fn head(version: Version, target: &str, hosts: &[&str]) -> Parts {
-        let request = hyper::Request::builder().version(version).uri(target);
-        hosts.iter().fold(request, |request, host| request.header(header::HOST, *host)).body(()).unwrap().into_parts().0
     }
 
     #[test]

@@ -203,8 +203,7 @@ impl Worker {
     ) -> (Response<Outgoing>, Pace) {
         let log = &account.log;
         if visit.from == Listener::Network && s3::are_addressed(&head.headers, &head.uri) {
-            let body = s3::Body::new(body, account.clone());
-            return self.upload(&head, visit.here, body, log).await;
+            return self.upload(&head, s3::Body::new(body, account.clone()), log).await;
         }
         match self.read(head, &mut body, visit, account).await {
             Ok((request, _held)) => {
@@ -216,15 +215,9 @@ impl Worker {
         }
     }
 
-    async fn upload(
-        &self,
-        head: &Parts,
-        here: SocketAddr,
-        mut body: s3::Body,
-        log: &Arc<RequestLog>,
-    ) -> (Response<Outgoing>, Pace) {
+    async fn upload(&self, head: &Parts, mut body: s3::Body, log: &Arc<RequestLog>) -> (Response<Outgoing>, Pace) {
         log.note_template(s3::TEMPLATE);
-        let reply = match head::site(head, here).and_then(|_| head::framing(&head.headers)) {
+        let reply = match head::site(&head.headers, &head.uri).and_then(|_| head::framing(&head.headers)) {
             Ok(()) => guarded(Arc::clone(&self.uploads).answer(head, &mut body, log), log).await,
             Err(error) => log.refuse(&error),
         };
@@ -261,7 +254,7 @@ impl Worker {
     /// The request without its body.
     fn request(&self, head: &Parts, visit: &Visit, log: &Arc<RequestLog>) -> Result<Request, Error> {
         let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
-        let host = head::site(head, visit.here)?;
+        let host = head::site(&head.headers, &head.uri)?;
         let reverse_proxy = &self.app.reverse_proxy;
         Ok(Request {
             method: method.to_owned(),

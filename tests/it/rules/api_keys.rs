@@ -233,7 +233,7 @@ fn everyone_is_shown_their_own_keys_and_those_of_their_teams() {
     let server = WORLD.server();
     let seen = |who: &str| sorted(by(&server, who).list("/v1/api_keys", "keys", "prefix"));
     let keys = |names: &[&str]| sorted(names.iter().map(|name| prefix(name)).collect());
-    let research = ["manage-all", "invoke", "metrics", "spare"];
+    let research = ["manage-all", "invoke", "metrics", "spare", "to-environments", "to-model"];
     let inference = ["inference-manage-all", "inference-spare"];
     let home = ["home-manage-all", "home-spare"];
     let managers = ["key-manager", "spare-key-manager"];
@@ -243,7 +243,7 @@ fn everyone_is_shown_their_own_keys_and_those_of_their_teams() {
     assert_eq!(seen("lone"), keys(&["lone"]));
     assert_eq!(seen("ada"), keys(&[&research[..], &inference, &home, &managers, &people].concat()));
     assert_eq!(seen("key-manager"), keys(&[&research[..], &inference, &home, &["key-manager"]].concat()));
-    for key in ["manage-all", "invoke", "metrics"] {
+    for key in ["manage-all", "invoke", "metrics", "to-environments", "to-model"] {
         assert_eq!(seen(key), keys(&[key]), "any other key sees itself");
     }
     assert_eq!(sorted(by(&server, "max").list("/v1/teams/research/api_keys", "keys", "prefix")), keys(&research));
