@@ -39,7 +39,7 @@ pub fn upsert<T>(
         return Ok(show(Secret { id: &id, name: name.as_str(), created_at }));
     }
     store(tx, team.team(), name, value, |secret| {
-        noted(tx, team, "SECRET_UPDATED", secret.id, secret.name)?;
+        record(tx, team, "SECRET_UPDATED", secret.id, secret.name)?;
         Ok(show(secret))
     })
 }
@@ -128,7 +128,7 @@ pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, E
         })
         .optional()?;
     let (id, name) = deleted.ok_or(Error::NotFound("secret"))?;
-    noted(tx, team, "SECRET_DELETED", &id, &name)?;
+    record(tx, team, "SECRET_DELETED", &id, &name)?;
     SecretName::parse(&name)
 }
 
@@ -162,7 +162,7 @@ fn from_row<'r>(row: &'r Row) -> Result<Secret<'r>, Error> {
     Ok(Secret { id: text(0)?, name: text(1)?, created_at: row.get(2)? })
 }
 
-fn noted(tx: &Tx, team: &InTeam, event_type: &'static str, id: &str, name: &str) -> Result<(), Error> {
+fn record(tx: &Tx, team: &InTeam, event_type: &'static str, id: &str, name: &str) -> Result<(), Error> {
     let event = Event::new(event_type, json!({ "secret_id": id, "secret_name": name }));
     audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
 }
