@@ -359,7 +359,7 @@ pub fn unproven() -> Error {
 }
 
 /// Notes that a password was sent that proved nothing.
-pub fn note_wrong_password(tx: &Tx, offer: &Offer) -> Result<(), Error> {
+pub fn record_wrong_password(tx: &Tx, offer: &Offer) -> Result<(), Error> {
     let data = json!({ "invitation_id": offer.id, "invited_user_email": offer.email.as_str() });
     tx.note_change(); // this entry alone is what is written
     audit::record(tx, Actor::Nobody, &offer.org_id, None, Event::new("SIGN_IN_FAILED", data))
@@ -396,7 +396,7 @@ pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyN
         .prepare_cached("UPDATE invitation SET accepted_at = :now WHERE id = :id")?
         .execute(named_params! { ":now": tx.now, ":id": offer.id })?;
     users::join(tx, &offer.org_id, &user.id, offer.role)?;
-    users::note_joined(tx, Actor::User(&user.id), &offer.org_id, &user)?;
+    users::record_joined(tx, Actor::User(&user.id), &offer.org_id, &user)?;
     let organization = organizations::find(tx, &offer.org_id)?;
     let mut invited_teams = invited_teams(tx, &offer.org_id, &offer.id)?;
     if offer.role == OrgRole::Member && !organization.teams_enabled && invited_teams.is_empty() {

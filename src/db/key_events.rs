@@ -32,7 +32,7 @@ pub(super) fn event(tx: &Tx, event_type: &'static str, prefix: &str) -> Result<E
 }
 
 /// Notes the keys that end with their team, which is about to be deleted.
-pub(super) fn note_end_with_team(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
+pub(super) fn record_end_with_team(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT prefix
          FROM api_key

@@ -128,7 +128,7 @@ pub fn remove(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys
              WHERE org_id = :org_id AND team_id = :team_id AND user_id = :user_id",
         )?
         .execute(named_params! { ":org_id": org_id, ":user_id": member.user.id, ":team_id": id })?;
-    note_removed(tx, Actor::Caller(team.caller()), team.team(), &member.user)?;
+    record_removed(tx, Actor::Caller(team.caller()), team.team(), &member.user)?;
     settle_keys(tx, team, member, created_keys)
 }
 
@@ -147,7 +147,7 @@ pub(super) fn ensure(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Res
     }
 }
 
-pub(super) fn note_removed(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Result<(), Error> {
+pub(super) fn record_removed(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Result<(), Error> {
     let data = json!({ "user_id": user.id.as_str(), "user_email": user.email });
     audit::record(tx, actor, &team.org_id, Some(team), Event::new("TEAM_MEMBER_REMOVED", data))
 }

@@ -29,7 +29,7 @@ pub fn add_first_admin(
         None => users::insert(tx, email, name)?,
     };
     users::join(tx, &organization.id, &user.id, OrgRole::Admin)?;
-    users::note_joined(tx, Actor::Operator(operator), &organization.id, &user)?;
+    users::record_joined(tx, Actor::Operator(operator), &organization.id, &user)?;
     let key_name = KeyName::parse("name", "first-key")?;
     let lifetime = Lifetime::by_operator(operator);
     let key = personal_keys::create_first(tx, Actor::Operator(operator), &organization.id, &user, &key_name, lifetime)?;
@@ -87,7 +87,7 @@ pub fn remove(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKey
 
 fn take_out(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys) -> Result<Removed, Error> {
     let user_id = &member.user.id;
-    note_memberships(tx, org, member)?;
+    record_memberships(tx, org, member)?;
     invitations::revoke_of_inviter(tx, org, user_id)?;
     password_resets::end_of_maker(tx, org, user_id)?;
     password_resets::end_of_person(tx, org, user_id)?;
@@ -124,7 +124,7 @@ fn keep_an_admin(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> 
     Ok(())
 }
 
-fn note_memberships(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> {
+fn record_memberships(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached(concat!(
         "SELECT ",
         teams::team_columns!(),
@@ -134,7 +134,7 @@ fn note_memberships(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Erro
     ))?;
     let params = named_params! { ":org_id": org.org_id(), ":user_id": member.user.id };
     let teams = query.query_map(params, teams::from_row)?.collect::<Result<Vec<_>, _>>()?;
-    teams.iter().try_for_each(|team| members::note_removed(tx, Actor::Caller(org.caller()), team, &member.user))
+    teams.iter().try_for_each(|team| members::record_removed(tx, Actor::Caller(org.caller()), team, &member.user))
 }
 
 fn revoke_keys(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<Vec<String>, Error> {

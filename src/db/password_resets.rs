@@ -54,7 +54,7 @@ pub fn create_by_operator(tx: &Tx, operator: &Operator, email: &Email) -> Result
     }
     let link = insert(tx, &user, None)?;
     for org_id in &organizations {
-        personal_keys::note_issued(tx, operator, org_id, &user, json!({ "credential": "PASSWORD_RESET_LINK" }))?;
+        personal_keys::record_issued(tx, operator, org_id, &user, json!({ "credential": "PASSWORD_RESET_LINK" }))?;
     }
     Ok(link)
 }

@@ -24,7 +24,7 @@ pub fn issue(
     users::of_organization(tx, &organization.id, user.id.as_str())
         .map_err(|_| Error::NotFound("person with this address in the organization"))?;
     let key = insert(tx, &organization.id, &user, name, Lifetime::by_operator(operator))?;
-    note_issued(tx, operator, &organization.id, &user, key_data(key.prefix()))?;
+    record_issued(tx, operator, &organization.id, &user, key_data(key.prefix()))?;
     Ok((organization.id, user, key))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn insert(
 }
 
 /// Notes that the operator gave somebody a credential; `credential` says which.
-pub(super) fn note_issued(
+pub(super) fn record_issued(
     tx: &Tx,
     operator: &Operator,
     org_id: &OrgId,

@@ -43,7 +43,7 @@ pub fn upsert<T>(
         return Ok(show(before.as_secret(name)));
     }
     let after = write(tx, team.team(), name, value, before)?;
-    noted(tx, team, "SECRET_UPDATED", &after.id, name.as_str())?;
+    record(tx, team, "SECRET_UPDATED", &after.id, name.as_str())?;
     Ok(show(after.as_secret(name)))
 }
 
@@ -180,7 +180,7 @@ pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, E
         })
         .optional()?;
     let (id, name) = deleted.ok_or(Error::NotFound("secret"))?;
-    noted(tx, team, "SECRET_DELETED", &id, &name)?;
+    record(tx, team, "SECRET_DELETED", &id, &name)?;
     SecretName::parse(&name)
 }
 
@@ -215,7 +215,7 @@ fn from_row<'r>(row: &'r Row, at: SecretColumns) -> Result<Secret<'r>, Error> {
     Ok(Secret { id: text(at.id)?, name: text(at.name)?, created_at: row.get(at.created_at)? })
 }
 
-fn noted(tx: &Tx, team: &InTeam, event_type: &'static str, id: &str, name: &str) -> Result<(), Error> {
+fn record(tx: &Tx, team: &InTeam, event_type: &'static str, id: &str, name: &str) -> Result<(), Error> {
     let event = Event::new(event_type, json!({ "secret_id": id, "secret_name": name }));
     audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
 }

@@ -223,7 +223,7 @@ pub fn delete(tx: &Tx, org: &InOrg, team: &Team, holding: OnNonEmpty) -> Result<
     if holding == OnNonEmpty::Refuse && counts != [0, 0, 0] {
         return Err(still_holds(team, counts));
     }
-    note_contents(tx, org, team)?;
+    record_contents(tx, org, team)?;
     tx.sql
         .prepare_cached("DELETE FROM team WHERE org_id = :org_id AND id = :id")?
         .execute(named_params! { ":org_id": org.org_id(), ":id": team.id })?;
@@ -243,7 +243,7 @@ fn still_holds(team: &Team, [models, chains, training_projects]: [i64; 3]) -> Er
 }
 
 /// One entry for everything that goes with the team.
-fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
+fn record_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     // Each branch gives the event, and its data in Baseten's shape.
     let mut query = tx.sql.prepare_cached(
         "SELECT 'MODEL_DELETED' AS event_type, json_object('model_id', id, 'model_name', name) AS data
@@ -272,7 +272,7 @@ fn note_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     for (event_type, data) in events {
         audit::record_text(tx, Actor::Caller(org.caller()), org.org_id(), Some(team), &event_type, &data)?;
     }
-    key_events::note_end_with_team(tx, org, team)
+    key_events::record_end_with_team(tx, org, team)
 }
 
 /// A name that another team of the organization has is a conflict, told as one.

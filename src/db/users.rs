@@ -84,7 +84,7 @@ pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Resul
     find(tx, org, person.user_id.as_str())
 }
 
-pub(super) fn note_joined(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User) -> Result<(), Error> {
+pub(super) fn record_joined(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User) -> Result<(), Error> {
     let data = json!({ "user_id": user.id.as_str(), "new_user_email": user.email });
     audit::record(tx, actor, org_id, None, Event::new("USER_JOINED_ORGANIZATION", data))
 }

@@ -78,7 +78,7 @@ pub fn accept(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<
         (Identity::New(newcomer), Some(name)) if is_new => Joiner::New { newcomer, name, password_hash: hashed },
         (Identity::New(_) | Identity::Unproven { .. }, _) => {
             if asked.password.is_some() {
-                invitations::note_wrong_password(tx, &offer)?;
+                invitations::record_wrong_password(tx, &offer)?;
             }
             return Ok(ctx.request.log.refuse(&invitations::unproven()));
         }
