@@ -1,7 +1,8 @@
-//! The API: every request takes one path from its route to its reply.
+//! The API: every request goes through the same steps, from its route to its reply.
 //!
-//! [`routes`] lists what is served and the access that each row needs, [`dispatch`] is the path, and [`rest`] and
-//! [`graphql`] are the handlers. Imports go one way: request, reply and access; the handlers; the routes; the dispatch.
+//! [`routes`] lists what is served and the access that each row needs, [`dispatch`] carries out the steps, and [`rest`]
+//! and [`graphql`] contain the handlers. Imports go in one direction: the handlers import request, reply and access;
+//! the routes import the handlers; the dispatch imports the routes.
 
 pub mod access;
 mod app;

@@ -1,10 +1,11 @@
-//! The SQLite file. No SQL stands outside this module.
+//! The SQLite database. All SQL of the crate is in this module.
 //!
-//! One writer thread owns the writing connection and commits in groups: every queued write runs in a savepoint of its
-//! own, one fsync answers them all. Reads run where they are asked, on one read-only connection a thread, and many of
-//! them share one snapshot: the writer announces each commit by a number, and a read that finds a new number begins anew.
-//! So whatever was answered as written is seen by every request that comes after. It holds only while every write goes
-//! through this process's writer, which the lock on the data directory ensures.
+//! One writer thread owns the only connection that writes, and it commits writes in groups: each queued write runs in
+//! its own savepoint, and one fsync makes the whole group durable. Reads run on the thread that asks for them. Each
+//! thread has one read-only connection, and many of its reads share one snapshot: the writer announces each commit by a
+//! number, and a read that finds a new number starts a new snapshot. Therefore every request that starts after a write
+//! was answered sees that write. This holds only while every write goes through the writer of this process, which the
+//! lock on the data directory ensures.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
@@ -76,7 +77,8 @@ pub mod users;
 mod ways_in;
 mod writer;
 
-/// Bugs in older releases touch what we rely on: WAL resets and STRICT tables.
+/// The oldest SQLite release that is accepted. Older releases have bugs in features that this module needs: WAL resets
+/// and STRICT tables.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const STATEMENTS_MAX: usize = 256;
 
@@ -94,17 +96,18 @@ pub struct Tx<'c> {
     client: OnceCell<Client>,
     pub(crate) quotas: &'c Quotas,
     charged: Charged,
-    /// In the writer alone.
+    /// State of the writer; `None` on the connections that only read.
     desk: Option<&'c Desk>,
-    /// Of a request worker's reader alone.
+    /// What the reading thread remembers between requests; `None` in the writer.
     memo: Option<&'c Memo>,
-    /// Savepoints that are open within the writer's.
+    /// How many savepoints of [`Tx::attempt`] are open inside the savepoint of the writer.
     savepoints: Cell<u32>,
     found_ended_at: &'c AtomicI64,
     pub now: Time,
 }
 
-/// When a request came, and the randomness drawn for it: nothing below reads a clock or a generator, so histories replay.
+/// The time of a request and the seed of its randomness. The code below reads no clock and no other source of
+/// randomness, so that a history can be replayed.
 #[derive(Clone, Copy)]
 pub struct Now {
     pub time: Time,
@@ -112,7 +115,7 @@ pub struct Now {
 }
 
 impl<'c> Tx<'c> {
-    /// `desk` is the writer's.
+    /// Makes the view of one request. Only the writer passes a `desk`.
     fn new(
         sql: &'c Connection,
         sealer: &'c Sealer,
@@ -132,7 +135,7 @@ impl Tx<'_> {
         token::id(&mut self.rng.borrow_mut())
     }
 
-    /// Does all of `work` or none of it; the transaction goes on either way.
+    /// Runs `work` in a savepoint: either all its changes are kept or none. The transaction continues in both cases.
     pub(crate) fn attempt<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Error> {
         self.sql.prepare_cached("SAVEPOINT attempt")?.execute([])?;
         let mark = self.desk.map(|desk| desk.books.mark());
@@ -140,7 +143,7 @@ impl Tx<'_> {
         let done = work();
         self.savepoints.set(self.savepoints.get() - 1);
         if self.sql.is_autocommit() {
-            return Ok(done); // SQLite itself rolled all of it back: there is nothing left to end
+            return Ok(done); // SQLite rolled back the whole transaction: no savepoint is left to end
         }
         if done.is_err() {
             self.sql.prepare_cached("ROLLBACK TO attempt")?.execute([])?;
@@ -150,7 +153,7 @@ impl Tx<'_> {
         Ok(done)
     }
 
-    /// Does `work`; if it changed nothing but the audit log, that entry goes too: a write that changes nothing leaves none.
+    /// Runs `work`, and undoes it if it changed nothing but the audit log: such a write leaves no entry there.
     pub(crate) fn unless_unchanged<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let Some(desk) = self.desk else { return work() };
         if self.savepoints.get() > 0 || desk.has_written(self.sql) {
@@ -175,17 +178,17 @@ impl Tx<'_> {
         done
     }
 
-    /// Says that this write changes something, though no row shows it.
+    /// Marks this write as a change although it changes no row that counts as one.
     pub(crate) fn note_change(&self) {
         self.desk.into_iter().for_each(|desk| desk.books.note_change());
     }
 
-    /// Says which program asks for what is done here: the audit log keeps it.
+    /// Sets the client program of this request, which the audit log records.
     pub(crate) fn sent_by(&self, client: Client) {
         self.client.get_or_init(|| client);
     }
 
-    /// Says that something was found expired whose row does not say so yet.
+    /// Records that this transaction found something expired that is not marked as expired in its row yet.
     fn found_ended(&self) {
         self.found_ended_at.fetch_max(self.now.0, Ordering::Relaxed);
     }
@@ -199,7 +202,7 @@ impl Tx<'_> {
     }
 }
 
-/// The database of one data directory: readers on every thread, one writer.
+/// The database of one data directory: a read-only connection for each thread, and one writer.
 pub struct Db {
     readable: Readable,
     archives: archives::Archives,
@@ -207,31 +210,35 @@ pub struct Db {
     thread: Option<JoinHandle<()>>,
     migrated: Option<Migrated>,
     notes: Vec<String>,
-    /// Whether what was made when it was opened stays.
+    /// Whether the files that opening the database created are kept.
     keeps: Arc<AtomicBool>,
 }
 
-/// What a reading thread needs to know.
+/// What a thread needs to read the database.
 #[derive(Clone)]
 struct Readable {
-    /// Tells apart the databases of one process: tests open several.
+    /// Identifies this database in the process: tests open several at once.
     id: u64,
     path: PathBuf,
     sealer: Arc<Sealer>,
     commits: Arc<Commits>,
     quotas: Arc<Quotas>,
     shortage: Shortage,
-    /// By which time, in milliseconds, a transaction found something expired that is not marked yet; 0 if none did.
+    /// The latest time, in milliseconds, at which a transaction found an expired row that is not marked; 0 if none.
     found_ended_at: Arc<AtomicI64>,
 }
 
 impl Db {
-    /// Opens the database of a data directory, which `directory` has prepared and locked.
+    /// Opens the database of a data directory, which `directory` has prepared and locked, with the default quotas.
     pub fn open(directory: directory::Directory, now: Now) -> Result<Db, Error> {
         Db::open_with(directory, now, Settings::default())
     }
 
-    /// The same, with the operator's quotas.
+    /// Opens the database of a data directory, which `directory` has prepared and locked, with the operator's quotas.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] where the database cannot be opened or migrated; its message says why and names the file.
     pub fn open_with(mut directory: directory::Directory, now: Now, settings: Settings) -> Result<Db, Error> {
         let opening::Opened { sql, sealer, migrated, notes } = opening::open(&mut directory, now)?;
         let sealer = Arc::new(sealer);
@@ -270,11 +277,12 @@ impl Db {
         self.readable.path.parent().expect("the database stands in a directory")
     }
 
+    /// The quotas, which all connections share.
     pub fn quotas(&self) -> &Quotas {
         &self.readable.quotas
     }
 
-    /// Whether the disk, or the number of the database's pages, leaves room only for what frees space.
+    /// Whether the disk or the permitted number of database pages is nearly used up: only writes that free space work.
     pub fn is_short_of_space(&self) -> bool {
         self.readable.shortage.is_there()
     }
@@ -283,17 +291,17 @@ impl Db {
         self.readable.shortage.clone()
     }
 
-    /// What opening it has done to the schema.
+    /// The schema migration that ran when the database was opened, if one ran.
     pub fn migrated(&self) -> Option<&Migrated> {
         self.migrated.as_ref()
     }
 
-    /// What opening it has changed otherwise that the operator should know.
+    /// Other changes that opening the database made and the operator should know.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Closes it, and takes away again what was made for a new installation.
+    /// Closes the database and deletes the files that were created for a new installation.
     pub fn abandon(self) {
         self.keeps.store(false, Ordering::Release);
     }
@@ -303,18 +311,18 @@ impl Db {
         &self.archives
     }
 
-    /// Counts commits: as long as it stays the same, there is nothing new to see.
+    /// The number of commits so far. While it stays the same, there is nothing new to read.
     pub fn commits(&self) -> u64 {
         self.readable.commits.count()
     }
 
-    /// Wakes this thread at each commit, if it is parked.
+    /// Registers a thread that each commit wakes if it is parked.
     pub fn wake_on_commit(&self, thread: Thread) {
         self.readable.commits.wake(thread);
     }
 
-    /// Marks what transactions have found expired, if they have: whoever answers a request waits for it. What counts is
-    /// the time by which it was found, whatever the clock says now.
+    /// Marks as expired what transactions have found expired, if they have found anything. A request is answered only
+    /// after that. What counts as expired is judged by the time at which it was found, not by the present time.
     pub async fn mark_ended(&self, seed: [u8; 32]) -> Result<(), Error> {
         let found = &self.readable.found_ended_at;
         if found.load(Ordering::Relaxed) == 0 {
@@ -326,7 +334,7 @@ impl Db {
         }
     }
 
-    /// Runs `work` in a read transaction, here and now.
+    /// Runs `work` in a read transaction on the calling thread.
     pub fn read<T>(&self, now: Now, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
         with_reader(&self.readable, |reader| {
             reader.begin(&self.readable.commits)?;
@@ -340,7 +348,7 @@ impl Db {
         })
     }
 
-    /// Hands `work` to the writer, which runs it in a savepoint and answers once the group is on the disk.
+    /// Runs `work` on the writer, in a savepoint of its own, and returns once its group of writes is durable.
     pub async fn write<T: Send + 'static>(
         &self,
         now: Now,
@@ -348,12 +356,12 @@ impl Db {
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         self.queue(now, work, move |outcome| {
-            let _ = answer.send(outcome); // whoever asked may have hung up
+            let _ = answer.send(outcome); // the caller may have stopped waiting
         })?;
         answered.await.unwrap_or_else(|_| Err(Error::Internal("the writer dropped a job".to_owned())))
     }
 
-    /// The same for callers that may block: commands and start-up.
+    /// Runs `work` on the writer, and blocks until its group of writes is durable: for commands and start-up.
     pub fn write_blocking<T: Send + 'static>(
         &self,
         now: Now,
@@ -366,12 +374,12 @@ impl Db {
         answered.recv().unwrap_or_else(|_| Err(Error::Internal("the writer dropped a job".to_owned())))
     }
 
-    /// Queues a write that nobody waits for, such as when a key was last used.
+    /// Queues a write whose outcome nobody needs, such as the time at which a key was last used.
     pub fn write_later(&self, now: Now, work: impl FnOnce(&Tx) -> Result<(), Error> + Send + 'static) {
-        let _ = self.queue(now, work, |_: Result<(), Error>| ()); // it is lost with the process, and may be
+        let _ = self.queue(now, work, |_: Result<(), Error>| ()); // it may be lost if the process ends
     }
 
-    /// Queues a write, and hands `answer` what came of it once its group is on the disk.
+    /// Queues a write. `answer` receives its outcome once its group of writes is durable.
     pub fn queue<T: Send + 'static>(
         &self,
         now: Now,
@@ -383,7 +391,7 @@ impl Db {
     }
 }
 
-/// Ends the writer after all that was queued, checkpoints the log and lets the lock go.
+/// Stops the writer after all queued writes, checkpoints the WAL and releases the lock on the data directory.
 impl Drop for Db {
     fn drop(&mut self) {
         drop(self.writer.take());
@@ -394,7 +402,7 @@ impl Drop for Db {
     }
 }
 
-/// Whether the database that is read has the schema of this binary.
+/// Checks that the schema of the database is the one of this binary.
 fn check_schema(tx: &Tx) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached("SELECT max(version) FROM refinery_schema_history")?;
     let applied: Option<i32> = query.query_row([], |row| row.get(0))?;
@@ -414,7 +422,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
         return Err(Error::Internal(format!("SQLite {} is too old", rusqlite::version())));
     }
     let sql = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    // Without it the planner prepares a statement anew for every bound value once ANALYZE has run.
+    // Without this setting SQLite prepares a statement again for every bound value once ANALYZE has run.
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     sql.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     sql.execute_batch(
@@ -431,7 +439,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
 
 struct Reader {
     sql: Connection,
-    /// The number of commits that this snapshot has certainly seen; `None` between snapshots.
+    /// How many commits this snapshot is certain to include; `None` while no snapshot is open.
     snapshot: Cell<Option<u64>>,
     memo: Memo,
 }
@@ -453,25 +461,25 @@ fn with_reader<T>(readable: &Readable, work: impl FnOnce(&Reader) -> Result<T, E
         };
         let outcome = work(&readers[at].1);
         if !PARKS.get() {
-            readers.remove(at); // a thread that never parks would hold its snapshot, and the log's reset, for ever
+            readers.remove(at); // without `park` the open snapshot would block the WAL reset for ever
         }
         outcome
     })
 }
 
-/// Says that this thread calls [`park`] whenever it runs dry, so that its snapshots may stay open between reads.
+/// Declares that this thread calls [`park`] whenever it has no work, so that its snapshots may stay open between reads.
 pub fn thread_parks() {
     PARKS.set(true);
 }
 
-/// Ends this thread's snapshots: an idle thread must not hold back the log's reset.
+/// Ends the snapshots of this thread. An idle thread must call it: an open snapshot prevents the WAL from being reset.
 pub fn park() {
     READERS.with_borrow(|readers| readers.iter().for_each(|(_, reader)| reader.end()));
 }
 
 impl Reader {
     fn begin(&self, commits: &Commits) -> Result<(), Error> {
-        let now = commits.count(); // before the first SELECT: the snapshot can only be newer
+        let now = commits.count(); // read before the first SELECT, so the snapshot can only be newer
         self.memo.keep_at(now);
         if self.snapshot.get() != Some(now) {
             self.end();
@@ -485,7 +493,7 @@ impl Reader {
         if self.snapshot.take().is_some()
             && self.sql.prepare_cached("COMMIT").and_then(|mut end| end.execute([])).is_err()
         {
-            let _ = self.sql.execute_batch("ROLLBACK"); // after an error there may be nothing left to end
+            let _ = self.sql.execute_batch("ROLLBACK"); // after an error there may be no transaction left to end
         }
     }
 }

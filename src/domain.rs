@@ -1,6 +1,8 @@
-//! What the domain is made of. A value of these types has been checked: there is no other way to make one.
+//! The values of the domain. A value of these types is always valid, because each type checks it when it is made.
 //!
-//! Bounds follow decisions of the documents; where Baseten states one, it is Baseten's.
+//! The bounds follow decisions of the documents. If Baseten documents a bound, that bound is used.
+//!
+//! The `parse` functions of these types return [`Error::Invalid`] that names the field if the value is not valid.
 
 use std::fmt;
 
@@ -46,7 +48,7 @@ pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use base_url::BaseUrl;
 pub use roles::{Category, OrgRole, TeamCategory, TeamRole};
 
-// Bounds of the domain, together.
+// The bounds of the domain.
 pub const TEAM_NAME_CHARS_MAX: usize = 64;
 pub const PERSON_NAME_CHARS_MAX: usize = 100;
 pub const EMAIL_BYTES_MAX: usize = 254;
@@ -61,7 +63,7 @@ pub const NAMED_MAX: usize = 1000;
 pub const RESOURCE_NAME_CHARS_MAX: usize = 255;
 const CLIENT_TOKEN_BYTES_MAX: usize = 64;
 
-/// Ids are short, opaque, lower-case alphanumerics: they stand in host names.
+/// Ids are short, opaque and made of lower-case letters and digits, because they are used in host names.
 macro_rules! id {
     ($($(#[$doc:meta])* $Id:ident)*) => {$(
         $(#[$doc])*
@@ -88,7 +90,7 @@ id! {
     UserId
 }
 
-/// Milliseconds since the epoch, given from outside: nothing below `http` and `cli` reads a clock.
+/// Milliseconds since the Unix epoch. Callers pass the time in: no module below `http` and `cli` reads a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub i64);
 
@@ -97,9 +99,13 @@ impl Time {
         Time(self.0 + seconds * 1000)
     }
 
-    /// RFC 3339, any offset; finer than a millisecond is cut.
+    /// Reads a time in RFC 3339 with any offset. Fractions of a millisecond are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names `field` if the text is no such time, or is after the year 9999 in UTC.
     pub fn parse(field: &str, text: &str) -> Result<Time, Error> {
-        // What lies beyond the year 9999 in UTC could not be shown again.
+        // A time after the year 9999 in UTC could not be shown again.
         let in_utc = |time: OffsetDateTime| time.checked_to_offset(UtcOffset::UTC);
         let parsed = OffsetDateTime::parse(text, &Rfc3339)
             .ok()
@@ -109,7 +115,7 @@ impl Time {
     }
 }
 
-/// RFC 3339 in UTC, to the millisecond. Written digit by digit: a list shows a time a row.
+/// RFC 3339 in UTC, with milliseconds. The digits are written directly, because a list shows a time in each row.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.digits()).map_err(|_| fmt::Error)?)
@@ -148,7 +154,7 @@ impl serde::Serialize for Time {
     }
 }
 
-/// An organization that exists: `db` looked it up.
+/// An organization that exists: `db` has found it.
 #[derive(Clone, Debug)]
 pub struct Organization {
     pub id: OrgId,
@@ -157,7 +163,7 @@ pub struct Organization {
     pub created_at: Time,
 }
 
-/// A team that exists: `db` looked it up.
+/// A team that exists: `db` has found it.
 #[derive(Clone, Debug)]
 pub struct Team {
     pub id: TeamId,
@@ -176,7 +182,7 @@ pub struct User {
     pub name: String,
 }
 
-/// The program that sent a request, as it names itself.
+/// The program that sent a request, by the name that it gives itself.
 #[derive(Clone, Debug)]
 pub struct Client {
     name: String,
@@ -184,7 +190,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// The first product of a `User-Agent`, `name/version`; nothing where it does not begin with one.
+    /// Reads the first product of a `User-Agent`, such as `name/version`. `None` if the header does not begin with a
+    /// product.
     pub fn parse(user_agent: &str) -> Option<Client> {
         let token = |text: &&str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
@@ -205,24 +212,24 @@ impl Client {
     }
 }
 
-/// Which part of a list is asked for.
+/// The part of a list that is requested.
 #[derive(Clone, Debug)]
 pub struct Paging {
-    /// The place of the last item that was seen; empty at the beginning.
+    /// The cursor: the place of the last item that the client has. Empty for the first page.
     pub after: String,
     pub items_max: usize,
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug)]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// The place of the last item, where others come after it.
+    /// The place of the last item if more items follow it.
     pub next: Option<String>,
 }
 
 impl Paging {
-    /// How many rows to ask for: one more than is shown tells whether there are others.
+    /// The number of rows to read: one more than a page shows, to find out whether more rows follow.
     pub fn rows_max(&self) -> i64 {
         self.items_max as i64 + 1
     }
@@ -235,7 +242,8 @@ impl Paging {
     }
 }
 
-/// Text that people read: NFC, trimmed, no control characters, and nothing that is not seen but changes what is.
+/// Checks text that people read and returns it in NFC and trimmed. It has no control characters and no invisible
+/// characters.
 fn words(field: &str, text: &str, chars_max: usize) -> Result<String, Error> {
     let text: String = text.nfc().collect::<String>().trim().to_owned();
     let chars = text.chars().count();
@@ -246,8 +254,9 @@ fn words(field: &str, text: &str, chars_max: usize) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Directions, fillers, separators of lines, tags and what is no character: names that look alike would differ by them.
-/// The joiners stay, for scripts and emoji need them; [`TeamName::key`] looks past them.
+/// Invisible characters: directions, fillers, line separators, tags and code points that are no characters. With them,
+/// two names could differ but look the same. Joiners are allowed, because scripts and emoji need them;
+/// [`TeamName::key`] ignores them.
 fn is_unseen(c: char) -> bool {
     matches!(c,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
@@ -269,14 +278,14 @@ impl TeamName {
         &self.0
     }
 
-    /// What must be unique: the name without regard to case, and to joiners and variation selectors, which nobody sees.
+    /// The form of the name that must be unique. It ignores case, joiners and variation selectors, which are invisible.
     pub fn key(&self) -> String {
         let seen = |c: &char| !matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}');
         caseless::default_case_fold_str(&self.0).chars().filter(seen).nfc().collect()
     }
 }
 
-/// One emoji, as it stands beside a team's name.
+/// One emoji that is shown beside a team's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Icon(String);
 
@@ -320,9 +329,9 @@ impl ResourceName {
     }
 }
 
-/// A normalized address: ASCII local part, lower case, domain as IDNA writes it.
+/// A normalized e-mail address: in lower case, with an ASCII local part and the domain as IDNA writes it.
 ///
-/// What looks alike must not be somebody else: `mıke@` never becomes `mike@`, it is refused.
+/// Addresses that look the same must not belong to different people. So `mıke@` is refused and does not become `mike@`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
@@ -373,7 +382,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The name of a secret. Case, `-`, `_` and `.` do not tell two names apart.
+/// The name of a secret. Names that differ only in case or in `-`, `_` and `.` are the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretName(String);
 
@@ -390,19 +399,19 @@ impl SecretName {
         Ok(SecretName(text.to_owned()))
     }
 
-    /// As first given.
+    /// The name as it was first given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What must be unique in a team.
+    /// The form of the name that must be unique in a team.
     pub fn lookup(&self) -> String {
         let equivalent = |c: char| if matches!(c, '-' | '.') { '_' } else { c.to_ascii_lowercase() };
         self.0.chars().map(equivalent).collect()
     }
 }
 
-/// A secret's value. It has no `Debug` that shows it, and no way out but the seal.
+/// The value of a secret. Its `Debug` does not show it, and it is only read to be encrypted.
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
@@ -439,7 +448,7 @@ impl KeyName {
         Ok(KeyName(text.to_owned()))
     }
 
-    /// A name that was checked before it was stored.
+    /// Wraps a name that was checked before it was stored.
     pub(crate) fn stored(text: String) -> KeyName {
         KeyName(text)
     }
@@ -449,7 +458,7 @@ impl KeyName {
     }
 }
 
-/// The name of an environment: it stands in host names. `development` is not an environment.
+/// The name of an environment. It is used in host names. `development` is not an environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EnvironmentName(String);
 
@@ -473,7 +482,7 @@ impl EnvironmentName {
         Ok(EnvironmentName(text.to_owned()))
     }
 
-    /// A name that was checked before it was stored.
+    /// Wraps a name that was checked before it was stored.
     pub(crate) fn stored(text: String) -> EnvironmentName {
         EnvironmentName(text)
     }

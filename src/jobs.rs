@@ -1,14 +1,15 @@
-//! Work that no request waits for. Each job looks at what is stored, by the clock that it is given, until it is stopped.
+//! Background jobs, which no request waits for. Each job checks the database at intervals, by the clock that is passed
+//! to it, until it is stopped.
 
 use std::time::Duration;
 
 pub mod expiry;
 pub mod retention;
 
-/// How often a job that pauses asks whether it is to stop.
+/// How often a paused job checks whether it must stop.
 const STOP_ASKED_EVERY: Duration = Duration::from_millis(250);
 
-/// Pauses for this long, or until the server stops.
+/// Pauses for this time, or until the job must stop.
 fn pause(duration: Duration, stopped: &impl Fn() -> bool) {
     for _ in 0..duration.as_millis() / STOP_ASKED_EVERY.as_millis() {
         if stopped() {

@@ -1,12 +1,13 @@
 //! Who may do what.
 //!
 //! The tables are the tables of the documents, row for row, with the categories of API keys as further columns. The
-//! server enforces them, `guildhall permissions` and `GET /v1/permissions` print them, and the README is checked against
-//! them. One rule stands beside them: an organization admin is an admin of every team of that organization. Who
-//! reads metrics, no row says: that is [`metrics`]'s.
+//! server enforces them, `guildhall permissions` and `GET /v1/permissions` print them, and a test checks the README
+//! against them. One rule is not in the tables: an organization admin is an admin of every team of that organization.
+//! The tables do not say who reads metrics; [`metrics`] does.
 //!
-//! The answer is a proof, not a bool. Proofs are made only here. Every function in `db` that touches an organization's or a
-//! team's rows takes one and uses *its* organization or team. A proof claims no more than was checked:
+//! The answer is a proof, not a bool. Only this module makes proofs. Every function in `db` that touches rows of an
+//! organization or a team takes a proof and uses the organization or team of *that proof*. A proof claims no more than
+//! was checked:
 //!
 //! | proof | what it states |
 //! |---|---|
@@ -16,8 +17,8 @@
 //! | [`InEnvironment`] | the caller may change this one environment of the team |
 //! | [`MetricsReader`] | the caller may read these metrics |
 //!
-//! Verbs that read a team's rows take a [`Reader`]: each proof for a team is one, but for [`MetricsReader`]. A proof cannot be
-//! made elsewhere:
+//! Verbs that read a team's rows take a [`Reader`]. Every proof for a team is a `Reader`, except [`MetricsReader`].
+//! Other modules cannot make a proof:
 //!
 //! ```compile_fail,E0451
 //! use guildhall::domain::Team;
@@ -45,7 +46,7 @@ pub use explain::{Explanation, Question};
 pub use metrics::MetricsReader;
 
 table! {
-    /// What can be done to the organization.
+    /// Acts on the organization.
     OrgAct by OrgRole                                                 [ Admin        Member ]
     ManageBilling: MANAGE_BILLING        "Manage billing"               [ yes           no ]
     ManageTeams: MANAGE_TEAMS            "Manage teams"                 [ yes           no ]
@@ -55,7 +56,7 @@ table! {
 }
 
 table! {
-    /// What can be done in one team.
+    /// Acts in one team.
     TeamAct by Standing                                               [ Admin Member ManageAll Invoke ExportMetrics ManageApiKeys ]
     ManageMembers: MANAGE_TEAM_MEMBERS  "Manage team members"          [ yes   no       no        no     no            no  ]
     CreateRestrictedEnvironments: CREATE_RESTRICTED_ENVIRONMENTS
@@ -69,7 +70,7 @@ table! {
 }
 
 named! {
-    /// What a person or a key is in one team: the two team roles, then the categories of keys.
+    /// The standing of a person or a key in one team: the two team roles, then the categories of keys.
     Standing {
         Admin: ADMIN,
         Member: MEMBER,
@@ -99,20 +100,20 @@ impl TeamCategory {
     }
 }
 
-/// Whoever sent the request, with the roles read in the same transaction.
+/// The sender of a request, with the roles read in the same transaction.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub org_id: OrgId,
     pub who: Who,
-    /// When the key that was sent ends.
+    /// When the key that was sent expires.
     pub key_ends_at: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Who {
-    /// A person, by a personal key. The key *is* its owner: nothing of the roles is kept in it.
+    /// A person, authenticated by a personal key. The key stores no roles: it has those of its owner.
     Person(Person),
-    /// A team's key: a standing in its one team and none anywhere else, whoever made it.
+    /// A team's key. It has a standing in its one team and in no other, whoever made it.
     TeamKey(TeamKey),
     /// A key that manages the team keys of its organization.
     KeyManager { prefix: String },
@@ -122,9 +123,9 @@ pub enum Who {
 pub struct Person {
     pub user_id: UserId,
     pub role: OrgRole,
-    /// Explicit memberships in the caller's organization.
+    /// Explicit memberships in teams of the caller's organization.
     pub teams: Vec<(TeamId, TeamRole)>,
-    /// The personal key that was sent; empty for a person who is only asked about.
+    /// The personal key that was sent. Empty for a person who is only the subject of a question.
     pub prefix: String,
 }
 
@@ -133,9 +134,10 @@ pub struct TeamKey {
     pub prefix: String,
     pub team_id: TeamId,
     pub category: TeamCategory,
-    /// What it is narrowed to; `None`: every environment.
+    /// The environments that the key is narrowed to. `None`: every environment.
     pub environments: Option<Vec<EnvironmentName>>,
-    /// `None`: every model of the team. Empty once the models it was narrowed to are deleted.
+    /// The models that the key is narrowed to. `None`: every model of the team. Empty once all of these models are
+    /// deleted.
     pub models: Option<Vec<String>>,
 }
 
@@ -162,7 +164,7 @@ pub struct InTeam<'a> {
     team: &'a Team,
 }
 
-/// A proof whose holder may read what the team has. It is implemented in this module alone.
+/// A proof whose holder may read what the team has. Only this module implements it.
 pub trait Reader: reader::Sealed {
     fn team(&self) -> &Team;
 
@@ -196,13 +198,13 @@ impl Reader for InTeam<'_> {
 }
 
 impl Caller {
-    /// What this caller is in the team. `None`: the caller does not see the team.
+    /// The caller's standing in the team. `None`: the caller does not see the team.
     pub fn standing_in(&self, team: &Team) -> Option<Standing> {
         if team.org_id != self.org_id {
             return None;
         }
         match &self.who {
-            // The one inheritance rule.
+            // The only rule of inheritance: an organization admin is an admin of every team.
             Who::Person(Person { role: OrgRole::Admin, .. }) => Some(Standing::Admin),
             Who::Person(person) => person.explicit_role_in(&team.id).map(TeamRole::standing),
             Who::TeamKey(key) => (key.team_id == team.id).then(|| key.category.standing()),
@@ -210,30 +212,43 @@ impl Caller {
         }
     }
 
-    /// Whoever may do this everywhere in the team.
+    /// Proves that the caller may do `act` everywhere in the team.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for a team that the caller does not see. [`Error::Forbidden`] for one that they see and may not do
-    /// this in; the message names the row of the table.
+    /// [`Error::NotFound`] if the caller does not see the team. [`Error::Forbidden`] if the caller sees it and may not
+    /// do `act` in it; the message names the row of the table.
     pub fn in_team<'a>(&'a self, team: &'a Team, act: TeamAct) -> Result<InTeam<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.allowed(team, standing, act.allowed_to(standing), act)
     }
 
-    /// Whoever may do one or the other in the team. The errors are those of [`Caller::in_team`].
+    /// Proves that the caller may do `act` or `other` in the team.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::in_team`]. The message names the row of `act`.
     pub fn in_team_by_either<'a>(&'a self, team: &'a Team, act: TeamAct, other: TeamAct) -> Result<InTeam<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.allowed(team, standing, act.allowed_to(standing) || other.allowed_to(standing), act)
     }
 
-    /// Whoever may do this in the team, or the person of this id. The errors are those of [`Caller::in_team`].
+    /// Proves that the caller may do `act` in the team, or is the person `user_id`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::in_team`].
     pub fn in_team_or_self<'a>(&'a self, team: &'a Team, act: TeamAct, user_id: &str) -> Result<InTeam<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.allowed(team, standing, act.allowed_to(standing) || self.is_person(user_id), act)
     }
 
-    /// The default team, for a route that names no team: everyone knows that it exists, so its refusal is a 403.
+    /// Proves that the caller may do `act` in the default team, for a route that names no team.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] if the caller may not do `act` in the default team, or does not see it. The refusal is not
+    /// [`Error::NotFound`], because everyone knows that the default team exists.
     pub fn in_default_team<'a>(&'a self, team: &'a Team, act: TeamAct) -> Result<InTeam<'a>, Error> {
         match self.standing_in(team) {
             Some(standing) => self.allowed(team, standing, act.allowed_to(standing), act),
@@ -245,8 +260,12 @@ impl Caller {
         }
     }
 
-    /// Model APIs are only available in the default team: a team key of another team has none, and a person who is not
-    /// in the default team has none either.
+    /// Proves that the caller may use Model APIs, which are only available in the default team.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a team key of another team, for a person who is not in the default team, and for a
+    /// standing in it that does not include viewing.
     pub fn with_model_apis<'a>(&'a self, default_team: &'a Team) -> Result<InTeam<'a>, Error> {
         match self.standing_in(default_team) {
             Some(standing) => self.allowed(default_team, standing, TeamAct::View.allowed_to(standing), TeamAct::View),
@@ -254,12 +273,20 @@ impl Caller {
         }
     }
 
-    /// Those of the teams in which the caller may do this. A key that may not do it at all is refused.
+    /// The teams in which the caller may do `act`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a key that belongs to no person and may not do `act`.
     pub fn in_all<'a>(&'a self, teams: &'a [Team], act: TeamAct) -> Result<Vec<InTeam<'a>>, Error> {
         self.in_each(teams, |team| self.in_team(team, act))
     }
 
-    /// Those of the teams in which the caller may do one or the other. A key that may not act at all is refused.
+    /// The teams in which the caller may do `act` or `other`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a key that belongs to no person and may do neither.
     pub fn in_all_by_either<'a>(
         &'a self,
         teams: &'a [Team],
@@ -282,7 +309,12 @@ impl Caller {
         }
     }
 
-    /// Whoever may do this to the organization. Keys that are no person's hold no organization role.
+    /// Proves that the caller may do `act` to the organization.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] if the caller's organization role does not include `act`, and for keys that belong to no
+    /// person: they have no organization role.
     pub fn in_org(&self, act: OrgAct) -> Result<InOrg<'_>, Error> {
         match &self.who {
             Who::Person(person) if act.allowed_to(person.role) => Ok(InOrg { caller: self }),
@@ -298,32 +330,41 @@ impl Caller {
         }
     }
 
-    /// Whoever may do this to the organization, about one of its teams.
+    /// Proves that the caller may do `act` to the organization, for an act that concerns one of its teams.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for a team that the caller does not see, and those of [`Caller::in_org`].
+    /// [`Error::NotFound`] if the caller does not see the team, and those of [`Caller::in_org`].
     pub fn in_org_about(&self, team: &Team, act: OrgAct) -> Result<InOrg<'_>, Error> {
         self.standing_in(team).ok_or(Error::NotFound("team"))?;
         self.in_org(act)
     }
 
-    /// Whoever may do this to the organization, or the person of this id.
+    /// Proves that the caller may do `act` to the organization, or is the person `user_id`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::in_org`].
     pub fn in_org_or_self(&self, act: OrgAct, user_id: &str) -> Result<InOrg<'_>, Error> {
         if self.is_person(user_id) { Ok(InOrg { caller: self }) } else { self.in_org(act) }
     }
 
-    /// Whoever may do this to the organization, or the person of this id, about what other people do not see.
+    /// Proves that the caller may do `act` to the organization, or is the person `user_id`, for data that is hidden
+    /// from other people.
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] for a key that is no person's, [`Error::NotFound`] for everybody else.
+    /// [`Error::Forbidden`] for a key that belongs to no person, [`Error::NotFound`] for every other caller.
     pub fn in_org_or_self_alone(&self, act: OrgAct, user_id: &str) -> Result<InOrg<'_>, Error> {
         self.as_member()?;
         self.in_org_or_self(act, user_id).map_err(|_| Error::NotFound("user"))
     }
 
-    /// Any person of the organization. A team key is no member of it.
+    /// Proves that the caller is a person of the organization.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a key that belongs to no person: such a key is not a member.
     pub fn as_member(&self) -> Result<(InOrg<'_>, &Person), Error> {
         match &self.who {
             Who::Person(person) => Ok((InOrg { caller: self }, person)),
@@ -333,7 +374,7 @@ impl Caller {
         }
     }
 
-    /// The caller's own organization, as everyone with a key may know it.
+    /// A proof for the caller's own organization. Everyone with a key may know it.
     pub fn own_org(&self) -> InOrg<'_> {
         InOrg { caller: self }
     }
@@ -351,7 +392,7 @@ impl Caller {
         }
     }
 
-    /// Who it is that makes something: a person, or a key that is no person's.
+    /// The author of what the caller makes: a person's id, or the prefix of a key that belongs to no person.
     pub fn author(&self) -> &str {
         match &self.who {
             Who::Person(person) => person.user_id.as_str(),
@@ -377,8 +418,8 @@ impl Caller {
 }
 
 impl TeamKey {
-    /// A key that is narrowed to environments changes these alone: deleting a model or setting a secret would reach the
-    /// others too.
+    /// Refuses `Deploy` for a key that is narrowed to environments. Such a key changes only these environments;
+    /// deleting a model or setting a secret would also affect others.
     fn reaches_beyond_environments(&self, act: TeamAct) -> Result<(), Error> {
         match (&self.environments, act) {
             (Some(names), TeamAct::Deploy) => Err(narrowed(names)),
@@ -416,12 +457,14 @@ fn refusal(standing: Standing, act: TeamAct) -> Error {
     Error::Forbidden(format!("{what} {} does not include \"{}\"", standing.as_str(), act.wording()))
 }
 
-/// Whoever holds the host: it acts by the operator's socket or with no server running, never over the network.
+/// The operator: a person or program with access to the host. It uses the operator's socket, or the data directory
+/// while no server runs, but never the network.
 #[derive(Debug)]
 pub struct Operator(());
 
 impl Operator {
-    /// Made where the operator is known to be one: by the door of its socket, and by commands that hold the data directory's lock.
+    /// Call it only where the caller is known to be the operator: for connections of the operator's socket, and in
+    /// commands that hold the data directory's lock.
     pub(crate) fn of_this_host() -> Operator {
         Operator(())
     }

@@ -1,12 +1,13 @@
-//! Carries out what was committed: takes deployments from their push to being active, one step at a time.
+//! Processes deployments: takes each from its push to an active deployment, one step at a time.
 //!
-//! What is to be done is in the database as a status, so a stop or a crash loses nothing: the next start picks up what is
-//! under way. Until models are really run, a deployment is built by reading its archive: one that cannot be read ends in
-//! `BUILD_FAILED`, and its log says why. Archives are read outside of any transaction, on threads of their own, in turns of
-//! the organizations, and once for each content.
+//! The work to be done is in the database, as the status of each deployment. A stop or a crash therefore loses nothing:
+//! the next start continues the work. Until models are really run, a deployment is built by reading its archive. If an
+//! archive cannot be read, its deployment ends in `BUILD_FAILED` and its log says why. Archives are read outside of any
+//! transaction, on their own threads. Organizations take turns, and archives with the same content are read once.
 //!
-//! A failure belongs to the deployment that it is about. What is wrong with that ends it. A fault of ours (a full disk, a
-//! missing descriptor) is tried again after a while, and is never written into a status. Neither keeps others waiting.
+//! A failure belongs to the deployment that caused it. An error in the content of the deployment ends it. A fault of
+//! this installation (a full disk, a missing file descriptor) is retried later and is never written into a status.
+//! Neither delays other deployments.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,20 +34,21 @@ mod tree;
 use plan::{Plan, plan};
 use task::{Done, Outcome, Subject, Task};
 
-/// How far apart rounds are while others commit without a pause.
+/// The minimum time between rounds while there are commits without a pause.
 const ROUNDS_EVERY: Duration = Duration::from_millis(20);
-/// How long it waits after a fault of ours: twice as long each time.
+/// How long the runner waits before a retry after a fault of this installation. The pause doubles each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// How many archives are read or written at once: in all, and for one organization. A team has one at a time.
+/// How many archives are read or written at the same time: in total, and for one organization. A team has one at a
+/// time.
 const TASKS_MAX: usize = 4;
 const ORGANIZATION_TASKS_MAX: usize = 2;
 
-/// What is said of a failure that nobody outside can mend.
+/// The message about a failure that clients cannot fix.
 const OUR_FAULT: &str = "failed by a fault of this installation, which its log explains: push it again";
 
-/// Works until told to stop. `now` is the clock. It sleeps until a commit, the end of a task or whoever stops it wakes this
-/// thread with [`std::thread::Thread::unpark`].
+/// Runs until `stopped` returns true. `now` is the clock. This thread sleeps until [`std::thread::Thread::unpark`]
+/// wakes it: on a commit, at the end of a task, or when the server stops.
 pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
     let mut runner = Runner::new(db, &now);
     let (tell, told) = mpsc::channel();
@@ -80,7 +82,8 @@ pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
                 }
             }
             let done: Vec<Done> = told.try_iter().collect();
-            // Asked just before it sleeps: what woke this thread while it waited for the writer is forgotten.
+            // Checked just before the thread sleeps, because a wake-up that arrived while it waited for the writer is
+            // lost.
             if done.is_empty() && seen == Some(db.commits()) && !stopped() {
                 std::thread::park_timeout(runner.next_due());
             }
@@ -113,8 +116,12 @@ fn start<'scope, 'env>(
     }
 }
 
-/// Takes everything that is under way to where it comes to rest, on this thread. What a fault of ours holds up is left for
-/// the next time.
+/// Runs on this thread until no deployment can advance. Deployments that a fault of this installation delays are left
+/// for the next call.
+///
+/// # Errors
+///
+/// [`Error`] of the database if a round cannot be read.
 pub fn work(db: &Db, now: &impl Fn() -> Now, stopped: &impl Fn() -> bool) -> Result<(), Error> {
     let mut runner = Runner::new(db, now);
     loop {
@@ -133,30 +140,31 @@ struct Runner<'a, M> {
     db: &'a Db,
     now: &'a M,
     busy: HashMap<Subject, Running>,
-    /// When a team or an organization was last served, as a count of tasks. Those that never were come first.
+    /// When a team or an organization was last served, as a count of tasks. Those that were never served come first.
     served: HashMap<String, u64>,
     tasks_begun: u64,
-    /// Attempts that this process recorded and could not end in the database. They are not recorded again: it lives.
+    /// Attempts that are recorded in the database but whose end could not be written. They are not recorded again,
+    /// because this process did not crash.
     recorded: HashSet<Subject>,
     pauses: HashMap<Subject, Pause>,
 }
 
-/// A task that runs, and for whom.
+/// A running task, with its organization and team.
 struct Running {
     org_id: OrgId,
     team_id: TeamId,
     task: Task,
 }
 
-/// A task that may begin.
+/// A task that may start.
 struct Candidate {
     waiting: Waiting,
     task: Task,
-    /// How many attempts at it began and did not end.
+    /// How many earlier attempts started and did not end.
     attempts: i64,
 }
 
-/// Until when something is left alone after a fault of ours.
+/// How long a subject is not retried after a fault of this installation.
 struct Pause {
     until: Instant,
     length: Duration,
@@ -185,20 +193,20 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         !self.busy.is_empty()
     }
 
-    /// How long there is nothing to try again.
+    /// The time until the next retry is due.
     fn next_due(&self) -> Duration {
         let waiting = self.pauses.iter().filter(|(subject, _)| !self.busy.contains_key(subject));
         let first = waiting.map(|(_, pause)| pause.until).min();
         first.map_or(PAUSE_MAX, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether something may be tried again.
+    /// Whether a retry is due.
     fn is_due(&self) -> bool {
         let now = Instant::now();
         self.pauses.iter().any(|(subject, pause)| pause.until <= now && !self.busy.contains_key(subject))
     }
 
-    /// Takes each deployment one step on, where that is quick, and begins what takes longer.
+    /// Advances each deployment by one step where the step is quick, and starts the tasks that take longer.
     fn round(&mut self, stopped: &impl Fn() -> bool) -> Result<Round, Error> {
         let now = Instant::now();
         let mut steps = Steps::new();
@@ -209,7 +217,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
             .retain(|id, _| all_waiting.iter().any(|one| one.org_id.as_str() == id || one.team_id.as_str() == id));
         for waiting in all_waiting {
             let row = Subject::Deployment(waiting.id.clone());
-            // One candidate a team is enough: planning more would make each round as long as the queue.
+            // One candidate per team is enough. Planning more would make the time of a round grow with the queue.
             let has_candidate = candidates.iter().any(|candidate| candidate.waiting.team_id == waiting.team_id);
             if self.is_paused(&row, now)
                 || self.busy.contains_key(&row)
@@ -252,7 +260,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         self.pauses.get(subject).is_some_and(|pause| pause.until > now)
     }
 
-    /// Stops tasks for which no deployment waits any more.
+    /// Stops tasks whose result no deployment needs anymore.
     fn stop_unwanted(&self) -> Result<(), Error> {
         for Running { task, .. } in self.busy.values() {
             if !self.db.read((self.now)(), |tx| task.is_wanted(tx))? {
@@ -266,15 +274,15 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         self.busy.values().for_each(|running| running.task.stop());
     }
 
-    /// Whether the team or its organization has as many tasks as it may.
+    /// Whether the team or its organization has reached its number of tasks.
     fn has_its_share(&self, waiting: &Waiting) -> bool {
         let of_organization = self.busy.values().filter(|running| running.org_id == waiting.org_id);
         self.busy.values().any(|running| running.team_id == waiting.team_id)
             || of_organization.count() >= ORGANIZATION_TASKS_MAX
     }
 
-    /// Begins tasks: first those of the organization and the team that were served longest ago. A task that began before and
-    /// did not end runs alone: if it ends the process again, no other is suspected.
+    /// Starts tasks, first those of the organization and the team that were served longest ago. A task that started
+    /// before and did not end runs alone. If it crashes the process again, no other task is suspected.
     fn begin(&mut self, mut candidates: Vec<Candidate>) -> Vec<Task> {
         let is_suspected = |candidate: &Candidate, runner: &Self| {
             candidate.attempts > 0 && !runner.recorded.contains(&candidate.task.subject())
@@ -298,7 +306,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         begun
     }
 
-    /// Records an attempt before it begins.
+    /// Records an attempt before it starts. `None` if it could not be recorded.
     fn record(&mut self, waiting: Waiting, task: Task) -> Option<Task> {
         let subject = task.subject();
         if !self.recorded.contains(&subject) {
@@ -317,7 +325,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         Some(task)
     }
 
-    /// Takes down what came of a task.
+    /// Stores the outcome of a task.
     fn end(&mut self, Done { subject, outcome }: Done) {
         let Some(Running { task, .. }) = self.busy.remove(&subject) else { return };
         let fault = match &outcome {
@@ -335,7 +343,8 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         }
     }
 
-    /// Decides whose a failure is: what would happen again ends the row, a fault of ours is tried again.
+    /// Handles a failure. If it would happen again, the deployment or the reading of the archive ends as failed. A
+    /// fault of this installation is retried.
     fn settle(&mut self, subject: &Subject, cause: Error) {
         if !cause.would_recur() {
             return self.pause(subject, &format!("{cause:?}"));
@@ -362,7 +371,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
     }
 }
 
-/// Quick steps, each a write of its own, committed in groups.
+/// Quick steps. Each is its own write; they are committed in groups.
 struct Steps {
     tell: mpsc::Sender<(String, Result<(), Error>)>,
     told: mpsc::Receiver<(String, Result<(), Error>)>,

@@ -1,7 +1,9 @@
-//! Every JSON shape, in and out. Baseten's names (SDK 0.13.1), and only here; what is ours stands in the README.
+//! All JSON shapes of requests and replies. The names are Baseten's (SDK 0.13.1), and no other module has them. The
+//! README lists the names that are Guildhall's own.
 //!
-//! Answers borrow what they show and serialize straight to bytes. Bodies whose shape is closed refuse a field they do
-//! not know and name it: a narrowing that nobody understood must never be taken for its absence.
+//! Replies borrow what they show and are serialized directly to bytes. A body with a closed shape is refused if it has
+//! an unknown field, and the refusal names the field. Otherwise a misspelled restriction would be taken for no
+//! restriction.
 
 use std::marker::PhantomData;
 
@@ -50,7 +52,11 @@ pub mod yaml;
 use schemas::Listed;
 use strict::Strict;
 
-/// Reads a body as a shape. JSON nested past 128 is refused by the parser.
+/// Reads a body as a shape.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if the body does not fit the shape, continues after its end, or is nested deeper than 128 levels.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed = read("the body", &mut reader)?;
@@ -58,7 +64,11 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     Ok(parsed)
 }
 
-/// Reads JSON as a shape. What does not fit is named by its field; without one, by what the whole is called.
+/// Reads JSON as a shape. `whole` is the name of the whole text in refusals.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] that names the field that does not fit, or `whole` if there is no such field.
 pub fn read<'de, T: Deserialize<'de>>(
     whole: &str,
     from: impl Deserializer<'de, Error = serde_json::Error>,
@@ -77,7 +87,7 @@ pub struct Refusal {
     details: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
-    /// Of a request that met a failure of ours: by this id the log has the cause.
+    /// Only for an internal error: the id of the request, under which the log has the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
 }
@@ -94,7 +104,7 @@ impl Refusal {
     }
 }
 
-/// The numbers of a refusal, where it has any: what stands in the way, or what is used and allowed.
+/// The details of a refusal, if it has any: what causes a conflict, or how much of a quota is used and allowed.
 pub fn details(error: &Error) -> Option<serde_json::Value> {
     match error {
         Error::Conflict(conflict) => conflict.details.clone(),
@@ -109,20 +119,20 @@ pub fn details(error: &Error) -> Option<serde_json::Value> {
     }
 }
 
-/// A refusal as whoever calls a model reads it.
+/// A refusal in the form that callers of a model expect.
 #[derive(Serialize)]
 pub struct InferenceRefusal<'a> {
     pub error: &'a str,
 }
 
-/// A refusal as OAuth 2.0 has it.
+/// A refusal in the form of OAuth 2.0.
 #[derive(Serialize)]
 pub struct OAuthRefusal<'a> {
     pub error: &'a str,
     pub error_description: &'a str,
 }
 
-/// What a refusal says, to whoever reads one.
+/// The message of a refusal, as a client reads it.
 #[derive(Deserialize)]
 pub struct Refused {
     pub message: String,
@@ -181,20 +191,20 @@ struct Pagination {
 }
 
 impl<T> Items<T> {
-    /// `next` is the place in the list `list` after which the next page begins, if there is one.
+    /// `next` is the place in the list `list` after which the next page begins. `None` on the last page.
     pub fn of(list: &str, items: Vec<T>, next: Option<&str>) -> Items<T> {
         let cursor = next.map(|place| BASE64_URL_SAFE_NO_PAD.encode(format!("{list}:{place}")));
         Items { items, pagination: Pagination { has_more: cursor.is_some(), cursor } }
     }
 }
 
-/// The place that a cursor of this list stands for; nothing for what no page of it ever gave out.
+/// The place that a cursor of this list contains. `None` if this list has not issued the cursor.
 pub fn read_cursor(list: &str, cursor: &str) -> Option<String> {
     let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     text.strip_prefix(list)?.strip_prefix(':').map(str::to_owned)
 }
 
-/// A list that is written item by item, each while the database still holds its row: `{"secrets":[…]}`.
+/// A list that is written item by item, each while the database still has its row: `{"secrets":[…]}`.
 pub struct List<T> {
     body: Vec<u8>,
     is_empty: bool,

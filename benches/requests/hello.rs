@@ -1,4 +1,4 @@
-//! The bare server: hyper, one current-thread runtime a core, a constant answer of the same size.
+//! The minimal server: hyper, one current-thread runtime per core, and a constant reply of the same size.
 
 use std::convert::Infallible;
 use std::net::TcpListener;

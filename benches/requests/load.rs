@@ -1,4 +1,4 @@
-//! Load: connections that each send a request, wait for its answer, and send the next.
+//! The load: connections that each send a request, wait for the reply, and send the next request.
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};

@@ -1,8 +1,8 @@
-//! What a request costs, beside a server that does nothing.
+//! The cost of a request, compared with a server that does nothing.
 //!
-//! Starts `guildhall serve` and a bare hyper "hello" and measures both in turn, several rounds in one run, so that a noisy
-//! machine is noisy to both. The figures to trust are the ratios, and among them those of user time per request: system
-//! time is mostly what it costs to be woken by the load, which hello pays too.
+//! Starts `guildhall serve` and a minimal hyper server, "hello". Measures both in turn, in several rounds of one run,
+//! so that a noisy machine affects both. The ratios are reliable, above all those of user time per request. System time
+//! is mostly the cost of being woken by the load, which hello also pays.
 //!
 //! ```text
 //! cargo bench --bench requests             everything; the million keys take a minute to make

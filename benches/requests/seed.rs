@@ -1,4 +1,4 @@
-//! A data directory with as many people, memberships and keys as wanted, each team with ten secrets.
+//! A data directory with a given number of people, memberships and keys. Each team has ten secrets.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! A server in a process of its own, and what the kernel knows of it.
+//! A server in its own process, and the kernel's figures about it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;

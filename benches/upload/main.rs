@@ -1,7 +1,8 @@
-//! What an upload costs, beside `cp` and fsync of the same file on the same disk in the same run.
+//! The cost of an upload, compared with `cp` and fsync of the same file on the same disk in the same run.
 //!
-//! The client runs on the same cores. In parts, as boto3 sends them, it hashes every byte to sign it, and the server to check
-//! it: on two cores that others use too no ratio holds, so that figure is shown and not judged.
+//! The client runs on the same cores. In a multipart upload, as boto3 sends it, the client hashes every byte to sign
+//! it, and the server hashes every byte to check it. On two cores that others also use, no ratio is stable, so this
+//! figure is shown but has no limit.
 //!
 //! ```text
 //! cargo bench --bench upload             1 GiB; fails if one PUT is below half of `cp`, or if the server grows by 32 MiB

@@ -1,8 +1,8 @@
 //! Who may use a row of a table.
 //!
-//! An access says where the team of a request comes from ([`Source`]), which rule must hold, and which handler runs. It has
-//! one form per type of proof, and the handler takes that proof. So a row cannot name a rule and skip it. REST routes,
-//! GraphQL root fields, inference routes and the operator's routes all use these forms.
+//! An access says where the team of a request comes from ([`Source`]), which rule must hold, and which handler runs. It
+//! has one form per type of proof, and the handler takes that proof. Therefore a row cannot name a rule and skip it.
+//! REST routes, GraphQL root fields, inference routes and the operator's routes all use these forms.
 
 use std::fmt;
 
@@ -38,29 +38,31 @@ type Answer<S> = Result<<S as Surface>::Reply, Error>;
 pub enum Access<S: Surface> {
     /// Anyone, with a key or without.
     Anyone(for<'c> fn(&Tx, Option<&Caller>, &S::Context<'c>) -> Answer<S>),
-    /// Anyone with a key. The handler shows what is the caller's own.
+    /// Any caller with a key. The handler limits the reply to what this caller may see.
     Caller(for<'c> fn(&Tx, &Caller, &S::Context<'c>) -> Answer<S>),
     /// Anyone whose key may make keys of some kind: people, and keys that manage keys.
     KeyMaker(for<'c> fn(&Tx, &KeyMaker, &S::Context<'c>) -> Answer<S>),
-    /// Whoever may do this to the organization.
+    /// Callers who satisfy a rule in the organization.
     Org(OrgRule, for<'c> fn(&Tx, &InOrg, &S::Context<'c>) -> Answer<S>),
-    /// Whoever may do this to the organization, about one of its teams, which the caller must see.
+    /// Callers who may do an act in the organization. The request is about one of its teams, which the caller must be
+    /// able to see.
     OrgAbout(Source, OrgAct, for<'c> fn(&Tx, &InOrg, &Team, &S::Context<'c>) -> Answer<S>),
-    /// Whoever may do this everywhere in a team.
+    /// Callers who satisfy a rule in the whole team.
     Team(Source, TeamRule, for<'c> fn(&Tx, &InTeam, &S::Context<'c>) -> Answer<S>),
-    /// All teams in which the caller may do this.
+    /// All teams in which the caller satisfies a rule.
     Teams(TeamsRule, for<'c> fn(&Tx, &[InTeam], &S::Context<'c>) -> Answer<S>),
-    /// Whoever may deploy in a team, perhaps only into some environments. The verb asks about the environment that it changes.
+    /// Callers who may deploy in a team, possibly only into some environments. The `db` function checks the environment
+    /// that it changes.
     Deploy(Source, for<'c> fn(&Tx, &Deployer, &S::Context<'c>) -> Answer<S>),
-    /// All teams in which the caller may deploy, perhaps only into some environments.
+    /// All teams in which the caller may deploy, possibly only into some environments.
     DeployAnywhere(for<'c> fn(&Tx, &Deployers, &S::Context<'c>) -> Answer<S>),
-    /// Whoever may read metrics of what a team owns: those who may view it, and keys that export metrics.
+    /// Callers who may read metrics of what a team owns: those who may view the team, and keys that export metrics.
     Metrics(Source, for<'c> fn(&Tx, &MetricsReader, &S::Context<'c>) -> Answer<S>),
-    /// The operator, through the socket in the data directory. For the network the row does not exist.
+    /// The operator, through the socket in the data directory. Over the network, the row does not exist (404).
     Operator(for<'c> fn(&Tx, &Operator, &S::Context<'c>) -> Answer<S>),
 }
 
-// Derived, these would ask for contexts that can be copied.
+// Derived implementations would require contexts that can be copied.
 impl<S: Surface> Clone for Access<S> {
     fn clone(&self) -> Access<S> {
         *self
@@ -74,10 +76,10 @@ impl<S: Surface> Copy for Access<S> {}
 pub enum Source {
     /// `{team_id}` of the path.
     Path,
-    /// The team that owns what the parameter of this name names. An id that nobody has and one that the caller does not
-    /// see are refused in the same words.
+    /// The team that owns the resource whose id is the parameter of this name. An id that does not exist and an id that
+    /// the caller may not see are refused with the same message.
     Owner(Kind, &'static str),
-    /// A team key's own team, otherwise the default team: the path names none.
+    /// For a team key, the team of the key; for other callers, the default team. The path names no team.
     Own,
     /// The organization's default team.
     Default,
@@ -86,12 +88,12 @@ pub enum Source {
 /// What must hold in the organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrgRule {
-    /// The caller is a person of the organization. Keys that are no person's are not.
+    /// The caller is a person of the organization. A key that belongs to no person is refused.
     Member,
     May(OrgAct),
-    /// The same act, or the caller is the person `{user_id}`.
+    /// The caller may do the act, or is the person `{user_id}`.
     MayOrSelf(OrgAct),
-    /// As `MayOrSelf`, about what other people do not see: for them it does not exist.
+    /// The caller may do the act, or is the person `{user_id}`. For other people, the resource does not exist (404).
     MayOrSelfHidden(OrgAct),
 }
 
@@ -100,7 +102,7 @@ pub enum OrgRule {
 pub enum TeamRule {
     May(TeamAct),
     MayEither(TeamAct, TeamAct),
-    /// The act, or the caller is the person `{user_id}`.
+    /// The caller may do the act in the team, or is the person `{user_id}`.
     MayOrSelf(TeamAct),
     /// The caller may view the team, and the team has Model APIs.
     ModelApis,
@@ -109,19 +111,20 @@ pub enum TeamRule {
 /// What must hold in each team of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TeamsRule {
-    /// A key that may not do this at all is refused.
+    /// The teams in which the caller may do the act. A key that belongs to no person and may not do it is refused.
     May(TeamAct),
     MayEither(TeamAct, TeamAct),
-    /// Nobody is refused: whoever may do this nowhere gets no teams.
+    /// The teams in which the caller may do the act. Nobody is refused: a caller who may do it in no team gets no
+    /// teams.
     MayInAny(TeamAct),
 }
 
 impl<S: Surface> Access<S> {
-    /// Obtains the proof, and does not run the handler.
+    /// Obtains the proof without running the handler.
     ///
     /// # Errors
     ///
-    /// The refusal that [`Access::answer`] would give whatever the rest of the request says.
+    /// The refusal that [`Access::answer`] would return, whatever the rest of the request contains.
     pub fn check(&self, tx: &Tx, caller: Option<&Caller>, ctx: &S::Context<'_>) -> Result<(), Error> {
         self.authorize(tx, caller, ctx, |_| Ok(()))
     }
@@ -130,22 +133,22 @@ impl<S: Surface> Access<S> {
     ///
     /// # Errors
     ///
-    /// The refusal of the rule, or of the handler.
+    /// The refusal of the rule or of the handler.
     pub fn answer(&self, tx: &Tx, caller: Option<&Caller>, ctx: &S::Context<'_>) -> Answer<S> {
         self.authorize(tx, caller, ctx, |handler| handler())
     }
 
-    /// Whether only the operator's socket reaches the row.
+    /// Whether the row can be reached only through the operator's socket.
     pub fn is_operators(&self) -> bool {
         matches!(self, Access::Operator(_))
     }
 
-    /// Whether the row answers without a key.
+    /// Whether the row can be used without a key.
     pub fn is_open(&self) -> bool {
         matches!(self, Access::Anyone(_))
     }
 
-    /// `then` gets the handler with its proof.
+    /// Obtains the proof, and calls `then` with a closure that runs the handler with that proof.
     fn authorize<T>(
         &self,
         tx: &Tx,
@@ -228,7 +231,7 @@ impl Source {
         Ok(team)
     }
 
-    /// What the metrics of a request are of.
+    /// The resource whose metrics the request asks for.
     fn measured(self, ctx: &impl Context) -> Result<Measured<'_>, Error> {
         match self {
             Source::Owner(Kind::Model, parameter) => Ok(Measured::Model(ctx.named(parameter)?)),
@@ -279,7 +282,7 @@ impl TeamsRule {
     }
 }
 
-/// The form with its source and rule, without the handler.
+/// Shows the form with its source and rule, without the handler.
 impl<S: Surface> fmt::Debug for Access<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -298,7 +301,7 @@ impl<S: Surface> fmt::Debug for Access<S> {
     }
 }
 
-/// Who may, in the words of the permission tables.
+/// Says who may use the row, in the words of the permission tables.
 impl<S: Surface> fmt::Display for Access<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

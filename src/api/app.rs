@@ -1,4 +1,4 @@
-//! What every request shares.
+//! The state that all requests share.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::pool::{self, Hooks, Pool};
 
 /// The database, the pool and the routes of a server.
 pub struct App {
-    /// Dropped before the database that its work may read.
+    /// Declared before `db`, so that it is dropped first: its work may read the database.
     pub pool: Arc<Pool>,
     pub db: Db,
     pub reverse_proxy: ReverseProxy,
@@ -37,8 +37,8 @@ impl App {
         }
     }
 
-    /// Marks what a request found expired, before the request is answered. A failure is for the log: what has expired is
-    /// refused all the same.
+    /// Marks as ended what a request found expired, before the request is answered. A failure is only logged, because
+    /// expired keys and links are refused in any case.
     pub async fn mark_ended(&self, now: Now, log: &RequestLog) {
         if let Err(cause) = self.db.mark_ended(now.seed).await {
             log.note_failure(&cause);

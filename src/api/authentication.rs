@@ -1,4 +1,4 @@
-//! Who sent a request.
+//! Authentication: finds out who sent a request.
 
 use crate::api::request::Request;
 use crate::db::api_keys::LastUsed;
@@ -7,11 +7,11 @@ use crate::error::Error;
 use crate::policy::Caller;
 use crate::token::PlainKey;
 
-/// The caller whose key was sent, if one was, and whether that use of the key is still to be recorded.
+/// Returns the caller whose key was sent, if a key was sent, and whether this use of the key must still be recorded.
 ///
 /// # Errors
 ///
-/// 401 for a key that does not work, also where none is needed.
+/// [`Error::Unauthenticated`] for a key that does not work, even on a route that needs no key.
 pub fn authenticate(tx: &Tx, request: &Request) -> Result<Option<(Caller, LastUsed)>, Error> {
     let Some(header) = &request.authorization else { return Ok(None) };
     let key = key(header);

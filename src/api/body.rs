@@ -1,8 +1,8 @@
-//! When the body of a request is read: in its transaction if it is small, ahead of it and on the pool if it is not.
+//! When the body of a request is read: a small body in the request's transaction, a large one before it, on the pool.
 //!
-//! A large body is read only for those who are let in. The handler is tried in a read transaction first: whatever refuses
-//! before it asks for the body refuses there, and where it asks, what it asks for is read on the pool. Then the handler is
-//! run in its own transaction and gets what was read.
+//! A large body is read only for callers who are let in. The handler first runs in a read transaction. If it refuses
+//! before it asks for the body, the request is refused. If it asks for the body, the handler stops, and the body is
+//! read on the pool. Then the handler runs in its own transaction and gets the result.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -13,40 +13,40 @@ use crate::db::{Db, Now, Tx};
 use crate::error::Error;
 use crate::pool::Pool;
 
-/// The limit of a body where its route sets no other.
+/// The size limit of a body, unless its route sets another limit.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// The limit of a body that anyone may send, also without a key.
+/// The size limit of a body that anyone may send, even without a key.
 pub const OPEN_BODY_BYTES_MAX: usize = 64 << 10;
-/// The limit of a file of fixtures, which only the operator sends.
+/// The size limit of a file of fixtures, which only the operator sends.
 pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
 
-/// Bodies up to this size are read in the transaction: a handler is not tried twice for them.
+/// Bodies up to this size are read in the transaction, so that their handler runs only once.
 const TRIED_ONCE_BYTES_MAX: usize = 1 << 10;
-/// JSON up to this size is read where it is asked for: it takes well below a millisecond.
+/// JSON up to this size is read where the handler asks for it: this takes well below a millisecond.
 const READ_IN_PLACE_BYTES_MAX: usize = 16 << 10;
 
 /// Where the body of a request is read.
 #[derive(Default)]
 pub enum Body {
-    /// Where it is asked for.
+    /// Where the handler asks for it.
     #[default]
     InPlace,
-    /// On the pool: the work is kept here, and the handler ends.
+    /// On the pool. The work is stored here, and the handler stops.
     OnPool(Cell<Option<Reading>>),
-    /// It was read before the transaction.
+    /// Before the transaction. The result is stored here.
     Read(Cell<Option<ReadBody>>),
 }
 
-/// What was read of a body before a transaction.
+/// The result of reading a body before its transaction.
 pub type ReadBody = Box<dyn Any + Send>;
 type Reading = Box<dyn FnOnce() -> Result<ReadBody, Error> + Send>;
 
 /// How much work it is to read a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
-    /// JSON into its shape.
+    /// Parsing JSON into its type.
     Json,
-    /// More: YAML, base 64, hashes.
+    /// More work, such as YAML, base 64 or hashes.
     High,
 }
 
@@ -55,11 +55,12 @@ impl Body {
         Body::Read(Cell::new(Some(Box::new(read))))
     }
 
-    /// Reads the body, or takes what was read of it before.
+    /// Reads the body, or takes the result if the body was read before the transaction.
     ///
     /// # Errors
     ///
-    /// [`Error::Unread`] where it is to be read on the pool first; otherwise what `read` refuses.
+    /// [`Error::Unread`] if the body must be read on the pool first, [`Error::Internal`] as in [`Body::take`], and the
+    /// refusals of `read`.
     pub fn read<T: Send + 'static>(
         &self,
         bytes: &Bytes,
@@ -78,11 +79,11 @@ impl Body {
         }
     }
 
-    /// Takes what was read of the body before the transaction.
+    /// Takes the result of reading the body before the transaction.
     ///
     /// # Errors
     ///
-    /// An internal error where nothing was read: the handler asks a second time, or wrote before it asked.
+    /// [`Error::Internal`] if there is no result: the handler asks a second time, or it wrote before it asked.
     pub fn take<T: 'static>(&self) -> Result<T, Error> {
         let read = match self {
             Body::Read(read) => read.take(),
@@ -93,8 +94,13 @@ impl Body {
     }
 }
 
-/// Reads a body before its transaction, if that is worth it. `attempt` runs the handler with a body, and returns the
-/// organization that the work is for, the outcome and the body.
+/// Reads a large body before its transaction. `attempt` runs the handler with a body, and returns the organization that
+/// the work is for, the outcome and the body.
+///
+/// # Errors
+///
+/// [`Error::Busy`] if too much work of the organization waits for the pool, and the refusals of the handler and of
+/// reading the body.
 pub async fn read_before_transaction(
     db: &Db,
     pool: &Pool,
@@ -112,8 +118,8 @@ pub async fn read_before_transaction(
             let read = pool.run(&owner, bytes.len(), reading).await?;
             Ok(Body::Read(Cell::new(Some(read))))
         }
-        // The handler reads the body in place, or not at all. One that writes fails in a read transaction and succeeds in its
-        // own.
+        // The handler reads the body in place or not at all. A handler that writes fails in a read transaction and
+        // succeeds in its own transaction.
         (None, Ok(()) | Err(Error::Internal(_) | Error::Defect(_))) if bytes.len() <= READ_IN_PLACE_BYTES_MAX => {
             Ok(Body::InPlace)
         }

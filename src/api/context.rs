@@ -1,4 +1,4 @@
-//! What a handler of a route asks for what was sent.
+//! The context of a request: through it, a handler reads what was sent.
 
 use crate::api::access::{self, Context, Surface};
 use crate::api::body::Body;
@@ -10,7 +10,7 @@ use crate::api::shapes::Shapes;
 use crate::domain::Team;
 use crate::error::Error;
 
-/// The routes of HTTP: the management API, the operator's socket, inference.
+/// The kind of table that holds HTTP routes: the management API, the operator's socket and inference.
 #[derive(Clone, Copy, Debug)]
 pub struct Http;
 
@@ -22,11 +22,11 @@ impl Surface for Http {
 /// Who may use a route.
 pub type Access = access::Access<Http>;
 
-/// A request on its route.
+/// A request together with its route.
 pub struct RequestContext<'r> {
     pub request: &'r Request,
     pub(super) path: &'r PathTemplate,
-    /// What the route says that its handler asks for.
+    /// The parameters and types that the route declares for its handler.
     pub(super) shapes: &'r Shapes,
     pub(super) prepared: &'r Prepared,
 }
@@ -39,13 +39,13 @@ pub struct Prepared {
 }
 
 impl RequestContext<'_> {
-    /// What the work on the request's password came to.
+    /// The outcome of the work on the request's password.
     pub fn password(&self) -> &Outcome {
         &self.prepared.password
     }
 
-    /// Refuses a route of Baseten's that is not served. It names the route, so that nobody takes a route that is not
-    /// served for a resource that does not exist.
+    /// The refusal of a route of Baseten's interface that is not served. The message names the route, so that nobody
+    /// mistakes it for a resource that does not exist.
     pub fn not_served(&self) -> Error {
         Error::NotImplemented(format!("{} {}", self.request.method, self.path.text))
     }

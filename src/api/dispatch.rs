@@ -1,7 +1,7 @@
-//! The one path that every request takes.
+//! The steps that every request goes through.
 //!
-//! Find the route, open a transaction, authenticate the caller, obtain the proof, run the handler, commit, render. A
-//! request that fails on the way has written nothing.
+//! The steps are: find the route, open a transaction, authenticate the caller, obtain the proof, run the handler,
+//! commit, and render the reply. A request that fails in one of them has written nothing.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ use crate::domain::Client;
 use crate::error::Error;
 use crate::policy::Caller;
 
-/// Refuses from its head alone a request whose body need not be read, and says how many bytes the body may have.
+/// Checks a request by its head alone, before its body is read, and returns how many bytes the body may have.
 ///
 /// # Errors
 ///
-/// Whatever [`answer`] would refuse for any body: the route, the key, and what the key may do.
+/// The refusals of [`answer`] that do not depend on the body: the route, the key, and what the key may do.
 pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     let row = find(app, request);
     let bytes_max = row.as_ref().map_or(BODY_BYTES_MAX, |row| row.route.body_bytes_max());
@@ -70,7 +70,7 @@ fn find(app: &App, request: &Request) -> Result<&'static Row, Error> {
             request.log.note_api(route.api);
             request.log.note_template(route.template);
         }
-        // At the host of a model or a Chain, what no route has is inference's too.
+        // At the host of a model or a Chain, a path without a route also belongs to inference.
         Err(_) => request.log.note_api(if request.is_for_model { Api::Inference } else { Api::Management }),
     }
     row
@@ -100,7 +100,8 @@ fn read(app: &App, now: Now, row: &Row, request: &Request, prepared: &Prepared) 
     Ok(reply)
 }
 
-/// Reads on the pool, because it may be much. Whoever has no key is refused here.
+/// Reads on the pool, because the read may be large. A request without a key does not reach the pool: it is refused on
+/// this thread.
 async fn search(app: &Arc<App>, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
     let caller = app.db.read(now, |tx| authenticate(tx, &request))?;
     let Some((caller, _)) = caller else { return read(app, now, row, &request, &Prepared::default()) };
@@ -109,7 +110,8 @@ async fn search(app: &Arc<App>, now: Now, row: &'static Row, request: Request) -
     app.pool.run(caller.org_id.as_str(), bytes, search).await
 }
 
-/// A large body is read before the writer is asked, which must never wait for that.
+/// Runs a handler that writes. A large body is read before the write transaction, because the writer must never wait
+/// for it.
 async fn write(app: &App, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
     let attempt = |tx: &Tx, body: Body| {
         let caller = authenticate(tx, &request)?.map(|(caller, _)| caller);
@@ -123,7 +125,8 @@ async fn write(app: &App, now: Now, row: &'static Row, request: Request) -> Resu
     write_prepared(app, now, row, request, Prepared { body, ..Prepared::default() }).await
 }
 
-/// The work on a password is done before the writer is asked, which must never wait for that.
+/// Runs a handler that writes and needs work on a password. This work is done before the write transaction, because the
+/// writer must never wait for it.
 async fn write_password(
     app: &App,
     now: Now,
@@ -163,7 +166,7 @@ async fn write_prepared(
     app.db.write(now, work).await
 }
 
-/// A read by the writer, so that a reply shows that it works.
+/// Reads in a transaction of the writer, so that a reply shows that the writer works.
 async fn read_by_writer(app: &App, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
     let done = app.db.write(now, move |tx| read_in(tx, row, &request, &Prepared::default())).await;
     let (reply, used) = done.map_err(health::unready)?;
@@ -171,7 +174,8 @@ async fn read_by_writer(app: &App, now: Now, row: &'static Row, request: Request
     Ok(reply)
 }
 
-/// Reads a GraphQL document, and answers a query, on the pool. Nobody without a key gets there.
+/// Reads a GraphQL document on the pool, and answers it there if it is a query. A request without a key is refused
+/// before it reaches the pool.
 async fn carry_out_document(app: &Arc<App>, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
     let (owner, bytes_max) = app.db.read(now, |tx| {
         let (caller, _) = authenticate(tx, &request)?.ok_or(Error::Unauthenticated)?;
@@ -193,13 +197,13 @@ async fn carry_out_document(app: &Arc<App>, now: Now, row: &'static Row, request
     }
 }
 
-/// What comes after the pool.
+/// The step that follows the work on the pool.
 enum Next {
     Answered(Reply),
     Write(Box<Request>, Prepared),
 }
 
-/// The prefix of a key whose use is to be recorded.
+/// The prefix of a key whose use must still be recorded.
 type Used = Option<String>;
 
 fn read_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result<(Reply, Used), Error> {

@@ -1,7 +1,7 @@
-//! The part of Baseten's GraphQL that truss speaks.
+//! The part of Baseten's GraphQL interface that truss uses.
 //!
-//! [`root_fields`] lists what is served and the access that each row needs, in the forms that routes have too. A document is
-//! read before its transaction ([`document`]), and carried out in it ([`execution`]).
+//! [`root_fields`] lists what is served and the access that each row needs, in the same forms as for routes. A document
+//! is read before its transaction ([`document`]) and carried out in the transaction ([`execution`]).
 
 pub mod context;
 pub mod document;

@@ -1,7 +1,7 @@
-//! The description of the API, generated from the rows of the route table and the types that they name.
+//! The OpenAPI description, generated from the rows of the route table and the types that they name.
 //!
-//! What Baseten's interface does not have carries `x-guildhall: true`. Routes of the operator and routes that are not served
-//! are left out.
+//! Operations that are not in Baseten's interface carry `x-guildhall: true`. Routes of the operator and routes that are
+//! not served are left out.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -13,7 +13,7 @@ use crate::api::route::{Origin, Route};
 use crate::api::shapes::{Parameter, TypeOf};
 use crate::wire::Refusal;
 
-/// The description of these routes, OpenAPI 3.1.
+/// Describes these routes in OpenAPI 3.1.
 pub fn document(routes: &[Route]) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
@@ -75,14 +75,14 @@ fn parameter(name: &str, place: &str, schema: Value) -> Value {
     json!({ "name": name, "in": place, "required": place == "path", "schema": schema })
 }
 
-/// The method and the words of the path: `get_v1_teams_team_id_secrets`.
+/// The operation id: the method and the words of the path, such as `get_v1_teams_team_id_secrets`.
 fn operation_id(method: &str, template: &str) -> String {
     let words = template.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.fold(method.to_lowercase(), |id, word| id + "_" + word)
 }
 
-/// The schemas that routes refer to. What is read and what is written differ in what they require: a field that may be null
-/// may be left out of a body, and a reply has it.
+/// The schemas that routes refer to. Bodies and replies differ in their required fields: a field that may be null may
+/// be left out of a body, but a reply always has it.
 struct Schemas {
     bodies: SchemaGenerator,
     replies: SchemaGenerator,
@@ -99,7 +99,8 @@ impl Schemas {
         }
     }
 
-    /// All of them by name. What both read and write is the same in both: a set of names.
+    /// All schemas by name. A schema that occurs in both bodies and replies is the same in both, because it is a set of
+    /// names.
     fn components(mut self) -> Map<String, Value> {
         let mut components = self.bodies.take_definitions(true);
         for (name, schema) in self.replies.take_definitions(true) {
@@ -110,7 +111,8 @@ impl Schemas {
     }
 }
 
-/// JSON has one kind of number. The widths of Rust's are nothing to clients, and OpenAPI knows few of them.
+/// Removes the format of a number. JSON has one kind of number; clients do not need the widths of Rust's numbers, and
+/// OpenAPI knows few of them.
 fn remove_number_format(schema: &mut Schema) {
     let is_of_number = |format: &Value| {
         let format = format.as_str().unwrap_or_default();

@@ -1,8 +1,9 @@
-//! How the operator's commands have a write carried out.
+//! How the writes of the operator's commands are carried out.
 //!
-//! A command that prints what is shown only once sends two requests. The first is a dry run: it does everything, answers
-//! and is rolled back. The command prints that answer. The second one has the same seed and the same time, so it comes to
-//! the same answer, or is rolled back too. So nothing is made that cannot be printed, and the writer waits for no terminal.
+//! A command that prints something that is shown only once, such as a key, sends two requests. The first is a dry run:
+//! it does everything, answers and is rolled back. The command prints this answer. The second request has the same seed
+//! and the same time. If its answer is not the same, it is rolled back too. Therefore nothing is created that cannot be
+//! printed, and the writer never waits for a terminal.
 
 use std::convert::Infallible;
 
@@ -16,11 +17,11 @@ use crate::token::bytes_of_hex;
 /// How a write is carried out.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
-    /// Do all of it and roll it back.
+    /// Carry out the write and roll it back.
     DryRun,
-    /// Do it, if it comes to this answer.
+    /// Carry out the write, and roll it back if the answer does not have this hash.
     Expecting(AnswerHash),
-    /// Do it, whatever it answers.
+    /// Carry out the write, whatever the answer is.
     Direct,
 }
 
@@ -35,7 +36,11 @@ impl AnswerHash {
 }
 
 impl Mode {
-    /// The mode that the operator's request names. Requests over the network have none.
+    /// The mode that an operator's request names. Requests over the network name no mode and are direct.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the parameters are not those that guildhall's own commands send.
     pub(super) fn of(request: &Request) -> Result<Mode, Error> {
         if request.from != Listener::Operator {
             return Ok(Mode::Direct);
@@ -49,6 +54,11 @@ impl Mode {
     }
 
     /// Runs `work` in this mode.
+    ///
+    /// # Errors
+    ///
+    /// The refusals of `work`, and [`Error::Conflict`] if the answer is not the expected one. The caller must then roll
+    /// back.
     pub(super) fn run(self, tx: &Tx, work: impl FnOnce() -> Result<Reply, Error>) -> Result<Reply, Error> {
         match self {
             Mode::Direct => work(),
@@ -66,7 +76,12 @@ impl Mode {
     }
 }
 
-/// The time and the seed that the operator's request names, which a dry run and the request after it share; otherwise `now`.
+/// The time and the seed that an operator's request names: a dry run and the request after it share them. Without them,
+/// `now`.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if the parameters are not those that guildhall's own commands send.
 pub(super) fn now(request: &Request, now: Now) -> Result<Now, Error> {
     if request.from != Listener::Operator {
         return Ok(now);
@@ -78,7 +93,7 @@ pub(super) fn now(request: &Request, now: Now) -> Result<Now, Error> {
     }
 }
 
-/// The query that names this time, this seed and this mode.
+/// The parameters of the query that name this time, this seed and this mode.
 pub fn query(now: Now, mode: Mode) -> Vec<(String, String)> {
     let hex = |bytes: &[u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut query = vec![("at".to_owned(), now.time.0.to_string()), ("seed".to_owned(), hex(&now.seed))];

@@ -1,4 +1,4 @@
-//! What handlers ask for what was sent: parts of the path, the query, the body.
+//! What handlers read from a request: segments of the path, parameters of the query, the body.
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use crate::domain::Paging;
 use crate::error::Error;
 use crate::wire;
 
-/// The limits of a page: how many items it may ask for, and how many it gets where it does not ask.
+/// The limits of a page: how many items a request may ask for, and how many it gets if it does not say.
 const PAGE_ITEMS_MAX: usize = 1000;
 const PAGE_ITEMS: usize = 100;
 
@@ -23,13 +23,17 @@ impl RequestContext<'_> {
         &self.request.path[at]
     }
 
-    /// A parameter of the query, if it was given; given twice, the first counts.
+    /// A parameter of the query, if it was given. If it was given more than once, the first value counts.
     pub fn query(&self, name: &str) -> Option<&str> {
         debug_assert!(self.shapes.has_parameter(name), "the row of {} does not list `{name}`", self.path.text);
         self.request.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a parameter that may be repeated.
+    /// All values of a parameter of the query that may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for more than 100 values.
     pub fn queries<'a>(&'a self, name: &str) -> Result<Vec<&'a str>, Error> {
         debug_assert!(self.shapes.has_parameter(name), "the row of {} does not list `{name}`", self.path.text);
         let given = self.request.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -38,7 +42,11 @@ impl RequestContext<'_> {
         Ok(values)
     }
 
-    /// A parameter that is `true` or `false`, and `false` if absent.
+    /// A parameter of the query that is `true` or `false`; `false` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for another value, or if it is given more than once.
     pub fn flag(&self, name: &str) -> Result<bool, Error> {
         if self.queries(name)?.len() > 1 {
             return Err(Error::field(name, "must be given once"));
@@ -50,12 +58,21 @@ impl RequestContext<'_> {
         }
     }
 
-    /// The page of the list `list` that `cursor` and `limit` ask for.
+    /// The page of the list `list` that `cursor` and `limit` ask for: 100 items without a `limit`, at most 1000.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` out of bounds, or for a `cursor` that no page of this list returned.
     pub fn paging(&self, list: &str) -> Result<Paging, Error> {
         self.paging_within(list, PAGE_ITEMS, PAGE_ITEMS_MAX)
     }
 
-    /// The page of the list `list` that `cursor` and `limit` ask for: `items` where there is no `limit`, at most `limit_max`.
+    /// The page of the list `list` that `cursor` and `limit` ask for: `items` items without a `limit`, at most
+    /// `limit_max`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `limit` out of bounds, or for a `cursor` that no page of this list returned.
     pub fn paging_within(&self, list: &str, items: usize, limit_max: usize) -> Result<Paging, Error> {
         let items_max = match self.query("limit") {
             None => items,
@@ -72,30 +89,47 @@ impl RequestContext<'_> {
         Ok(Paging { after, items_max })
     }
 
-    /// The body; without one, the default of its shape.
+    /// The body as a `T`, or the default of `T` if the request has no body.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RequestContext::json`].
     pub fn json_or_default<T: DeserializeOwned + Default + JsonSchema + Send + 'static>(&self) -> Result<T, Error> {
         if self.request.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
 
-    /// The body. What cannot be read as the shape is refused with the field's name.
+    /// The body as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] with the name of the field that cannot be read, [`Error::Unread`] if the body must be read on
+    /// the pool first.
     pub fn json<T: DeserializeOwned + JsonSchema + Send + 'static>(&self) -> Result<T, Error> {
         debug_assert!(self.shapes.takes_a::<T>(), "the row of {} takes no {}", self.path.text, T::schema_name());
         self.prepared.body.read(&self.request.body, Cost::Json, wire::parse)
     }
 
-    /// The body, where reading it is more work than parsing JSON: large ones are read on the pool. Ask for a body once, after
-    /// the checks that do not need it and before anything is written.
+    /// The body, where reading it is more work than parsing JSON: large bodies are read on the pool. Ask for a body
+    /// once, after the checks that do not need it and before anything is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unread`] if the body must be read on the pool first, and the refusals of `read`.
     pub fn read<T: Send + 'static>(&self, read: fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
         self.prepared.body.read(&self.request.body, Cost::High, read)
     }
 
-    /// Takes what was read of the body before the transaction opened.
+    /// Takes the result of reading the body before the transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] if there is no result.
     pub(super) fn read_before<T: 'static>(&self) -> Result<T, Error> {
         self.prepared.body.take()
     }
 }
 
-/// Refuses a cursor that no page gave out.
+/// The refusal of a cursor that no page returned.
 pub(super) fn bad_cursor() -> Error {
     Error::field("cursor", "must be the `cursor` of a page before; leave it out for the first page")
 }

@@ -1,7 +1,8 @@
 //! Passwords, hashed and verified with argon2id away from the writer and from the threads that answer requests.
 //!
-//! A hash takes tens of milliseconds and 19 MiB, so few run at once. Where there is no hash to verify against, as much
-//! work is done, so that the time tells nothing. Wrong passwords are counted: nobody failed_attempts on.
+//! A hash takes tens of milliseconds and 19 MiB, so only a few are computed at the same time. If there is no hash to
+//! verify against, the same amount of work is done, so that the time reveals nothing. Wrong passwords are counted, so
+//! that nobody can keep guessing.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,7 @@ use crate::db::Now;
 use crate::domain::{Password, Time};
 use crate::error::Error;
 
-/// OWASP's first choice for argon2id at this memory.
+/// The parameters that OWASP recommends for argon2id with this amount of memory.
 const MEMORY_KIB: u32 = 19 << 10;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
@@ -28,30 +29,35 @@ static PERMITS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 const WRONG_MAX: u32 = 10;
 const WRONG_COUNT_FOR_SECONDS: i64 = 15 * 60;
 
-/// What there is to do with a password before a request can be carried out.
+/// The work on a password that must be done before a request can be carried out.
 #[derive(Debug)]
 pub enum Work {
-    /// A new password.
+    /// Hash a new password.
     Hash(Password),
-    /// A password said to be the one of a stored hash; `None`: there is none. Wrong ones count against `account`: the person
-    /// and the organization that invites them, so that none locks them out of another.
+    /// Verify a password against a stored hash, or against `None` if there is no hash. Wrong passwords count against
+    /// `account`: the person together with the organization that invites them, so that one organization cannot lock a
+    /// person out of another.
     Verify { password: Password, against: Option<String>, account: String },
 }
 
-/// What came of it.
+/// The outcome of the work on a password.
 #[derive(Debug, Default)]
 pub enum Outcome {
-    /// There was nothing to do.
+    /// There was no work to do.
     #[default]
     Nothing,
     /// The hash of the new password, a PHC string.
     Hashed(String),
-    /// The password is the one of this stored hash.
+    /// The password matches this stored hash.
     Verified(String),
     Wrong,
 }
 
-/// Does the work on a thread that may be slow.
+/// Does the work on a thread that may block.
+///
+/// # Errors
+///
+/// [`Error::RateLimited`] after too many wrong passwords for the account, [`Error::Internal`] if the work fails.
 pub async fn work(failed_attempts: &FailedAttempts, work: Work, now: Now) -> Result<Outcome, Error> {
     let permit = PERMITS.acquire().await.expect("the semaphore is never closed");
     let salt = salt(now);
@@ -61,7 +67,7 @@ pub async fn work(failed_attempts: &FailedAttempts, work: Work, now: Now) -> Res
     };
     account.iter().try_for_each(|account| failed_attempts.count(account, now.time))?;
     let done = tokio::task::spawn_blocking(move || {
-        let _permit = permit; // held until the work ends, also when nobody waits for it any more
+        let _permit = permit; // held until the work ends, even if nobody waits for it any more
         match work {
             Work::Hash(password) => hash(&password, &salt).map(Outcome::Hashed),
             Work::Verify { password, against, .. } => verify(&password, against, &salt),
@@ -74,7 +80,7 @@ pub async fn work(failed_attempts: &FailedAttempts, work: Work, now: Now) -> Res
     Ok(outcome)
 }
 
-/// How often a wrong password was lately given, by account. In memory: a restart forgives.
+/// How many wrong passwords were recently sent, by account. It is kept in memory, so a restart resets it.
 #[derive(Debug, Default)]
 pub struct FailedAttempts(Mutex<HashMap<String, Guessed>>);
 
@@ -91,7 +97,7 @@ impl Guessed {
 }
 
 impl FailedAttempts {
-    /// Counts a try before it is made, so that many at once count too.
+    /// Counts an attempt before it is made, so that simultaneous attempts count too.
     fn count(&self, account: &str, now: Time) -> Result<(), Error> {
         let mut failed_attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         failed_attempts.retain(|_, guessed| guessed.ends() > now);
@@ -109,7 +115,8 @@ impl FailedAttempts {
     }
 }
 
-/// A salt need not be secret, only a password's own. It is no part of the randomness that keys are drawn from.
+/// The salt of a password. It does not need to be secret, only unique to the password. It reveals nothing about the
+/// random numbers from which keys are made.
 fn salt(now: Now) -> [u8; SALT_BYTES] {
     let digest = Sha256::new().chain_update(b"guildhall password salt").chain_update(now.seed).finalize();
     *digest.first_chunk().expect("a SHA-256 is longer than a salt")

@@ -1,4 +1,4 @@
-//! The path of a route, with `{name}` where a segment is free.
+//! Path templates of routes. `{name}` stands for a segment that may have any value.
 
 /// A template, split into its segments.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ impl PathTemplate {
     }
 }
 
-/// `name` of `{name}`.
+/// The name of a free segment: `name` for `{name}`.
 fn free_name(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// The names of the free segments, in their order.
+/// The names of the free segments, in order.
 pub fn parameters(template: &str) -> impl Iterator<Item = &str> {
     template.split('/').filter_map(free_name)
 }

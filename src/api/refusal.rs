@@ -1,16 +1,16 @@
-//! The shapes in which requests are refused: each API's clients read their own.
+//! The shapes of refusals: the clients of each API read a different shape.
 
 use crate::api::reply::Reply;
 use crate::error::Error;
 use crate::wire;
 
-/// An API that has a shape of its own for refusals.
+/// An API that has its own shape for refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     Management,
     Inference,
     GraphQl,
-    /// A person signs in by a device code.
+    /// Sign-in of a person with a device code.
     OAuth,
 }
 
@@ -19,7 +19,8 @@ impl Api {
         let reply = Reply::refusal(error, request_id);
         let (message, code) = (error.to_string(), error.status().1.to_ascii_lowercase());
         let body = match self {
-            // truss shows a sentence from within GraphQL, and hides one that comes with another status.
+            // truss shows a message that is inside a GraphQL answer, and hides a message that comes with an error
+            // status.
             Api::GraphQl if matches!(error, Error::Unauthenticated) => return within_graphql(error, request_id),
             Api::Management | Api::GraphQl => return reply,
             Api::Inference => serde_json::to_vec(&wire::InferenceRefusal { error: &message }),
@@ -29,7 +30,7 @@ impl Api {
     }
 }
 
-/// Refuses a whole GraphQL document inside GraphQL, with the status 200.
+/// The refusal of a whole GraphQL document, inside a GraphQL answer with the status 200.
 pub(super) fn within_graphql(error: &Error, request_id: &str) -> Reply {
     let failure = wire::graphql::Failure::of_document(error);
     Reply::bytes("application/json", wire::graphql::answer(None, &[failure.of_request(error, request_id)]))

@@ -1,4 +1,4 @@
-//! What a request is answered with, before it is HTTP.
+//! The reply to a request, before it is turned into HTTP.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ pub struct Reply {
     pub content_type: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
-    /// Sent in place of a body: it may be too large to be held.
+    /// Sent instead of `body`: an archive may be too large to be held in memory.
     pub archive: Option<Archive>,
 }
 
@@ -34,7 +34,8 @@ impl Reply {
         Reply { archive: Some(archive), ..Reply::bytes("application/x-tar", Vec::new()) }
     }
 
-    /// What a request is told that failed. A failure of ours names the request: its cause is in the log, by that id.
+    /// The reply to a request that failed. For an internal error it names the id of the request, with which the log has
+    /// the cause.
     pub(super) fn refusal(error: &Error, request_id: &str) -> Reply {
         let mut reply = Reply::json(error.status().0, &wire::Refusal::of_request(error, request_id));
         if let Some(seconds) = error.retry_after_seconds() {

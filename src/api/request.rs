@@ -8,19 +8,21 @@ use crate::api::request_log::RequestLog;
 use crate::domain::network::Network;
 use crate::domain::{BaseUrl, Time};
 
-/// What is in front of the server and ends TLS for it, if anything is.
+/// The reverse proxy in front of the server, which ends TLS for it, if there is one.
 #[derive(Debug, Default)]
 pub struct ReverseProxy {
-    /// Where clients reach it. Without it, links begin with the host of the request, if that is this server.
+    /// The URL at which clients reach the server. Without it, links begin with the host of the request, if that host is
+    /// this server.
     pub public: Option<BaseUrl>,
-    /// The address to listen on, as it was given. Without a public URL, links may begin with it.
+    /// The address to listen on, as it was configured. Without a public URL, links may begin with it.
     pub listen: Option<BaseUrl>,
     pub s3_hosts: S3Hosts,
-    /// The proxies whose connections carry many clients' requests. They name the client of each request.
+    /// The proxies whose connections carry requests of many clients. They name the client of each request.
     pub trusted_proxies: Vec<Network>,
 }
 
-/// Where a request for our bucket at S3's own host name ends. Go clients send archives there, whatever they are told.
+/// Where a request for the bucket at S3's own host name arrives. Go clients send archives there, whatever endpoint they
+/// are given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum S3Hosts {
     #[default]
@@ -29,7 +31,7 @@ pub enum S3Hosts {
     Here,
 }
 
-/// Where a request came in.
+/// The listener that received a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     Network,
@@ -40,10 +42,10 @@ pub enum Listener {
 /// A request as the server hands it over: bounded, its path split and decoded.
 pub struct Request {
     pub method: String,
-    /// Where the sender reaches this server.
+    /// The URL at which the sender reaches this server.
     pub base_url: BaseUrl,
     pub s3_hosts: S3Hosts,
-    /// Whether it was sent to the host at which a model or a Chain is called.
+    /// Whether the request was sent to the host at which a model or a Chain is called.
     pub is_for_model: bool,
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
@@ -54,6 +56,6 @@ pub struct Request {
     pub from: Listener,
     pub at: Time,
     pub seed: [u8; 32],
-    /// What the log will say about it.
+    /// What the log will say about this request.
     pub log: Arc<RequestLog>,
 }

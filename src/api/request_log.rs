@@ -1,7 +1,7 @@
 //! What the log says about a request: one line, with ids and never a credential.
 //!
-//! Only what the server itself chose or has checked is noted: a route's template and never the path, the id of a user or
-//! the prefix of a key and never the key.
+//! The line contains only what the server itself chose or has checked: the template of a route and never the path, the
+//! id of a user or the prefix of a key and never the key.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -19,7 +19,7 @@ use crate::token::PlainKey;
 const ID_CHARS_MIN: usize = 8;
 const ID_CHARS_MAX: usize = 64;
 
-/// What becomes known about a request while it is answered.
+/// What the server learns about a request while it answers it.
 #[derive(Debug)]
 pub struct RequestLog {
     id: String,
@@ -32,7 +32,7 @@ pub struct RequestLog {
     team: OnceLock<TeamId>,
 }
 
-/// Whoever sent the request.
+/// The sender of the request.
 #[derive(Debug)]
 struct Actor {
     org_id: OrgId,
@@ -54,7 +54,7 @@ impl Default for RequestLog {
 }
 
 impl RequestLog {
-    /// A request that begins now. Its id is the one that it was given, if that can be nothing but an id.
+    /// Begins the log of a request. The request keeps the id that it was given, if this can be nothing but an id.
     pub fn begin(given_id: Option<&str>, method: &str, peer: Option<IpAddr>) -> RequestLog {
         RequestLog {
             id: given_id.filter(|id| is_id(id)).map_or_else(new_id, str::to_owned),
@@ -77,17 +77,18 @@ impl RequestLog {
         self.peer
     }
 
-    /// Whose key was sent, once that is known: an organization, and in it a user or a key that is no person's.
+    /// The sender, once it is known: the organization, and the id of the user or the prefix of a key that belongs to no
+    /// person.
     pub fn sender(&self) -> Option<(&OrgId, &str)> {
         self.actor.get().map(|actor| (&actor.org_id, actor.id()))
     }
 
-    /// The API whose shape a refusal of this request has.
+    /// Records the API whose shape a refusal of this request has.
     pub fn note_api(&self, api: Api) {
         self.api.get_or_init(|| api);
     }
 
-    /// The template of the request's route.
+    /// Records the template of the request's route.
     pub fn note_template(&self, template: &'static str) {
         self.route.get_or_init(|| template);
     }
@@ -111,7 +112,7 @@ impl RequestLog {
         self.team.get_or_init(|| team.id.clone());
     }
 
-    /// Somebody sent a key that does not work. Its prefix is told only of what is formed like a key.
+    /// Logs that a key was sent that does not work. Its prefix is logged only if the text has the form of a key.
     pub fn note_failed_sign_in(&self, key: Option<&PlainKey>) {
         tracing::warn!(
             request_id = self.id,
@@ -125,13 +126,13 @@ impl RequestLog {
         tracing::warn!(request_id = self.id, peer = self.peer.map(display), "sign-in failed: the password is wrong");
     }
 
-    /// The reply to a request that failed. The cause of a failure of ours goes to the log alone.
+    /// The reply to a request that failed. The cause of an internal error goes only to the log.
     pub fn refuse(&self, error: &Error) -> Reply {
         self.note_failure(error);
         self.api.get().unwrap_or(&Api::Management).refusal(error, &self.id)
     }
 
-    /// Says in the log why a request failed, where its status alone does not say it.
+    /// Logs why a request failed, if its status alone does not say it.
     pub fn note_failure(&self, error: &Error) {
         let (request_id, peer) = (self.id.as_str(), self.peer.map(display));
         match error {
@@ -167,7 +168,7 @@ impl RequestLog {
         }
     }
 
-    /// The request's one line.
+    /// Writes the one line of the request to the log.
     pub fn answered(&self, status: u16) {
         tracing::info!(
             request_id = self.id,
@@ -192,13 +193,14 @@ impl RequestLog {
         self.team.get().or_else(of_key).map(TeamId::as_str)
     }
 
-    /// With three digits behind the point.
+    /// The time since the request began, with three decimal places.
     fn milliseconds(&self) -> f64 {
         self.since.elapsed().as_micros() as f64 / 1000.0
     }
 }
 
-/// Hexadecimal digits and hyphens, as of a UUID: a key or a token sent by mistake is not kept.
+/// Accepts only hexadecimal digits and hyphens, as in a UUID, so that a key or a token that is sent by mistake is not
+/// logged.
 fn is_id(text: &str) -> bool {
     (ID_CHARS_MIN..=ID_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
@@ -208,7 +210,7 @@ fn new_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// A method may be any word; the log holds only words of ours.
+/// The method as the log names it. A client may send any word as the method, so an unknown method is logged as `OTHER`.
 fn known(method: &str) -> &'static str {
     const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
     METHODS.into_iter().find(|known| *known == method).unwrap_or("OTHER")

@@ -1,4 +1,4 @@
-//! The handlers of the REST routes, one noun a file.
+//! The handlers of the REST routes, one file for each kind of resource.
 
 pub mod api_keys;
 pub mod audit_logs;

@@ -23,9 +23,9 @@ pub struct Route {
     pub origin: Origin,
     /// The API whose shape a refusal has.
     pub api: Api,
-    /// Names that `{deployment_id}` may have in place of an id, where Baseten's specification lists a path of its own for them.
+    /// Names that may replace `{deployment_id}`, where Baseten's specification lists a separate path for each name.
     pub named_deployments: &'static [&'static str],
-    /// What it takes and answers.
+    /// The types that the route takes and answers.
     pub shapes: Shapes,
 }
 
@@ -36,8 +36,8 @@ pub enum Origin {
     Ours,
 }
 
-/// How a request is carried out. The method does not tell: Baseten asks some reads by POST, because what they ask for does
-/// not fit a query.
+/// How a request is carried out. The method does not determine this: in Baseten's interface some reads use POST,
+/// because their input does not fit into a query.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// In a read transaction, on the thread that received the request.
@@ -46,13 +46,14 @@ pub enum Run {
     Search,
     /// In a transaction of the writer.
     Write,
-    /// In a transaction of the writer, after the work on a password that this finds to do.
+    /// In a transaction of the writer, after the work on a password that this function finds.
     Password(FindWork),
-    /// As a read, but by the writer: the reply shows that it works.
+    /// In a transaction of the writer that only reads: the reply shows that the writer works.
     ReadByWriter,
-    /// As the operation of the GraphQL document says, after the document was read on the pool.
+    /// As a read or as a write, depending on the operation of the GraphQL document, after the document was read on the
+    /// pool.
     Document,
-    /// Not at all: the route is Baseten's and is not served.
+    /// Not at all: the route belongs to Baseten's interface and is not served.
     NotServed,
 }
 
@@ -102,7 +103,7 @@ impl Route {
         !matches!(self.run, Run::NotServed)
     }
 
-    /// Whether all it does is to revoke, remove or delete.
+    /// Whether the route only revokes, removes or deletes.
     pub fn deletes(&self) -> bool {
         self.method == "DELETE"
     }
@@ -123,7 +124,8 @@ impl Route {
         std::iter::once(self.template.to_owned()).chain(named).collect()
     }
 
-    /// For the network, the operator's rows do not exist by whatever method.
+    /// Whether the route exists for this listener. Over the network, the operator's routes do not exist, whatever the
+    /// method.
     fn is_reachable_by(&self, listener: Listener) -> bool {
         listener == Listener::Operator || !self.access.is_operators()
     }
@@ -145,12 +147,12 @@ pub(super) const fn delete(template: &'static str, access: Access, shapes: Shape
     Route::new("DELETE", template, access, shapes)
 }
 
-/// A route of Baseten's management API that is not served. Whoever has a key is told so.
+/// A route of Baseten's management API that is not served. A caller with a key gets 501.
 pub(super) const fn not_served(method: &'static str, template: &'static str) -> Route {
     Route::new(method, template, Access::Caller(refuse), Shapes::UNDESCRIBED).runs(Run::NotServed)
 }
 
-/// A route that is not served, of an API that is asked without a key too.
+/// A route that is not served, of an API that clients call without a key too.
 pub(super) const fn not_served_to_anyone(method: &'static str, template: &'static str) -> Route {
     Route::new(method, template, Access::Anyone(refuse_anyone), Shapes::UNDESCRIBED).runs(Run::NotServed)
 }
@@ -163,7 +165,7 @@ fn refuse_anyone(_: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Rep
     Err(ctx.not_served())
 }
 
-/// Rows with their paths split, for the search.
+/// Rows whose paths are split into segments, so that requests can be matched.
 pub struct Table(Vec<Row>);
 
 pub struct Row {
@@ -185,7 +187,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// 404 where no row has the path, 405 with the methods where rows have it by other methods.
+    /// [`Error::NotFound`] if no row has the path, [`Error::MethodNotAllowed`] with the methods of the rows that have
+    /// the path.
     pub fn find(&self, request: &Request) -> Result<&Row, Error> {
         let on_path =
             || self.0.iter().filter(|row| row.route.is_reachable_by(request.from) && row.path.matches(&request.path));

@@ -1,7 +1,7 @@
-//! Every route: what it is called, who may use it, how it runs, who answers it.
+//! Every route: its path, who may use it, how it runs and which handler answers it.
 //!
-//! A request takes the first row that matches. Whoever reads these tables knows everything that HTTP reaches, and nothing
-//! is served without a row in one of them.
+//! A request is answered by the first row that matches it. These tables list everything that can be reached over HTTP:
+//! nothing is served without a row in one of them.
 
 use std::sync::LazyLock;
 
@@ -49,7 +49,7 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
     TABLES.iter().flat_map(|table| table.rows)
 }
 
-/// All rows, ready for the search.
+/// All rows, prepared for matching requests.
 pub fn table() -> &'static Table {
     static TABLE: LazyLock<Table> = LazyLock::new(|| Table::of(all().copied()));
     &TABLE
@@ -63,7 +63,7 @@ const MODEL: Source = Source::Owner(Kind::Model, "model_id");
 const CHAIN: Source = Source::Owner(Kind::Chain, "chain_id");
 const PROJECT: Source = Source::Owner(Kind::TrainingProject, "training_project_id");
 
-// What must hold in it.
+// What must hold in the team.
 const VIEW: TeamRule = TeamRule::May(TeamAct::View);
 const DEPLOY: TeamRule = TeamRule::May(TeamAct::Deploy);
 const RESTRICT: TeamRule = TeamRule::May(TeamAct::CreateRestrictedEnvironments);
@@ -85,7 +85,7 @@ const MANAGE_PEOPLE: OrgRule = OrgRule::May(OrgAct::ManageMembers);
 const MANAGE_PEOPLE_OR_SELF: OrgRule = OrgRule::MayOrSelf(OrgAct::ManageMembers);
 const MANAGE_PEOPLE_OR_SELF_HIDDEN: OrgRule = OrgRule::MayOrSelfHidden(OrgAct::ManageMembers);
 
-// The paths with a deployment's name that Baseten's specification lists.
+// The names of deployments for which Baseten's specification lists separate paths.
 const BY_NAME: &[&str] = &[DEVELOPMENT, PRODUCTION];
 const BY_NAME_DEVELOPMENT: &[&str] = &[DEVELOPMENT];
 
@@ -409,7 +409,7 @@ pub const ROUTES: &[Route] = &[
     get("/v1/blobs/credentials/train", Access::Teams(TO_DEPLOY, uploads::for_training),
          answers::<wire::uploads::BlobCredentials>()),
 
-    // Model APIs; the two rows that are not served come before the last, which would take them for names
+    // Model APIs; the two rows that are not served come before the last row, which would match them as names
     get("/v1/model_apis", Access::Team(DEFAULT, TeamRule::ModelApis, model_apis::list),
          answers::<wire::Items<wire::model_apis::ModelApi>>().query(query::MODEL_APIS)),
     not_served("GET", "/v1/model_apis/snapshots"),
@@ -425,7 +425,7 @@ pub const ROUTES: &[Route] = &[
     get("/v1/instance_type_prices", Access::Teams(IN_VIEW, instance_types::prices),
          answers::<wire::instance_types::InstanceTypePrices>()),
 
-    // audit log: it tells what people did, so it is for who manages them
+    // audit log: it shows what people did, so it is for callers who manage people
     get("/v1/audit_logs", Access::Org(MANAGE_PEOPLE, audit_logs::list),
          answers::<wire::Items<wire::audit_logs::Entry>>().query(query::AUDIT_LOG)).searching(),
     get("/v1/models/{model_id}/audit_logs",
@@ -440,7 +440,7 @@ pub const ROUTES: &[Route] = &[
     get("/v1/permissions/explain", Access::Caller(permissions::explain),
          answers::<wire::permissions::Explanation>().query(query::EXPLANATION)).ours(),
 
-    // GraphQL, as truss speaks it
+    // GraphQL, as truss uses it
     post("/graphql/", Access::Caller(endpoint::answer), Shapes::UNDESCRIBED).runs(Run::Document).of_api(Api::GraphQl),
     post("/graphql", Access::Caller(endpoint::answer), Shapes::UNDESCRIBED).runs(Run::Document).of_api(Api::GraphQl),
 
@@ -450,7 +450,7 @@ pub const ROUTES: &[Route] = &[
     get("/openapi.json", Access::Anyone(describe), Shapes::UNDESCRIBED).ours(),
 ];
 
-/// What is served over the operator's socket, besides everything else.
+/// What is served only over the operator's socket. The socket serves all other routes too.
 #[rustfmt::skip]
 const OPERATOR: &[Route] = &[
     post("/v1/operator/installation", Access::Operator(installation::begin),

@@ -1,17 +1,18 @@
 //! What a route takes and answers: the parameters of its query, its body and its reply.
 //!
-//! A row of the route table names them by their types, and the description of the API is generated from them. Nothing here
-//! checks a request: a body is read by its type's `Deserialize`, from which its schema comes too.
+//! A row of the route table names bodies and replies by their types, and the OpenAPI description is generated from
+//! them. Nothing here checks a request: a body is read by the `Deserialize` of its type, which also determines its
+//! schema.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-/// A type that is read or shown.
+/// The type of a body or of a reply.
 #[derive(Clone, Copy)]
 pub struct TypeOf {
-    /// The schema, by reference where it has a name.
+    /// The schema; a reference if the schema has a name.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     pub name: fn() -> Cow<'static, str>,
 }
@@ -27,7 +28,7 @@ impl TypeOf {
 pub struct Shapes {
     pub query: &'static [Parameter],
     pub body: Option<TypeOf>,
-    /// The reply of a request that succeeds; absent where it is no JSON of a fixed shape, which is not described.
+    /// The reply to a request that succeeds. `None` if it is not JSON of a fixed shape: such a route is not described.
     pub reply: Option<TypeOf>,
 }
 
@@ -55,14 +56,14 @@ pub const fn answers<T: JsonSchema>() -> Shapes {
 }
 
 impl Shapes {
-    /// Of a route whose reply is no JSON of a fixed shape: it is left out of the description.
+    /// The shapes of a route whose reply is not JSON of a fixed shape. The route is left out of the description.
     pub const UNDESCRIBED: Shapes = Shapes { query: &[], body: None, reply: None };
 
     pub const fn takes<T: JsonSchema>(self) -> Shapes {
         Shapes { body: Some(TypeOf::new::<T>()), ..self }
     }
 
-    /// Whether a handler of the route may ask for this parameter: what it asks for is described.
+    /// Whether a handler of the route may read this parameter. It may read only parameters that are described.
     pub fn has_parameter(&self, name: &str) -> bool {
         self.query.iter().any(|parameter| parameter.name == name)
     }

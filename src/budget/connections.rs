@@ -41,7 +41,7 @@ pub(crate) struct Connection {
     is_exempt: bool,
     /// The number of connections of this peer.
     of_peer: Arc<AtomicUsize>,
-    /// The phase, in the last three bits, and before them the millisecond at which it began.
+    /// The last three bits hold the phase. The bits before them hold the millisecond at which the phase began.
     phase: AtomicU64,
     gives_way: watch::Sender<bool>,
 }

@@ -28,7 +28,8 @@ enum Payer {
 }
 
 impl Payer {
-    /// The share of all bytes, so that neither one organization nor one of its keys can take everything.
+    /// This payer's share of all bytes. It is limited so that neither one organization nor one of its keys can take
+    /// everything.
     fn share(&self, bytes_max: usize) -> usize {
         match self {
             Payer::Organization(_) => bytes_max / 2,

@@ -22,26 +22,35 @@ pub use callers::{LastUsed, bearer, caller, note_use, person};
 pub use listing::{Filter, find, list, list_of_team};
 pub(super) use made::{made_by, settle};
 
-/// Makes a key. Its text is in the answer and nowhere else.
+/// Creates an API key and returns its text, which is stored nowhere.
 ///
-/// A model of another team is not there; a name that a living key of the same scope has is a conflict (decision 12).
+/// # Errors
+///
+/// [`Error::Forbidden`] if the caller's own key expires before the new one would. [`Error::NotFound`] for a model that
+/// is not the team's or belongs to a Chain. [`Error::Conflict`] if a key of the same scope that still works has this
+/// name (decision 12).
 pub fn create(tx: &Tx, keys: &OverKeys, terms: &Terms) -> Result<PlainKey, Error> {
     let lifetime = keys.caller().lifetime(terms.expires_at)?;
     if let (Some(team), Some(model_ids)) = (keys.kind().team(), &terms.model_ids) {
         check_models(tx, team, model_ids)?;
     }
-    endings::mark(tx)?; // a name is free once its key has expired
+    endings::mark(tx)?; // frees the names of expired keys
     let key = PlainKey::generate(&mut tx.rng());
     keep(tx, keys, &key, terms, lifetime)?;
     record(tx, keys, event(tx, "API_KEY_CREATED", key.prefix())?)?;
     Ok(key)
 }
 
-/// Puts a new key in the place of an old one: it takes its name, what it is narrowed to and its expiry, and its grants
-/// if whoever rotates could grant them.
+/// Replaces a key by a new one with the same name, models, environments and expiry. The new key also gets the grants of
+/// the old one if the caller may grant them.
 ///
-/// The old one ends with the overlap, or earlier if it was to expire earlier, and keeps its grants until then. A key is
-/// replaced once.
+/// The old key works until the overlap ends, or until its own expiry if that is earlier, and keeps its grants until
+/// then. A key can be replaced once.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if the old key has been replaced already. [`Error::Forbidden`] if the caller's own key expires
+/// before the new one would. [`Error::NotFound`] if the old key is not of this kind or has been revoked.
 pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<Rotated, Error> {
     let lifetime = keys.caller().lifetime(old.expires_at)?;
     if let Some(successor) = &old.replaced_by {
@@ -78,7 +87,13 @@ pub fn rotate(tx: &Tx, keys: &OverKeys, old: &Key, overlap: Overlap) -> Result<R
     Ok(Rotated { key, old_expires_at, grants_not_carried_over })
 }
 
-/// Ends a key and its grants at once. It cannot be undone. The last key by which an organization's admins get in stays.
+/// Revokes a key and its grants at once. A revoked key cannot be restored.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if no key of this kind has the prefix, or if the key has been revoked. [`Error::Conflict`] for a
+/// personal key that the organization's admins need: the last working key of an admin, or the last that does not
+/// expire.
 pub fn revoke(tx: &Tx, keys: &OverKeys, prefix: &str) -> Result<(), Error> {
     match keys.kind() {
         KeyKind::Personal(_) => ways_in::keeping_a_way_in(tx, &keys.caller().org_id, || end(tx, keys, prefix)),
@@ -112,22 +127,22 @@ fn end(tx: &Tx, keys: &OverKeys, prefix: &str) -> Result<(), Error> {
     record(tx, keys, event(tx, "API_KEY_DELETED", prefix)?)
 }
 
-/// A key to be made. Whoever fills this in has asked `policy` whether it may be.
+/// A key to be created. The code that fills this in has checked with `policy` that the caller may create it.
 #[derive(Debug)]
 pub struct NewKey<'a> {
     pub category: Category,
     pub owner: Owner<'a>,
     pub name: Option<&'a KeyName>,
-    /// `None`: every model of the team, also those to come.
+    /// `None`: every model of the team, including later ones.
     pub model_ids: Option<&'a [String]>,
     /// `None`: every environment.
     pub environments: Option<&'a [EnvironmentName]>,
     pub lifetime: Lifetime,
-    /// A person's id or a key's prefix; `None` for the operator.
+    /// A person's id or a key's prefix. `None` for the operator.
     pub created_by: Option<&'a str>,
 }
 
-/// Whose key it is.
+/// The owner of a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner<'a> {
     Person(&'a OrgId, &'a UserId),
@@ -135,9 +150,10 @@ pub enum Owner<'a> {
     Organization(&'a OrgId),
 }
 
-/// Makes a key and keeps its hash. The key itself is in the answer and nowhere else.
+/// Creates a key, stores its hash and returns its text, which is stored nowhere.
 ///
-/// A name that is taken in its scope (decision 12) and a model of another team are the caller's to tell.
+/// Returns the database's error as it is. The calling code must explain a name that is taken in its scope (decision 12)
+/// and a model of another team.
 pub(super) fn insert(tx: &Tx, new: &NewKey<'_>) -> Result<PlainKey, rusqlite::Error> {
     let key = PlainKey::generate(&mut tx.rng());
     insert_as(tx, &key, new)?;
@@ -190,7 +206,7 @@ fn insert_as(tx: &Tx, key: &PlainKey, new: &NewKey<'_>) -> Result<(), rusqlite::
     Ok(())
 }
 
-/// Lets a key end now or later; it does not count for its name any more.
+/// Makes a key end at `ends_at`, now or later, and frees its name.
 fn replace(tx: &Tx, keys: &OverKeys, old: &Key, by: &str, ends_at: Time) -> Result<(), Error> {
     let (revoked_at, expires_at) =
         if ends_at == tx.now { (Some(tx.now), old.expires_at) } else { (None, Some(ends_at)) };
@@ -215,7 +231,7 @@ fn replace(tx: &Tx, keys: &OverKeys, old: &Key, by: &str, ends_at: Time) -> Resu
     if replaced == 0 { Err(Error::NotFound("API key")) } else { Ok(()) }
 }
 
-/// Ids of the team's models, or nothing that is there.
+/// Refuses ids that are not models of the team.
 fn check_models(tx: &Tx, team: &Team, model_ids: &[String]) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT 1
@@ -230,7 +246,7 @@ fn check_models(tx: &Tx, team: &Team, model_ids: &[String]) -> Result<(), Error>
     Ok(())
 }
 
-/// Keeps a key as the proof and the terms say; a name that is taken is told as such.
+/// Stores a key according to the proof and the terms. A name that is taken is an [`Error::Conflict`].
 fn keep(tx: &Tx, keys: &OverKeys, key: &PlainKey, terms: &Terms, lifetime: Lifetime) -> Result<(), Error> {
     let owner = match keys.kind() {
         KeyKind::Personal(user_id) => Owner::Person(&keys.caller().org_id, user_id),
@@ -264,7 +280,7 @@ fn record(tx: &Tx, keys: &OverKeys, event: Event) -> Result<(), Error> {
     audit::record(tx, Actor::Caller(caller), &caller.org_id, keys.kind().team(), event)
 }
 
-/// The names that a narrowed key is narrowed to.
+/// The environments that a narrowed key is narrowed to.
 fn environments(tx: &Tx, prefix: &str) -> Result<Vec<EnvironmentName>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT environment
@@ -276,7 +292,7 @@ fn environments(tx: &Tx, prefix: &str) -> Result<Vec<EnvironmentName>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The models that a narrowed key is narrowed to, of those that are still there.
+/// The models that a narrowed key is narrowed to, without deleted ones.
 fn models(tx: &Tx, prefix: &str) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT model_id

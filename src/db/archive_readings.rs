@@ -1,7 +1,9 @@
-//! What came of reading archives. A reading belongs to the content: it is done once however many deployments use it.
+//! Results of reading archives. A result belongs to the content: an archive is read once, however many deployments use
+//! it.
 //!
-//! A reading is recorded before it begins. One that was begun and never ended took the process with it, or was there when
-//! something else did. It is tried once more; after that nothing is built of this archive.
+//! The start of a reading is recorded before the reading begins. If a reading was started and never ended, it crashed
+//! the process, or the process ended for another reason meanwhile. The archive is read once more. If that reading does
+//! not end either, nothing is built from the archive.
 
 use rusqlite::{OptionalExtension as _, named_params};
 
@@ -10,16 +12,16 @@ use crate::domain::deployments::Content;
 use crate::domain::{Archive, Time};
 use crate::error::Error;
 
-/// How often what ends the process is tried.
+/// How often an archive is read if each reading ends with the process.
 pub const ATTEMPTS_MAX: i64 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// So many attempts were begun and did not end.
+    /// This number of attempts were started and have not ended.
     Open {
         attempts: i64,
     },
-    /// The hash of what it holds, as truss computes it.
+    /// The hash of the archive's content, as truss computes it.
     Done {
         truss_hash: String,
     },
@@ -28,7 +30,7 @@ pub enum Reading {
     },
 }
 
-/// What the reader of these rules found.
+/// The result of reading the archive by this version of the rules.
 pub fn find(tx: &Tx, archive: &Archive, rules: i64) -> Result<Reading, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT attempts, failure, truss_hash
@@ -45,7 +47,7 @@ pub fn find(tx: &Tx, archive: &Archive, rules: i64) -> Result<Reading, Error> {
     Ok(found.optional()?.unwrap_or(Reading::Open { attempts: 0 }))
 }
 
-/// Whether a deployment still waits for this archive to be read.
+/// Whether a deployment waits for this archive to be read.
 pub fn is_wanted(tx: &Tx, hash: &[u8; 32]) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT EXISTS (
@@ -77,7 +79,8 @@ pub fn begin(tx: &Tx, archive: &Archive, rules: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records that a reading ended without a result: the server stops, or something of ours failed.
+/// Records that a reading ended without a result, because the server stops or because of an internal error. The attempt
+/// does not count.
 pub fn give_back(tx: &Tx, archive: &Archive) -> Result<(), Error> {
     tx.sql
         .prepare_cached("UPDATE archive_reading SET attempts = max(0, attempts - 1) WHERE hash = :hash")?
@@ -85,7 +88,7 @@ pub fn give_back(tx: &Tx, archive: &Archive) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records what a reading found, or why nothing can be built of the archive.
+/// Records the result of a reading, or why nothing can be built from the archive.
 pub fn end(tx: &Tx, hash: &[u8; 32], found: Result<&Content, &str>) -> Result<(), Error> {
     let content = found.ok();
     tx.sql
@@ -105,7 +108,7 @@ pub fn end(tx: &Tx, hash: &[u8; 32], found: Result<&Content, &str>) -> Result<()
     Ok(())
 }
 
-/// Forgets readings of archives that no upload has named since `long_ago`.
+/// Deletes results that have not changed since `long_ago` and whose archives no upload refers to.
 pub fn forget_unnamed(tx: &Tx, long_ago: Time) -> Result<(), Error> {
     tx.sql
         .prepare_cached(

@@ -1,8 +1,9 @@
-//! Archive files in the data directory: how one gets its place, and when one is swept.
+//! Archive files in the data directory: how a file is put in its final place, and when the sweep deletes it.
 //!
-//! A file has its place before the row that names it is committed, and is held until then: the sweep leaves alone what is
-//! held, what a row names, and what was named or placed within a day. The day is told by the file's own clock: a sweep
-//! renews the time of each file that it finds named. So an older copy of the database can be started without loss.
+//! A file is in its final place before the row that refers to it is committed, and it is held until the commit. The
+//! sweep keeps each file that is held, that a row refers to, or that was placed or referred to within the last 24
+//! hours. The age is taken from the file's modification time, which a sweep renews for each file that a row refers to.
+//! So the server can be started with an older copy of the database without losing archives.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -20,11 +21,11 @@ type Hash = [u8; 32];
 
 /// How long a file without a row is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The time of a file that is named is renewed when it is older than this.
+/// The modification time of a file that a row refers to is renewed when it is older than this.
 const RENEWED_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
-/// Where files are written before they have their names. A start empties it.
+/// The folder in which files are written before they get their final names. It is emptied at start-up.
 pub const UNFINISHED: &str = "uploads";
-/// Its time says when there was a sweep last.
+/// The file whose modification time is the time of the last sweep.
 const SWEPT: &str = "swept";
 
 #[derive(Clone)]
@@ -37,13 +38,14 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// Files whose rows are not committed yet, and how many wait for that.
+    /// Files whose rows are not committed yet, each with the number of its [`Placed`] values.
     held: HashMap<Hash, usize>,
-    /// Folders that are known to be durable.
+    /// Folders that are known to be synced to disk.
     folders: BTreeSet<PathBuf>,
 }
 
-/// An archive in its place. It is not swept while this lives: keep it until the row is committed.
+/// An archive in its final place. The sweep keeps it while this value exists, so keep the value until the row is
+/// committed.
 pub struct Placed {
     pub archive: Archive,
     archives: Archives,
@@ -59,18 +61,19 @@ impl Archives {
         &self.0.data
     }
 
-    /// Makes a folder of the data directory, and makes it durable before anything in it is.
+    /// Creates a folder in the data directory and syncs its parent, so that the folder is durable before it has
+    /// content.
     pub fn make_folder(&self, path: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(path) {
             Err(cause) if cause.kind() != ErrorKind::AlreadyExists => return Err(cause),
             _ => {}
         }
-        // Who made it may not have synced it yet.
+        // If another process or thread created it, that may not have synced it yet.
         let parent = path.parent().expect("it is in the data directory");
         File::open(parent)?.sync_all()
     }
 
-    /// Gives a file that is whole and synced its name, for good.
+    /// Moves a complete and synced file to its final name, durably.
     pub fn place(&self, temp: &Path, archive: Archive) -> io::Result<Placed> {
         let path = archive.path(self.data());
         let placed = self.hold(archive);
@@ -91,7 +94,8 @@ impl Archives {
         Placed { archive, archives: self.clone() }
     }
 
-    /// Removes files that no row names. One that cannot be removed stops nothing: it is told to `failed`.
+    /// Deletes files that no row refers to. A file that cannot be deleted is reported to `failed`, and the sweep
+    /// continues.
     pub fn sweep(&self, is_named: impl Fn(&Hash) -> Result<bool, Error>, failed: impl Fn(&Path, String)) {
         let archives = self.data().join("archives");
         if let Err(cause) = self.make_folder(&archives) {
@@ -120,7 +124,7 @@ impl Archives {
         is_named: impl Fn(&Hash) -> Result<bool, Error>,
     ) -> Result<(), String> {
         let told = |cause: io::Error| cause.to_string();
-        // Held throughout: nothing gets this place between the look and the removal.
+        // The lock is held until the end: no file can be placed here between the check and the deletion.
         let state = self.0.state.lock().expect("nobody panics holding it");
         if state.held.contains_key(hash) {
             return Ok(());
@@ -139,7 +143,7 @@ impl Archives {
         Ok(())
     }
 
-    /// Reads the clock by which the files are dated, and notes that there was a sweep.
+    /// Reads the clock that dates the files, and records the time of this sweep.
     fn clock(&self) -> io::Result<Clock> {
         let path = self.data().join(SWEPT);
         let last = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
@@ -152,12 +156,12 @@ impl Archives {
 
 struct Clock {
     now: SystemTime,
-    /// When there was a sweep before.
+    /// The time of the previous sweep.
     last: SystemTime,
 }
 
 impl Clock {
-    /// Whether a file became old only because nobody looked: then its day begins anew.
+    /// Whether a file became old only because no sweep ran meanwhile. Its 24 hours then start again.
     fn slept_through(&self, modified: SystemTime) -> bool {
         self.last.duration_since(modified).unwrap_or_default() <= KEPT
     }

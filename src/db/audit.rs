@@ -1,4 +1,4 @@
-//! The audit log: one entry for each thing done, in the transaction that did it, never changed afterwards.
+//! The audit log: one entry for each act, written in the same transaction as the act and never changed.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::domain::{Client, OrgId, Page, Team, Time, UserId};
 use crate::error::Error;
 use crate::policy::{Caller, InOrg, Operator, Who};
 
-/// What was done. `data` is Baseten's `event_data` without its `event_type` (SDK model `AuditLogEvent…`).
+/// An act. `data` is Baseten's `event_data` without its `event_type` (SDK model `AuditLogEvent…`).
 #[derive(Debug)]
 pub struct Event {
     pub event_type: &'static str,
@@ -22,23 +22,23 @@ impl Event {
     }
 }
 
-/// Who did it, as the log keeps it.
+/// Who did it, as the audit log stores it.
 #[derive(Debug)]
 pub enum Actor<'a> {
     Caller(&'a Caller),
-    /// A person who has no key yet: whoever accepts an invitation.
+    /// A person who has no key yet: they accept an invitation.
     User(&'a UserId),
     Operator(&'a Operator),
-    /// Somebody of whom nothing is known.
+    /// An unknown person.
     Nobody,
 }
 
-/// Notes what was done, to a team or (`None`) to the organization.
+/// Writes an entry for an act on a team, or on the organization if `team` is `None`.
 pub fn record(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, team: Option<&Team>, event: Event) -> Result<(), Error> {
     record_text(tx, actor, org_id, team, event.event_type, &event.data.to_string())
 }
 
-/// The same for an event whose data SQL has written.
+/// Writes an entry to the audit log, with event data that is JSON text already, for example written by SQL.
 pub(super) fn record_text(
     tx: &Tx,
     actor: Actor<'_>,
@@ -84,11 +84,11 @@ pub(super) fn record_text(
     Ok(())
 }
 
-/// Which entries are asked for. An empty list asks for none in particular.
+/// Selects entries. An empty list selects all.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     pub about: Option<About<'a>>,
-    /// A part of any value of the data, or of a name of who did it and where, without regard to ASCII case.
+    /// A part of any value of the data, or of the names of the event, the team and the actor. ASCII case is ignored.
     pub search: Option<&'a str>,
     /// `None`: all.
     pub event_types: Option<Vec<&'static str>>,
@@ -98,17 +98,17 @@ pub struct Filter<'a> {
     pub chain_deployment_ids: Vec<&'a str>,
     pub environment_names: Vec<&'a str>,
     pub sources: Vec<&'a str>,
-    /// From this time on.
+    /// From this time, included.
     pub start: Option<Time>,
-    /// Up to this time, excluded.
+    /// To this time, excluded.
     pub end: Option<Time>,
 }
 
-/// How many entries one page of a narrow list reads.
+/// How many entries are read for one page of a filtered list.
 const ENTRIES_READ_MAX: i64 = 10_000;
 
 impl Filter<'_> {
-    /// Whether some entries are left out, so that many may be read for few.
+    /// Whether the filter leaves entries out, so that many entries may be read to find few.
     fn is_narrow(&self) -> bool {
         let lists = [
             &self.user_ids,
@@ -127,7 +127,7 @@ impl Filter<'_> {
     }
 }
 
-/// What all entries are to be about.
+/// The resource that all entries must be about.
 #[derive(Clone, Copy, Debug)]
 pub enum About<'a> {
     Model(&'a str),
@@ -153,15 +153,15 @@ impl Direction {
     }
 }
 
-/// Where reading goes on.
+/// Where the next page begins.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditCursor {
     pub direction: Direction,
-    /// The id of the last entry that was seen; `None` at the beginning.
+    /// The id of the last entry of the previous page. `None` for the first page.
     pub after: Option<i64>,
 }
 
-/// The organization's entries, in the order in which they were written, whatever the clock said then.
+/// A page of the organization's entries, in the order in which they were written. Their times do not change the order.
 pub fn list(
     tx: &Tx,
     org: &InOrg,
@@ -208,8 +208,8 @@ pub fn list(
     Ok(Page { items, next: next.map(|id| id.to_string()) })
 }
 
-/// Where a page of a narrow list ends that finds too little: it may hold fewer items than asked for, or none, and the next
-/// one goes on there.
+/// The last entry that may be read for a page of a filtered list. The page may then hold fewer items than requested, or
+/// none, and the next page begins after this entry.
 fn last_read(tx: &Tx, org: &InOrg, cursor: AuditCursor) -> Result<Option<i64>, Error> {
     let (sql, first) = match cursor.direction {
         Direction::NewestFirst => (
@@ -230,7 +230,7 @@ fn last_read(tx: &Tx, org: &InOrg, cursor: AuditCursor) -> Result<Option<i64>, E
     Ok(id.optional()?)
 }
 
-/// Both orders of the same entries.
+/// The query for entries, for both orders.
 macro_rules! entries {
     ($after:literal, $order:literal) => {
         concat!(
@@ -271,7 +271,7 @@ macro_rules! entries {
 const NEWEST_FIRST: &str = entries!("id < :after AND (:last_read IS NULL OR id >= :last_read)", "id DESC");
 const OLDEST_FIRST: &str = entries!("id > :after AND (:last_read IS NULL OR id <= :last_read)", "id ASC");
 
-/// A filter as SQL takes it: null where it asks for nothing in particular.
+/// A list of a filter as SQL takes it: null for an empty list, which selects all.
 fn any_of(wanted: &[&str]) -> Option<String> {
     (!wanted.is_empty()).then(|| json(wanted))
 }
@@ -297,10 +297,11 @@ fn from_row(row: &Row) -> rusqlite::Result<Entry> {
     })
 }
 
-/// Where an action can come from.
+/// The sources that an act can have.
 pub const SOURCES: [&str; 5] = ["UI", "API", "MCP", "SYSTEM", "OTHER"];
 
-/// The groups of event types by which the log is filtered: Baseten's groups, with events of ours where they belong.
+/// The groups of event types by which the log can be filtered. These are Baseten's groups, extended by the event types
+/// that only Guildhall has.
 #[rustfmt::skip]
 const GROUPS: &[(&str, &[&str])] = &[
     ("DEPLOYED", &["MODEL_DEPLOYED", "MODEL_DEPLOYMENT_RETRIED", "CHAIN_DEPLOYED"]),
@@ -342,7 +343,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("SSH", &[]),
 ];
 
-/// The event types of a group, if there is a group of this name.
+/// The event types of a group. `None` if there is no group of this name.
 pub fn event_types(group: &str) -> Option<&'static [&'static str]> {
     GROUPS.iter().find(|(name, _)| *name == group).map(|(_, event_types)| *event_types)
 }

@@ -1,4 +1,4 @@
-//! Usage, and what it costs. Billing stays at the organization.
+//! Usage and its cost. The organization is billed, not its teams.
 
 use rusqlite::{Row, named_params};
 
@@ -7,7 +7,7 @@ use crate::domain::billing::{Amount, Day, Kind, Resource, Used, Window};
 use crate::error::Error;
 use crate::policy::InOrg;
 
-/// What the organization used in this window, the dearest first.
+/// What the organization used in this window, highest cost first.
 pub fn usage(tx: &Tx, org: &InOrg, window: &Window) -> Result<Vec<Used>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT kind, resource_id, resource_name, model_id, model_name, environment, instance_type, day,

@@ -1,4 +1,4 @@
-//! Chains of a team.
+//! The Chains of a team.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ pub mod environments;
 pub mod promotion;
 pub mod pushes;
 
-/// A query for whole Chains, from its `WHERE` on.
+/// A query for complete Chains. The argument is the rest of the query, from `WHERE` on.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -28,7 +28,7 @@ macro_rules! select {
     };
 }
 
-/// The Chains of these teams, of this name alone if one is given, newest first.
+/// The Chains of these teams, newest first. `name`: only the Chains with this name.
 pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Chain>, Error> {
     list_of(tx, &resources::ids(teams), name)
 }
@@ -42,30 +42,32 @@ fn list_of(tx: &Tx, team_ids: &str, name: Option<&str>) -> Result<Vec<Chain>, Er
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The team's Chain of this name. Clients may spell one so that it folds to this.
+/// The team's Chain with this name. `name` is normalized, so that different spellings of it in requests find the same
+/// Chain.
 pub fn named(tx: &Tx, team: &dyn Reader, name: &ResourceName) -> Result<Option<Chain>, Error> {
     let team_ids = json!([team.team().id.as_str()]).to_string();
     Ok(list_of(tx, &team_ids, Some(name.as_str()))?.pop())
 }
 
-/// The team's Chain of this id.
+/// The team's Chain with this id.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] if the team has no Chain with this id.
 pub fn find(tx: &Tx, team: &dyn Reader, id: &str) -> Result<Chain, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE chain.team_id = :team_id AND chain.id = :id"))?;
     let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
     found.optional()?.ok_or(Error::NotFound("Chain"))
 }
 
-/// Makes a Chain that is about to have its first deployment, which the audit log tells of.
+/// Creates a Chain. It writes no entry in the audit log: the entry for the Chain's first deployment, which must follow,
+/// records it.
 ///
-/// A new Chain is the whole team's: whoever may deploy into some environments alone makes none.
+/// A new Chain belongs to the whole team, so a caller who may deploy into some environments only cannot create one.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] for a name that the team's Chains have already.
+/// [`Error::Conflict`] if the team has a Chain with this name.
 pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Error> {
     match insert(tx, team.team(), name) {
         Ok(id) => find(tx, team, &id),
@@ -82,7 +84,8 @@ pub fn create(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<Chain, Erro
 ///
 /// # Errors
 ///
-/// [`Error::Forbidden`] where an environment that is in use is closed to the caller.
+/// [`Error::Forbidden`] if the caller may not deploy in the team, or may not change an environment of the Chain that is
+/// in use.
 pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<(), Error> {
     let deployer = team.caller().to_deploy(team.team())?;
     let in_use = environments::in_use(tx, chain)?;
@@ -90,11 +93,11 @@ pub fn delete(tx: &Tx, team: &InTeam, chain: &Chain) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM chain WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": team.team().id, ":id": chain.id })?;
-    // Baseten's event can tell of a deployment too: here it is the whole Chain.
+    // Baseten's event can also be about one deployment. Here it is about the whole Chain.
     record(tx, team, "CHAIN_DELETED", chain, json!({ "chain_deployment_name": null }))
 }
 
-/// Records what was done to a Chain: its name, and `more`.
+/// Records an act on a Chain: the Chain's id and name, and the fields of `more`.
 fn record(tx: &Tx, team: &dyn Reader, event_type: &'static str, chain: &Chain, more: Value) -> Result<(), Error> {
     let mut data = json!({ "chain_id": chain.id, "chain_name": chain.name });
     let fields = data.as_object_mut().expect("it was just made as one");
@@ -103,8 +106,9 @@ fn record(tx: &Tx, team: &dyn Reader, event_type: &'static str, chain: &Chain, m
     audit::record(tx, Actor::Caller(team.caller()), &team.team().org_id, Some(team.team()), event)
 }
 
-/// A new Chain, with the environment `production` that every Chain has. A name that the team's Chains have already is the
-/// caller's to tell.
+/// Inserts a Chain with its environment `production`, which every Chain has.
+///
+/// Returns the database's error as it is. The calling code must explain a name that another Chain of the team has.
 pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String, rusqlite::Error> {
     let id = tx.id();
     tx.sql

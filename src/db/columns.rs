@@ -1,7 +1,7 @@
 //! How values of the domain are stored in columns and read back.
 //!
-//! A stored value was checked on its way in, so reading trusts text. A name of an enum that this binary does not know is
-//! an error of the row: a newer binary wrote it.
+//! A value is checked before it is stored, so names and ids are not checked when they are read. The name of an enum
+//! variant that this binary does not know is an error of the row: a newer binary wrote it.
 
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
@@ -11,7 +11,7 @@ use crate::domain::serving::{Backpressure, Cleanup, Level, RollingStrategy, Stat
 use crate::domain::training::{Availability, GpuType, JobStatus};
 use crate::domain::{EnvironmentName, KeyName, OrgId, OrgRole, TeamId, TeamRole, Time, UserId};
 
-/// Ids, stored as their text.
+/// Ids, stored as text.
 macro_rules! ids {
     ($($Id:ident)*) => {$(
         impl ToSql for $Id {
@@ -30,7 +30,7 @@ macro_rules! ids {
 
 ids! { OrgId TeamId UserId }
 
-/// Enums, stored under the names that they have on the wire.
+/// Enums, stored under their names in the HTTP interface.
 macro_rules! enums {
     ($($Enum:ident)*) => {$(
         impl ToSql for $Enum {
@@ -53,7 +53,7 @@ enums! {
     OrgRole TeamRole Via
 }
 
-/// Names, read without a second check.
+/// Names, which are not checked again when they are read.
 macro_rules! names {
     ($($Name:ident)*) => {$(
         impl FromSql for $Name {

@@ -1,10 +1,10 @@
-//! How many commits there were, and who is woken by the next.
+//! Counts commits, and wakes the threads that wait for the next one.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 
-/// Counts commits. The count rises before the writes of a commit are answered.
+/// The number of commits. It rises before the clients whose writes were committed get their responses.
 #[derive(Default)]
 pub(super) struct Commits {
     count: AtomicU64,
@@ -16,7 +16,7 @@ impl Commits {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Wakes this thread at each commit, if it is parked.
+    /// Registers a thread: each commit wakes it if it is parked.
     pub fn wake(&self, thread: Thread) {
         self.woken.lock().expect("nobody panics holding it").push(thread);
     }

@@ -1,8 +1,8 @@
 //! Deployments of models: what was pushed, and its status.
 //!
-//! A model has one development deployment, which each push to it replaces, and any number of published ones. How a
-//! deployment is made is in [`pushes`](crate::db::pushes), and what the runner makes of it in
-//! [`progress`](crate::db::progress).
+//! A model has one development deployment, which each push to it replaces, and any number of published ones.
+//! [`pushes`](crate::db::pushes) creates deployments, and [`progress`](crate::db::progress) records their progress in
+//! the runner.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Map, Value, json};
@@ -22,9 +22,9 @@ pub mod naming;
 pub mod patches;
 pub mod running;
 
-/// A deployment that the caller may change: it holds the proof for each environment that it serves or is about to serve.
+/// A deployment that the caller may change, with the proof for each environment that it serves or is about to serve.
 ///
-/// Every verb that writes to a deployment takes one, so none can be called for a row that nobody was asked about.
+/// Each function that changes a deployment takes this type, so no deployment is changed without a permission check.
 #[derive(Debug)]
 pub struct Changeable<'a> {
     model: Model,
@@ -32,7 +32,7 @@ pub struct Changeable<'a> {
     touched: Touched<'a>,
 }
 
-/// A query for whole deployments, from its `WHERE` on.
+/// A query for complete deployments. The argument is the rest of the query, from `WHERE` on.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -45,7 +45,7 @@ macro_rules! select {
 }
 pub(super) use select;
 
-/// All deployments of the model, the newest first; of one name, if one is asked for.
+/// All deployments of the model, newest first. `name`: only the deployments with this name.
 pub fn list(tx: &Tx, team: &dyn Reader, model_id: &str, name: Option<&str>) -> Result<Vec<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE team_id = :team_id AND model_id = :model_id AND (:name IS NULL OR name = :name)
@@ -56,17 +56,18 @@ pub fn list(tx: &Tx, team: &dyn Reader, model_id: &str, name: Option<&str>) -> R
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The model of this deployment, of whatever team: who sees it, its team decides.
+/// The id of the model of this deployment, in any team. The calling code must check that the caller may see the model's
+/// team.
 pub fn model_of(tx: &Tx, id: &str) -> Result<Option<String>, Error> {
     let mut query = tx.sql.prepare_cached("SELECT model_id FROM deployment WHERE id = :id")?;
     Ok(query.query_row(named_params! { ":id": id }, |row| row.get("model_id")).optional()?)
 }
 
-/// The deployment of the model that is meant.
+/// The deployment of the model that `which` selects.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] if there is no such deployment.
 pub fn find(tx: &Tx, team: &dyn Reader, model_id: &str, which: Which) -> Result<Deployment, Error> {
     let (id, number, environment) = which.columns();
     let mut query = tx.sql.prepare_cached(select!(
@@ -86,7 +87,7 @@ pub fn find(tx: &Tx, team: &dyn Reader, model_id: &str, which: Which) -> Result<
     found.optional()?.ok_or(Error::NotFound("deployment"))
 }
 
-/// What is about to take over an environment of the model.
+/// The deployment that is being promoted to an environment of the model.
 pub fn candidate(tx: &Tx, team: &dyn Reader, model_id: &str, environment: &str) -> Result<Option<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE team_id = :team_id AND model_id = :model_id AND candidate_for = :environment"
@@ -95,12 +96,15 @@ pub fn candidate(tx: &Tx, team: &dyn Reader, model_id: &str, environment: &str) 
     Ok(query.query_row(params, from_row).optional()?)
 }
 
-/// What the configuration is: as the client parsed it, and as it was written where that was sent; or as a patch left it.
+/// The configuration of a deployment as the client pushed it, or as the last patch changed it.
+///
+/// `parsed` is the parsed form and `raw` the original text, if the client sent it.
 pub struct Config {
     pub parsed: Map<String, Value>,
     pub raw: Option<String>,
 }
 
+/// The configuration of a deployment.
 pub fn config(tx: &Tx, deployment: &Deployment) -> Result<Config, Error> {
     let mut query = tx.sql.prepare_cached("SELECT config, raw_config FROM deployment WHERE id = :id")?;
     let config = query.query_row(named_params! { ":id": deployment.id }, |row| {
@@ -109,7 +113,8 @@ pub fn config(tx: &Tx, deployment: &Deployment) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// What a deployment holds, as truss writes it down: of its patches, or as its archive was read.
+/// The signature of a deployment's content, in the form that truss writes: from its patches, or from reading its
+/// archive.
 pub fn signature(tx: &Tx, deployment: &Deployment) -> Result<Option<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT coalesce(deployment.truss_signature, archive_reading.truss_signature) AS signature
@@ -121,7 +126,7 @@ pub fn signature(tx: &Tx, deployment: &Deployment) -> Result<Option<String>, Err
     Ok(query.query_row(named_params! { ":id": deployment.id }, |row| row.get("signature")).optional()?.flatten())
 }
 
-/// Loads the signatures of development deployments, which patches are compared with.
+/// Loads the signatures of development deployments. Patches are compared with them.
 pub fn load_signatures<'d>(tx: &Tx, deployments: impl IntoIterator<Item = &'d mut Deployment>) -> Result<(), Error> {
     for deployment in deployments.into_iter().filter(|deployment| deployment.is_development()) {
         deployment.truss_signature = signature(tx, deployment)?;
@@ -146,7 +151,7 @@ impl<'a> Changeable<'a> {
         self.touched.reader()
     }
 
-    /// As it is after a change.
+    /// Reads the deployment again, after a change.
     fn again(&self, tx: &Tx) -> Result<Deployment, Error> {
         find(tx, self.reader(), &self.model.id, Which::Id(&self.deployment.id))
     }
@@ -156,24 +161,24 @@ impl<'a> Changeable<'a> {
     }
 }
 
-/// A deployment of a model, for whoever may change it.
+/// Gets a deployment of a model that the caller may change.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Forbidden`] where an environment that it serves or is about to serve is closed to the caller,
-/// or where it is in none and the caller's key is narrowed; [`Error::Conflict`] for what a chainlet runs as, which is changed
-/// with its Chain.
+/// [`Error::NotFound`] if there is no such model or deployment. [`Error::Forbidden`] if the caller may not change an
+/// environment that the deployment serves or is about to serve, or if the deployment is in no environment and the
+/// caller's key is narrowed. [`Error::Conflict`] for the deployment of a chainlet, which is changed with its Chain.
 pub fn to_change<'a>(tx: &Tx, deployer: &Deployer<'a>, model_id: &str, which: Which) -> Result<Changeable<'a>, Error> {
     let found = to_patch(tx, deployer, model_id, which)?;
     found.model.refuse_chainlet()?;
     Ok(found)
 }
 
-/// A deployment of a model or a chainlet, for whoever may patch it.
+/// Gets a deployment of a model or a chainlet that the caller may patch.
 ///
 /// # Errors
 ///
-/// Those of [`to_change`], but for chainlets.
+/// Those of [`to_change`], except that the deployment of a chainlet is no conflict.
 pub fn to_patch<'a>(tx: &Tx, deployer: &Deployer<'a>, model_id: &str, which: Which) -> Result<Changeable<'a>, Error> {
     let model = models::find(tx, deployer, model_id)?;
     let deployment = find(tx, deployer, model_id, which)?;
@@ -185,7 +190,7 @@ pub fn to_patch<'a>(tx: &Tx, deployer: &Deployer<'a>, model_id: &str, which: Whi
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] for the development deployment, which keeps its name, and for a name that is taken.
+/// [`Error::Conflict`] for the development deployment, whose name cannot be changed, and for a name that is taken.
 pub fn rename(tx: &Tx, changeable: &Changeable, name: &DeploymentName) -> Result<Deployment, Error> {
     let Changeable { model, deployment, .. } = changeable;
     if deployment.is_development() {
@@ -209,7 +214,7 @@ pub fn rename(tx: &Tx, changeable: &Changeable, name: &DeploymentName) -> Result
     Ok(renamed)
 }
 
-/// Deletes a deployment. An environment that it served is left with none.
+/// Deletes a deployment. An environment that it served then has no deployment.
 pub fn delete(tx: &Tx, changeable: &Changeable) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM deployment WHERE team_id = :team_id AND id = :id")?
@@ -217,7 +222,11 @@ pub fn delete(tx: &Tx, changeable: &Changeable) -> Result<(), Error> {
     changeable.record(tx, "MODEL_DEPLOYMENT_DELETED", json!({}))
 }
 
-/// A deployment can name secrets of its own team alone.
+/// Checks that each secret that a configuration names is in `provided` or is a secret of the deployment's own team.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for any other name, and for too many names.
 pub(super) fn check_secrets(
     tx: &Tx,
     team: &dyn Reader,
@@ -243,7 +252,7 @@ pub(super) fn check_secrets(
     Ok(())
 }
 
-/// Records what was done to a deployment: its and its model's names, and `more`.
+/// Records an act on a deployment: the ids and names of the deployment and its model, and the fields of `more`.
 pub(super) fn record(
     tx: &Tx,
     team: &dyn Reader,
@@ -288,7 +297,7 @@ pub(super) fn from_row(row: &Row) -> rusqlite::Result<Deployment> {
     })
 }
 
-/// A column that holds what was serialized here.
+/// Reads a column whose value [`write_json`] has written.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     text.map(|text| serde_json::from_str(&text))

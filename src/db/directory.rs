@@ -1,15 +1,16 @@
-//! The data directory: what stands in it, who holds it, and what is taken back when nothing comes of it.
+//! The data directory: its content, its lock, and what is deleted when opening a new installation fails.
 //!
 //! ```text
 //! guildhall.db   the database          lock           held by the one process that writes
 //! master.key     the master key, 0600  operator.sock  the operator's socket while a server runs
-//! archives/      uploads, by hash      uploads/       what is on its way in; emptied at start-up
+//! archives/      uploads, by hash      uploads/       uploads in progress; emptied at start-up
 //! swept          its time: last sweep  runner/        what models run on, see `guildhall runner prepare`
 //! guildhall.schema-N.db                copies of the database from before a migration
 //! ```
 //!
-//! Everything in it is for this user alone: files are 0600 and folders 0700, whatever they were before. A process that
-//! opens a new installation and fails, or whose command is refused, leaves nothing that it has made.
+//! Only the user of this process can read and write its content: files get mode 0600 and folders mode 0700, whatever
+//! their modes were before. If a process opens a new installation and fails, or its command is refused, it deletes
+//! everything that it has created.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
@@ -28,31 +29,36 @@ pub use access::failed;
 pub(super) use access::{is_full, make_private, sync_folder, tighten_all};
 pub(super) use master_key::{check, replace as replace_master_key, unlock};
 
-/// How long whoever has just taken the lock may take to write its process id.
+/// How long a process that has just taken the lock may take to write its process id.
 const PID_WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A data directory that this process alone may write.
+/// A data directory that only this process may write to.
 pub struct Directory {
     path: PathBuf,
     _lock: File,
-    /// Files and folders that this process has made, in their order.
+    /// Files and folders that this process has created, in order of creation.
     made: Vec<PathBuf>,
-    /// Whether they stay when this is dropped.
+    /// Whether the created files and folders are kept when this value is dropped.
     keeps: Arc<AtomicBool>,
 }
 
-/// What stands in the way of opening a data directory.
+/// Why a data directory cannot be opened.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Another process holds it; its number, where it could be read.
+    /// Another process holds the lock. The number is its process id, if it could be read.
     Held(Option<u32>),
-    /// It cannot be made, read, written or kept private: the sentence names the file.
+    /// The directory cannot be created, read, written or made private. The message names the file.
     Failed(String),
 }
 
 impl Directory {
-    /// Makes the directory if need be (0700) and takes its lock, at once or not at all.
+    /// Creates the directory (mode 0700) if it does not exist, and takes its lock without waiting for its holder.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Held`] if another process holds the lock. [`Refusal::Failed`] if the directory or the lock cannot be
+    /// created, written or made private, and for a directory that is shared with other users.
     pub fn take(path: &Path) -> Result<Directory, Refusal> {
         let mut made = Vec::new();
         let taken = Directory::take_making(path, &mut made);
@@ -77,7 +83,7 @@ impl Directory {
         self.path.join("guildhall.db")
     }
 
-    /// Where the operator's commands reach a running server.
+    /// The socket on which a running server accepts the operator's commands.
     pub fn operator_socket(path: &Path) -> PathBuf {
         path.join("operator.sock")
     }
@@ -86,19 +92,21 @@ impl Directory {
         path.join("master.key")
     }
 
-    /// Notes a file that was made: it goes again unless something comes of it.
+    /// Records a file that was created. It is deleted when this value is dropped, unless [`Directory::keep`] was
+    /// called.
     pub(super) fn has_made(&mut self, path: PathBuf) {
         self.made.push(path);
     }
 
-    /// Keeps what was made. Set back, it goes when the lock does.
+    /// Keeps the created files and folders. If the returned flag is set to false again, they are deleted when this
+    /// value is dropped.
     pub(super) fn keep(&self) -> Arc<AtomicBool> {
         self.keeps.store(true, Ordering::Release);
         Arc::clone(&self.keeps)
     }
 }
 
-/// While the lock is still held, so that nobody else has begun with these files.
+/// Deletes the created files while the lock is still held, so that no other process uses them meanwhile.
 impl Drop for Directory {
     fn drop(&mut self) {
         if !self.keeps.load(Ordering::Acquire) {
@@ -107,11 +115,11 @@ impl Drop for Directory {
     }
 }
 
-/// The last that was made goes first. A folder that holds anything else by now stays.
+/// Deletes files and folders in reverse order of creation. A folder that is not empty is kept.
 fn remove(made: &[PathBuf]) {
     for path in made.iter().rev() {
         let removed = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
-        let _ = removed; // what cannot be removed is an installation that was begun: the next command goes on with it
+        let _ = removed; // what remains is an unfinished installation, which the next command continues
     }
 }
 
@@ -122,7 +130,7 @@ fn take_lock(path: &Path, made: &mut Vec<PathBuf>) -> Result<File, Refusal> {
     loop {
         let (mut lock, is_new) = open_lock(path)?;
         match lock.try_lock() {
-            Ok(()) if !is_at(&lock, path) => {} // its holder took it away with an installation that came to nothing
+            Ok(()) if !is_at(&lock, path) => {} // its holder deleted it together with an unfinished installation
             Ok(()) => {
                 if is_new {
                     made.push(path.to_owned());
@@ -133,14 +141,14 @@ fn take_lock(path: &Path, made: &mut Vec<PathBuf>) -> Result<File, Refusal> {
             Err(TryLockError::WouldBlock) => match read_pid(&mut lock) {
                 Some(pid) if is_alive(pid) => return Err(Refusal::Held(Some(pid))),
                 pid if since.elapsed() >= PID_WRITTEN_WITHIN => return Err(Refusal::Held(pid)),
-                _ => std::thread::sleep(PAUSE), // it is still that of a process that was killed, or not yet written
+                _ => std::thread::sleep(PAUSE), // the id is of a killed process, or is not written yet
             },
             Err(TryLockError::Error(cause)) => return Err(Refusal::Failed(failed("lock", path, &cause))),
         }
     }
 }
 
-/// The lock's file, and whether this made it.
+/// Opens the lock file, and returns whether this call created it.
 fn open_lock(path: &Path) -> Result<(File, bool), Refusal> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
@@ -150,7 +158,7 @@ fn open_lock(path: &Path) -> Result<(File, bool), Refusal> {
         Err(cause) => Err(cause),
     };
     match opened {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => open_lock(path), // removed in between
+        Err(cause) if cause.kind() == ErrorKind::NotFound => open_lock(path), // it was deleted meanwhile
         opened => opened.map_err(|cause| Refusal::Failed(failed("open", path, &cause))),
     }
 }
@@ -179,7 +187,7 @@ fn is_alive(pid: u32) -> bool {
     pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
-/// Makes way for the operator's socket and keeps it to this user.
+/// Removes an old operator socket and binds a new one with mode 0600.
 pub fn bind_operator_socket(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
     let socket = Directory::operator_socket(path);
     match std::fs::remove_file(&socket) {

@@ -1,6 +1,9 @@
-//! Links to archives, which need no key: each names one archive of a deployment or a training job, for ten minutes, and
-//! the key of whoever asked for it. What a link grants stands sealed in it, so making one writes nothing. When it is used
-//! it leads only where that key would lead now: the key works, and its owner sees what the archive is of.
+//! Download links to archives, which need no API key.
+//!
+//! A link is for one archive of a deployment or of a training job, is valid for ten minutes, and contains the prefix of
+//! the key of the caller who requested it. Its content is sealed in the link itself, so creating one writes nothing to
+//! the database. A link works only if that key could get the archive at the time of the download: the key must work,
+//! and its caller must see the deployment or the job.
 
 use zeroize::Zeroizing;
 
@@ -15,24 +18,34 @@ use crate::token;
 
 pub const LINK_SECONDS: i64 = 10 * 60;
 
-/// What links are sealed for, so that nothing else that is sealed can be taken for one.
+/// The purpose that links are sealed with, so that no other sealed text is accepted as a link.
 const PURPOSE: &str = "download";
 
-/// A link to the archive of a deployment, its last part.
+/// Creates a link to the archive of a deployment. Returns the last part of its path.
+///
+/// # Errors
+///
+/// [`Error::Forbidden`] if downloads are switched off for the model. [`Error::NotFound`] if the deployment has no
+/// archive.
 pub fn grant(tx: &Tx, team: &InTeam, model: &Model, deployment: &Deployment) -> Result<Zeroizing<String>, Error> {
     may_be_downloaded(model)?;
     let s3_key = deployment.s3_key.as_ref().ok_or(Error::NotFound("archive: this deployment was made without one"))?;
     Ok(link(tx, team, Source::Deployment { model_id: &model.id, id: &deployment.id }, s3_key))
 }
 
-/// Links to the archives that a training job was pushed with, in their order.
+/// Creates links to the archives that a training job was pushed with, in the order of the push. Returns the last part
+/// of the path of each.
 pub fn grant_for_job(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Zeroizing<String>>, Error> {
     let s3_keys = training_jobs::artifacts(tx, team, &job.id)?;
     Ok(s3_keys.iter().map(|s3_key| link(tx, team, Source::Job { id: &job.id }, s3_key)).collect())
 }
 
-/// The archive that a link leads to. One that was not made here, has expired, or whose maker would not get it now leads
-/// nowhere.
+/// The archive that a link is for.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the link was not created by this server or has expired, or if the caller who requested it
+/// could no longer get the archive.
 pub fn redeem(tx: &Tx, link: &str) -> Result<Archive, Error> {
     let missing = || Error::NotFound("download: ask for a new link");
     let sealed = token::bytes_of_hex(link).ok_or_else(missing)?;
@@ -45,7 +58,7 @@ pub fn redeem(tx: &Tx, link: &str) -> Result<Archive, Error> {
     }
 }
 
-/// The archive, if whoever asked for the link still gets it.
+/// The archive, if the caller who requested the link may still get it.
 fn granted_archive(tx: &Tx, grant: &Grant<'_>) -> Result<Option<Archive>, Error> {
     let caller = api_keys::caller_again(tx, grant.api_key_prefix)?;
     let team = teams::find(tx, grant.team_id)?;
@@ -68,7 +81,7 @@ fn may_be_downloaded(model: &Model) -> Result<(), Error> {
     Err(Error::Forbidden(format!("model \"{}\" was made with downloads of its archives switched off", model.name)))
 }
 
-/// What a link grants.
+/// The content of a link.
 struct Grant<'a> {
     s3_key: &'a str,
     expires_at: Time,
@@ -77,14 +90,14 @@ struct Grant<'a> {
     source: Source<'a>,
 }
 
-/// What an archive is of.
+/// The deployment or training job that an archive belongs to.
 #[derive(Clone, Copy)]
 enum Source<'a> {
     Deployment { model_id: &'a str, id: &'a str },
     Job { id: &'a str },
 }
 
-/// A line a field: none of them can hold one.
+/// One line for each field. No field can contain a line break.
 impl Grant<'_> {
     fn to_text(&self) -> String {
         let source = match self.source {

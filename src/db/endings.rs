@@ -1,15 +1,15 @@
-//! What has expired stays expired: a clock that is set back revives no key, invitation or link.
+//! Marks what has expired, so that a clock that is set back does not make a key, an invitation or a link valid again.
 //!
-//! Expiry is judged by the clock of each request. Whatever a request finds expired is marked so in its row, before the
-//! request is answered; the server also looks for it every half minute. A clock that jumped forward by mistake ends only
-//! what it finds, not what is made later.
+//! Each request compares expiry times with its own clock. If it finds a row expired, the row is marked before the
+//! response is sent. The server also looks for expired rows every 30 seconds. If the clock jumps forward by mistake,
+//! only the rows that exist then are marked, not rows that are created later.
 
 use rusqlite::named_params;
 
 use crate::db::Tx;
 use crate::error::Error;
 
-/// Whether anything has expired that is not marked yet.
+/// Whether a row has expired that is not marked yet.
 pub fn are_due(tx: &Tx) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM api_key WHERE expires_at <= :now AND revoked_at IS NULL)
@@ -22,7 +22,8 @@ pub fn are_due(tx: &Tx) -> Result<bool, Error> {
     Ok(query.query_row(named_params! { ":now": tx.now }, |row| row.get(0))?)
 }
 
-/// Sees to it that what a list or a look-up leaves out as expired is marked.
+/// Called by queries that leave out expired rows: if an expired row is not marked yet, requests that it is marked
+/// before the response is sent.
 pub(super) fn look(tx: &Tx) -> Result<(), Error> {
     if are_due(tx)? {
         tx.found_ended();
@@ -30,7 +31,7 @@ pub(super) fn look(tx: &Tx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Marks what has expired. A key's grants end with it.
+/// Marks the rows that have expired, and deletes the grants of expired keys.
 pub fn mark(tx: &Tx) -> Result<(), Error> {
     for sql in [
         "DELETE FROM environment_group_key

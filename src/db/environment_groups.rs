@@ -1,7 +1,8 @@
-//! Restricted environments of a team: who may change an environment of this name, of all its models and Chains.
+//! Restricted environments of a team: who may change the environments with a certain name, of all models and Chains of
+//! the team.
 //!
-//! A group is there once a model or a Chain of the team has an environment of its name, or once it was made; it has a row
-//! of its own only from then on. A key's grant counts while the key lives.
+//! A group exists if a model or a Chain of the team has an environment with its name, or if the group was created
+//! itself. Only a group that was created or restricted has a row. The grant of a key is valid while the key works.
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::json;
@@ -13,23 +14,23 @@ use crate::domain::{EnvironmentName, Team, UserId};
 use crate::error::{Error, quoted};
 use crate::policy::{Deployer, InEnvironment, InTeam, Reader, Restriction};
 
-/// Who shall be able to change an environment.
+/// Who may change an environment, as a request sets it.
 #[derive(Debug)]
 pub enum ManageAccess {
     Unrestricted,
-    /// `None` leaves who is granted as it is.
+    /// A list that is `None` stays as it is.
     Restricted {
         user_ids: Option<Vec<String>>,
         api_key_prefixes: Option<Vec<String>>,
     },
 }
 
-/// What a write touches, each with the proof for it.
+/// What a write changes, with the proof for each environment.
 #[derive(Clone, Debug)]
 pub enum Touched<'a> {
-    /// No environment. What is in no environment is the whole team's.
+    /// No environment. A resource that is in no environment belongs to the whole team.
     Team(InTeam<'a>),
-    /// One environment at least.
+    /// At least one environment.
     Environments(Vec<InEnvironment<'a>>),
 }
 
@@ -48,7 +49,7 @@ impl<'a> Touched<'a> {
         }
     }
 
-    /// The proof for this environment.
+    /// The proof for the environment with this name.
     pub fn environment(&self, name: &str) -> Option<&InEnvironment<'a>> {
         self.environments().iter().find(|proof| proof.name().as_str() == name)
     }
@@ -58,15 +59,19 @@ impl<'a> Touched<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] for a name that no environment can have, [`Error::Forbidden`] where the environment is restricted and
-/// the caller is not on its list, or where their key is narrowed to others.
+/// [`Error::NotFound`] for a name that no environment can have. [`Error::Forbidden`] if the environment is restricted
+/// and the caller is not granted it, or if the caller's key is narrowed to other environments.
 pub fn open<'a>(tx: &Tx, deployer: &Deployer<'a>, name: &str) -> Result<InEnvironment<'a>, Error> {
     let name = EnvironmentName::parse("environment", name).map_err(|_| Error::NotFound("environment"))?;
     let restriction = restriction(tx, deployer.team(), &name)?;
     deployer.in_environment(name, restriction.as_ref())
 }
 
-/// Gets the proof that the caller may change this environment; `None` where they may not.
+/// Gets the proof that the caller may change this environment. `None` if they may not.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a name that no environment can have.
 pub(super) fn open_if_allowed<'a>(
     tx: &Tx,
     deployer: &Deployer<'a>,
@@ -79,11 +84,11 @@ pub(super) fn open_if_allowed<'a>(
     }
 }
 
-/// Gets the proofs for what touches these environments; where there are none, that for the whole team.
+/// Gets the proofs for a change to these environments. Without environments, gets the proof for the whole team.
 ///
 /// # Errors
 ///
-/// Those of [`open`]; [`Error::Forbidden`] for no environments and a key that is narrowed to some.
+/// Those of [`open`]. [`Error::Forbidden`] if there are no environments and the caller's key is narrowed to some.
 pub fn open_all<'a, 'n>(
     tx: &Tx,
     deployer: &Deployer<'a>,
@@ -97,7 +102,7 @@ pub fn open_all<'a, 'n>(
     }
 }
 
-/// Who is granted to change this environment of the team while it is restricted; `None` where nobody restricts it.
+/// The users and keys that may change this environment of the team. `None` if the environment is not restricted.
 pub fn restriction(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<Option<Restriction>, Error> {
     if !is_restricted(tx, team, name)? {
         return Ok(None);
@@ -114,7 +119,7 @@ pub fn restriction(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<Optio
     Ok(Some(Restriction { users, api_key_prefixes: granted_keys(tx, team, name)? }))
 }
 
-/// All environments of the team, by name.
+/// All environments of the team, sorted by name.
 pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Group>, Error> {
     let team = team.team();
     let mut query = tx.sql.prepare_cached(
@@ -129,7 +134,11 @@ pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Group>, Error> {
     rows.map(|name| group(tx, team, name?)).collect()
 }
 
-/// The environment of this name.
+/// The team's environment with this name.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if no model or Chain of the team has it and it was not created itself.
 pub fn find(tx: &Tx, team: &InTeam, name: EnvironmentName) -> Result<Group, Error> {
     if !is_made(tx, team.team(), &name)? && !is_in_use(tx, team.team(), &name)? {
         return Err(Error::NotFound("environment"));
@@ -137,7 +146,12 @@ pub fn find(tx: &Tx, team: &InTeam, name: EnvironmentName) -> Result<Group, Erro
     group(tx, team.team(), name)
 }
 
-/// Makes an environment known, and restricted if need be, before any model has it.
+/// Creates an environment of the team, and restricts it if `access` says so, before a model or a Chain has it.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if a user to be granted is not a member of the team, or a key is not a working key of the team.
+/// [`Error::Conflict`] if the team has the environment already.
 pub fn create(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAccess) -> Result<Group, Error> {
     let granted = check(tx, team.team(), access)?;
     if is_made(tx, team.team(), &name)? || is_in_use(tx, team.team(), &name)? {
@@ -156,7 +170,12 @@ pub fn create(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAcce
     group(tx, team.team(), name)
 }
 
-/// Restricts an environment, changes who is granted, or lifts the restriction, which ends all grants.
+/// Restricts an environment, changes who may change it, or ends the restriction. The end of a restriction also ends its
+/// grants.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if a user to be granted is not a member of the team, or a key is not a working key of the team.
 pub fn update(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAccess) -> Result<Group, Error> {
     let granted = check(tx, team.team(), access)?;
     tx.sql
@@ -191,7 +210,11 @@ pub fn update(tx: &Tx, team: &InTeam, name: EnvironmentName, access: &ManageAcce
     group(tx, team.team(), name)
 }
 
-/// Forgets an environment that was made, and its restriction. One that a model or a Chain has stays.
+/// Deletes an environment of the team that no model or Chain has, with its restriction.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the team does not have it. [`Error::Conflict`] if a model or a Chain of the team has it.
 pub fn delete(tx: &Tx, team: &InTeam, name: &EnvironmentName) -> Result<(), Error> {
     let in_use = is_in_use(tx, team.team(), name)?;
     if !in_use && !is_made(tx, team.team(), name)? {
@@ -216,7 +239,7 @@ pub fn delete(tx: &Tx, team: &InTeam, name: &EnvironmentName) -> Result<(), Erro
     Ok(())
 }
 
-/// A key of the team that takes another's place takes its grants too; the other keeps them until it ends.
+/// Copies the grants of a key of the team to the key that replaces it. The old key keeps its grants until it ends.
 pub(super) fn copy_grants(tx: &Tx, team: &Team, from: &str, to: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -229,7 +252,7 @@ pub(super) fn copy_grants(tx: &Tx, team: &Team, from: &str, to: &str) -> Result<
     Ok(())
 }
 
-/// The restricted environments of the team that a key is granted, by name.
+/// The restricted environments of the team that a key may change, sorted by name.
 pub(super) fn grants_of(tx: &Tx, team: &Team, prefix: &str) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name
@@ -241,7 +264,7 @@ pub(super) fn grants_of(tx: &Tx, team: &Team, prefix: &str) -> Result<Vec<String
     Ok(query.query_map(values, |row| row.get("name"))?.collect::<Result<_, _>>()?)
 }
 
-/// A key of the team that ends loses its grants.
+/// Deletes the grants of a key of the team.
 pub(super) fn end_grants(tx: &Tx, team: &Team, prefix: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -252,7 +275,8 @@ pub(super) fn end_grants(tx: &Tx, team: &Team, prefix: &str) -> Result<(), Error
     Ok(())
 }
 
-/// A group that was made ahead of its first use, or that someone restricted. `None`: it is not restricted.
+/// Inserts the row of an environment that was created before its first use, or that was restricted. `None`: it is not
+/// restricted.
 pub(super) fn insert(
     tx: &Tx,
     team: &Team,
@@ -274,7 +298,7 @@ pub(super) fn insert(
     restriction.map_or(Ok(()), |restriction| insert_grants(tx, team, name, restriction))
 }
 
-/// The schema refuses a person who is no member of the team, and a key of another team.
+/// Inserts grants. The schema refuses a user who is not a member of the team, and a key of another team.
 pub(super) fn insert_grants(
     tx: &Tx,
     team: &Team,
@@ -309,7 +333,7 @@ enum Grants<'a> {
     OfKeys(&'a [String]),
 }
 
-/// Ends all grants but these: who is granted already stays so, which changes nothing.
+/// Deletes all grants except these. Existing grants in the list are kept unchanged.
 fn keep_only(tx: &Tx, team: &Team, name: &EnvironmentName, grants: Grants) -> Result<(), Error> {
     let (sql, kept) = match grants {
         Grants::OfUsers(ids) => (
@@ -328,7 +352,11 @@ fn keep_only(tx: &Tx, team: &Team, name: &EnvironmentName, grants: Grants) -> Re
     Ok(())
 }
 
-/// What is asked to be granted, where all of it is of the team: its members, and its keys that live.
+/// The requested grants, if each is to a member of the team or to a key of the team that works.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for another user or key.
 fn check(tx: &Tx, team: &Team, access: &ManageAccess) -> Result<Restriction, Error> {
     let ManageAccess::Restricted { user_ids, api_key_prefixes } = access else { return Ok(Restriction::default()) };
     let mut granted = Restriction::default();
@@ -361,7 +389,7 @@ fn check(tx: &Tx, team: &Team, access: &ManageAccess) -> Result<Restriction, Err
         };
         let found = key.query_row(values, |row| row.get("prefix")).optional()?;
         granted.api_key_prefixes.push(found.ok_or_else(|| {
-            // Whoever sends a whole key by mistake does not get it back.
+            // A client that sends a whole key by mistake does not get it back: the message shows only the prefix.
             let shown = quoted(prefix.split('.').next().unwrap_or_default());
             let why = format!("names \"{shown}\", which is the prefix of no API key of team \"{}\"", team.name);
             Error::field("manage_access.api_key_prefixes", &why)
@@ -370,7 +398,7 @@ fn check(tx: &Tx, team: &Team, access: &ManageAccess) -> Result<Restriction, Err
     Ok(granted)
 }
 
-/// Whether it has a row of its own.
+/// Whether the environment has a row in `environment_group`.
 fn is_made(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT 1
@@ -380,7 +408,7 @@ fn is_made(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<bool, Error> 
     Ok(query.exists(named_params! { ":org_id": team.org_id, ":team_id": team.id, ":name": name.as_str() })?)
 }
 
-/// Whether a model or a Chain of the team has it.
+/// Whether a model or a Chain of the team has the environment.
 fn is_in_use(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT 1
@@ -422,7 +450,7 @@ fn access(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<Access, Error>
     Ok(Access { users, api_key_prefixes: granted_keys(tx, team, name)? })
 }
 
-/// The keys that are granted and live.
+/// The prefixes of the keys that are granted the environment and work.
 fn granted_keys(tx: &Tx, team: &Team, name: &EnvironmentName) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT prefix

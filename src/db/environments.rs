@@ -1,7 +1,8 @@
-//! Environments of a model: which deployment serves each, and what each is set to.
+//! Environments of a model: which deployment serves each of them, and the settings of each.
 //!
-//! Every model has `production`. A deployment serves at most one environment and takes over at most one at a time; the
-//! schema says so. Where an environment sets nothing, the settings of its deployment count, or else the defaults.
+//! Every model has `production`. A deployment serves at most one environment, and is being promoted to at most one at a
+//! time; the schema ensures this. For a setting that an environment does not have, the setting of its deployment
+//! applies, or else the default.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::policy::{InEnvironment, Reader};
 
 pub mod promotion;
 
-/// What an environment is set to; `None`: it never was.
+/// The settings of an environment. `None`: the setting was never set.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     created_at: Option<Time>,
@@ -30,7 +31,7 @@ pub struct Stored {
     pub instance_type: Option<String>,
 }
 
-/// All environments of the model, `production` first, then by name.
+/// All environments of the model: `production` first, then the others by name.
 pub fn list(tx: &Tx, team: &dyn Reader, model: &Model) -> Result<Vec<Environment>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name
@@ -44,6 +45,11 @@ pub fn list(tx: &Tx, team: &dyn Reader, model: &Model) -> Result<Vec<Environment
     names.iter().map(|name| find(tx, team, model, name)).collect()
 }
 
+/// The model's environment with this name.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the model has no environment with this name.
 pub fn find(tx: &Tx, team: &dyn Reader, model: &Model, name: &str) -> Result<Environment, Error> {
     let stored = stored(tx, team, &model.id, name)?.ok_or(Error::NotFound("environment"))?;
     let current = absent_as_none(deployments::find(tx, team, &model.id, Which::In(name)))?;
@@ -64,16 +70,20 @@ pub fn find(tx: &Tx, team: &dyn Reader, model: &Model, name: &str) -> Result<Env
     })
 }
 
-/// The environment that the proof is about.
+/// The environment of the proof `at`.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the model does not have it.
 pub(super) fn find_open(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<Environment, Error> {
     find(tx, at, model, at.name().as_str())
 }
 
-/// Makes the environment that the proof is about.
+/// Creates the environment of the proof `at` in the model.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] where the model has it already, and for a chainlet's model.
+/// [`Error::Conflict`] if the model has it already, and for the model of a chainlet.
 pub fn create(tx: &Tx, at: &InEnvironment, model: &Model, change: &Change) -> Result<Environment, Error> {
     model.refuse_chainlet()?;
     let inserted = models::insert_environment(tx, at.team(), &model.id, at.name().as_str());
@@ -93,11 +103,11 @@ pub fn create(tx: &Tx, at: &InEnvironment, model: &Model, change: &Change) -> Re
     Ok(created)
 }
 
-/// Changes what an environment is set to. The deployment that serves it takes that on at once.
+/// Changes the settings of an environment. They apply at once to the deployment that serves it.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] where the model does not have it.
+/// [`Error::NotFound`] if the model does not have the environment.
 pub fn update(tx: &Tx, at: &InEnvironment, model: &Model, change: &Change) -> Result<Environment, Error> {
     let before = find_open(tx, at, model)?;
     if change.is_empty() {
@@ -117,8 +127,8 @@ pub fn update(tx: &Tx, at: &InEnvironment, model: &Model, change: &Change) -> Re
     Ok(after)
 }
 
-/// Changes what a deployment is set to. A deployment that serves an environment is set by it, so then it is the environment
-/// that changes.
+/// Changes the settings of a deployment. If the deployment serves an environment, changes the settings of the
+/// environment, because they determine those of the deployment.
 pub fn configure(tx: &Tx, changeable: &Changeable, settings: &Settings) -> Result<(), Error> {
     let serves = changeable.deployment().environment.as_deref();
     match serves.and_then(|name| changeable.touched().environment(name)) {
@@ -138,7 +148,8 @@ pub fn configure(tx: &Tx, changeable: &Changeable, settings: &Settings) -> Resul
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Conflict`] for `production`, and for a chainlet's model.
+/// [`Error::NotFound`] if the model does not have the environment. [`Error::Conflict`] for `production`, and for the
+/// model of a chainlet.
 pub fn delete(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<(), Error> {
     model.refuse_chainlet()?;
     let environment = find_open(tx, at, model)?;
@@ -162,7 +173,11 @@ pub fn delete(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<(), Error> {
     audit::record(tx, Actor::Caller(at.caller()), &at.team().org_id, Some(at.team()), event)
 }
 
-/// Makes the environment that the proof is about where the model does not have it.
+/// Creates the environment of the proof `at` if the model does not have it.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if the environment must be created in the model of a chainlet.
 pub(super) fn ensure(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<(), Error> {
     match stored(tx, at, &model.id, at.name().as_str())? {
         Some(_) => Ok(()),
@@ -170,6 +185,7 @@ pub(super) fn ensure(tx: &Tx, at: &InEnvironment, model: &Model) -> Result<(), E
     }
 }
 
+/// The stored settings of an environment. `None` if the model does not have the environment.
 pub(super) fn stored(tx: &Tx, team: &dyn Reader, model_id: &str, name: &str) -> Result<Option<Stored>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT created_at, autoscaling, promotion, backpressure, instance_type
@@ -239,7 +255,7 @@ fn record(
     audit::record(tx, Actor::Caller(at.caller()), &at.team().org_id, Some(at.team()), event)
 }
 
-/// An environment's settings, flat as the audit log has them.
+/// The settings of an environment in the flat form of the audit log.
 fn settings_data(environment: &Environment) -> Value {
     let (promotion, rolling) = (&environment.promotion, &environment.promotion.rolling_deploy_config);
     let mut data = json!({

@@ -1,7 +1,7 @@
-//! What the operator loads from fixtures: rows of every noun, made without a caller.
+//! Loads fixtures for the operator: it creates rows of every kind of resource, without a caller.
 //!
-//! Each verb asks for the operator as its proof. Not every row leaves an audit entry, the whole does: [`loaded`]. That
-//! no name stands twice in a fixture is for its reader to see, which knows the invited to tell.
+//! Each verb takes the operator as its proof. Single rows leave no entry in the audit log; [`loaded`] records the whole
+//! load. The reader of the fixture checks that no name occurs twice in it, since it can name the entry at fault.
 
 use rusqlite::named_params;
 use serde_json::json;
@@ -23,7 +23,11 @@ use crate::token::PlainKey;
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
-/// A team beside the default team.
+/// Creates a team in addition to the default team.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] while teams are off in the organization; [`Error::Conflict`] for a name that another team has.
 pub fn team(
     tx: &Tx,
     _: &Operator,
@@ -37,12 +41,16 @@ pub fn team(
     teams::insert(tx, &organization.id, name, icon, DefaultTeam::No)
 }
 
-/// Gives the default team, which comes with its organization, the name and the icon of the fixture.
+/// Gives the default team, which is created together with its organization, the name and icon of the fixture.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another team has.
 pub fn default_team(tx: &Tx, _: &Operator, team: &Team, name: &TeamName, icon: Option<&Icon>) -> Result<Team, Error> {
     teams::write(tx, &team.org_id, team, name, icon.map(Icon::as_str))
 }
 
-/// Makes a person a member of the organization. Whoever is known by the address already keeps their name.
+/// Makes a person a member of the organization. A person whose address exists already keeps their name.
 pub fn person(
     tx: &Tx,
     _: &Operator,
@@ -59,19 +67,22 @@ pub fn person(
     Ok(user)
 }
 
+/// Makes a member of the organization a member of the team.
 pub fn member(tx: &Tx, _: &Operator, team: &Team, user_id: &UserId, role: TeamRole) -> Result<(), Error> {
     members::insert(tx, team, user_id, role)
 }
 
+/// Creates an API key.
 pub fn api_key(tx: &Tx, _: &Operator, new: &api_keys::NewKey<'_>) -> Result<PlainKey, Error> {
     Ok(api_keys::insert(tx, new)?)
 }
 
+/// Creates a secret of the team, or replaces its value.
 pub fn secret(tx: &Tx, _: &Operator, team: &Team, name: &SecretName, value: &SecretValue) -> Result<(), Error> {
     secrets::store(tx, team, name, value)
 }
 
-/// A model, with these environments beside `production`. Answers its id.
+/// Creates a model with `production` and these other environments. Returns its id.
 pub fn model(
     tx: &Tx,
     _: &Operator,
@@ -87,8 +98,8 @@ pub fn model(
     Ok(id)
 }
 
-/// A Chain, with these environments and `production`, which every Chain has, whether or not it is among them. Answers its
-/// id.
+/// Creates a Chain with these environments and `production`, which every Chain has and which may be in the list or not.
+/// Returns its id.
 pub fn chain(
     tx: &Tx,
     _: &Operator,
@@ -103,11 +114,12 @@ pub fn chain(
     Ok(id)
 }
 
-/// A training project. Answers its id.
+/// Creates a training project. Returns its id.
 pub fn training_project(tx: &Tx, _: &Operator, team: &Team, name: &ResourceName) -> Result<String, Error> {
     Ok(training_projects::insert(tx, team, name)?)
 }
 
+/// Creates an environment group of the team, with its restriction if it has one.
 pub fn environment_group(
     tx: &Tx,
     _: &Operator,
@@ -118,6 +130,7 @@ pub fn environment_group(
     environment_groups::insert(tx, team, name, restriction)
 }
 
+/// Adds a Model API to the organization.
 pub fn model_api(tx: &Tx, _: &Operator, organization: &Organization, name: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -128,7 +141,7 @@ pub fn model_api(tx: &Tx, _: &Operator, organization: &Organization, name: &str)
     Ok(())
 }
 
-/// An invitation that waits to be accepted. Its link is kept by nobody: resending makes one that works.
+/// Creates a pending invitation. Its link is not kept anywhere: resending the invitation makes a link that works.
 pub fn invitation(
     tx: &Tx,
     _: &Operator,
@@ -142,7 +155,7 @@ pub fn invitation(
     invitations::insert(tx, &organization.id, inviter, email, role, invited_teams).map(drop)
 }
 
-/// What one resource used on each of some days.
+/// What one resource used on each of several days.
 #[derive(Debug)]
 pub struct Usage<'a> {
     pub resource: Resource<'a>,
@@ -157,7 +170,7 @@ pub struct Usage<'a> {
     pub micro_usd: u32,
 }
 
-/// What was used, and what it belongs to.
+/// The kind of resource that was used, with the team and the parent resource that it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub enum Resource<'a> {
     ModelDeployment(&'a Team, Parent<'a>),
@@ -166,14 +179,14 @@ pub enum Resource<'a> {
     ModelApi,
 }
 
-/// The model, Chain or training project.
+/// The model, Chain or training project that a resource belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Parent<'a> {
     pub id: &'a str,
     pub name: &'a str,
 }
 
-/// Notes the same use for each of these days, counted back from today.
+/// Records the same usage for each of these days, which are counted back from today.
 pub fn usage(
     tx: &Tx,
     _: &Operator,
@@ -187,7 +200,7 @@ pub fn usage(
         Resource::TrainingJob(team, project) => ("TRAINING_JOB", Some(team), Some(project)),
         Resource::ModelApi => ("MODEL_API", None, None),
     };
-    // A Model API is known by its name; the others are as many as there are entries.
+    // A Model API is identified by its name. Every other entry is a resource of its own, with a new id.
     let resource_id = team.map_or_else(|| usage.name.to_owned(), |_| tx.id());
     let mut insert = tx.sql.prepare_cached(
         "INSERT INTO usage (org_id, day, kind, resource_id, resource_name, model_id, model_name, team_id, team_name,
@@ -222,7 +235,7 @@ pub fn usage(
     Ok(())
 }
 
-/// Notes in the audit log what was loaded into an organization.
+/// Records in the audit log what was loaded into an organization.
 pub fn loaded(
     tx: &Tx,
     operator: &Operator,

@@ -1,7 +1,8 @@
-//! Invitations: who may join an organization, as what, and into which teams.
+//! Invitations: who may join an organization, with which role, and into which teams.
 //!
-//! A link is bound to one address, works once and for seven days, and only while whoever made it may still invite. Of its
-//! token the database holds a hash. The link alone never acts as somebody who exists: they prove who they are.
+//! A link is bound to one address. It works once, for seven days at most, and only while its inviter may still invite.
+//! The database keeps only a hash of its token. The link alone never acts for a person who exists already: that person
+//! must prove their identity.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::token::{self, LinkToken};
 
 const VALID_FOR_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// The invitations of the organization, the newest first; with a status only those that have it now.
+/// Lists the invitations of the organization, newest first, or only those that have the given status now.
 pub fn list(tx: &Tx, org: &InOrg, status: Option<Status>, paging: &Paging) -> Result<Page<Invitation>, Error> {
     endings::look(tx)?;
     let mut query = tx.sql.prepare_cached(
@@ -47,6 +48,11 @@ pub fn list(tx: &Tx, org: &InOrg, status: Option<Status>, paging: &Paging) -> Re
     Ok(paging.page(found, |invitation| &invitation.id))
 }
 
+/// The invitation of the organization with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an id that no invitation of the organization has.
 pub fn find(tx: &Tx, org: &InOrg, id: &str) -> Result<Invitation, Error> {
     endings::look(tx)?;
     let mut query = tx.sql.prepare_cached(
@@ -62,7 +68,12 @@ pub fn find(tx: &Tx, org: &InOrg, id: &str) -> Result<Invitation, Error> {
     Ok(invitation)
 }
 
-/// Invites an address. An open invitation to it is replaced: it is revoked, and its link is dead.
+/// Invites an address. An open invitation of the same address is revoked and replaced, and its link stops working.
+///
+/// # Errors
+///
+/// [`Error::Forbidden`] for a caller without a personal key; [`Error::Conflict`] where the address belongs to a member
+/// of the organization already.
 pub fn create(
     tx: &Tx,
     org: &InOrg,
@@ -81,7 +92,7 @@ pub fn create(
     Ok((find(tx, org, &id)?, link))
 }
 
-/// Who invites, and when the key ends that they invite with.
+/// The person who invites, and the time at which the key that they used expires.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inviter<'i> {
     pub user_id: &'i UserId,
@@ -93,19 +104,19 @@ impl<'i> Inviter<'i> {
         Inviter { user_id: &person.user_id, key_ends_at: org.caller().key_ends_at }
     }
 
-    /// The link never lasts longer than the key.
+    /// When the link expires: after seven days, or with the key of the inviter if that is earlier.
     fn expires_at(self, now: Time) -> Time {
         let in_a_week = now.plus_seconds(VALID_FOR_SECONDS);
         earlier(self.key_ends_at, Some(in_a_week)).unwrap_or(in_a_week)
     }
 }
 
-/// The earlier of two ends. `None` is no end.
+/// The earlier of two end times. `None` means that there is no end.
 fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
     one.into_iter().chain(other).min()
 }
 
-/// An invitation of an address that has no open one. Answers its id, and the link, which nobody can show again.
+/// Creates an invitation of an address that has no open one. Returns its id and its link, which cannot be shown again.
 pub(super) fn insert(
     tx: &Tx,
     org_id: &OrgId,
@@ -143,8 +154,13 @@ pub(super) fn insert(
     Ok((id, link))
 }
 
-/// Makes a new link for an invitation that is still open or has expired; the old one is dead. From now on it stands on
-/// whoever resends it.
+/// Makes a new link for an invitation that is open or has expired; the old link stops working. The caller becomes the
+/// inviter, whose rights the invitation depends on from now on.
+///
+/// # Errors
+///
+/// [`Error::Forbidden`] for a caller without a personal key; [`Error::Conflict`] for an invitation that was accepted or
+/// revoked.
 pub fn resend(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(Invitation, LinkToken), Error> {
     let (_, resender) = org.caller().as_member()?;
     let inviter = Inviter::of(org, resender);
@@ -169,7 +185,11 @@ pub fn resend(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(Invitati
     Ok((find(tx, org, &invitation.id)?, link))
 }
 
-/// Revokes an invitation that is still open or has expired.
+/// Revokes an invitation that is open or has expired.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for an invitation that was accepted or revoked.
 pub fn revoke(tx: &Tx, org: &InOrg, invitation: &Invitation) -> Result<(), Error> {
     still_open(invitation)?;
     tx.sql
@@ -202,7 +222,8 @@ fn revoke_open(tx: &Tx, org: &InOrg, email: &Email) -> Result<(), Error> {
     replaced.iter().try_for_each(|id| record(tx, org, "INVITATION_REVOKED", id, email.as_str()))
 }
 
-/// Revokes what a person invited who may not invite any more: their invitations stay dead if they may again.
+/// Revokes the open invitations of a person who may not invite any more. They stay revoked if that person may invite
+/// again later.
 pub(super) fn revoke_of_inviter(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<(), Error> {
     let mut revoke = tx.sql.prepare_cached(
         "UPDATE invitation
@@ -223,29 +244,34 @@ fn record(tx: &Tx, org: &InOrg, event_type: &'static str, id: &str, email: &str)
 
 // ---- acceptance ----
 
-/// An invitation whose link works now: made only by [`open`].
+/// An invitation whose link works now. Only [`open`] makes one.
 #[derive(Debug)]
 pub struct Offer {
     id: String,
     org_id: OrgId,
     email: Email,
     role: OrgRole,
-    /// When the key ends that the invitation was made with.
+    /// When the key that the invitation was made with expires.
     key_ends_at: Option<Time>,
     addressee: Option<Addressee>,
 }
 
-/// A person who exists.
+/// The person whom an invitation addresses, if they exist already.
 #[derive(Debug)]
 struct Addressee {
     user: User,
     password_hash: Option<String>,
-    /// Whether anything ties them to the address: a password, a key that works, or a membership. Somebody who was removed
-    /// and has none of these has nothing to prove it by, and begins anew.
+    /// Whether anything ties the person to the address: a password, a key that works, or a membership. A person who was
+    /// removed and has none of these cannot prove their identity, so they start again as a new person.
     is_established: bool,
 }
 
-/// The invitation of this link. Whatever the reason for which it does not work, it is not there.
+/// The invitation of this link.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a link that does not work, whatever the reason: it is unknown, used, revoked or expired, its
+/// inviter may not invite any more, or the person is a member already.
 pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT invitation.id, invitation.org_id, invitation.email, invitation.role, invitation.expires_at,
@@ -293,41 +319,47 @@ pub fn open(tx: &Tx, token: &str) -> Result<Offer, Error> {
     })
 }
 
-/// Who accepts an invitation, as far as the request has shown it.
+/// The person who accepts an invitation, as far as the request has proved their identity.
 #[derive(Debug)]
 pub enum Identity<'o> {
-    /// The address is nobody's yet.
+    /// No person has the address yet, or the person who has it starts again.
     New(Newcomer<'o>),
-    /// It is somebody's, and this is they.
+    /// A person has the address, and the request proved that it comes from them.
     Proven(Proven<'o>),
-    /// It is somebody's, who has yet to prove that this is they: by their password, if they have one.
+    /// A person has the address, and the request has yet to prove that it comes from them: by their password, if they
+    /// have one.
     Unproven { password_hash: Option<&'o str> },
 }
 
-/// That the address is nobody's yet, or of somebody who begins anew: made only by [`Offer::identify`].
+/// Proof that no person has the address, or only one who starts again. Only [`Offer::identify`] makes it.
 #[derive(Debug)]
 pub struct Newcomer<'o> {
     email: &'o Email,
     before: Option<&'o User>,
 }
 
-/// That this is the person whose address it is: made only by [`Offer::identify`].
+/// Proof that the request comes from the person who has the address. Only [`Offer::identify`] makes it.
 #[derive(Debug)]
 pub struct Proven<'o> {
     user: &'o User,
-    /// When the key ends by which they proved it.
+    /// When the key by which they proved their identity expires.
     key_ends_at: Option<Time>,
 }
 
 impl Offer {
-    /// For whom wrong passwords are counted: the address and the organization that invites it, so that none locks
-    /// anybody out of another. It is the same whether the address is somebody's or not.
+    /// The account for which wrong passwords are counted: the address together with the organization that invites it,
+    /// so that one organization cannot lock a person out of another. It is the same whether a person has the address or
+    /// not.
     pub fn account(&self) -> String {
         format!("{} of {}", self.email.as_str(), self.org_id)
     }
 
-    /// `verified` is the stored hash that the password of the request has just been verified against. A request that
-    /// carries the key of anyone else is refused.
+    /// Decides how far the request proves who accepts the invitation. `verified` is the stored hash against which the
+    /// password of the request has just been verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] where the request carries a key that does not belong to the invited person.
     pub fn identify(&self, caller: Option<&Caller>, verified: Option<&str>) -> Result<Identity<'_>, Error> {
         let known = self.addressee.as_ref();
         if let Some(caller) = caller {
@@ -349,7 +381,7 @@ impl Offer {
     }
 }
 
-/// What whoever has not shown yet who they are is told: the same whether the address is somebody's or not.
+/// The refusal of a request that does not prove who sends it. It is the same whether a person has the address or not.
 pub fn unproven() -> Error {
     Error::Forbidden(
         "show who you are: somebody who is known sends their `password`, or the request with an API key of theirs; \
@@ -358,24 +390,30 @@ pub fn unproven() -> Error {
     )
 }
 
-/// Notes that a password was sent that proved nothing.
+/// Records in the audit log that a wrong password was sent.
 pub fn record_wrong_password(tx: &Tx, offer: &Offer) -> Result<(), Error> {
     let data = json!({ "invitation_id": offer.id, "invited_user_email": offer.email.as_str() });
-    tx.note_change(); // this entry alone is what is written
+    tx.note_change(); // the audit entry is the only row that this write adds
     audit::record(tx, Actor::Nobody, &offer.org_id, None, Event::new("SIGN_IN_FAILED", data))
 }
 
-/// Who joins.
+/// The person who joins an organization by an invitation.
 #[derive(Debug)]
 pub enum Joiner<'o> {
     New { newcomer: Newcomer<'o>, name: PersonName, password_hash: Option<String> },
     Existing(Proven<'o>),
 }
 
-/// Joins the organization and the teams of the invitation, which is used up by it. With `key_name` it makes a first
-/// personal key, which lasts no longer than the key by which they proved who they are.
+/// Joins the organization and the teams of the invitation, which is used up. With `key_name` it creates a first
+/// personal key, which expires no later than the key that the invitation was made with and the key that proved the
+/// person's identity.
 ///
-/// While teams are off, who joins as a member of the organization is in the default team.
+/// While teams are off, a person who joins as an ordinary member is put into the default team if the invitation names
+/// no team.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a `key_name` that another working key of the person has.
 pub fn accept(tx: &Tx, offer: &Offer, joiner: Joiner<'_>, key_name: Option<&KeyName>) -> Result<Accepted, Error> {
     let lifetime = match &joiner {
         Joiner::Existing(proven) => Lifetime::of_proof(earlier(proven.key_ends_at, offer.key_ends_at)),
@@ -425,7 +463,7 @@ fn invited_teams(tx: &Tx, org_id: &OrgId, invitation_id: &str) -> Result<Vec<Inv
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Without its teams.
+/// Reads an invitation without its teams.
 fn from_row(tx: &Tx, row: &Row) -> rusqlite::Result<Invitation> {
     let (accepted_at, revoked_at): (Option<Time>, Option<Time>) = (row.get("accepted_at")?, row.get("revoked_at")?);
     let (expires_at, ended_at): (Time, Option<Time>) = (row.get("expires_at")?, row.get("ended_at")?);

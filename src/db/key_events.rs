@@ -1,4 +1,4 @@
-//! What the audit log says of API keys.
+//! Audit log entries about API keys.
 
 use rusqlite::named_params;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::domain::Team;
 use crate::error::Error;
 use crate::policy::InOrg;
 
-/// What the log says of a key: Baseten's words, and never its text.
+/// The audit log entry of a key. It uses the key types of Baseten and never contains the key itself.
 pub(super) fn event(tx: &Tx, event_type: &'static str, prefix: &str) -> Result<Event, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT CASE category
@@ -31,7 +31,7 @@ pub(super) fn event(tx: &Tx, event_type: &'static str, prefix: &str) -> Result<E
     Ok(Event::new(event_type, json!({ "api_key_id": prefix, "api_key_type": api_key_type, "prefix": prefix })))
 }
 
-/// Notes the keys that end with their team, which is about to be deleted.
+/// Records in the audit log the keys that end together with their team, before the team is deleted.
 pub(super) fn record_end_with_team(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT prefix

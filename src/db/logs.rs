@@ -1,4 +1,4 @@
-//! What deployments and training jobs log.
+//! The logs of deployments and training jobs.
 
 use rusqlite::named_params;
 
@@ -14,7 +14,7 @@ pub enum Direction {
     Descending,
 }
 
-/// Which lines are asked for. Bounds are inclusive.
+/// Which lines a request asks for. The time bounds are inclusive.
 #[derive(Clone, Debug)]
 pub struct Filter {
     pub start: Time,
@@ -22,23 +22,24 @@ pub struct Filter {
     pub direction: Direction,
     pub lines_max: usize,
     pub min_level: Level,
-    /// What all of the lines hold, without regard to case.
+    /// Texts that each line must contain, ignoring case.
     pub includes: Vec<Text>,
-    /// What none of them holds.
+    /// Texts that no line may contain, ignoring case.
     pub excludes: Vec<Text>,
 }
 
-/// A text that messages are searched for, in lower case.
+/// A text to search messages for, in lower case.
 #[derive(Clone, Debug)]
 pub struct Text(String);
 
 impl Text {
+    /// Converts texts to search for to lower case.
     pub fn all<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<Text> {
         texts.map(|text| Text(text.to_lowercase())).collect()
     }
 }
 
-/// How much of a log one request reads.
+/// How many lines and bytes of a log one request reads at most.
 const LINES_READ_MAX: usize = 50_000;
 const BYTES_READ_MAX: usize = 32 << 20;
 
@@ -56,7 +57,11 @@ impl Filter {
     }
 }
 
-/// The lines of a deployment, which its team was proved for.
+/// The log lines of a deployment that the filter selects. The caller of this function has proved access to its team.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if too many lines must be read to find as many as the filter asks for.
 pub fn list(tx: &Tx, deployment_id: &str, filter: &Filter) -> Result<Vec<Line>, Error> {
     let sql = match filter.direction {
         Direction::Ascending => {
@@ -75,7 +80,11 @@ pub fn list(tx: &Tx, deployment_id: &str, filter: &Filter) -> Result<Vec<Line>, 
     select(tx, sql, deployment_id, filter)
 }
 
-/// The lines of a training job, which its team was proved for.
+/// The log lines of a training job that the filter selects. The caller of this function has proved access to its team.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if too many lines must be read to find as many as the filter asks for.
 pub fn list_of_job(tx: &Tx, job_id: &str, filter: &Filter) -> Result<Vec<Line>, Error> {
     let sql = match filter.direction {
         Direction::Ascending => {
@@ -94,7 +103,7 @@ pub fn list_of_job(tx: &Tx, job_id: &str, filter: &Filter) -> Result<Vec<Line>, 
     select(tx, sql, job_id, filter)
 }
 
-/// Adds a line, at least a millisecond behind the one before.
+/// Adds a line to the log of a deployment, at least one millisecond after the line before it.
 pub(super) fn append(tx: &Tx, deployment_id: &str, level: Level, message: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -109,7 +118,7 @@ pub(super) fn append(tx: &Tx, deployment_id: &str, level: Level, message: &str) 
     Ok(())
 }
 
-/// The same for a training job.
+/// Adds a line to the log of a training job, at least one millisecond after the line before it.
 pub(super) fn append_to_job(tx: &Tx, job_id: &str, level: Level, message: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -122,10 +131,12 @@ pub(super) fn append_to_job(tx: &Tx, job_id: &str, level: Level, message: &str) 
     Ok(())
 }
 
-/// The first lines that the filter wants, of those that this SQL gives.
+/// The first lines of this SQL query that the filter selects.
 ///
 /// # Errors
-/// [`Error::Invalid`] if it takes too long to find as many as are asked for: a shorter answer would look like all there is.
+///
+/// [`Error::Invalid`] if too many lines or bytes must be read to find as many as are asked for. A shorter answer would
+/// look complete.
 fn select(tx: &Tx, sql: &str, id: &str, filter: &Filter) -> Result<Vec<Line>, Error> {
     let mut query = tx.sql.prepare_cached(sql)?;
     let mut rows = query.query(named_params! { ":id": id, ":start": filter.start, ":end": filter.end })?;

@@ -16,7 +16,7 @@ use crate::policy::{InTeam, TeamRole};
 
 /// Lists the members of the team, in the order of their ids.
 pub fn list(tx: &Tx, team: &InTeam, implicit: Implicit, paging: &Paging) -> Result<Page<Member>, Error> {
-    // Each part reads an index that is in the order of the list, and SQLite merges them: nothing is sorted.
+    // Both parts read an index that has the order of the list, and SQLite merges them: nothing is sorted.
     let mut query = tx.sql.prepare_cached(
         "SELECT team_member.user_id AS id, user.email, user.name, team_member.role, 'TEAM' AS via, team_member.created_at
          FROM team_member JOIN user ON user.id = team_member.user_id
@@ -47,12 +47,22 @@ pub fn list(tx: &Tx, team: &InTeam, implicit: Implicit, paging: &Paging) -> Resu
     Ok(paging.page(rows.collect::<Result<_, _>>()?, |member| member.user.id.as_str()))
 }
 
-/// The member of this id. Somebody who is only implicitly in the team is none.
+/// The team member with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a user who is not a member of the team, or is in it only implicitly as an organization
+/// admin.
 pub fn find(tx: &Tx, team: &InTeam, user_id: &str) -> Result<Member, Error> {
     of_team(tx, team.team(), user_id)?.ok_or(Error::NotFound("member"))
 }
 
-/// Makes somebody of the organization a member of the team.
+/// Makes a user of the organization a member of the team.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a user who is not in the organization; [`Error::Conflict`] for one who is a member of the
+/// team already.
 pub fn add(tx: &Tx, team: &InTeam, user_id: &str, role: TeamRole) -> Result<Member, Error> {
     let user = users::of_organization(tx, &team.team().org_id, user_id)?.user;
     if of_team(tx, team.team(), user_id)?.is_some() {
@@ -66,13 +76,14 @@ pub fn add(tx: &Tx, team: &InTeam, user_id: &str, role: TeamRole) -> Result<Memb
     find(tx, team, user_id)
 }
 
-/// Makes a member of the team an admin of it.
+/// Makes a team member a team admin.
 pub fn promote(tx: &Tx, team: &InTeam, member: &Member) -> Result<RoleUpdated, Error> {
     set_role(tx, team, member, TeamRole::Admin)?;
     Ok(RoleUpdated { member: find(tx, team, member.user.id.as_str())?, remaining: None })
 }
 
-/// Makes a team admin a member of the team. The keys of the team that they made are revoked if that is asked for.
+/// Makes a team admin an ordinary team member. On request, the team keys that they created are revoked; those that keep
+/// working are in the answer.
 pub fn demote(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys) -> Result<RoleUpdated, Error> {
     tx.frees_space()?;
     set_role(tx, team, member, TeamRole::Member)?;
@@ -112,8 +123,12 @@ fn settle_keys(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKey
     api_keys::settle(tx, team.caller(), made, created_keys)
 }
 
-/// Takes a member out of the team; their grants in it end, and the keys of the team that they made if that is asked for.
-/// Answers those that go on working. While teams are off nobody is taken out of the default team: it is all there is.
+/// Removes a member from the team, which ends their grants in it. On request, the team keys that they created are
+/// revoked. Returns the created keys that keep working.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for the default team while teams are off: everyone is in it, because there is no other team.
 pub fn remove(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys) -> Result<Vec<MadeKey>, Error> {
     let Team { id, org_id, is_default, .. } = team.team();
     if *is_default && !organizations::find(tx, org_id)?.teams_enabled {
@@ -132,14 +147,14 @@ pub fn remove(tx: &Tx, team: &InTeam, member: &Member, created_keys: CreatedKeys
     settle_keys(tx, team, member, created_keys)
 }
 
-/// Makes somebody a member, and notes it.
+/// Makes a user a member of the team, and records it in the audit log.
 pub(super) fn join(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User, role: TeamRole) -> Result<(), Error> {
     insert(tx, team, &user.id, role)?;
     let data = json!({ "user_id": user.id.as_str(), "user_email": user.email, "role_name": role.as_str() });
     audit::record(tx, actor, &team.org_id, Some(team), Event::new("TEAM_MEMBER_ADDED", data))
 }
 
-/// Makes somebody a team member who is none yet; who is one stays what they are.
+/// Makes a user a member of the team unless they are one already; an existing member keeps their role.
 pub(super) fn ensure(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Result<(), Error> {
     match of_team(tx, team, user.id.as_str())? {
         Some(_) => Ok(()),
@@ -147,12 +162,13 @@ pub(super) fn ensure(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Res
     }
 }
 
+/// Records in the audit log that a user was removed from the team.
 pub(super) fn record_removed(tx: &Tx, actor: Actor<'_>, team: &Team, user: &User) -> Result<(), Error> {
     let data = json!({ "user_id": user.id.as_str(), "user_email": user.email });
     audit::record(tx, actor, &team.org_id, Some(team), Event::new("TEAM_MEMBER_REMOVED", data))
 }
 
-/// Makes a member of the organization a member of the team.
+/// Makes an organization member a team member, without an entry in the audit log.
 pub(super) fn insert(tx: &Tx, team: &Team, user_id: &UserId, role: TeamRole) -> Result<(), Error> {
     tx.sql
         .prepare_cached(

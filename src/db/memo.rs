@@ -1,7 +1,8 @@
-//! What a thread remembers from one request to the next: who a key is, and teams.
+//! What a thread remembers from one request to the next: the callers of keys, and teams.
 //!
-//! It lasts until a commit is announced, so it is never older than what the thread may read without it. What depends on the
-//! time of a request (whether a key has expired, when it was last used) is judged with each request. The writer has none.
+//! The entries are valid until the next commit is announced, so they are never older than the snapshot that the thread
+//! reads without them. Facts that depend on the time of a request (whether a key has expired, when it was last used)
+//! are judged at each request. The writer has no memo.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,13 +12,13 @@ use crate::error::Error;
 use crate::policy::Caller;
 use crate::token::TokenHash;
 
-/// Beyond so many entries of one kind, these are forgotten.
+/// How many entries of one kind are kept; when there are more, all of that kind are forgotten.
 const ENTRIES_MAX: usize = 10_000;
 
 /// What one thread remembers of one database.
 #[derive(Default)]
 pub(super) struct Memo {
-    /// How many commits had been announced.
+    /// How many commits had been announced when the entries were read.
     commits: Cell<u64>,
     keys: RefCell<HashMap<TokenHash, KnownKey>>,
     teams: RefCell<HashMap<String, Team>>,
@@ -31,7 +32,7 @@ pub(super) struct KnownKey {
 }
 
 impl Memo {
-    /// Forgets everything if there are other commits.
+    /// Forgets everything if the number of commits has changed.
     pub fn keep_at(&self, commits: u64) {
         if self.commits.replace(commits) != commits {
             self.keys.borrow_mut().clear();
@@ -39,7 +40,7 @@ impl Memo {
         }
     }
 
-    /// The key of this hash; `find` is asked where it is not known, and only what it finds is remembered.
+    /// The key with this hash. Where it is not known, `find` looks it up; only a key that it finds is remembered.
     pub fn key(
         memo: Option<&Memo>,
         hash: &TokenHash,
@@ -49,7 +50,7 @@ impl Memo {
         remember(&memo.keys, hash, find)
     }
 
-    /// The team of this id, as [`Memo::key`].
+    /// The team with this id. Where it is not known, `find` looks it up; only a team that it finds is remembered.
     pub fn team(memo: Option<&Memo>, id: &str, find: impl FnOnce() -> Result<Team, Error>) -> Result<Team, Error> {
         let Some(memo) = memo else { return find() };
         remember(&memo.teams, id, find)

@@ -1,4 +1,4 @@
-//! What metrics are made of. A key that exports metrics reads this and nothing else of its team.
+//! The data that metrics are made of. A key that exports metrics reads these data and nothing else of its team.
 
 use rusqlite::{OptionalExtension as _, named_params};
 
@@ -15,12 +15,12 @@ use crate::policy::MetricsReader;
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] for a deployment that the model does not have.
 pub fn replicas(tx: &Tx, reader: &MetricsReader, model_id: &str, which: Which) -> Result<i64, Error> {
     running(tx, reader, model_id, which)?.ok_or(Error::NotFound("deployment"))
 }
 
-/// How many replicas run of what serves an environment of a model: none, where nothing does.
+/// How many replicas run of the deployment that serves an environment of a model; 0 if no deployment serves it.
 ///
 /// # Errors
 ///
@@ -38,11 +38,11 @@ pub fn replicas_in(tx: &Tx, reader: &MetricsReader, model_id: &str, environment:
     Ok(running(tx, reader, model_id, Which::In(environment))?.unwrap_or_default())
 }
 
-/// A training job.
+/// The training job with this id in a project of the team.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] for an id that no job of the project has.
 pub fn job(tx: &Tx, reader: &MetricsReader, project_id: &str, id: &str) -> Result<Job, Error> {
     training_jobs::find_in(tx, reader.team(), project_id, id)
 }

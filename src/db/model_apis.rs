@@ -1,4 +1,4 @@
-//! Model APIs: a catalogue that is the same for every organization, and which of it an organization has added.
+//! Model APIs: which entries of the catalogue, which is the same for all organizations, an organization has added.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::domain::model_apis::Added;
 use crate::error::Error;
 use crate::policy::InTeam;
 
-/// What the organization has added, by name.
+/// The Model APIs that the organization has added, by name.
 pub fn added(tx: &Tx, team: &InTeam) -> Result<HashMap<String, Added>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name, added_at, last_used_at

@@ -11,7 +11,7 @@ use crate::domain::{ResourceName, Team};
 use crate::error::{Error, quoted};
 use crate::policy::{InTeam, Reader};
 
-/// A query for whole models, from its `WHERE` on.
+/// Builds the query for complete models. The argument is the SQL from `WHERE` on.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -28,7 +28,7 @@ macro_rules! select {
     };
 }
 
-/// Models of these teams that are no chainlets', of this name alone if one is given, newest first.
+/// Models of these teams that do not belong to a chainlet, newest first; with `name` only those of that name.
 pub fn list(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
     list_of(tx, &resources::ids(teams), name)
 }
@@ -43,13 +43,15 @@ fn list_of(tx: &Tx, team_ids: &str, name: Option<&str>) -> Result<Vec<Model>, Er
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The team's model of this name. Clients compare names exactly, and may spell one so that it folds to this.
+/// The team's model of this name. Clients compare names exactly, but the spelling that a client sent may differ from
+/// this name and still fold to it.
 pub fn named(tx: &Tx, team: &dyn Reader, name: &ResourceName) -> Result<Option<Model>, Error> {
     let team_ids = json!([team.team().id.as_str()]).to_string();
     Ok(list_of(tx, &team_ids, Some(name.as_str()))?.pop())
 }
 
-/// Models that the teams' Chains made for their chainlets, of this name alone if one is given, newest first.
+/// Models that the Chains of these teams created for their chainlets, newest first; with `name` only those of that
+/// name.
 pub fn list_of_chains(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<Vec<Model>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE model.team_id IN (SELECT value FROM json_each(:team_ids)) AND model.chain_id IS NOT NULL
@@ -60,36 +62,38 @@ pub fn list_of_chains(tx: &Tx, teams: &[InTeam], name: Option<&str>) -> Result<V
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The team's model of this id.
+/// The team's model with this id.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] for an id that no model of the team has.
 pub fn find(tx: &Tx, team: &dyn Reader, id: &str) -> Result<Model, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE model.team_id = :team_id AND model.id = :id"))?;
     let found = query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, from_row);
     found.optional()?.ok_or(Error::NotFound("model"))
 }
 
-/// The team's model of this id, unless it is a chainlet's: that is changed with its Chain alone.
+/// The team's model with this id, unless it belongs to a chainlet: such a model is changed only together with its
+/// Chain.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Conflict`] for a chainlet's model.
+/// [`Error::NotFound`] for an id that no model of the team has; [`Error::Conflict`] for a model that belongs to a
+/// chainlet.
 pub fn find_own(tx: &Tx, team: &dyn Reader, id: &str) -> Result<Model, Error> {
     let model = find(tx, team, id)?;
     model.refuse_chainlet()?;
     Ok(model)
 }
 
-/// Renames a model. Its id, and all that goes by it, stays.
+/// Renames a model. Its id does not change, and neither does anything that refers to it by id.
 ///
-/// Clients look models up by name, so this reaches every environment of the model.
+/// Clients look models up by name, so a new name affects every environment of the model.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] for a chainlet's model and for a name that is taken; [`Error::Forbidden`] where an environment that
-/// is in use is closed to the caller.
+/// [`Error::Conflict`] for a chainlet's model and for a name that is taken; [`Error::Forbidden`] where an environment
+/// that is in use is closed to the caller.
 pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Result<Model, Error> {
     open_environments(tx, team, model)?;
     if name.as_str() == model.name {
@@ -111,12 +115,12 @@ pub fn rename(tx: &Tx, team: &InTeam, model: &Model, name: &ResourceName) -> Res
     find(tx, team, &model.id)
 }
 
-/// Deletes a model with its deployments and environments. A key that was narrowed to it stays narrowed.
+/// Deletes a model with its deployments and environments. A key that was restricted to this model stays restricted.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] for a chainlet's model; [`Error::Forbidden`] where an environment that is in use is closed to the
-/// caller.
+/// [`Error::Conflict`] for a chainlet's model; [`Error::Forbidden`] where an environment that is in use is closed to
+/// the caller.
 pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
     open_environments(tx, team, model)?;
     tx.sql
@@ -125,15 +129,15 @@ pub fn delete(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
     record(tx, team, "MODEL_DELETED", json!({ "model_id": model.id, "model_name": model.name }))
 }
 
-/// What concerns the whole model needs the proof for each of its environments.
+/// Checks that the caller may change the whole model, which requires access to each of its environments in use.
 fn open_environments(tx: &Tx, team: &InTeam, model: &Model) -> Result<(), Error> {
     model.refuse_chainlet()?;
     let deployer = team.caller().to_deploy(team.team())?;
     in_use(tx, model)?.iter().try_for_each(|name| environment_groups::open(tx, &deployer, name).map(drop))
 }
 
-/// The environments of the model that somebody made, set or deployed into. `production` comes with the model: until then
-/// there is nothing in it to be lost.
+/// The environments of the model that a user created, configured or deployed into. `production` is created with the
+/// model and counts only once it contains something that could be lost.
 fn in_use(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name
@@ -151,13 +155,13 @@ fn in_use(tx: &Tx, model: &Model) -> Result<Vec<String>, Error> {
     Ok(query.query_map(values, |row| row.get("name"))?.collect::<Result<_, _>>()?)
 }
 
-/// Makes a model that is about to have its first deployment, which the audit log tells of.
+/// Creates a model for its first deployment, whose audit entry covers both.
 ///
-/// A new model is the whole team's: whoever may deploy into some environments alone makes none.
+/// A new model belongs to the whole team, so a caller who may deploy into only some environments cannot create one.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] for a name that the team's models have already.
+/// [`Error::Conflict`] for a name that another model of the team has.
 pub fn create(
     tx: &Tx,
     team: &InTeam,
@@ -169,7 +173,7 @@ pub fn create(
     settle(tx, team, &id, downloads)
 }
 
-/// Makes a model for a chainlet. It has no environments: its Chain has them.
+/// Creates a model for a chainlet. The model has no environments of its own: those belong to its Chain.
 pub(super) fn create_for_chain(
     tx: &Tx,
     team: &dyn Reader,
@@ -203,8 +207,8 @@ fn settle(tx: &Tx, team: &dyn Reader, id: &str, downloads: Downloads) -> Result<
     find(tx, team, id)
 }
 
-/// A new model, with the environment `production` that every model has. A name that the team's models have already is
-/// the caller's to tell.
+/// Inserts a model with the environment `production`, which every model has. The calling code must translate the error
+/// for a name that another model of the team has.
 pub(super) fn insert(
     tx: &Tx,
     team: &Team,
@@ -241,6 +245,7 @@ fn insert_row(
     Ok(id)
 }
 
+/// Inserts an environment of a model.
 pub(super) fn insert_environment(tx: &Tx, team: &Team, model_id: &str, name: &str) -> Result<(), rusqlite::Error> {
     tx.sql
         .prepare_cached(

@@ -1,8 +1,8 @@
-//! How a database is opened: made where there is none, recognized, copied before a migration, migrated, unlocked.
+//! Opening a database: create it if it does not exist, recognize it, copy it before a migration, migrate it, unlock it.
 //!
-//! Nothing is written before it is known that the database is ours, that this binary knows its schema and that the
-//! master key fits. A new database is complete before it has its name: a start that was cut off at any point leaves
-//! nothing, or something that the next start goes on with.
+//! Nothing is written until three facts are certain: the file is a Guildhall database, this binary knows its schema,
+//! and the master key fits. A new database gets its final name only when it is complete. Therefore a start that is
+//! interrupted at any point leaves either nothing, or a state from which the next start can continue.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -26,9 +26,9 @@ use crate::error::Error;
 use crate::policy::Operator;
 use crate::seal::{MasterKey, Sealer};
 
-/// In the database's header: `GldH`.
+/// The application id in the header of the database: `GldH`.
 const APPLICATION_ID: i32 = 0x476c_6448;
-/// How many copies from before a migration are kept.
+/// How many copies made before migrations are kept.
 const COPIES_MAX: usize = 2;
 const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -37,11 +37,11 @@ pub(super) struct Opened {
     pub sql: Connection,
     pub sealer: Sealer,
     pub migrated: Option<Migrated>,
-    /// What was changed that the operator should know.
+    /// Changes made while opening that the operator should know.
     pub notes: Vec<String>,
 }
 
-/// From which schema to which, and where the database was copied before.
+/// A migration: from which schema to which, and where the copy made before it is.
 #[derive(Clone, Debug)]
 pub struct Migrated {
     pub from: i32,
@@ -49,6 +49,7 @@ pub struct Migrated {
     pub copy: PathBuf,
 }
 
+/// Opens and unlocks the database of a data directory for writing, and creates it if it does not exist.
 pub(super) fn open(directory: &mut Directory, now: Now) -> Result<Opened, Error> {
     let database = directory.database();
     let Prepared { sql, migrated, notes } = prepare(directory, MasterKeyIs::Required)?;
@@ -57,12 +58,13 @@ pub(super) fn open(directory: &mut Directory, now: Now) -> Result<Opened, Error>
     Ok(Opened { sql, sealer, migrated, notes })
 }
 
-/// Drops the values of all secrets and makes a new master key, where the old one is lost. All else stays, and each
-/// organization hears of it in its audit log.
+/// Deletes the values of all secrets and makes a new master key, for an installation whose old key is lost. Everything
+/// else is kept, and the audit log of each affected organization records it.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] if the master key is there and fits.
+/// [`Error::Conflict`] if the master key exists and fits; [`Error::Internal`] if the directory holds no database or it
+/// cannot be opened.
 pub fn discard_secrets(mut directory: Directory, operator: &Operator, now: Now) -> Result<Discarded, Error> {
     let database = directory.database();
     if !database.exists() {
@@ -73,17 +75,17 @@ pub fn discard_secrets(mut directory: Directory, operator: &Operator, now: Now) 
         let sealer = directory::replace_master_key(&directory, &sql, now)?;
         let quotas = Quotas::new(Settings::default());
         let discarded = secrets::discard(&Tx::new(&sql, &sealer, &AtomicI64::new(0), &quotas, None, now), operator)?;
-        sql.execute("DELETE FROM accounting", [])?; // what is used is counted anew at the next start
+        sql.execute("DELETE FROM accounting", [])?; // makes the next start count all usage again
         Ok(discarded)
     };
     sql.execute_batch("BEGIN IMMEDIATE").map_err(|cause| about(&database, cause.into()))?;
-    let discarded = discard().map_err(|cause| about(&database, cause))?; // it is rolled back when the connection closes
+    let discarded = discard().map_err(|cause| about(&database, cause))?; // a failure is rolled back on close
     sql.execute_batch("COMMIT").map_err(|cause| about(&database, cause.into()))?;
     directory.keep();
     Ok(discarded)
 }
 
-/// Runs `work` on a new, empty database that nobody else sees and nothing is left of.
+/// Runs `work` on a new, empty database in memory, which no other thread sees and which is discarded afterwards.
 pub fn in_memory<T>(now: Now, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
     let mut sql = connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     run_migrations(&mut sql)?;
@@ -106,14 +108,14 @@ struct Prepared {
     notes: Vec<String>,
 }
 
-/// A database of this binary's schema, but not unlocked yet.
+/// Opens a database that has the schema of this binary. It is not unlocked yet.
 fn prepare(directory: &mut Directory, master_key: MasterKeyIs) -> Result<Prepared, Error> {
     let database = directory.database();
     if !database.exists() {
         create(directory)?;
     }
     let schema = recognize(directory, master_key)?;
-    // Not before it is known to be ours.
+    // Only after the database was recognized as one of Guildhall.
     let notes = tighten_all(directory.path()).map_err(Error::Internal)?;
     let mut sql = connect(&database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|cause| about(&database, cause))?;
     let migrated = bring_up_to_date(directory.path(), &mut sql, schema);
@@ -129,18 +131,19 @@ fn bring_up_to_date(data: &Path, sql: &mut Connection, schema: i32) -> Result<Op
     ))?;
     let migrated = migrate(data, sql, schema)?;
     if application_id(sql)? != APPLICATION_ID {
-        sql.pragma_update(None, "application_id", APPLICATION_ID)?; // of a release that did not set it
+        sql.pragma_update(None, "application_id", APPLICATION_ID)?; // a release that did not set the id made it
     }
     Ok(migrated)
 }
 
-/// Which file could not be opened, and why. A failure that SQLite takes for the disk's is a full disk's where that is full.
+/// Adds to an error which file could not be opened, and why. A failure that SQLite reports as a disk failure is
+/// reported as a full disk if the disk is full.
 fn about(database: &Path, cause: Error) -> Error {
     match cause {
         Error::StorageFull => full(database),
         Error::Internal(why) if why.contains("disk I/O error") && is_disk_full(database) => full(database),
         Error::Internal(why) if database.parent().is_some_and(|data| why.contains(&*data.display().to_string())) => {
-            Error::Internal(why) // it names its file
+            Error::Internal(why) // its message names the file already
         }
         Error::Internal(why) => Error::Internal(format!("cannot open {}: {why}", database.display())),
         other => other,
@@ -154,7 +157,7 @@ fn full(database: &Path) -> Error {
 
 // ---- a new database ----
 
-/// Builds it under another name, which is given up if this is cut off.
+/// Creates the database under a temporary name, which is deleted if the work fails.
 fn create(directory: &mut Directory) -> Result<(), Error> {
     let database = directory.database();
     let key = Directory::master_key(directory.path());
@@ -185,7 +188,7 @@ fn create(directory: &mut Directory) -> Result<(), Error> {
 fn build(path: &Path) -> Result<(), Error> {
     make_file(path)?;
     let mut sql = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // Nobody sees it before it is whole and durable, so until then it needs no journal.
+    // No other process sees the file before it is complete and durable, so it needs no journal until then.
     sql.execute_batch(&format!(
         "PRAGMA journal_mode = MEMORY;
          PRAGMA synchronous = OFF;
@@ -197,7 +200,7 @@ fn build(path: &Path) -> Result<(), Error> {
     sync(path)
 }
 
-/// An empty file for this user alone, in place of what a start that was cut off has left there.
+/// Creates an empty file that only this user can read, and deletes what an interrupted start left under this name.
 fn make_file(path: &Path) -> Result<(), Error> {
     remove_with_side_files(path);
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -211,20 +214,20 @@ fn sync(path: &Path) -> Result<(), Error> {
 
 fn remove_with_side_files(path: &Path) {
     for path in SIDE_FILES.iter().map(|ending| with_ending(path, ending)).chain([path.to_owned()]) {
-        let _ = std::fs::remove_file(path); // it need not be there; if it stays, making it anew says why
+        let _ = std::fs::remove_file(path); // it may not exist; if it cannot be deleted, creating it again reports why
     }
 }
 
 // ---- recognizing ----
 
-/// The schema of a database that is ours, is not newer than this binary and has this master key. Nothing is written but
-/// what SQLite itself recovers from a transaction that was cut off.
+/// The schema version of a database that Guildhall made, that is not newer than this binary and that this master key
+/// fits. Nothing is written, except that SQLite itself rolls back a transaction that was interrupted.
 fn recognize(directory: &Directory, master_key: MasterKeyIs) -> Result<i32, Error> {
     let database = directory.database();
     check_access(&database)?;
     let is_empty = database.metadata().is_ok_and(|database| database.len() == 0);
     let flags = if with_ending(&database, "-journal").metadata().is_ok_and(|journal| journal.len() > 0) {
-        OpenFlags::SQLITE_OPEN_READ_WRITE // only who writes may roll it back
+        OpenFlags::SQLITE_OPEN_READ_WRITE // only a connection that can write may roll it back
     } else {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     };
@@ -251,7 +254,7 @@ fn recognize(directory: &Directory, master_key: MasterKeyIs) -> Result<i32, Erro
     Ok(schema)
 }
 
-/// SQLite would only say that it cannot open something.
+/// Checks that the files can be opened, because SQLite would only say that it cannot open something.
 fn check_access(database: &Path) -> Result<(), Error> {
     let files = SIDE_FILES.iter().map(|ending| with_ending(database, ending)).chain([database.to_owned()]);
     for path in files.filter(|path| path.exists()) {
@@ -264,7 +267,7 @@ fn check_access(database: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether another program has put its id where SQLite keeps one.
+/// Whether the header of the file carries the application id of another program.
 fn has_foreign_header(database: &Path) -> bool {
     use std::io::Read as _;
     let mut header = [0; 72];
@@ -273,7 +276,8 @@ fn has_foreign_header(database: &Path) -> bool {
     read.is_ok() && header.starts_with(b"SQLite format 3\0") && id != 0 && id != APPLICATION_ID
 }
 
-/// The last migration; `None` if the database is not ours. Releases before the id was set are known by their first one.
+/// The version of the last migration; `None` if the database was not made by Guildhall. Databases of releases that did
+/// not set the application id are recognized by the name of their first migration.
 fn schema_of(sql: &Connection) -> rusqlite::Result<Option<i32>> {
     if !sql.table_exists(None, "refinery_schema_history")? || !sql.table_exists(None, "installation")? {
         return Ok(None);
@@ -308,12 +312,13 @@ fn unreadable(database: &Path, sql: &Connection, cause: rusqlite::Error) -> Erro
 
 // ---- migrating ----
 
+/// The newest schema version that this binary knows.
 pub(super) fn newest_schema() -> i32 {
     let known = migrations::migrations::runner();
     known.get_migrations().iter().map(|known| known.version()).max().expect("there is a first migration")
 }
 
-/// Brings an older schema up to date, in one transaction, after the database was copied.
+/// Migrates an older schema to the newest in one transaction, after copying the database.
 fn migrate(data: &Path, sql: &mut Connection, from: i32) -> Result<Option<Migrated>, Error> {
     let to = newest_schema();
     if from == to {
@@ -330,7 +335,7 @@ fn run_migrations(sql: &mut Connection) -> Result<(), Error> {
     run.map(drop).map_err(|cause| Error::Internal(format!("the database's schema does not fit this binary: {cause}")))
 }
 
-/// A consistent, durable copy beside the database, named by its schema.
+/// Makes a consistent, durable copy next to the database, with the schema version in its name.
 fn copy(data: &Path, sql: &Connection, schema: i32) -> Result<PathBuf, Error> {
     let path = data.join(format!("guildhall.schema-{schema}.db"));
     let unfinished = with_ending(&path, ".new");
@@ -364,7 +369,7 @@ fn copy_to(path: &Path, sql: &Connection) -> Result<(), Error> {
     sync(path)
 }
 
-/// Keeps the copies that were made last.
+/// Deletes all copies but the latest ones.
 fn forget_older_copies(data: &Path) {
     let Ok(entries) = std::fs::read_dir(data) else { return };
     let is_copy = |name: &str| name.starts_with("guildhall.schema-") && name.ends_with(".db");
@@ -375,6 +380,6 @@ fn forget_older_copies(data: &Path) {
         .collect();
     copies.sort_by(|one, other| other.cmp(one));
     for (_, path) in copies.into_iter().skip(COPIES_MAX) {
-        let _ = std::fs::remove_file(path); // it only takes room, and the next migration tries again
+        let _ = std::fs::remove_file(path); // a leftover copy only takes space, and the next migration tries again
     }
 }

@@ -1,4 +1,4 @@
-//! Roles in an organization: how they are given and taken, and what ends when somebody leaves.
+//! Roles in an organization: how they are given and taken away, and what ends when a person leaves.
 
 use rusqlite::named_params;
 use serde_json::json;
@@ -15,8 +15,8 @@ use crate::policy::keys::Lifetime;
 use crate::policy::{InOrg, Operator};
 use crate::token::PlainKey;
 
-/// Gives a new organization its founder: an admin, with a first key to begin with. An address that is known is the same
-/// person, who keeps the name they have.
+/// Adds the first admin of a new organization and creates their first key. A person whose address exists already keeps
+/// their name.
 pub fn add_first_admin(
     tx: &Tx,
     operator: &Operator,
@@ -36,16 +36,21 @@ pub fn add_first_admin(
     Ok((user, key))
 }
 
-/// Makes a member of the organization an admin.
+/// Makes an ordinary member of the organization an admin.
 pub fn promote(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<RoleUpdated, Error> {
     let member = set_role(tx, org, member, OrgRole::Admin)?;
     Ok(RoleUpdated { member, remaining: None })
 }
 
-/// Makes an admin a member of the organization. The last admin stays one, and so does the last who has a key that lasts.
+/// Makes an organization admin an ordinary member.
 ///
-/// Their open invitations are revoked, and so are the keys that they made if that is asked for. While teams are off
-/// everyone who is no admin is in the default team, so they are put into it.
+/// Their open invitations are revoked and their password reset links end. On request, the keys that they created are
+/// revoked. While teams are off every ordinary member is in the default team, so the person is added to it.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for the last admin of the organization, and where no other admin would have an API key that
+/// works, or none that does not expire although an admin had one before.
 pub fn demote(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys) -> Result<RoleUpdated, Error> {
     tx.frees_space()?;
     keep_an_admin(tx, org, member)?;
@@ -78,8 +83,13 @@ fn set_role(tx: &Tx, org: &InOrg, member: &OrgMember, role: OrgRole) -> Result<O
     Ok(OrgMember { user: member.user.clone(), role })
 }
 
-/// Takes a person out of the organization: their memberships, grants, open invitations and personal keys of it end, and
-/// the keys that they made if that is asked for. The last admin stays, and so does the last who has a key that lasts.
+/// Removes a person from the organization: their memberships, grants, open invitations and personal keys in it end. On
+/// request, the keys that they created are revoked.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for the last admin of the organization, and where no other admin would have an API key that
+/// works, or none that does not expire although an admin had one before.
 pub fn remove(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys) -> Result<Removed, Error> {
     keep_an_admin(tx, org, member)?;
     ways_in::keeping_a_way_in(tx, org.org_id(), || take_out(tx, org, member, created_keys))
@@ -105,7 +115,7 @@ fn take_out(tx: &Tx, org: &InOrg, member: &OrgMember, created_keys: CreatedKeys)
     Ok(Removed { revoked_prefixes, remaining })
 }
 
-/// The schema holds this too; here it is said in words that help.
+/// Refuses to take away the last admin. The schema enforces the same rule; this check gives a helpful message.
 fn keep_an_admin(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<(), Error> {
     let another: bool = tx
         .sql

@@ -15,6 +15,7 @@ pub fn own(tx: &Tx, org: &InOrg) -> Result<Organization, Error> {
     find(tx, org.org_id())
 }
 
+/// The organization with this id, which must exist.
 pub(super) fn find(tx: &Tx, id: &OrgId) -> Result<Organization, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, name, teams_enabled, created_at
@@ -24,7 +25,7 @@ pub(super) fn find(tx: &Tx, id: &OrgId) -> Result<Organization, Error> {
     Ok(query.query_row(named_params! { ":id": id }, from_row)?)
 }
 
-/// The organization of this name, without regard to case.
+/// The organization with this name, ignoring case.
 pub(super) fn of_name(tx: &Tx, name: &TeamName) -> Result<Option<Organization>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, name, teams_enabled, created_at
@@ -39,7 +40,11 @@ pub fn count(tx: &Tx) -> Result<i64, Error> {
     Ok(tx.sql.query_row("SELECT count(*) FROM organization", [], |row| row.get(0))?)
 }
 
-/// Creates an organization with its default team, named "Default". Its people come after.
+/// Creates an organization with its default team, named "Default". Its people are added afterwards.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another organization has.
 pub fn create(
     tx: &Tx,
     operator: &Operator,
@@ -69,15 +74,19 @@ pub fn create(
     Ok((organization, default_team))
 }
 
-/// What a change of an organization asks for; `None` leaves it as it is.
+/// The requested changes of an organization; `None` leaves a value as it is.
 #[derive(Debug, Default)]
 pub struct Change {
     pub name: Option<TeamName>,
     pub teams_enabled: Option<bool>,
 }
 
-/// Renames the organization, or switches teams on or off. Switching on moves nothing; off again only while the default
-/// team is the only one.
+/// Renames the organization, or switches teams on or off. Switching teams on moves nothing.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another organization has, and for switching teams off while the organization has
+/// teams other than the default team.
 pub fn update(tx: &Tx, org: &InOrg, change: &Change) -> Result<Organization, Error> {
     if let Some(name) = &change.name {
         rename(tx, org, name)?;

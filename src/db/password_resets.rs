@@ -1,9 +1,10 @@
-//! One-time links by which a person sets a password, and with it may make a personal key: the way back in for somebody
-//! who has lost theirs.
+//! One-time links by which a person sets a password and may create a personal key: the way to regain access after
+//! losing both.
 //!
-//! An organization admin makes one for a person of that organization alone: a password opens every organization that its
-//! owner is in, so for a person of several only the operator does. Such a link works while the key that asked for it does
-//! and may manage members, and while the person stays. Of a token the database holds a hash.
+//! An organization admin can make a link only for a person who is in no other organization, because a password gives
+//! access to all organizations of its owner. For a person in several organizations only the operator can make one. An
+//! admin's link works while the key that requested it works and may manage members, and while the person stays in the
+//! organization. The database keeps only a hash of the token.
 
 use rusqlite::named_params;
 use serde_json::json;
@@ -20,13 +21,14 @@ use crate::token::{self, LinkToken};
 
 const VALID_FOR_SECONDS: i64 = 24 * 60 * 60;
 
-/// Makes a link for a person of the organization; an earlier one of the organization is dead.
+/// Makes a link for a person of the organization. An earlier link that the organization made for that person stops
+/// working.
 ///
-/// It lasts no longer than the key that asks for it, and neither does a key that is made by it.
+/// The link expires no later than the key that requested it, and so does a key that is created with the link.
 ///
 /// # Errors
 ///
-/// Forbidden where the person is in another organization too.
+/// [`Error::Forbidden`] for a caller without a personal key, and where the person is in another organization too.
 pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error> {
     let (_, maker) = org.caller().as_member()?;
     if organizations_of(tx, &member.user.id)?.len() > 1 {
@@ -41,11 +43,13 @@ pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error
     Ok(link)
 }
 
-/// Makes a link for whoever has this address, who is in an organization or invited to one: the audit log of each tells.
+/// Makes a link for the person with this address, who must be in an organization or invited to one. The audit log of
+/// each of these organizations records it.
 ///
 /// # Errors
 ///
-/// Not found where there is no such person.
+/// [`Error::NotFound`] where no person has the address, or where they are neither in an organization nor invited to
+/// one.
 pub fn create_by_operator(tx: &Tx, operator: &Operator, email: &Email) -> Result<NewLink, Error> {
     let user = users::of_email(tx, email)?.ok_or(Error::NotFound("person with this address"))?;
     let organizations = organizations_that_know(tx, &user)?;
@@ -59,16 +63,21 @@ pub fn create_by_operator(tx: &Tx, operator: &Operator, email: &Email) -> Result
     Ok(link)
 }
 
-/// A link that works now: made only by [`open`].
+/// A link that works now. Only [`open`] makes one.
 #[derive(Debug)]
 pub struct Reset {
     token_hash: token::TokenHash,
     user: User,
-    /// When the key ends that asked for it; `None` also where the operator did.
+    /// When the key that requested the link expires; `None` if it does not expire or the operator made the link.
     key_ends_at: Option<Time>,
 }
 
-/// The link of this token. Whatever the reason for which it does not work, it is not there.
+/// The link of this token.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a link that does not work, whatever the reason: it is unknown, used or expired, or the key
+/// that requested it could not request it now.
 pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     let missing = || Error::NotFound("password reset");
     let mut query = tx.sql.prepare_cached(
@@ -95,7 +104,7 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     Ok(Reset { token_hash, user, key_ends_at })
 }
 
-/// Whether the key that asked for a link could ask for it now. Answers when it ends.
+/// Checks that the key that requested a link could still request it now. Returns when that key expires.
 fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> {
     let caller = api_keys::caller_again(tx, prefix)?;
     caller.in_org(OrgAct::ManageMembers)?;
@@ -105,8 +114,13 @@ fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> 
     }
 }
 
-/// Sets the password, a PHC string, and uses the link up, with every other open one of the person. With `key_name` it
-/// makes a personal key.
+/// Sets the password, given as a PHC string, and uses up the link; all other open links of the person end. With
+/// `key_name` it creates a personal key.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a `key_name` where the person is not in exactly one organization; [`Error::Conflict`] for a
+/// `key_name` that another working key of the person has.
 pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyName>) -> Result<Done, Error> {
     let Reset { user, .. } = reset;
     users::set_password_hash(tx, &user.id, password_hash)?;
@@ -141,7 +155,7 @@ pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyN
     Ok(Done { member: member.transpose()?, user: user.clone(), key })
 }
 
-/// Ends the open links that somebody made who may not manage members any more.
+/// Ends the open links made by a person who may not manage members any more.
 pub(super) fn end_of_maker(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -152,7 +166,7 @@ pub(super) fn end_of_maker(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<(),
     Ok(())
 }
 
-/// Ends the open links that the organization made for somebody who leaves it.
+/// Ends the open links that the organization made for a person who leaves it.
 pub(super) fn end_of_person(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -173,7 +187,7 @@ fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
     Ok(())
 }
 
-/// A link made by this person with the key that they sent; `None`: by the operator.
+/// Creates a link. `maker` is the person who requested it and the key that they sent; `None` is the operator.
 fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<NewLink, Error> {
     let token = LinkToken::generate(&mut tx.rng());
     let org_id = maker.map(|(caller, _)| &caller.org_id);
@@ -208,7 +222,7 @@ fn organizations_of(tx: &Tx, user_id: &UserId) -> Result<Vec<OrgId>, Error> {
     Ok(query.query_map(named_params! { ":user_id": user_id }, |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
-/// The organizations that a person is in, and those whose invitation waits for them.
+/// The organizations that a person is in, and those with a pending invitation for them.
 fn organizations_that_know(tx: &Tx, user: &User) -> Result<Vec<OrgId>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT org_id FROM org_member WHERE user_id = :user_id

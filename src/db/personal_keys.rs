@@ -1,4 +1,5 @@
-//! Personal API keys that are made for somebody who has sent none: by an invitation, a password or the operator.
+//! Personal API keys that are created for a person whose request carries no key: by an invitation, a password reset or
+//! the operator.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,12 @@ use crate::policy::Operator;
 use crate::policy::keys::Lifetime;
 use crate::token::PlainKey;
 
-/// Gives a person of an organization a personal key that does not end: for somebody who has lost theirs.
+/// Creates a personal key that does not expire for a person of an organization who has lost their key.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where no organization has the name or no person of it has the address; [`Error::Conflict`] for a
+/// key name that another working key of the person has.
 pub fn issue(
     tx: &Tx,
     operator: &Operator,
@@ -28,9 +34,12 @@ pub fn issue(
     Ok((organization.id, user, key))
 }
 
-/// A personal key for somebody who shows who they are by other means than a key, or whom the operator gives one.
+/// Creates a personal key for a person who proves their identity by other means than a key, or to whom the operator
+/// gives one.
 ///
-/// A name that another living key of theirs has is a conflict.
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another working key of the person has.
 pub(super) fn create_first(
     tx: &Tx,
     actor: Actor<'_>,
@@ -44,7 +53,11 @@ pub(super) fn create_first(
     Ok(key)
 }
 
-/// A personal key, without an entry in the audit log.
+/// Creates a personal key without an entry in the audit log.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another working key of the person has.
 pub(super) fn insert(
     tx: &Tx,
     org_id: &OrgId,
@@ -52,7 +65,7 @@ pub(super) fn insert(
     name: Option<&KeyName>,
     lifetime: Lifetime,
 ) -> Result<PlainKey, Error> {
-    endings::mark(tx)?; // a name is free once its key has expired
+    endings::mark(tx)?; // the name of an expired key can be used again
     let new = NewKey {
         category: Category::Personal,
         owner: Owner::Person(org_id, &user.id),
@@ -68,7 +81,7 @@ pub(super) fn insert(
     }
 }
 
-/// Notes that the operator gave somebody a credential; `credential` says which.
+/// Records in the audit log that the operator gave a person a credential; `credential` describes it.
 pub(super) fn record_issued(
     tx: &Tx,
     operator: &Operator,

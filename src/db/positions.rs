@@ -1,9 +1,9 @@
-//! Where the columns of a statement are: looked up by name once for all of its rows.
+//! The positions of a statement's columns, looked up by name once for all its rows.
 //!
-//! `row.get("name")` compares the names of columns with each row, which costs a long list more than reading the values.
+//! `row.get("name")` compares column names at each row, which costs more for a long list than reading the values.
 
-/// Declares the columns that a row is read from. `of` finds them in a prepared statement, in whatever order it selects
-/// them; a statement without one of them is an error.
+/// Declares the columns that a row is read from. `of` finds their positions in a prepared statement, in any order. A
+/// statement that lacks one of them is an error.
 macro_rules! columns {
     ($(#[$doc:meta])* $Columns:ident: $($column:ident)+) => {
         $(#[$doc])*

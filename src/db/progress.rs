@@ -1,5 +1,6 @@
-//! What the runner reads and writes: deployments on their way, of whatever team. It acts for nobody, so it takes no proof
-//! and leaves no entry in the audit log; what it does is in the deployment's own log.
+//! What the runner reads and writes: deployments of all teams that wait for a next step. The runner acts for no caller,
+//! so these functions take no proof of access and make no entry in the audit log; its actions are in the log of the
+//! deployment.
 
 use rusqlite::{OptionalExtension as _, named_params};
 
@@ -12,7 +13,8 @@ use crate::domain::serving::{Level, Status};
 use crate::domain::{Archive, OrgId, TeamId};
 use crate::error::Error;
 
-/// How many deployments of an organization that need a quick step, and of a team that need an archive read, are listed.
+/// How many deployments are listed at most: of one organization those that need a quick step, and of one team those
+/// that need an archive to be read.
 const STEPS_MAX: i64 = 32;
 const READINGS_MAX: i64 = 32;
 
@@ -22,13 +24,14 @@ pub struct Waiting {
     pub id: String,
     pub org_id: OrgId,
     pub team_id: TeamId,
-    /// Whether an archive may have to be read or written for it, which takes long.
+    /// Whether the step may need to read or write an archive, which takes long.
     pub is_slow: bool,
 }
 
-/// Lists deployments that wait for their next step: quick steps in turns of the organizations, slow ones in turns of the
-/// teams, the oldest first. The list is bounded, so that its cost does not grow with a queue. `rules` is the version of the
-/// archive reader. Only columns that cannot be wrong are read: an error of one deployment must not hide the others.
+/// Lists deployments that wait for their next step. Quick steps take turns between organizations and slow steps between
+/// teams, the oldest first in each. The list is bounded, so its cost does not grow with the queue. `rules` is the
+/// version of the archive reader. Only columns whose values are always readable are read: an error in one deployment
+/// must not hide the others.
 pub fn waiting(tx: &Tx, rules: i64) -> Result<Vec<Waiting>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, org_id, team_id, is_slow
@@ -77,12 +80,13 @@ pub fn is_updating(tx: &Tx, id: &str) -> Result<bool, Error> {
     Ok(query.query_row(named_params! { ":id": id }, |row| row.get(0))?)
 }
 
+/// The deployment with this id, of any team.
 pub fn find(tx: &Tx, id: &str) -> Result<Option<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE id = :id"))?;
     Ok(query.query_row(named_params! { ":id": id }, from_row).optional()?)
 }
 
-/// The archive that a deployment was made of.
+/// The archive that a deployment was made from; `None` if it was made from a configuration alone.
 pub fn archive(tx: &Tx, deployment: &Deployment) -> Result<Option<Archive>, Error> {
     match &deployment.s3_key {
         Some(s3_key) => uploads::find(tx, s3_key),
@@ -90,18 +94,18 @@ pub fn archive(tx: &Tx, deployment: &Deployment) -> Result<Option<Archive>, Erro
     }
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub status: Status,
     pub level: Level,
     pub message: String,
-    /// The hash of what the archive turned out to hold.
+    /// The hash of the contents that were read from the archive.
     pub truss_hash: Option<String>,
 }
 
-/// Takes a deployment one step on, unless somebody changed it meanwhile. What becomes active takes over the environment
-/// that it waits for; what fails waits no longer.
+/// Records one step of a deployment, unless the deployment has changed since it was read. A deployment that becomes
+/// active takes over the environment that it is a candidate for; one that fails stops being a candidate.
 pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
     let mut advance = tx.sql.prepare_cached(
         "UPDATE deployment
@@ -129,15 +133,15 @@ pub fn advance(tx: &Tx, seen: &Deployment, step: &Step) -> Result<(), Error> {
     promotion::follow(tx, &now)
 }
 
-/// The patches cannot be brought in: they are forgotten, and the deployment fails.
+/// Records that the patches cannot be applied: they are deleted, and the deployment fails.
 pub fn fail_patches(tx: &Tx, seen: &Deployment, synced: &Synced, why: &str) -> Result<(), Error> {
     patches::forget(tx, &seen.id, synced)?;
     let message = format!("cannot be patched: {why}");
     advance(tx, seen, &Step { status: Status::Failed, level: Level::Error, message, truss_hash: None })
 }
 
-/// Ends a deployment whose next step cannot be taken, however it came to be so: only columns that cannot be wrong are used. It
-/// takes over nothing, and nor does its Chain.
+/// Ends a deployment whose next step cannot be taken, whatever the cause. Only columns whose values are always readable
+/// are used. The deployment takes over no environment, and neither does its Chain.
 pub fn give_up(tx: &Tx, id: &str, why: &str) -> Result<(), Error> {
     let mut end = tx.sql.prepare_cached(
         "UPDATE deployment

@@ -1,4 +1,4 @@
-//! Pushes to models: how a deployment is made, as the development deployment or published.
+//! Pushes to models: creates a deployment, either the development deployment or a published one.
 
 use rusqlite::named_params;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ use crate::domain::{EnvironmentName, ResourceName};
 use crate::error::Error;
 use crate::policy::{Deployer, InEnvironment, Reader};
 
-/// A push to a model: what is pushed, and what it becomes.
+/// A push to a model: the pushed package, and what kind of deployment it becomes.
 #[derive(Debug)]
 pub struct New<'a> {
     pub package: Package<'a>,
@@ -28,21 +28,21 @@ pub struct New<'a> {
     pub slot: Slot,
 }
 
-/// What is pushed. The configuration is as the client parsed it.
+/// The pushed package. Its configuration is as the client parsed it.
 #[derive(Clone, Debug)]
 pub struct Package<'a> {
     pub config: &'a Map<String, Value>,
     pub raw_config: Option<&'a str>,
     pub labels: Option<&'a Value>,
     pub user_env: Option<&'a Value>,
-    /// The key of the upload; `None`: committed from the configuration alone.
+    /// The key of the upload; `None` if the deployment is made from the configuration alone.
     pub s3_key: Option<&'a str>,
     pub timeout_minutes: Option<i64>,
-    /// Instead of what the configuration asks for.
+    /// Replaces the instance type that the configuration asks for.
     pub instance_type: Option<&'static InstanceType>,
 }
 
-/// What the deployment becomes.
+/// What kind of deployment the push becomes.
 #[derive(Debug)]
 pub enum Slot {
     Development,
@@ -52,21 +52,21 @@ pub enum Slot {
 #[derive(Debug)]
 pub struct Published {
     pub naming: Naming,
-    /// The environment that it is for. `None`: `production`, if nothing serves that yet.
+    /// The environment to deploy to; `None` means `production` if no deployment serves it yet.
     pub environment: Option<EnvironmentName>,
     pub missing: MissingEnvironment,
     pub previous: Previous,
     pub instance: Instance,
 }
 
-/// What happens to a push into an environment that the model does not have.
+/// What to do with a push to an environment that the model does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingEnvironment {
     Create,
     Refuse,
 }
 
-/// A push that the caller may make, with the proofs for what it touches. [`check`] makes it.
+/// A push that the caller may make, with proof of access to what it changes. Only [`check`] makes one.
 #[derive(Debug)]
 pub struct Push<'a, 'p> {
     deployer: Deployer<'a>,
@@ -75,22 +75,23 @@ pub struct Push<'a, 'p> {
     instance_type: &'static InstanceType,
 }
 
-/// What becomes of a push by name where the team has a model of that name.
+/// What to do with a push by name if the team has a model of that name.
 #[derive(Clone, Copy, Debug)]
 pub enum Existing<'s> {
-    /// It is pushed to.
+    /// Push to it.
     Used,
-    /// It is pushed to if its name is spelled otherwise. Spelled so, the client could have found it and is told so.
+    /// Push to it if its name differs from this spelling. If it is spelled like this, the client could have found the
+    /// model by name, so the push is refused.
     UsedUnlessSpelled(&'s str),
 }
 
-/// Checks what can be checked before anything is written.
+/// Checks a push before anything is written.
 ///
 /// # Errors
 ///
-/// [`Error::Forbidden`] where the environment that the push names is closed to the caller, or where it names none and the
-/// caller's key is narrowed to some; [`Error::Invalid`] for secrets that the team does not have, and for an instance type
-/// that does not exist.
+/// [`Error::Forbidden`] where the environment that the push names is closed to the caller, or where it names none and
+/// the caller's key is restricted to some; [`Error::Invalid`] for secrets that the team does not have, and for an
+/// instance type that does not exist.
 pub fn check<'a, 'p>(tx: &Tx, deployer: &Deployer<'a>, new: &'p New<'p>) -> Result<Push<'a, 'p>, Error> {
     let environment = match &new.slot {
         Slot::Development => None,
@@ -101,11 +102,11 @@ pub fn check<'a, 'p>(tx: &Tx, deployer: &Deployer<'a>, new: &'p New<'p>) -> Resu
     Ok(Push { deployer: *deployer, touched, new, instance_type })
 }
 
-/// Checks a push to this model, or to one that is to be made, without making anything.
+/// Checks a push to this model, or to a new model if it is `None`, without creating anything.
 ///
 /// # Errors
 ///
-/// What [`create`] or [`create_by_name`] would refuse.
+/// All errors that [`create`] or [`create_by_name`] would return for this push.
 pub fn foresee(tx: &Tx, deployer: &Deployer, model: Option<&Model>, new: &New) -> Result<(), Error> {
     match model {
         Some(model) => model.refuse_chainlet()?,
@@ -124,13 +125,13 @@ pub fn foresee(tx: &Tx, deployer: &Deployer, model: Option<&Model>, new: &New) -
     }
 }
 
-/// Makes a deployment of the model of this name, which is made if the team has none. The runner takes it from there, after
-/// the commit.
+/// Creates a deployment of the model with this name, and creates the model if the team has none. After the commit the
+/// runner continues with the deployment.
 ///
 /// # Errors
 ///
-/// Those of [`check`]; [`Error::Forbidden`] for a new model and a caller who may deploy into some environments alone;
-/// [`Error::Conflict`] as `existing` says.
+/// The errors of [`check`]; [`Error::Forbidden`] for a new model and a caller who may deploy into only some
+/// environments; [`Error::Conflict`] as `existing` says.
 pub fn create_by_name(
     tx: &Tx,
     deployer: &Deployer,
@@ -152,12 +153,12 @@ pub fn create_by_name(
     Ok((model, made))
 }
 
-/// Makes a deployment of the model. The runner takes it from there, after the commit.
+/// Creates a deployment of the model. After the commit the runner continues with it.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] for a chainlet's model, for a name that is taken, and while another deployment is being promoted to the
-/// environment; [`Error::NotFound`] for an environment that the model does not have, where it is not to be made.
+/// [`Error::Conflict`] for a chainlet's model, for a name that is taken, and while another deployment is being promoted
+/// to the environment; [`Error::NotFound`] for an environment that the model does not have, if it is not to be created.
 pub fn create(tx: &Tx, push: &Push, model: &Model) -> Result<Deployment, Error> {
     model.refuse_chainlet()?;
     match &push.new.slot {
@@ -166,7 +167,7 @@ pub fn create(tx: &Tx, push: &Push, model: &Model) -> Result<Deployment, Error> 
     }
 }
 
-/// A push to the development deployment replaces it; its id stays.
+/// Creates the development deployment, or replaces it and keeps its id.
 fn develop(tx: &Tx, push: &Push, model: &Model) -> Result<Deployment, Error> {
     tx.sql
         .prepare_cached(
@@ -205,8 +206,8 @@ fn publish(tx: &Tx, push: &Push, model: &Model, published: &Published) -> Result
 
 /// The environment that a published deployment goes into.
 ///
-/// A push that names none goes into `production` while nothing serves that. Where `production` is closed to the caller it
-/// goes into none.
+/// A push that names no environment goes into `production` while no deployment serves it. If `production` is closed to
+/// the caller, the push goes into no environment.
 fn destination<'a>(
     tx: &Tx,
     push: &Push<'a, '_>,
@@ -228,7 +229,7 @@ fn destination<'a>(
     environment_groups::open_if_allowed(tx, &push.deployer, PRODUCTION)
 }
 
-/// Makes the deployment of a chainlet. The environment and the entry in the audit log are those of the Chain's deployment.
+/// Creates the deployment of a chainlet. The environment and the audit entry belong to the deployment of the Chain.
 pub(in crate::db) fn create_for_chain(
     tx: &Tx,
     touched: &Touched,
@@ -250,7 +251,7 @@ pub(in crate::db) fn create_for_chain(
     )
 }
 
-/// Whether each push replaces it, or makes another.
+/// Whether a push replaces the previous deployment or creates another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Development,
@@ -264,7 +265,7 @@ struct Numbered<'a> {
     settings: &'a Change,
 }
 
-/// Takes the archive, and writes the row.
+/// Takes the uploaded archive and writes the row of the deployment.
 fn insert(tx: &Tx, team: &dyn Reader, model: &Model, new: &Package, numbered: &Numbered) -> Result<String, Error> {
     if let Some(s3_key) = new.s3_key {
         uploads::take(tx, team, Purpose::Model, s3_key)?;
@@ -329,8 +330,12 @@ fn record_deployed(
 }
 
 impl Package<'_> {
-    /// Checks that it can be deployed in the team, and says as which instance type. `provided` names secrets that the server
-    /// provides.
+    /// Checks that the package can be deployed in the team, and returns its instance type. `provided` names secrets
+    /// that the server provides.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for secrets that the team does not have, and for an instance type that does not exist.
     pub(in crate::db) fn check(
         &self,
         tx: &Tx,
@@ -341,6 +346,11 @@ impl Package<'_> {
         self.instance_type()
     }
 
+    /// The instance type of the push.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for an instance type that does not exist.
     pub(in crate::db) fn instance_type(&self) -> Result<&'static InstanceType, Error> {
         self.instance_type.map_or_else(|| InstanceType::of_config(self.config), Ok)
     }

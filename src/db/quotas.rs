@@ -1,8 +1,9 @@
-//! Quotas: what a team, an organization and a caller may take of what all share.
+//! Quotas: how much of the shared resources a team, an organization and a caller may use.
 //!
-//! A write is charged to its caller ([`Tx::charge_to`]) and checked at its end, in the writer, against the numbers that
-//! [`accounting`] keeps: what would exceed a quota is undone as a whole. What revokes, removes or deletes says so
-//! ([`Tx::frees_space`]) and is never refused here. Uploads in progress are in memory alone and counted by [`in_progress`].
+//! A write is charged to its caller ([`Tx::charge_to`]). At its end the writer checks it against the numbers that
+//! [`accounting`] keeps, and undoes it completely if it would exceed a quota. A write that revokes, removes or deletes
+//! declares it ([`Tx::frees_space`]) and is never refused here. Uploads in progress are kept only in memory and counted
+//! by [`in_progress`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -32,10 +33,11 @@ pub use in_progress::InProgress;
 use usage::Usage;
 pub(in crate::db) use usage::Used;
 
-/// A refusal is noted in the audit log so often at most for each team, and the disk is measured so often.
+/// How many seconds pass at least between two audit entries about refusals of one team, and between two measurements of
+/// the disk.
 const NOTED_EVERY_SECONDS: i64 = 60;
 
-/// The quotas of a team, with what shares of its organization's it can use.
+/// The quotas of a team, and the quotas of its organization that it shares.
 pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {
     let Quotas { settings, in_progress, .. } = tx.quotas;
     let (team_id, org_id) = (&team.team().id, &team.team().org_id);
@@ -77,11 +79,11 @@ pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {
     ])
 }
 
-/// What all connections know of quotas.
+/// The state of quotas that all connections share.
 pub struct Quotas {
     pub settings: Settings,
     pub in_progress: InProgress,
-    /// What the disk has for us, used or not.
+    /// The size of the disk space that is available to this installation, used or free.
     disk_bytes: AtomicU64,
 }
 
@@ -90,7 +92,7 @@ impl Quotas {
         Quotas { settings, in_progress: InProgress::default(), disk_bytes: AtomicU64::new(u64::MAX) }
     }
 
-    /// An organization's share of the disk.
+    /// The share of the disk that one organization may use, in bytes.
     pub fn organization_disk_bytes(&self) -> u64 {
         let disk = u128::from(self.disk_bytes.load(Ordering::Relaxed));
         let share = disk * u128::from(self.settings.organization_disk_percent) / 100;
@@ -98,7 +100,7 @@ impl Quotas {
     }
 }
 
-/// Whoever causes a write.
+/// The caller that causes a write.
 #[derive(Clone)]
 struct Cause {
     caller: Caller,
@@ -106,38 +108,38 @@ struct Cause {
 }
 
 impl Tx<'_> {
-    /// Says whose write this is: what it makes grow is counted to them.
+    /// Sets the caller of this write, to whom the growth of the database is charged.
     pub(crate) fn charge_to(&self, caller: &Caller) {
         let cause = Cause { caller: caller.clone(), grower: Grower::of(caller) };
         self.charged.cause.replace(Some(cause));
     }
 
-    /// Says that this write revokes, removes or deletes: it is refused neither by a quota nor on a full disk. To be said
-    /// before anything is written.
+    /// Declares that this write revokes, removes or deletes, so that neither a quota nor a full disk refuses it. Call
+    /// it before anything is written.
     pub(crate) fn frees_space(&self) -> Result<(), Error> {
         self.charged.frees_space.set(true);
         self.desk.map_or(Ok(()), |desk| desk.space.open_reserve(self.sql))
     }
 }
 
-/// What a write says of itself.
+/// What a write declares about itself.
 #[derive(Default)]
 pub(in crate::db) struct Charged {
     cause: RefCell<Option<Cause>>,
     frees_space: Cell<bool>,
 }
 
-/// What the writer keeps from one write to the next.
+/// The state that the writer keeps from one write to the next.
 pub(in crate::db) struct Desk {
     pub books: Books,
     pub space: Space,
     usage: RefCell<Usage>,
     growth: RefCell<Growth>,
-    /// When a refusal was last noted, by team, or by organization where no team is charged.
+    /// When a refusal was last recorded, by team id, or by organization id where no team is charged.
     noted: RefCell<HashMap<String, Time>>,
     refusal: RefCell<Option<Refusal>>,
     disk_measured: Cell<Option<Time>>,
-    /// How many rows the connection had changed when the write that runs began.
+    /// How many rows the connection had changed when the current write began.
     changes_before: Cell<u64>,
 }
 
@@ -155,22 +157,22 @@ impl Desk {
         }
     }
 
-    /// Writes down what the writes of a group use, before it is committed.
+    /// Writes the usage of a group of writes to the database before the group is committed.
     pub fn write_down(&self, sql: &Connection) -> Result<(), Error> {
         self.usage.borrow_mut().write_down(sql)
     }
 
-    /// Forgets what is used: the group was undone.
+    /// Forgets the known usage after a group was undone.
     pub fn forget_usage(&self) {
         self.usage.borrow_mut().forget();
     }
 
-    /// Whether the write that runs has changed any row.
+    /// Whether the current write has changed any row.
     pub fn has_written(&self, sql: &Connection) -> bool {
         sql.total_changes() != self.changes_before.get()
     }
 
-    /// When a write was refused by a quota that is not noted yet.
+    /// When a quota refused a write whose refusal is not recorded yet.
     pub fn refused_at(&self) -> Option<Time> {
         self.refusal.borrow().as_ref().map(|refusal| refusal.at)
     }
@@ -183,7 +185,13 @@ struct Refusal {
     at: Time,
 }
 
-/// Runs a write and settles it: adds what it changed to what is used, and undoes it if that is too much.
+/// Runs a write and adds what it changed to the usage. If this function fails, the writer undoes the whole write.
+///
+/// # Errors
+///
+/// The errors of `work`; [`Error::QuotaExceeded`] and [`Error::GrowthLimited`] for a write that exceeds a quota;
+/// [`Error::StorageFull`] for a write while the disk is short of space. A write that frees space is refused for none of
+/// these reasons.
 pub(in crate::db) fn settled<T>(tx: &Tx, desk: &Desk, work: impl FnOnce(&Tx) -> Result<T, Error>) -> Result<T, Error> {
     desk.books.clear();
     desk.changes_before.set(tx.sql.total_changes());
@@ -228,7 +236,8 @@ fn check_all(tx: &Tx, desk: &Desk, tally: &Tally) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is used with the write, against what is allowed. What the write does not make grow never refuses it.
+/// Checks the usage after the write against the quotas of the team. A quota whose usage the write does not increase
+/// never refuses it.
 fn check_team(tx: &Tx, team_id: &str, delta: &Delta, used: Used) -> Result<(), Error> {
     let settings = &tx.quotas.settings;
     let check =
@@ -273,7 +282,7 @@ fn check(
     Err(Error::QuotaExceeded(QuotaExceeded { team_id, name, used: before, allowed, unit: unit.as_str() }))
 }
 
-/// Measures once a minute what the disk has for us: what is free, and what we use.
+/// Measures, at most once a minute, the disk space of this installation: what is free and what it uses.
 pub(in crate::db) fn measure_disk(sql: &Connection, quotas: &Quotas, desk: &Desk, now: Time) -> Result<(), Error> {
     if desk.disk_measured.get().is_some_and(|at| is_recent(at, now)) {
         return Ok(());
@@ -287,12 +296,12 @@ pub(in crate::db) fn measure_disk(sql: &Connection, quotas: &Quotas, desk: &Desk
     Ok(())
 }
 
-/// Within the last minute; a clock that was set back makes nothing recent.
+/// Whether a time is within the last minute. After a clock was set back, later times are not recent.
 fn is_recent(at: Time, now: Time) -> bool {
     at <= now && now < at.plus_seconds(NOTED_EVERY_SECONDS)
 }
 
-/// Notes in the audit log that a quota refused a write: once a minute for each team.
+/// Records in the audit log that a quota refused a write, at most once a minute for each team.
 pub(in crate::db) fn note_refusal(tx: &Tx, desk: &Desk) -> Result<(), Error> {
     let Some(Refusal { caller, quota, .. }) = desk.refusal.take() else { return Ok(()) };
     let key = quota.team_id.clone().unwrap_or_else(|| caller.org_id.as_str().to_owned());

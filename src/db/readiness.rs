@@ -1,4 +1,4 @@
-//! Whether the database can do its work: what a server asks itself before it says that it is ready.
+//! Readiness of the database: what a server checks before it reports that it is ready.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use crate::db::{Tx, check_schema};
 use crate::error::Error;
 use crate::seal::MasterKey;
 
-/// With less the next writes fail.
+/// With less free space than this, the next writes would fail.
 const FREE_BYTES_MIN: u64 = 1 << 20;
 
-/// To be asked of the writer, whose commit then shows that the disk takes what is written.
+/// Checks that the database can be used. Run it on the writer: its commit then shows that the disk accepts writes.
 ///
 /// # Errors
 ///
-/// `Unavailable` where the schema is not this binary's or the master key is not this database's; `StorageFull`, or what else
-/// every write would meet now.
+/// [`Error::Unavailable`] where the schema is not the one of this binary or the master key does not fit this database;
+/// [`Error::StorageFull`], or any other error that each write would meet now.
 pub fn check(tx: &Tx) -> Result<(), Error> {
     let folder = tx.sql.path().map(Path::new).and_then(Path::parent).expect("the database is in a directory");
     check_schema(tx)?;
@@ -24,7 +24,8 @@ pub fn check(tx: &Tx) -> Result<(), Error> {
     write(tx)
 }
 
-/// What is written may still fit what the log has already; what comes after it will not.
+/// Checks the free space. The small write of this check may still fit in the space that the WAL has already; later
+/// writes would not.
 fn check_disk(folder: &Path) -> Result<(), Error> {
     let disk = rustix::fs::statvfs(folder)
         .map_err(|cause| Error::Internal(format!("cannot ask how much room the disk has: {cause}")))?;
@@ -32,7 +33,7 @@ fn check_disk(folder: &Path) -> Result<(), Error> {
     if is_full { Err(Error::StorageFull) } else { Ok(()) }
 }
 
-/// The master key as it is now: without it the next start fails.
+/// Checks the master key file as it is now: if it does not fit, the next start would fail.
 fn check_master_key(tx: &Tx, folder: &Path) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached("SELECT wrapped_key FROM installation")?;
     let wrapped: Vec<u8> = query.query_row([], |row| row.get("wrapped_key"))?;
@@ -45,7 +46,7 @@ fn check_master_key(tx: &Tx, folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// A row as it is already: it costs a page of the log, and nothing to see.
+/// Writes a row without changing its values: it costs one page of the WAL, and readers see no difference.
 fn write(tx: &Tx) -> Result<(), Error> {
     tx.sql.prepare_cached("UPDATE installation SET created_at = created_at")?.execute([])?;
     Ok(())

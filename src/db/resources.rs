@@ -7,7 +7,7 @@ use crate::domain::Team;
 use crate::error::Error;
 use crate::policy::{InTeam, Reader};
 
-/// What a team owns under a name that is unique in it.
+/// A kind of resource whose names are unique within a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Model,
@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As people say it.
+    /// The name of the kind in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Model => "model",
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// The place of its id in a route.
+    /// The name of the route parameter that holds its id.
     pub const fn param(self) -> &'static str {
         match self {
             Kind::Model => "model_id",
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// The team that owns this id, of whatever organization: `policy` decides whether the caller sees it.
+/// The team that owns the resource with this id, in any organization. `policy` decides whether the caller may see it.
 pub fn team_of(tx: &Tx, kind: Kind, id: &str) -> Result<Option<Team>, Error> {
     let sql = match kind {
         Kind::Model => "SELECT team_id FROM model WHERE id = :id",
@@ -47,11 +47,11 @@ pub fn team_of(tx: &Tx, kind: Kind, id: &str) -> Result<Option<Team>, Error> {
     team_id.map(|id| teams::find(tx, &id)).transpose()
 }
 
-/// The one of these teams that owns this id.
+/// The one of these teams that owns the resource with this id.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`], in the same words for an id that nobody has and for one of another team.
+/// [`Error::NotFound`], with the same message for an id that does not exist and for one of another team.
 pub fn owner<'p, P: Reader>(
     tx: &Tx,
     teams: impl IntoIterator<Item = &'p P>,
@@ -63,7 +63,7 @@ pub fn owner<'p, P: Reader>(
     found.ok_or(Error::NotFound(kind.as_str()))
 }
 
-/// The ids of these teams, for `json_each`: one statement serves any number of teams.
+/// The ids of these teams as a JSON array for `json_each`, so that one SQL statement serves any number of teams.
 pub(super) fn ids(teams: &[InTeam]) -> String {
     serde_json::Value::from_iter(teams.iter().map(|team| team.team().id.as_str())).to_string()
 }

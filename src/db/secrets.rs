@@ -1,4 +1,4 @@
-//! Secrets of a team. Values go in sealed and never come out by the API.
+//! Secrets of a team. Their values are stored sealed, and the API never returns them.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::policy::{InTeam, Operator, Reader};
 use crate::seal::AssociatedData;
 
-/// Gives every secret of the team to `each`, by name.
+/// Passes each secret of the team to `each`, in the order of their names.
 pub fn list(tx: &Tx, team: &InTeam, mut each: impl FnMut(Secret<'_>)) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, name, created_at
@@ -29,8 +29,8 @@ pub fn list(tx: &Tx, team: &InTeam, mut each: impl FnMut(Secret<'_>)) -> Result<
     Ok(())
 }
 
-/// Creates the secret, or replaces its value and takes the spelling now given; its id stays. What has this value and this
-/// spelling already is left as it is.
+/// Creates the secret, or replaces its value and takes over the given spelling of its name; its id stays. A secret that
+/// has this value and spelling already is left as it is.
 pub fn upsert<T>(
     tx: &Tx,
     team: &InTeam,
@@ -59,12 +59,12 @@ struct Stored {
     name: String,
     version: i64,
     created_at: Time,
-    /// `None` once the values of the installation were discarded.
+    /// `None` after the values of the installation were discarded.
     sealed: Option<Vec<u8>>,
 }
 
 impl Stored {
-    /// Whether it has this spelling and this value.
+    /// Whether the secret has this spelling and this value.
     fn holds(&self, tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue) -> bool {
         let Some(sealed) = self.sealed.as_ref().filter(|_| self.name == name.as_str()) else { return false };
         let kept = tx.sealer.open(self.associated_data(team, name), sealed);
@@ -98,8 +98,8 @@ fn stored(tx: &Tx, team: &Team, name: &SecretName) -> Result<Option<Stored>, Err
     Ok(found.optional()?)
 }
 
-/// Writes the secret and its value, sealed for its next version. Not with `RETURNING`, for which SQLite makes a table in
-/// memory each time.
+/// Writes the secret and its value, sealed for its next version. It does not use `RETURNING`, for which SQLite creates
+/// a table in memory each time.
 fn write(
     tx: &Tx,
     team: &Team,
@@ -166,7 +166,11 @@ pub fn exists(tx: &Tx, team: &dyn Reader, name: &SecretName) -> Result<bool, Err
     Ok(query.query_row(params, |row| row.get(0))?)
 }
 
-/// Deletes the secret of this name; the spelling last given is in the answer.
+/// Deletes the secret of this name. Returns the last given spelling of the name.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a name that no secret of the team has.
 pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, Error> {
     let deleted = tx
         .sql
@@ -184,7 +188,8 @@ pub fn delete(tx: &Tx, team: &InTeam, name: &SecretName) -> Result<SecretName, E
     SecretName::parse(&name)
 }
 
-/// Drops the values of all secrets of the installation, which nothing can open any more. Their names stay.
+/// Deletes the values of all secrets of the installation, which can no longer be decrypted. The names of the secrets
+/// stay.
 pub(super) fn discard(tx: &Tx, operator: &Operator) -> Result<Discarded, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT secret.org_id, count(*), count(DISTINCT secret.team_id)

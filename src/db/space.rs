@@ -1,8 +1,9 @@
-//! Space on the disk: a reserve for what revokes, removes and deletes, so that it succeeds also when the disk is full.
+//! Disk space: a reserve for writes that revoke, remove or delete, so that they succeed even when the disk is full.
 //!
-//! The reserve is a file that holds its blocks. Writes are refused as soon as little is left beside it
-//! ([`Space::is_low`]); what frees space may use that rest, and lets the reserve go where there is none. It is taken again
-//! once there is room. The pages of the database are reserved in the same way, where their number is limited.
+//! The reserve is a file with allocated blocks. Other writes are refused as soon as little space is left beside the
+//! reserve ([`Space::is_low`]). Writes that free space may use that rest, and release the reserve when nothing is left.
+//! The reserve is allocated again once there is space. Where the number of database pages is limited, some of them are
+//! reserved in the same way.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -19,14 +20,15 @@ use crate::db::storage::truncate_log;
 use crate::domain::quotas::Settings;
 use crate::error::Error;
 
-/// The reserve where the operator names none, and how much of a small disk it takes at most.
+/// The size of the reserve if the operator sets none, and the part of a small disk (one in this many) that it takes at
+/// most.
 const RESERVE_BYTES: u64 = 64 << 20;
 const RESERVE_DISK_PART: u64 = 16;
 const BLOCK_BYTES: u64 = 512;
 /// The file that holds the reserve, in the data directory.
 pub(super) const RESERVE: &str = "reserve";
 
-/// Whether the disk is short of space: everybody may ask, the writer finds out.
+/// Whether the disk is short of space. The writer sets it; any thread may read it.
 #[derive(Clone, Debug, Default)]
 pub struct Shortage(Arc<AtomicBool>);
 
@@ -44,14 +46,14 @@ pub(super) struct Space {
     folder: PathBuf,
     reserve_bytes: u64,
     is_held: Cell<bool>,
-    /// Of the database, if its pages are limited: what is allowed, and how many of these are reserved.
+    /// The limit of database pages, if there is one, and how many of these pages are reserved.
     pages_max: Option<u32>,
     pages_reserved: u32,
     shortage: Shortage,
 }
 
 impl Space {
-    /// Takes the reserve, as far as there is room for it.
+    /// Allocates the reserve if there is space for it.
     pub fn open(folder: &Path, sql: &Connection, settings: &Settings, shortage: Shortage) -> Result<Space, Error> {
         let disk_bytes = statvfs(folder).map(|disk| disk.f_blocks * disk.f_frsize).unwrap_or(u64::MAX);
         let reserve_bytes = settings.reserve_bytes.unwrap_or(RESERVE_BYTES.min(disk_bytes / RESERVE_DISK_PART));
@@ -69,7 +71,7 @@ impl Space {
         Ok(space)
     }
 
-    /// Finds out whether there is space, and takes the reserve where it is not held and there is room.
+    /// Checks whether there is enough space, and allocates the reserve if it is not held and there is space.
     pub fn look(&self, sql: &Connection) -> Result<(), Error> {
         if self.free_bytes() < self.margin_bytes() || !self.is_held.get() {
             truncate_log(sql);
@@ -82,12 +84,12 @@ impl Space {
         Ok(())
     }
 
-    /// Whether nothing may be written but what frees space.
+    /// Whether only writes that free space are accepted.
     pub fn is_low(&self) -> bool {
         self.shortage.is_there()
     }
 
-    /// Lets what follows use the reserve.
+    /// Lets the current write use the reserve, until [`Space::close_reserve`].
     pub fn open_reserve(&self, sql: &Connection) -> Result<(), Error> {
         if self.is_low() && self.is_held.get() && self.free_bytes() < self.margin_bytes() {
             let emptied = OpenOptions::new().write(true).open(reserve(&self.folder)).and_then(|file| file.set_len(0));
@@ -96,24 +98,24 @@ impl Space {
         self.limit_pages(sql, 0)
     }
 
-    /// After what used it.
+    /// Ends the use of the reserved pages that [`Space::open_reserve`] began.
     pub fn close_reserve(&self, sql: &Connection) -> Result<(), Error> {
         self.limit_pages(sql, self.pages_reserved)
     }
 
-    /// What the file system has for us beside what we use.
+    /// The free bytes of the file system that this process may use.
     pub fn free_bytes(&self) -> u64 {
         statvfs(&self.folder).map(|disk| disk.f_bavail * disk.f_frsize).unwrap_or(u64::MAX)
     }
 
-    /// What the database and the reserve take on the disk.
+    /// The bytes that the database and the reserve take on the disk.
     pub fn used_bytes(&self) -> u64 {
         let files = ["guildhall.db", "guildhall.db-wal", RESERVE];
         let bytes = |name| std::fs::metadata(self.folder.join(name)).map_or(0, |file| file.blocks() * BLOCK_BYTES);
         files.into_iter().map(bytes).sum()
     }
 
-    /// What must be left beside the reserve: a group of writes that is under way takes from it.
+    /// The bytes that must stay free beside the reserve, because a group of writes in progress uses some of them.
     fn margin_bytes(&self) -> u64 {
         self.reserve_bytes / 2
     }
@@ -155,7 +157,7 @@ impl Space {
         Ok(())
     }
 
-    /// Whether the pages that are left are those reserved.
+    /// Whether only reserved pages are left.
     fn lacks_pages(&self, sql: &Connection) -> Result<bool, Error> {
         let Some(pages_max) = self.pages_max else { return Ok(false) };
         let count = |pragma: &str| sql.query_row(pragma, [], |row| row.get::<_, u32>(0));

@@ -10,7 +10,7 @@ use crate::domain::{Icon, OrgId, Team, TeamId, TeamName, UserId};
 use crate::error::{Conflict, Error};
 use crate::policy::{Caller, InOrg, OrgRole, Person, Who};
 
-/// The columns of a team, as [`from_row`] reads them by name.
+/// The columns of a team, which [`from_row`] reads by name.
 macro_rules! team_columns {
     () => {
         "team.id, team.org_id, team.name, team.icon, team.is_default, team.created_at"
@@ -18,8 +18,8 @@ macro_rules! team_columns {
 }
 pub(super) use team_columns;
 
-/// Lists the teams of the caller's organization in which the caller can be anything, the default team first, then by name.
-/// Which of them the caller may see, `policy` decides.
+/// Lists the teams of the caller's organization in which the caller can have a role, the default team first, the others
+/// by name. `policy` decides which of them the caller may see.
 pub fn of_organization(tx: &Tx, caller: &Caller) -> Result<Vec<Team>, Error> {
     match &caller.who {
         Who::Person(Person { role: OrgRole::Admin, .. }) | Who::KeyManager { .. } => all(tx, &caller.org_id),
@@ -38,7 +38,8 @@ fn all(tx: &Tx, org_id: &OrgId) -> Result<Vec<Team>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The teams that a person is a member of. They are found by the person and sorted here: an organization can have many more.
+/// The teams that a person is a member of. They are selected by the person and sorted here, because an organization can
+/// have many more teams.
 fn of_member(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<Team>, Error> {
     let mut query = tx.sql.prepare_cached(concat!(
         "SELECT ",
@@ -59,7 +60,11 @@ fn of_member(tx: &Tx, org_id: &OrgId, user_id: &UserId) -> Result<Vec<Team>, Err
     Ok(teams.into_iter().map(|(_, team)| team).collect())
 }
 
-/// The team of this id, of whatever organization: `policy` decides whether the caller sees it.
+/// The team with this id, in any organization. `policy` decides whether the caller may see it.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an id that no team has.
 pub fn find(tx: &Tx, id: &str) -> Result<Team, Error> {
     Memo::team(tx.memo, id, || {
         let mut query = tx.sql.prepare_cached(concat!("SELECT ", team_columns!(), " FROM team WHERE id = :id"))?;
@@ -77,7 +82,7 @@ pub fn default(tx: &Tx, org_id: &OrgId) -> Result<Team, Error> {
     Ok(query.query_row(named_params! { ":org_id": org_id }, from_row)?)
 }
 
-/// The team of a route that names none: a team key's own, otherwise the default team.
+/// The team of a route that names none: the team of a team key, otherwise the default team.
 pub fn own(tx: &Tx, caller: &Caller) -> Result<Team, Error> {
     match &caller.who {
         Who::TeamKey(key) => find(tx, key.team_id.as_str()),
@@ -85,7 +90,7 @@ pub fn own(tx: &Tx, caller: &Caller) -> Result<Team, Error> {
     }
 }
 
-/// Creates a team. Nobody becomes its member by that: organization admins are implicit.
+/// Creates a team without members; organization admins have access to it implicitly.
 ///
 /// # Errors
 ///
@@ -108,12 +113,17 @@ fn are_enabled(tx: &Tx, org_id: &OrgId) -> Result<bool, Error> {
     Ok(query.query_row(named_params! { ":org_id": org_id }, |row| row.get("teams_enabled"))?)
 }
 
-/// Whether a team is the one that every organization has.
+/// Whether a team is the default team, which every organization has.
 pub enum DefaultTeam {
     Yes,
     No,
 }
 
+/// Inserts a team, without an entry in the audit log.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another team of the organization has.
 pub(super) fn insert(
     tx: &Tx,
     org_id: &OrgId,
@@ -141,14 +151,18 @@ pub(super) fn insert(
     find(tx, id.as_str())
 }
 
-/// What a change of a team asks for; `None` leaves it as it is.
+/// The requested changes of a team; `None` leaves a value as it is.
 #[derive(Debug, Default)]
 pub struct Change {
     pub name: Option<TeamName>,
     pub icon: Option<Option<Icon>>,
 }
 
-/// Renames a team or changes its icon. What changes nothing leaves no entry in the audit log.
+/// Renames a team or changes its icon. A change that changes nothing leaves no entry in the audit log.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another team of the organization has.
 pub fn update(tx: &Tx, org: &InOrg, team: &Team, change: &Change) -> Result<Team, Error> {
     if change.name.is_none() && change.icon.is_none() {
         return Ok(team.clone());
@@ -176,7 +190,11 @@ pub fn update(tx: &Tx, org: &InOrg, team: &Team, change: &Change) -> Result<Team
     Ok(changed)
 }
 
-/// Gives the team this name and icon. No entry in the audit log is made.
+/// Sets the name and icon of the team, without an entry in the audit log.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a name that another team of the organization has.
 pub(super) fn write(tx: &Tx, org_id: &OrgId, team: &Team, name: &TeamName, icon: Option<&str>) -> Result<Team, Error> {
     let updated = tx
         .sql
@@ -196,16 +214,20 @@ pub(super) fn write(tx: &Tx, org_id: &OrgId, team: &Team, name: &TeamName, icon:
     find(tx, team.id.as_str())
 }
 
-/// Whether a team is deleted with what it holds.
+/// Whether a team is deleted together with its models, Chains and training projects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnNonEmpty {
     Refuse,
     Delete,
 }
 
-/// Deletes a team with its secrets, keys, restricted environments and memberships, each noted in the audit log.
+/// Deletes a team with its secrets, keys, restricted environments and memberships. The audit log has an entry for each
+/// of them.
 ///
-/// While it holds models, Chains or training projects it is refused with their counts, unless they are to go too.
+/// # Errors
+///
+/// [`Error::Conflict`] for the default team, and, with [`OnNonEmpty::Refuse`], for a team that holds models, Chains or
+/// training projects: the error gives their counts.
 pub fn delete(tx: &Tx, org: &InOrg, team: &Team, holding: OnNonEmpty) -> Result<(), Error> {
     if team.is_default {
         return Err(Error::conflict("the default team cannot be deleted, only renamed"));
@@ -242,9 +264,9 @@ fn still_holds(team: &Team, [models, chains, training_projects]: [i64; 3]) -> Er
     })
 }
 
-/// One entry for everything that goes with the team.
+/// Records in the audit log one entry for each item that is deleted with the team.
 fn record_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
-    // Each branch gives the event, and its data in Baseten's shape.
+    // Each branch selects the event type, and its data in the format of Baseten.
     let mut query = tx.sql.prepare_cached(
         "SELECT 'MODEL_DELETED' AS event_type, json_object('model_id', id, 'model_name', name) AS data
          FROM model WHERE team_id = :id AND chain_id IS NULL
@@ -275,7 +297,7 @@ fn record_contents(tx: &Tx, org: &InOrg, team: &Team) -> Result<(), Error> {
     key_events::record_end_with_team(tx, org, team)
 }
 
-/// A name that another team of the organization has is a conflict, told as one.
+/// Turns the violation of the unique team name into [`Error::Conflict`].
 fn taken(written: rusqlite::Result<usize>, name: &TeamName) -> Result<(), Error> {
     match written {
         Err(cause) if Error::is_unique_violation(&cause) => Err(Error::conflict(format!(

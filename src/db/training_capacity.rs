@@ -1,6 +1,6 @@
-//! How many GPUs of each type the training jobs of a team may hold at once.
+//! The capacity ceilings of teams: how many GPUs of each type the training jobs of a team may hold at once.
 //!
-//! Without a ceiling of its own a team is not bounded. Lowering a ceiling stops nothing: it only keeps the next jobs back.
+//! A team without a ceiling is not limited. A lower ceiling stops no job: it only delays the jobs that wait.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 
@@ -11,7 +11,7 @@ use crate::domain::training_capacity::Capacity;
 use crate::error::Error;
 use crate::policy::InTeam;
 
-/// A query for ceilings, from its `WHERE` on.
+/// Builds the query for ceilings. The argument is the SQL from `WHERE` on.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -43,7 +43,7 @@ pub fn list(tx: &Tx, teams: &[InTeam]) -> Result<Vec<Capacity>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The team's ceiling for this type, if it has one.
+/// The ceiling of the team for this GPU type, if it has one.
 pub(super) fn find(tx: &Tx, team: &Team, gpu_type: GpuType) -> Result<Option<Capacity>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE training_capacity.team_id = :team_id AND training_capacity.gpu_type = :gpu_type
@@ -53,7 +53,7 @@ pub(super) fn find(tx: &Tx, team: &Team, gpu_type: GpuType) -> Result<Option<Cap
     Ok(found.optional()?)
 }
 
-/// Stores the team's ceiling.
+/// Stores the ceiling of the team for this GPU type.
 pub(super) fn write(tx: &Tx, team: &Team, gpu_type: GpuType, max_gpus: i64) -> Result<(), Error> {
     tx.sql
         .prepare_cached(

@@ -1,8 +1,8 @@
-//! Training jobs: what was asked for in a project, and how it stands.
+//! Training jobs of a project: their specification and their status.
 //!
 //! A job waits in the queue of its team and GPU type until the team's ceiling has room for it; then it is deployed. No
-//! trainer is attached to an installation, so a deployed job does nothing but hold its GPUs until somebody stops it, and
-//! its log says so.
+//! trainer is attached to an installation, so a deployed job only holds its GPUs until a user stops it, and its log
+//! says so.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::policy::InTeam;
 
 pub mod queue;
 
-/// A query for whole jobs, from its `WHERE` on.
+/// Builds the query for complete jobs. The argument is the SQL from `WHERE` on.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -37,7 +37,7 @@ macro_rules! select {
     };
 }
 
-/// The jobs of these teams that the filter lets through.
+/// The jobs of these teams that match the filter.
 pub fn search(tx: &Tx, teams: &[InTeam], filter: &Filter) -> Result<Vec<Job>, Error> {
     let sql = match filter.order {
         Order::OldestFirst => select!(
@@ -68,7 +68,7 @@ pub fn search(tx: &Tx, teams: &[InTeam], filter: &Filter) -> Result<Vec<Job>, Er
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The newest job of each project of these teams, by the project's id.
+/// The newest job of each project of these teams, by project id.
 pub fn latest(tx: &Tx, teams: &[InTeam]) -> Result<HashMap<String, Job>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE training_job.rowid IN (
@@ -86,11 +86,20 @@ pub fn latest(tx: &Tx, teams: &[InTeam]) -> Result<HashMap<String, Job>, Error> 
     Ok(rows.map(|job| job.map(|job| (job.project.id.clone(), job))).collect::<Result<_, _>>()?)
 }
 
-/// The job of this id in a project of the team.
+/// The job with this id in a project of the team.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an id that no job of the project has.
 pub fn find(tx: &Tx, team: &InTeam, project_id: &str, id: &str) -> Result<Job, Error> {
     find_in(tx, team.team(), project_id, id)
 }
 
+/// The job with this id in a project of this team, whose access has been proved.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an id that no job of the project has.
 pub(super) fn find_in(tx: &Tx, team: &Team, project_id: &str, id: &str) -> Result<Job, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE training_job.team_id = :team_id
@@ -108,13 +117,13 @@ pub fn exists(tx: &Tx, team: &InTeam, id: &str) -> Result<bool, Error> {
     Ok(query.query_row(named_params! { ":team_id": team.team().id, ":id": id }, |row| row.get(0))?)
 }
 
-/// What a job was pushed with, as JSON.
+/// The specification that a job was pushed with, as JSON.
 pub fn spec(tx: &Tx, team: &InTeam, job: &Job) -> Result<String, Error> {
     let mut query = tx.sql.prepare_cached("SELECT spec FROM training_job WHERE team_id = :team_id AND id = :id")?;
     Ok(query.query_row(named_params! { ":team_id": team.team().id, ":id": job.id }, |row| row.get("spec"))?)
 }
 
-/// The uploads that a job was pushed with, in their order.
+/// The keys of the uploads that a job was pushed with, in their order.
 pub fn artifacts(tx: &Tx, team: &InTeam, job_id: &str) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT training_job_artifact.s3_key
@@ -127,7 +136,12 @@ pub fn artifacts(tx: &Tx, team: &InTeam, job_id: &str) -> Result<Vec<String>, Er
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// A job made of uploads of the caller's own, sent to be trained with: what a deployment was made of is the deployment's.
+/// Creates a job from uploads that the caller made for training. An upload that was made for a deployment cannot be
+/// used.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an upload that does not exist, was not made for training or was made by another caller.
 pub fn create(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &[String]) -> Result<Job, Error> {
     for s3_key in s3_keys {
         uploads::take(tx, team, Purpose::Training, s3_key)?;
@@ -135,13 +149,17 @@ pub fn create(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &
     insert(tx, team, project_id, new, s3_keys)
 }
 
-/// A job as the one before was, in the same project and made of the same uploads, whoever sent these.
+/// Creates a job in the project of an earlier job and from the same uploads, whoever made these.
 pub fn recreate(tx: &Tx, team: &InTeam, before: &Job, new: &NewJob) -> Result<Job, Error> {
     let s3_keys = artifacts(tx, team, &before.id)?;
     insert(tx, team, &before.project.id, new, &s3_keys)
 }
 
-/// Changes a job that still waits.
+/// Changes a job that waits in the queue.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a job that does not wait any more.
 pub fn update(tx: &Tx, team: &InTeam, job: &Job, change: &Change) -> Result<Job, Error> {
     if change.priority.is_none() && change.availability.is_none() {
         return Ok(job.clone());
@@ -172,7 +190,11 @@ pub fn update(tx: &Tx, team: &InTeam, job: &Job, change: &Change) -> Result<Job,
     find(tx, team, &job.project.id, &job.id)
 }
 
-/// Stops a job that has not ended, and lets the next ones have its GPUs.
+/// Stops a job that has not ended, and gives its GPUs to the next jobs of the queue.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a job that has ended.
 pub fn stop(tx: &Tx, team: &InTeam, job: &Job) -> Result<Job, Error> {
     tx.frees_space()?;
     if job.status.has_ended() {
@@ -185,7 +207,7 @@ pub fn stop(tx: &Tx, team: &InTeam, job: &Job) -> Result<Job, Error> {
     find(tx, team, &job.project.id, &job.id)
 }
 
-/// Deletes a job; one that has not ended is stopped first.
+/// Deletes a job. A job that has not ended is stopped first.
 pub fn delete(tx: &Tx, team: &InTeam, job: &Job) -> Result<(), Error> {
     if !job.status.has_ended() {
         stop(tx, team, job)?;

@@ -23,7 +23,11 @@ pub fn list(tx: &Tx, teams: &[InTeam]) -> Result<Vec<TrainingProject>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The team's training project of this id.
+/// The team's training project with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an id that no training project of the team has.
 pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<TrainingProject, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT training_project.id, training_project.name, training_project.created_at, training_project.updated_at,
@@ -35,7 +39,7 @@ pub fn find(tx: &Tx, team: &InTeam, id: &str) -> Result<TrainingProject, Error> 
     found.optional()?.ok_or(Error::NotFound("training project"))
 }
 
-/// Whether the team has a training project of this name.
+/// Whether the team has a training project with this name.
 pub fn is_named(tx: &Tx, team: &InTeam, name: &str) -> Result<bool, Error> {
     let mut query = tx
         .sql
@@ -43,7 +47,7 @@ pub fn is_named(tx: &Tx, team: &InTeam, name: &str) -> Result<bool, Error> {
     Ok(query.query_row(named_params! { ":team_id": team.team().id, ":name": name }, |row| row.get(0))?)
 }
 
-/// The team's training project of this name: made, or touched if it is there.
+/// Creates the team's training project with this name, or updates the time of its last use if it exists.
 pub fn upsert(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<TrainingProject, Error> {
     let (id, event_type) = match insert(tx, team.team(), name) {
         Ok(id) => (id, "TRAINING_PROJECT_CREATED"),
@@ -55,7 +59,7 @@ pub fn upsert(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<TrainingPro
     Ok(project)
 }
 
-/// That it was used again is what changes.
+/// Updates the time at which the project was last used. This counts as a change, although only a time changes.
 fn touch(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<String, Error> {
     tx.note_change();
     let id = tx
@@ -72,7 +76,7 @@ fn touch(tx: &Tx, team: &InTeam, name: &ResourceName) -> Result<String, Error> {
     Ok(id)
 }
 
-/// Deletes a training project with all its jobs; others may then have the GPUs that these held.
+/// Deletes a training project with all its jobs. Their GPUs are free for the waiting jobs of other projects.
 pub fn delete(tx: &Tx, team: &InTeam, project: &TrainingProject) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM training_project WHERE team_id = :team_id AND id = :id")?
@@ -81,7 +85,8 @@ pub fn delete(tx: &Tx, team: &InTeam, project: &TrainingProject) -> Result<(), E
     training_jobs::queue::release_all(tx, team.team())
 }
 
-/// A new training project. A name that the team's projects have already is the caller's to tell.
+/// Inserts a training project. The calling code must translate the error for a name that another project of the team
+/// has.
 pub(super) fn insert(tx: &Tx, team: &Team, name: &ResourceName) -> Result<String, rusqlite::Error> {
     let id = tx.id();
     tx.sql

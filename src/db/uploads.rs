@@ -1,8 +1,8 @@
-//! Uploads: who may send an archive, whose the archive is, and who may use it.
+//! Uploads: who may upload an archive, to whom it belongs, and who may use it.
 //!
-//! Credentials are bound to one key and to one caller and end after an hour. What they grant stands sealed in their
-//! session token, so asking for them writes nothing; whether the caller still stands is asked anew at each request.
-//! An upload belongs to the organization; only the caller who got its credentials can use it.
+//! Credentials are bound to one upload key and one caller, and expire after an hour. The grant is sealed into their
+//! session token, so a request for credentials writes nothing; whether the caller is still valid is checked at each
+//! request. An upload belongs to the organization, but only the caller who received its credentials can use it.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
@@ -18,21 +18,22 @@ use crate::error::{Error, QuotaExceeded};
 use crate::policy::{Caller, Deployers, InTeam, Reader, Who, nowhere};
 use crate::token;
 
+/// How long credentials are valid.
 pub const CREDENTIALS_SECONDS: i64 = 60 * 60;
-/// How long an upload that no deployment uses is kept.
+/// How long an upload that is not used is kept.
 pub const UNTAKEN_SECONDS: i64 = 24 * 60 * 60;
 
-/// Credentials for one archive that a training job is made of.
+/// Issues credentials for one archive that a training job will be made from.
 ///
 /// # Errors
 ///
-/// [`Error::Forbidden`] where the caller may deploy in none of the teams.
+/// [`Error::Forbidden`] where the list of teams is empty: the caller may deploy in no team.
 pub fn grant_for_training(tx: &Tx, teams: &[InTeam]) -> Result<Credentials, Error> {
     let team = teams.first().ok_or_else(nowhere)?;
     Ok(credentials(tx, team.caller(), Purpose::Training))
 }
 
-/// Credentials for one archive. Where it is pushed to is asked when it is.
+/// Issues credentials for one archive. The target of the push is checked only at the push.
 pub fn grant(tx: &Tx, deployers: &Deployers, purpose: Purpose) -> Credentials {
     credentials(tx, deployers.caller(), purpose)
 }
@@ -56,18 +57,24 @@ fn credentials(tx: &Tx, caller: &Caller, purpose: Purpose) -> Credentials {
     }
 }
 
-/// The secret that goes with an access key id.
+/// The secret access key that belongs to an access key id.
 pub fn secret(tx: &Tx, access_key_id: &str) -> Zeroizing<String> {
     tx.sealer.upload_secret(access_key_id)
 }
 
-/// What a session token grants; `None` if it was not made here for this access key id. It may have expired.
+/// The grant in a session token; `None` if this installation did not issue it for this access key id. The grant may
+/// have expired.
 pub fn granted(tx: &Tx, access_key_id: &str, session_token: &str) -> Option<Grant> {
     let text = tx.sealer.open_grant(access_key_id, &token::bytes_of_hex(session_token)?)?;
     Grant::parse(&text)
 }
 
-/// The caller who got the credentials, if they may still deploy anywhere.
+/// The caller who received the credentials.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] where their key does not work any more; [`Error::Forbidden`] where they may deploy in no
+/// team.
 pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
     let caller = api_keys::caller_again(tx, &grant.api_key_prefix)?;
     let teams = teams::of_organization(tx, &caller)?;
@@ -75,7 +82,8 @@ pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
     if caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }
 }
 
-/// What is used and allowed of archives and of the disk, what stands under this key aside: sent again, it is the same.
+/// The usage and limits of archives and disk, without the archive that is stored under this upload key: uploading the
+/// same archive again needs no space.
 pub fn room(tx: &Tx, grant: &Grant) -> Result<Room, Error> {
     let mut query = tx.sql.prepare_cached("SELECT bytes, taken_at IS NULL FROM upload WHERE s3_key = :s3_key")?;
     let there = query.query_row(named_params! { ":s3_key": grant.s3_key }, |row| Ok((row.get(0)?, row.get(1)?)));
@@ -96,7 +104,7 @@ pub fn room(tx: &Tx, grant: &Grant) -> Result<Room, Error> {
     })
 }
 
-/// What a person has uploaded and nothing uses yet.
+/// The bytes that a person has uploaded and that nothing uses yet.
 fn untaken_bytes(tx: &Tx, grant: &Grant) -> Result<u64, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT ifnull(sum(bytes), 0)
@@ -107,22 +115,22 @@ fn untaken_bytes(tx: &Tx, grant: &Grant) -> Result<u64, Error> {
     Ok(query.query_row(params, |row| row.get::<_, i64>(0))? as u64)
 }
 
-/// What came of noting an archive.
+/// The outcome of recording an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     New,
-    /// It was noted before.
+    /// The same archive was recorded before.
     SameAgain,
-    /// Another archive stands under its key, and none is replaced.
+    /// Another archive was recorded under this key. It is not replaced.
     OtherIsThere,
 }
 
-/// Whether there is an archive under this key.
+/// Whether an archive is recorded under this key.
 pub fn is_recorded(tx: &Tx, s3_key: &str) -> Result<bool, Error> {
     Ok(find(tx, s3_key)?.is_some())
 }
 
-/// What would come of noting an archive of this hash.
+/// What [`record`] would return for an archive with this hash, quotas and access aside.
 pub fn foreseen(tx: &Tx, s3_key: &str, hash: &[u8; 32]) -> Result<Recorded, Error> {
     Ok(match find(tx, s3_key)? {
         None => Recorded::New,
@@ -131,7 +139,12 @@ pub fn foreseen(tx: &Tx, s3_key: &str, hash: &[u8; 32]) -> Result<Recorded, Erro
     })
 }
 
-/// Notes an archive that stands on the disk.
+/// Records an archive that is stored on the disk.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] or [`Error::Forbidden`] where the caller may not upload any more;
+/// [`Error::QuotaExceeded`] where the archive exceeds a quota.
 pub fn record(tx: &Tx, grant: &Grant, archive: &Archive) -> Result<Recorded, Error> {
     let caller = uploader(tx, grant)?;
     match foreseen(tx, &grant.s3_key, &archive.hash)? {
@@ -160,8 +173,12 @@ pub fn record(tx: &Tx, grant: &Grant, archive: &Archive) -> Result<Recorded, Err
     Ok(Recorded::New)
 }
 
-/// The archive of an upload, for what it was made for and for whoever got its credentials; to everybody else it is not
-/// there. It may be taken again, and is kept from now on.
+/// Takes an upload into use and returns its archive. An upload can be taken repeatedly; once taken, it is no longer
+/// deleted as unused.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an upload that does not exist, was made for another purpose or by another caller.
 pub fn take(tx: &Tx, team: &dyn Reader, purpose: Purpose, s3_key: &str) -> Result<Archive, Error> {
     if !purpose.owns(s3_key) {
         return Err(Error::NotFound("upload"));
@@ -187,13 +204,14 @@ pub fn take(tx: &Tx, team: &dyn Reader, purpose: Purpose, s3_key: &str) -> Resul
     taken.optional()?.ok_or(Error::NotFound("upload"))
 }
 
-/// The archive of an upload that a deployment uses.
+/// The archive of an upload, if it exists.
 pub(super) fn find(tx: &Tx, s3_key: &str) -> Result<Option<Archive>, Error> {
     let mut query = tx.sql.prepare_cached("SELECT hash, bytes FROM upload WHERE s3_key = :s3_key")?;
     Ok(query.query_row(named_params! { ":s3_key": s3_key }, from_row).optional()?)
 }
 
-/// Notes what an archive in use was changed into, as an upload of the same caller. Answers its key.
+/// Records a changed version of an archive in use as a new upload of the same caller. Returns the key of the new
+/// upload.
 pub(super) fn succeed(tx: &Tx, s3_key: &str, archive: &Archive) -> Result<String, Error> {
     let key = format!("{}/{}{}", Purpose::Model.as_str(), tx.id(), tx.id());
     tx.sql
@@ -209,13 +227,17 @@ pub(super) fn succeed(tx: &Tx, s3_key: &str, archive: &Archive) -> Result<String
     Ok(key)
 }
 
-/// Refuses as a write would be, for the audit log: this upload was refused by a quota before it came to a write.
+/// Makes the audit log record that a quota refused this upload before any write.
+///
+/// # Errors
+///
+/// Always: [`Error::QuotaExceeded`], which the writer records as the refusal of a write; or the errors of [`uploader`].
 pub fn note_refusal(tx: &Tx, grant: &Grant, quota: QuotaExceeded) -> Result<(), Error> {
     tx.charge_to(&uploader(tx, grant)?);
     Err(Error::QuotaExceeded(quota))
 }
 
-/// Forgets what was uploaded a day ago and never used.
+/// Deletes the rows of uploads that are a day old and were never used.
 pub fn forget_untaken(tx: &Tx) -> Result<(), Error> {
     tx.frees_space()?;
     tx.sql
@@ -227,25 +249,25 @@ pub fn forget_untaken(tx: &Tx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets what was found in archives that no upload has named for a day.
+/// Deletes what was read from archives that no upload has referred to for a day.
 pub fn forget_readings(tx: &Tx) -> Result<(), Error> {
     archive_readings::forget_unnamed(tx, tx.now.plus_seconds(-UNTAKEN_SECONDS))
 }
 
-/// Whether any upload names this archive.
+/// Whether any upload refers to the archive with this hash.
 pub fn is_named(tx: &Tx, hash: &[u8; 32]) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM upload WHERE hash = :hash)")?;
     Ok(query.query_row(named_params! { ":hash": hash }, |row| row.get(0))?)
 }
 
-/// Every archive that an upload names, once.
+/// All archives that uploads refer to, each once.
 pub fn named(tx: &Tx) -> Result<Vec<Archive>, Error> {
     let mut query = tx.sql.prepare_cached("SELECT DISTINCT hash, bytes FROM upload ORDER BY hash")?;
     let archives = query.query_map([], from_row)?.collect::<Result<_, _>>()?;
     Ok(archives)
 }
 
-/// What was pushed with an archive, to be told to the operator.
+/// The deployments and jobs that were pushed with an archive, for a message to the operator.
 pub fn pushed_with(tx: &Tx, archive: &Archive) -> Result<Vec<Pushed>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT pushed.kind, pushed.id, pushed.parent, organization.name AS organization
@@ -276,7 +298,7 @@ pub fn pushed_with(tx: &Tx, archive: &Archive) -> Result<Vec<Pushed>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// A deployment or a job that was pushed with an archive, and what it is of.
+/// A deployment or training job that was pushed with an archive, and the model, Chain or project that it belongs to.
 #[derive(Debug)]
 pub struct Pushed {
     pub kind: String,

@@ -1,4 +1,4 @@
-//! People, and what they are in an organization. A person is one address, and may be in several organizations.
+//! People, and their roles in organizations. A person has exactly one address, and may be in several organizations.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
@@ -15,7 +15,8 @@ mod teams_of_user;
 
 pub use teams_of_user::teams;
 
-/// The people of the organization, by id: who joins or leaves between two pages shifts nobody else.
+/// Lists the people of the organization in the order of their ids, so that a person who joins or leaves between two
+/// pages shifts no other entry.
 pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT user.id, user.email, user.name, org_member.role
@@ -32,7 +33,7 @@ pub fn list(tx: &Tx, org: &InOrg, paging: &Paging) -> Result<Page<OrgMember>, Er
     Ok(paging.page(rows.collect::<Result<_, _>>()?, |member| member.user.id.as_str()))
 }
 
-/// The person of the organization who has this address.
+/// The person of the organization with this address.
 pub fn with_address(tx: &Tx, org: &InOrg, email: &Email) -> Result<Option<OrgMember>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT user.id, user.email, user.name, org_member.role
@@ -44,11 +45,20 @@ pub fn with_address(tx: &Tx, org: &InOrg, email: &Email) -> Result<Option<OrgMem
         .optional()?)
 }
 
-/// The person of this id, if they are of the organization.
+/// The person of the organization with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a person who is not in the organization.
 pub fn find(tx: &Tx, org: &InOrg, user_id: &str) -> Result<OrgMember, Error> {
     of_organization(tx, org.org_id(), user_id)
 }
 
+/// The person with this id in an organization.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a person who is not in the organization.
 pub(super) fn of_organization(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<OrgMember, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT user.id, user.email, user.name, org_member.role
@@ -59,13 +69,13 @@ pub(super) fn of_organization(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<
     found.optional()?.ok_or(Error::NotFound("user"))
 }
 
-/// What a key that is no person's goes by: its name, or its prefix where it has none.
+/// The display name of a key that belongs to no person: its name, or its prefix if it has no name.
 pub fn service_name(tx: &Tx, caller: &Caller) -> Result<String, Error> {
     let mut query = tx.sql.prepare_cached("SELECT coalesce(name, prefix) FROM api_key WHERE prefix = :prefix")?;
     Ok(query.query_row(named_params! { ":prefix": caller.prefix() }, |row| row.get(0))?)
 }
 
-/// Changes the caller's own name, in every organization they are in.
+/// Changes the caller's own name, which applies in all their organizations.
 pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Result<OrgMember, Error> {
     let before = find(tx, org, person.user_id.as_str())?;
     tx.sql
@@ -84,18 +94,19 @@ pub fn rename(tx: &Tx, org: &InOrg, person: &Person, name: &PersonName) -> Resul
     find(tx, org, person.user_id.as_str())
 }
 
+/// Records in the audit log that a person joined an organization.
 pub(super) fn record_joined(tx: &Tx, actor: Actor<'_>, org_id: &OrgId, user: &User) -> Result<(), Error> {
     let data = json!({ "user_id": user.id.as_str(), "new_user_email": user.email });
     audit::record(tx, actor, org_id, None, Event::new("USER_JOINED_ORGANIZATION", data))
 }
 
-/// Whoever has this address, in whatever organization.
+/// The person with this address, in any organization or none.
 pub(super) fn of_email(tx: &Tx, email: &Email) -> Result<Option<User>, Error> {
     let mut query = tx.sql.prepare_cached("SELECT id, email, name FROM user WHERE email = :email")?;
     Ok(query.query_row(named_params! { ":email": email.as_str() }, from_row).optional()?)
 }
 
-/// A new person, in no organization yet.
+/// Inserts a new person, who is in no organization yet.
 pub(super) fn insert(tx: &Tx, email: &Email, name: &PersonName) -> Result<User, Error> {
     let user = User { id: UserId(tx.id()), email: email.as_str().to_owned(), name: name.as_str().to_owned() };
     tx.sql
@@ -107,7 +118,7 @@ pub(super) fn insert(tx: &Tx, email: &Email, name: &PersonName) -> Result<User, 
     Ok(user)
 }
 
-/// Gives somebody who begins anew the name that they give.
+/// Sets the name of a person who starts again by an invitation.
 pub(super) fn rename_anew(tx: &Tx, user: &User, name: &PersonName) -> Result<User, Error> {
     tx.sql
         .prepare_cached("UPDATE user SET name = :name WHERE id = :id")?
@@ -115,8 +126,8 @@ pub(super) fn rename_anew(tx: &Tx, user: &User, name: &PersonName) -> Result<Use
     Ok(User { name: name.as_str().to_owned(), ..user.clone() })
 }
 
-/// Keeps the hash of a person's password, a PHC string that the caller had computed: hashing is too slow for a
-/// transaction.
+/// Stores the hash of a person's password, given as a PHC string. The calling code computes the hash beforehand,
+/// because hashing is too slow for a transaction.
 pub(super) fn set_password_hash(tx: &Tx, user_id: &UserId, hash: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached("UPDATE user SET password_hash = :hash WHERE id = :id")?
@@ -124,7 +135,7 @@ pub(super) fn set_password_hash(tx: &Tx, user_id: &UserId, hash: &str) -> Result
     Ok(())
 }
 
-/// Makes a person a member of an organization.
+/// Makes a person a member of an organization, without an entry in the audit log.
 pub(super) fn join(tx: &Tx, org_id: &OrgId, user_id: &UserId, role: OrgRole) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -138,7 +149,7 @@ pub(super) fn join(tx: &Tx, org_id: &OrgId, user_id: &UserId, role: OrgRole) -> 
 columns! { UserColumns: id email name }
 columns! { OrgMemberColumns: role }
 
-/// Reads one row; a list looks its columns up once and calls [`from_row_at`].
+/// Reads one row. A list looks its columns up once and calls [`from_row_at`] instead.
 pub(super) fn from_row(row: &Row) -> rusqlite::Result<User> {
     from_row_at(row, UserColumns::of(row.as_ref())?)
 }

@@ -1,4 +1,4 @@
-//! Which API keys let the admins of an organization in. The last such key cannot be taken away.
+//! Which API keys give the admins of an organization access. The last such key cannot be taken away.
 
 use rusqlite::named_params;
 
@@ -6,8 +6,13 @@ use crate::db::Tx;
 use crate::domain::OrgId;
 use crate::error::Error;
 
-/// Does `work` if the admins of the organization get in by it as they did before: the last key of the last admin stays,
-/// and so does the last that does not end while others do.
+/// Runs `work` and returns its result if the admins of the organization keep access by API keys. The calling code must
+/// undo the changes of `work` after an error.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] where `work` leaves no admin with a key that works although one had such a key before, or none
+/// with a key that does not expire although one had such a key before.
 pub(super) fn keeping_a_way_in<T>(
     tx: &Tx,
     org_id: &OrgId,
@@ -28,11 +33,11 @@ pub(super) fn keeping_a_way_in<T>(
     }
 }
 
-/// By which keys the admins of an organization get in, from the worst to the best.
+/// The best kind of key by which the admins of an organization have access, from the worst to the best.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum WaysIn {
     None,
-    /// Each of them ends.
+    /// Every working key expires.
     Ending,
     Lasting,
 }

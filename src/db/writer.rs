@@ -1,4 +1,4 @@
-//! The one thread that writes, which commits in groups.
+//! The writer: the only thread that writes to the database. It commits writes in groups.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -18,14 +18,14 @@ use crate::error::Error;
 use crate::seal::Sealer;
 
 const GROUP_MAX: usize = 512;
-/// The savepoint that each job runs in.
+/// The savepoint in which each job runs.
 pub(super) const SAVEPOINT: &str = "job";
-/// Without a write for so long, there is time to cut the log.
+/// After this time without a write, the WAL is truncated if it is too long.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A write that waits for its group: run in a savepoint, answered after the commit.
+/// A queued write. It runs in a savepoint and is answered after the commit of its group.
 pub(super) type Job = Box<dyn FnOnce(&Writer) -> (Verdict, Answer) + Send>;
-/// Told whether the group reached the disk.
+/// Called after the commit with the outcome of the whole group.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 #[derive(PartialEq)]
@@ -58,7 +58,7 @@ pub(super) struct Writer {
     pub found_ended_at: Arc<AtomicI64>,
     pub desk: Desk,
     pub path: PathBuf,
-    /// Let go last.
+    /// The locked data directory. It is the last field, so that the lock is released last.
     pub _directory: Directory,
 }
 
@@ -68,7 +68,7 @@ impl Writer {
         Tx::new(sql, sealer, found_ended_at, quotas, Some(desk), now)
     }
 
-    /// The queue that gathers during one fsync is the next group.
+    /// Commits groups of writes until the queue is closed. The writes that arrive during one fsync form the next group.
     pub fn run(self, jobs: &mpsc::Receiver<Job>) {
         while let Some(first) = self.next(jobs) {
             let group = std::iter::once(first).chain(std::iter::from_fn(|| jobs.try_recv().ok())).take(GROUP_MAX);
@@ -79,10 +79,11 @@ impl Writer {
                 answer(committed.as_ref().copied().map_err(repeat));
             }
         }
-        let _ = self.sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"); // the log is replayed at the next start otherwise
+        let _ = self.sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"); // otherwise the next start replays the WAL
     }
 
-    /// Waits for a job. A log that somebody else's reader has kept from beginning anew is cut while there is none.
+    /// Waits for a job. While there is none, a WAL that a reader outside this process has kept from being reset is
+    /// truncated.
     fn next(&self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
         while storage::log_bytes(&self.path) > storage::LOG_BYTES_MAX {
             match jobs.recv_timeout(IDLE) {
@@ -94,7 +95,7 @@ impl Writer {
         jobs.recv().ok()
     }
 
-    /// Runs the jobs and makes them durable, all of them or none.
+    /// Runs the jobs in one transaction and commits it: all of them become durable or none.
     fn commit(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
         self.desk.space.look(&self.sql)?;
         self.sql.execute_batch("BEGIN IMMEDIATE").map_err(|cause| of_storage(&self.sql, cause.into()))?;
@@ -105,12 +106,12 @@ impl Writer {
             self.desk.forget_usage();
         }
         if done.is_err() && !self.sql.is_autocommit() {
-            let _ = self.sql.execute_batch("ROLLBACK"); // what cannot be rolled back now is when the connection closes
+            let _ = self.sql.execute_batch("ROLLBACK"); // if this fails, closing the connection rolls it back
         }
         done
     }
 
-    /// Each in a savepoint of its own, so that a refused one leaves nothing behind.
+    /// Runs each job in its own savepoint, so that a refused job leaves no changes.
     fn run_each(&self, group: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), Error> {
         for job in group {
             self.sql.prepare_cached("SAVEPOINT job")?.execute([])?;
@@ -126,7 +127,7 @@ impl Writer {
 
     fn end_savepoint(&self, verdict: &Verdict) -> Result<(), Error> {
         if self.sql.is_autocommit() {
-            // SQLite itself rolled all of it back: the disk is full or failing.
+            // SQLite itself rolled back the whole transaction: the disk is full or failing.
             let is_full = lacks_space(&self.sql) || storage::is_disk_full(&self.path);
             let failed = || Error::Internal("the disk failed, and SQLite rolled back".to_owned());
             return Err(if is_full { Error::StorageFull } else { failed() });
@@ -138,7 +139,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The write that was refused is undone; that a quota refused it is a write of its own.
+    /// Records that a quota refused a write. The refused write itself is undone, so the record is a write of its own.
     fn note_refusal(&self, now: Time) -> Result<(), Error> {
         self.sql.prepare_cached("SAVEPOINT job")?.execute([])?;
         let tx = self.tx(Now { time: now, seed: [0; 32] });
@@ -147,7 +148,7 @@ impl Writer {
     }
 }
 
-/// A failed commit is everybody's failure.
+/// Repeats the error of a failed commit for each job of the group.
 fn repeat(error: &Error) -> Error {
     match error {
         Error::StorageFull => Error::StorageFull,

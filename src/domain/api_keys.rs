@@ -1,28 +1,29 @@
-//! API keys: what is known of one without its text, and what a new one is given.
+//! API keys without their text, and the terms of new keys.
 
 use crate::domain::{Category, EnvironmentName, KeyName, OrgId, Team, TeamCategory, TeamId, Time, User, UserId};
 use crate::error::Error;
 use crate::token::PlainKey;
 
-/// A key that works, without its text.
+/// An active key without its text.
 #[derive(Debug)]
 pub struct Key {
     pub prefix: String,
     pub org_id: OrgId,
     pub holder: Holder,
     pub name: Option<KeyName>,
-    /// `None`: every model of the team. Empty once the models it was narrowed to are deleted.
+    /// The models that the key is narrowed to. `None`: every model of the team. Empty once all of these models are
+    /// deleted.
     pub model_ids: Option<Vec<String>>,
-    /// `None`: every environment.
+    /// The environments that the key is narrowed to. `None`: every environment.
     pub environments: Option<Vec<EnvironmentName>>,
     pub created_at: Time,
     pub last_used_at: Option<Time>,
     pub expires_at: Option<Time>,
-    /// The prefix of the key that took its place; it works on until it expires.
+    /// The prefix of the key that replaced this one. This key works until it expires.
     pub replaced_by: Option<String>,
 }
 
-/// Whose key it is.
+/// The holder of a key.
 #[derive(Debug)]
 pub enum Holder {
     Person(User),
@@ -40,7 +41,7 @@ impl Key {
     }
 }
 
-/// What decides who may make, replace and revoke a key: whose it is.
+/// The kind of a key. It decides who may make, replace and revoke the key.
 #[derive(Clone, Copy, Debug)]
 pub enum KeyKind<'a> {
     Personal(&'a UserId),
@@ -72,16 +73,21 @@ impl<'a> KeyKind<'a> {
     }
 }
 
-/// How long a replaced key works on beside the new one.
+/// How long a replaced key continues to work beside the new one.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlap {
     pub(crate) seconds: i64,
 }
 
 impl Overlap {
-    /// Not at all, an hour, a day or a week.
+    /// None, an hour, a day or a week.
     const SECONDS: [i64; 4] = [0, 3600, 86_400, 604_800];
 
+    /// Reads an overlap in seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] unless the overlap is none, an hour, a day or a week.
     pub fn of_seconds(seconds: i64) -> Result<Overlap, Error> {
         match Overlap::SECONDS.contains(&seconds) {
             true => Ok(Overlap { seconds }),
@@ -90,42 +96,42 @@ impl Overlap {
     }
 }
 
-/// What a new key is given beside its kind.
+/// The terms of a new key, besides its kind.
 #[derive(Debug)]
 pub struct Terms {
     pub name: Option<KeyName>,
-    /// `None`: every model of the team, also those to come.
+    /// The models that the key is narrowed to. `None`: every model of the team, including future ones.
     pub model_ids: Option<Vec<String>>,
-    /// `None`: every environment.
+    /// The environments that the key is narrowed to. `None`: every environment.
     pub environments: Option<Vec<EnvironmentName>>,
     pub expires_at: Option<Time>,
 }
 
-/// What a rotation came to.
+/// The result of a rotation.
 #[derive(Debug)]
 pub struct Rotated {
     pub key: PlainKey,
-    /// When the old key ends or has ended.
+    /// When the old key expires or has expired.
     pub old_expires_at: Time,
-    /// Restricted environments that the old key was granted and the new one is not, by name.
+    /// The names of restricted environments that the old key was granted and the new key is not.
     pub grants_not_carried_over: Vec<String>,
 }
 
-/// What becomes of the keys that somebody made who loses a role.
+/// Whether the keys that a person made are kept when that person loses a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreatedKeys {
     Keep,
     Revoke,
 }
 
-/// A key that works and is no person's, with whoever made it.
+/// An active key that belongs to no person, with its author.
 #[derive(Debug)]
 pub struct MadeKey {
     pub prefix: String,
     pub name: Option<String>,
     pub category: Category,
-    /// `None`: it manages the team keys of the organization.
+    /// `None`: the key manages the team keys of the organization.
     pub team_id: Option<TeamId>,
-    /// A person's id or a key's prefix.
+    /// The author: a person's id or the prefix of a key.
     pub made_by: String,
 }

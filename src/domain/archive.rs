@@ -1,16 +1,17 @@
-//! Archives, as they stand on the disk.
+//! Archives that are stored on the disk.
 
 use std::path::{Path, PathBuf};
 
-/// Of a path in an archive, and of the target of a link.
+/// The maximum length of a path in an archive, and of the target of a link.
 pub const PATH_BYTES_MAX: usize = 4096;
-/// Of a path in an archive: its folders and its name.
+/// The maximum depth of a path in an archive, counted in folders and its name.
 pub const PATH_DEPTH_MAX: usize = 100;
 
-/// An archive on the disk, under the hash of its content.
+/// An archive on the disk. Its name is the hash of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
-    /// BLAKE3. Of one that came in before schema 7 it is SHA-256: all that is asked of a name is that it stays.
+    /// The BLAKE3 hash. Archives that were stored before schema 7 have a SHA-256 hash; it is enough that a name does
+    /// not change.
     pub hash: [u8; 32],
     pub bytes: u64,
 }
@@ -20,7 +21,7 @@ impl Archive {
         self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Where it stands in the data directory.
+    /// The path of the archive, where `data` is the data directory.
     pub fn path(&self, data: &Path) -> PathBuf {
         let hex = self.hex();
         data.join("archives").join(&hex[..2]).join(hex)

@@ -1,4 +1,4 @@
-//! Where clients reach this server, and so what the links that it gives out begin with.
+//! The URL at which clients reach this server. The links that the server returns begin with it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +10,17 @@ const HTTP_PORT: u16 = 80;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     scheme: &'static str,
-    /// A host, with its port where that is not the scheme's own; lower-case.
+    /// The host in lower case, with the port if it is not the default port of the scheme.
     authority: String,
 }
 
 impl BaseUrl {
-    /// The host that a request names. A front that ends TLS says by [`BaseUrl::parse`] what it is reached by.
+    /// The URL for the `Host` header of a request. [`BaseUrl::parse`] reads the URL of a reverse proxy that terminates
+    /// TLS.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text cannot be a host.
     pub fn of_host(host: &str) -> Result<BaseUrl, Error> {
         let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
         if host.is_empty() || !host.bytes().all(of_a_host) {
@@ -24,7 +29,11 @@ impl BaseUrl {
         Ok(BaseUrl { scheme: "http", authority: host.to_ascii_lowercase() })
     }
 
-    /// A public URL: a scheme, a host and perhaps a port.
+    /// Reads a public URL: a scheme, a host and optionally a port.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the URL has another scheme, a path, a query, a user name or an invalid host or port.
     pub fn parse(url: &str) -> Result<BaseUrl, Error> {
         let schemes = ["https", "http"].into_iter();
         let named = schemes.filter_map(|scheme| Some((scheme, url.strip_prefix(scheme)?.strip_prefix("://")?))).next();
@@ -42,30 +51,31 @@ impl BaseUrl {
         if is_port && is_name { Ok(BaseUrl { scheme, authority }) } else { Err(refused()) }
     }
 
-    /// Whether what clients send is encrypted on its way.
+    /// Whether the connection of the client is encrypted.
     pub fn is_https(&self) -> bool {
         self.scheme == "https"
     }
 
-    /// Whether a model or a Chain is called here: the counterpart of [`BaseUrl::of`], under whatever domain.
+    /// Whether the host is one at which a model or a Chain is called, under any domain. [`BaseUrl::of`] makes such
+    /// hosts.
     pub fn is_of_model(&self) -> bool {
         let label = self.authority.split('.').next().unwrap_or_default();
         ["model-", "chain-"].iter().any(|kind| label.strip_prefix(kind).is_some_and(|id| !id.is_empty()))
     }
 
-    /// Where a connection came in.
+    /// The URL for the address at which a connection arrived.
     pub fn of_address(address: SocketAddr) -> BaseUrl {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         BaseUrl { scheme: "http", authority: address.to_string() }
     }
 
-    /// Host and port.
+    /// The host and the port.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Whether this names the server that was reached `here`: this machine's own names, that address, or the one that it
-    /// was told to listen on. Models, Chains and the interface have labels before these.
+    /// Whether this URL names the server that was reached at `here`: one of this machine's own names, that address, or
+    /// the URL that the server listens on. Hosts of models, Chains and the API have labels before these names.
     pub fn is_of_this_host(&self, here: SocketAddr, listen: Option<&BaseUrl>) -> bool {
         let (name, port) = split(&self.authority);
         let Some(port) = port.map_or(Some(HTTP_PORT), |port| port.parse().ok()) else { return false };
@@ -83,8 +93,8 @@ impl BaseUrl {
         is_this(name) || without_label(name).is_some_and(is_this)
     }
 
-    /// Where a model or a Chain is called. `localhost` and addresses have `api.localhost` beside them, where truss looks for
-    /// the rest of the interface too.
+    /// The URL at which a model or a Chain is called. For `localhost` and for addresses it is under `api.localhost`,
+    /// where truss also looks for the rest of the API.
     pub fn of(&self, kind: &str, id: &str) -> String {
         let (name, port) = split(&self.authority);
         let name = name.strip_suffix('.').unwrap_or(name);
@@ -101,7 +111,7 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// The name and the port. The colons of an address in brackets are its own.
+/// The name and the port. Colons inside the brackets of an IPv6 address do not separate a port.
 fn split(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
@@ -109,7 +119,7 @@ fn split(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// What `api.`, `model-ID.` or `chain-ID.` stands before.
+/// The rest of a name after the label `api`, `model-ID` or `chain-ID`.
 fn without_label(name: &str) -> Option<&str> {
     let (label, rest) = name.split_once('.')?;
     (label == "api" || label.starts_with("model-") || label.starts_with("chain-")).then_some(rest)

@@ -1,4 +1,4 @@
-//! Usage, and what it costs.
+//! Usage and its cost.
 
 use crate::domain::Time;
 use crate::error::Error;
@@ -8,11 +8,11 @@ const WINDOW_DAYS_MAX: i64 = 31;
 const BEGINNING: Time = Time(1_767_225_600_000);
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
-/// By how much 31 days of a calendar can be longer than 31 times 24 hours, where clocks are set back meanwhile.
+/// By how much 31 calendar days can be longer than 31 times 24 hours, because clocks may be set back in that time.
 const CLOCKS_SET_BACK_MILLIS_MAX: i64 = 2 * 60 * 60 * 1000;
 
-/// The time that a summary is asked about: from `start`, and not `end` itself. Usage is kept by the day, and a day belongs
-/// to the window that holds its 00:00 UTC: what adjoining windows show adds up.
+/// The time of a usage summary: `start` is included, `end` is not. Usage is stored per day, and a day belongs to the
+/// window that contains its 00:00 UTC. So the sums of adjacent windows add up.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     start: Time,
@@ -20,6 +20,12 @@ pub struct Window {
 }
 
 impl Window {
+    /// Checks the start and the end of a window.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names the date that is too early, or the end if it is not after the start or the window
+    /// is too long.
     pub fn new(start: Time, end: Time) -> Result<Window, Error> {
         if start < BEGINNING {
             return Err(Error::field("start_date", &format!("must not be before {BEGINNING}: there is nothing older")));
@@ -34,25 +40,25 @@ impl Window {
         Ok(Window { start, end })
     }
 
-    /// The first day that belongs to the window, such as `2026-11-01`.
+    /// The first day of the window, such as `2026-11-01`.
     pub fn first_day(&self) -> String {
         day(Time(self.start.0 + DAY_MILLIS - 1))
     }
 
-    /// The last one.
+    /// The last day of the window, such as `2026-11-30`.
     pub fn last_day(&self) -> String {
         day(Time(self.end.0 - 1))
     }
 }
 
-/// `2026-11-01`, in UTC.
+/// A day in UTC, such as `2026-11-01`.
 fn day(time: Time) -> String {
     let mut text = time.to_string();
     text.truncate("2026-11-01".len());
     text
 }
 
-/// What costs.
+/// The kinds of resources that cost something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     ModelDeployment,
@@ -78,11 +84,11 @@ impl Kind {
     }
 }
 
-/// What one resource used in a window, described as on the last day that it was used.
+/// The usage of one resource in a window. The resource is described as it was on its last day of use.
 #[derive(Debug)]
 pub struct Used {
     pub resource: Resource,
-    /// By the day, the oldest first.
+    /// The usage of each day, the oldest first.
     pub days: Vec<Day>,
 }
 
@@ -91,12 +97,12 @@ pub struct Resource {
     pub kind: Kind,
     pub id: String,
     pub name: String,
-    /// The model, Chain or training project that it is of.
+    /// The model, Chain or training project that the resource belongs to.
     pub parent_id: Option<String>,
     pub parent_name: Option<String>,
-    /// Whether that is gone.
+    /// Whether that model, Chain or training project is deleted.
     pub is_deleted: bool,
-    /// Its team, by id and name, where the organization has several.
+    /// The id and the name of its team, if the organization has several teams.
     pub team: Option<(String, String)>,
     pub environment: Option<String>,
     pub instance_type: Option<String>,
@@ -104,7 +110,7 @@ pub struct Resource {
 
 #[derive(Debug)]
 pub struct Day {
-    /// `2026-11-01`
+    /// The day in UTC, such as `2026-11-01`.
     pub date: String,
     pub amount: Amount,
 }
@@ -116,7 +122,7 @@ pub struct Amount {
     pub requests: i64,
     pub input_tokens: i64,
     pub output_tokens: i64,
-    /// Of the input tokens.
+    /// How many of the input tokens were cached.
     pub cached_tokens: i64,
 }
 

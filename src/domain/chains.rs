@@ -6,7 +6,7 @@ use crate::domain::instance_types::SMALLEST;
 use crate::domain::models::Model;
 use crate::domain::serving::{Autoscaling, PRODUCTION, PromotionSettings, Status};
 
-/// A Chain that exists. What runs of it are its deployments.
+/// A Chain that exists. Its deployments are what runs.
 #[derive(Clone, Debug)]
 pub struct Chain {
     pub id: String,
@@ -16,24 +16,24 @@ pub struct Chain {
     pub deployments_count: u32,
 }
 
-/// A deployment of each of a Chain's chainlets, made, switched off and deleted together.
+/// A deployment of a Chain: one deployment of each chainlet. They are made, deactivated and deleted together.
 #[derive(Clone, Debug)]
 pub struct ChainDeployment {
     pub id: String,
     pub chain_id: String,
     pub name: String,
-    /// Counts the published deployments of a Chain; 0 is the development deployment.
+    /// The sequence number among the published deployments of a Chain. 0 is the development deployment.
     pub number: i64,
-    /// The environment that it serves.
+    /// The environment that this deployment serves.
     pub environment: Option<String>,
-    /// The environment that it takes over once all its chainlets are active.
+    /// The environment that this deployment takes over once all its chainlets are active.
     pub candidate_for: Option<String>,
     pub created_at: Time,
-    /// The entrypoint first.
+    /// The chainlets, the entrypoint first.
     pub chainlets: Vec<Chainlet>,
 }
 
-/// A part of a Chain's deployment, and what runs of it.
+/// A chainlet of a Chain's deployment, with its own deployment.
 #[derive(Clone, Debug)]
 pub struct Chainlet {
     pub id: String,
@@ -43,7 +43,7 @@ pub struct Chainlet {
 }
 
 impl ChainDeployment {
-    /// The status of its chainlets together.
+    /// The combined status of the chainlets.
     pub fn status(&self) -> Status {
         Status::of_parts(self.chainlets.iter().map(|chainlet| chainlet.deployment.status))
     }
@@ -56,7 +56,7 @@ impl ChainDeployment {
         self.environment.as_deref() == Some(PRODUCTION)
     }
 
-    /// The environments that it serves or is about to serve.
+    /// The environments that this deployment serves or is about to serve.
     pub fn environments(&self) -> impl Iterator<Item = &str> {
         [&self.environment, &self.candidate_for].into_iter().flatten().map(String::as_str)
     }
@@ -75,15 +75,15 @@ pub struct ChainEnvironment {
     pub name: String,
     pub created_at: Time,
     pub promotion: PromotionSettings,
-    /// The deployment that serves it.
+    /// The deployment that serves the environment.
     pub current: Option<ChainDeployment>,
-    /// The deployment that takes over once its chainlets are active.
+    /// The deployment that takes over the environment once its chainlets are active.
     pub candidate: Option<ChainDeployment>,
-    /// What it sets for chainlets, by their names.
+    /// The settings of the environment for chainlets, by the names of chainlets.
     pub set: Vec<ChainletChange>,
 }
 
-/// What a chainlet is set to; `None` leaves it as it is.
+/// A change of a chainlet's settings. `None` leaves a setting unchanged.
 #[derive(Clone, Debug)]
 pub struct ChainletChange {
     pub chainlet_name: String,
@@ -91,7 +91,7 @@ pub struct ChainletChange {
     pub instance_type: Option<String>,
 }
 
-/// What a chainlet is set to in an environment, whether the environment says so or its deployment.
+/// The settings of a chainlet in an environment. They come from the environment or from the deployment.
 #[derive(Debug)]
 pub struct ChainletSettings {
     pub chainlet_name: String,
@@ -100,7 +100,8 @@ pub struct ChainletSettings {
 }
 
 impl ChainEnvironment {
-    /// The settings of the chainlets of its deployment, and of those that something was set for.
+    /// The settings of the chainlets of the current deployment, and of other chainlets that the environment has
+    /// settings for.
     pub fn chainlets(&self) -> Vec<ChainletSettings> {
         let there = self.occupant().map(|deployment| deployment.chainlets.as_slice()).unwrap_or_default();
         let of = |name: &str| self.set.iter().find(|set| set.chainlet_name == name);
@@ -120,23 +121,23 @@ impl ChainEnvironment {
         of_there.chain(of_others).collect()
     }
 
-    /// The instance type that a chainlet has here.
+    /// The instance type of a chainlet in this environment.
     pub fn instance_type_of<'a>(&'a self, chainlet: &'a Chainlet) -> &'a str {
         self.instance_type_set(&chainlet.name).unwrap_or(&chainlet.deployment.instance_type)
     }
 
-    /// The instance type that is set for the chainlet of this name, whatever runs.
+    /// The instance type that the environment sets for the chainlet with this name, whether or not it is deployed.
     pub fn instance_type_set(&self, chainlet_name: &str) -> Option<&str> {
         self.set.iter().find(|set| set.chainlet_name == chainlet_name)?.instance_type.as_deref()
     }
 
-    /// Whether all chainlets of a deployment have the instance types that they have here.
+    /// Whether all chainlets of a deployment have the instance types that this environment needs.
     pub fn fits(&self, deployment: &ChainDeployment) -> bool {
         let fits = |chainlet: &Chainlet| self.instance_type_of(chainlet) == chainlet.deployment.instance_type;
         deployment.chainlets.iter().all(fits)
     }
 
-    /// The deployment that serves it, or else the one that is about to.
+    /// The deployment that serves the environment, or else the candidate.
     pub fn occupant(&self) -> Option<&ChainDeployment> {
         self.current.as_ref().or(self.candidate.as_ref())
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::domain::Time;
 use crate::domain::serving::{Cleanup, PRODUCTION, Phase, Settings, Status};
 
-/// The name of a model's development deployment, and of a Chain's.
+/// The name of the development deployment of a model or a Chain.
 pub const DEVELOPMENT: &str = "development";
 
 #[derive(Clone, Debug)]
@@ -13,25 +13,25 @@ pub struct Deployment {
     pub id: String,
     pub model_id: String,
     pub name: String,
-    /// Counts the published deployments of a model; 0 is the development deployment.
+    /// The sequence number among the published deployments of a model. 0 is the development deployment.
     pub number: i64,
     pub status: Status,
-    /// The environment that it serves.
+    /// The environment that this deployment serves.
     pub environment: Option<String>,
-    /// The environment that it takes over once it is active.
+    /// The environment that this deployment takes over once it is active.
     pub candidate_for: Option<String>,
-    /// What then becomes of the deployment before.
+    /// What then happens to the previous deployment.
     pub cleanup: Option<Cleanup>,
     pub labels: Option<Value>,
     pub instance_type: String,
     pub settings: Settings,
-    /// The upload that it was made of; `None`: it was committed from its configuration alone.
+    /// The key of the upload that the deployment was made from. `None`: it was made from its configuration alone.
     pub s3_key: Option<String>,
-    /// Of what it runs, as truss computes it.
+    /// The hash of the content, as truss computes it.
     pub truss_hash: Option<String>,
-    /// What [`Deployment::truss_hash`] is the hash of. It may be large, so it is `None` until it is loaded.
+    /// The text that [`Deployment::truss_hash`] is the hash of. It may be large, so it is `None` until it is loaded.
     pub truss_signature: Option<String>,
-    /// Whether it was patched since it was pushed.
+    /// Whether the deployment was patched since it was pushed.
     pub is_patched: bool,
     pub created_at: Time,
 }
@@ -49,14 +49,14 @@ impl Deployment {
         self.settings.active_replicas(self.status)
     }
 
-    /// The environments that it serves or is about to serve.
+    /// The environments that this deployment serves or is about to serve.
     pub fn environments(&self) -> impl Iterator<Item = &str> {
         [&self.environment, &self.candidate_for].into_iter().flatten().map(String::as_str)
     }
 }
 
 impl Settings {
-    /// How many replicas run of a deployment that has this status.
+    /// The number of replicas that run if the deployment has this status.
     pub fn active_replicas(&self, status: Status) -> i64 {
         match status.phase() {
             Phase::Serving => self.autoscaling.replicas_at_rest(),
@@ -65,17 +65,17 @@ impl Settings {
     }
 }
 
-/// Which deployment of a model is meant.
+/// Which deployment of a model is requested.
 #[derive(Clone, Copy, Debug)]
 pub enum Which<'a> {
     Id(&'a str),
     Development,
-    /// The one that serves this environment.
+    /// The deployment that serves this environment.
     In(&'a str),
 }
 
 impl<'a> Which<'a> {
-    /// Its id, its number and its environment, of which one is known.
+    /// The id, the number and the environment. One of them is known, the others are `None`.
     pub const fn columns(self) -> (Option<&'a str>, Option<i64>, Option<&'a str>) {
         match self {
             Which::Id(id) => (Some(id), None, None),
@@ -84,7 +84,8 @@ impl<'a> Which<'a> {
         }
     }
 
-    /// As a path says it: an id, `development`, or `production` for the one that serves that.
+    /// Reads the form used in paths: an id, `development`, or `production` for the deployment that serves that
+    /// environment.
     pub fn of_path(text: &'a str) -> Which<'a> {
         match text {
             DEVELOPMENT => Which::Development,
@@ -94,7 +95,7 @@ impl<'a> Which<'a> {
     }
 }
 
-/// An archive's content, as `truss watch` compares it.
+/// The content of an archive, in the form that `truss watch` compares.
 #[derive(Clone, Debug)]
 pub struct Content {
     pub hash: String,

@@ -2,18 +2,18 @@
 
 use crate::domain::{EnvironmentName, User};
 
-/// An environment of a team, of all its models and Chains.
+/// An environment of a team. It covers all models and Chains of the team.
 #[derive(Debug)]
 pub struct Group {
     pub name: EnvironmentName,
-    /// `None`: it is not restricted.
+    /// Who may change the environment. `None`: it is not restricted.
     pub access: Option<Access>,
 }
 
-/// Who may change a restricted environment: those who are granted, and those who always may.
+/// Who may change a restricted environment: those who are granted it, and the team admins, who always may.
 #[derive(Debug)]
 pub struct Access {
-    /// By e-mail.
+    /// Ordered by e-mail address.
     pub users: Vec<User>,
     pub api_key_prefixes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Environments of models, and what they are set to.
+//! Environments of models, and their settings.
 
 use crate::domain::Time;
 use crate::domain::deployments::Deployment;
@@ -11,13 +11,13 @@ pub struct Environment {
     pub settings: Settings,
     pub promotion: PromotionSettings,
     pub instance_type: String,
-    /// The deployment that serves it.
+    /// The deployment that serves the environment.
     pub current: Option<Deployment>,
-    /// The deployment that takes over once it is active.
+    /// The deployment that takes over the environment once it is active.
     pub candidate: Option<Deployment>,
 }
 
-/// What an environment is changed to; `None` leaves it as it is.
+/// A change of an environment's settings. `None` leaves a setting unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     pub autoscaling: Option<Autoscaling>,

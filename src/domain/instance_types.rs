@@ -1,4 +1,4 @@
-//! The sizes in which deployments come.
+//! Instance types: the sizes in which deployments run.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 
 #[derive(Debug)]
 pub struct InstanceType {
-    /// Its name too.
+    /// The id, which is also the name.
     pub id: &'static str,
     pub millicpus: u32,
     pub memory_mib: u32,
@@ -18,14 +18,15 @@ pub struct InstanceType {
 pub struct Gpus {
     pub kind: &'static str,
     pub count: u32,
-    /// Of each.
+    /// The memory of each GPU.
     pub memory_mib: u32,
 }
 
-/// What a chainlet is shown with where nothing says what it needs.
+/// The instance type that is shown for a chainlet whose needs are not known.
 pub const SMALLEST: &str = "1x2";
 
-/// CPUs first, then by the size of the GPU. An id says the GPU and how many, then virtual CPUs by GiB of memory.
+/// CPU types first, then by the size of the GPU. An id has the GPU and the number of GPUs, then virtual CPUs by GiB of
+/// memory.
 #[rustfmt::skip]
 pub static INSTANCE_TYPES: &[InstanceType] = &[
     cpu("1x2",                    1,    2, 0.00058),
@@ -63,7 +64,7 @@ const fn cpu(id: &'static str, cpus: u32, memory_gib: u32, dollars_a_minute: f64
     InstanceType { id, millicpus: cpus * 1000, memory_mib: memory_gib << 10, gpus: None, dollars_a_minute }
 }
 
-/// `gpus` is how many there are, their kind, and the memory of each in GiB.
+/// `gpus` is the number of GPUs, their kind, and the memory of each in GiB.
 const fn gpu(
     id: &'static str,
     cpus: u32,
@@ -75,12 +76,12 @@ const fn gpu(
     InstanceType { gpus: Some(gpus), ..cpu(id, cpus, memory_gib, dollars_a_minute) }
 }
 
-/// What a configuration asks for under `resources`.
+/// The requirements that a configuration states under `resources`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
     pub millicpus: u32,
     pub memory_mib: u32,
-    /// Kind and count.
+    /// The kind of GPU and the number of GPUs.
     pub gpus: Option<(String, u32)>,
 }
 
@@ -89,7 +90,11 @@ impl InstanceType {
         INSTANCE_TYPES.iter().find(|instance| instance.id == id)
     }
 
-    /// The smallest that holds what is asked for.
+    /// The smallest instance type that meets these requirements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if there is no such type.
     pub fn for_resources(asked: &Resources) -> Result<&'static InstanceType, Error> {
         let fits = |instance: &&InstanceType| {
             let gpus = match (&asked.gpus, &instance.gpus) {
@@ -112,7 +117,12 @@ impl InstanceType {
         })
     }
 
-    /// The instance type that a configuration names, or the smallest that holds what it asks for.
+    /// The instance type that a configuration names, or the smallest one that meets its requirements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the named type does not exist, a requirement cannot be read, or no type meets the
+    /// requirements.
     pub fn of_config(config: &Map<String, Value>) -> Result<&'static InstanceType, Error> {
         let resources = config.get("resources");
         let text = |name: &str| resources.and_then(|resources| resources.get(name)).and_then(Value::as_str);
@@ -137,7 +147,7 @@ impl InstanceType {
     }
 }
 
-/// `1`, `0.5` or `500m`.
+/// Reads CPUs, written as `1`, `0.5` or `500m`.
 fn millicpus(text: &str) -> Option<u32> {
     let millis = match text.strip_suffix('m') {
         Some(millis) => millis.parse::<f64>().ok()?,
@@ -146,7 +156,7 @@ fn millicpus(text: &str) -> Option<u32> {
     whole(millis)
 }
 
-/// `2Gi`, `512Mi`, `1.5G`, or bytes.
+/// Reads memory, written as `2Gi`, `512Mi`, `1.5G` or a number of bytes.
 fn mebibytes(text: &str) -> Option<u32> {
     const UNITS: &[(&str, f64)] = &[
         ("Ki", 1024.0),

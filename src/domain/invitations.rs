@@ -6,10 +6,10 @@ use crate::token::PlainKey;
 #[derive(Debug)]
 pub struct Invitation {
     pub id: String,
-    /// Normalized.
+    /// The normalized address.
     pub email: String,
     pub role: OrgRole,
-    /// Without those deleted since.
+    /// The teams of the invitation that still exist.
     pub teams: Vec<InvitedTeam>,
     pub status: Status,
     pub created_at: Time,
@@ -18,7 +18,7 @@ pub struct Invitation {
     pub inviter_email: String,
 }
 
-/// A team that an invitation names, and what the invited will be in it.
+/// A team of an invitation, and the role that the invited person gets in it.
 #[derive(Debug)]
 pub struct InvitedTeam {
     pub team: Team,

@@ -8,16 +8,17 @@ pub struct Member {
     pub user: User,
     pub role: TeamRole,
     pub via: Via,
-    /// When they joined the team, or the organization where that is what makes them an admin here.
+    /// When the person joined the team. For an organization admin without a membership, when the person joined the
+    /// organization.
     pub created_at: Time,
 }
 
-/// By what somebody is in a team.
+/// The reason why a person has a role in a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// A membership of their own.
+    /// An explicit membership.
     Team,
-    /// They are an admin of the organization.
+    /// The person is an admin of the organization.
     Organization,
 }
 
@@ -36,17 +37,17 @@ impl Via {
     }
 }
 
-/// Whether a list also shows the organization admins who are no members by themselves.
+/// Whether a list also shows organization admins who have no explicit membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implicit {
     Show,
     LeaveOut,
 }
 
-/// What a member has become, and the keys of the team that they made and that go on working.
+/// A member after a change of role, with the active keys of the team that the member made.
 #[derive(Debug)]
 pub struct RoleUpdated {
     pub member: Member,
-    /// `None` where no role was taken.
+    /// `None` if the member lost no role.
     pub remaining: Option<Vec<MadeKey>>,
 }

@@ -1,16 +1,16 @@
-//! The catalogue of Model APIs, which is the same for every organization.
+//! The catalog of Model APIs. It is the same for every organization.
 
 use crate::domain::Time;
 
-/// A model that is offered to be called without being deployed.
+/// A model that can be called without a deployment.
 #[derive(Debug)]
 pub struct ModelApi {
-    /// What it goes by in paths and bodies: lower-case letters, digits and hyphens.
+    /// The name in paths and bodies: lower-case letters, digits and hyphens.
     pub name: &'static str,
     pub display_name: &'static str,
     pub description: &'static str,
     pub family: &'static str,
-    /// `2026-03-01`
+    /// The day, such as `2026-03-01`.
     pub release_date: &'static str,
     pub context_tokens: u32,
     pub usd_per_million_input_tokens: f64,
@@ -19,7 +19,7 @@ pub struct ModelApi {
     pub tokens_per_minute: u32,
 }
 
-/// By name. Prices, dates and limits are examples: whoever runs the house runs the models.
+/// Ordered by name. Prices, dates and limits are examples, because the operator of the installation runs the models.
 pub const CATALOGUE: &[ModelApi] = &[
     ModelApi {
         name: "deepseek-v3-1",
@@ -71,17 +71,17 @@ pub const CATALOGUE: &[ModelApi] = &[
     },
 ];
 
-/// The entry of this name.
+/// The entry with this name.
 pub fn find(name: &str) -> Option<&'static ModelApi> {
     CATALOGUE.iter().find(|model_api| model_api.name == name)
 }
 
-/// The names of the catalogue.
+/// The names in the catalog.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CATALOGUE.iter().map(|model_api| model_api.name)
 }
 
-/// When an organization added a Model API, and when it last called it.
+/// When an organization added a Model API, and when the organization last called it.
 #[derive(Clone, Copy, Debug)]
 pub struct Added {
     pub added_at: Time,

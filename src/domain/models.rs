@@ -3,7 +3,7 @@
 use crate::domain::Time;
 use crate::error::Error;
 
-/// A model that exists. What runs of it are its deployments.
+/// A model that exists. Its deployments are what runs.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub id: String,
@@ -12,19 +12,20 @@ pub struct Model {
     pub created_at: Time,
     pub team_name: String,
     pub deployments_count: u32,
-    /// The deployment that serves `production`.
+    /// The deployment that serves the environment `production`.
     pub production_deployment_id: Option<String>,
     pub development_deployment_id: Option<String>,
-    /// Whether archives may be fetched back: fixed when the model is made.
+    /// Whether archives may be downloaded. This is fixed when the model is made.
     pub is_downloadable: bool,
-    /// The Chain whose chainlet it is. Such a model is made, changed and deleted with that Chain's deployments alone.
+    /// The name of the Chain if the model is one of its chainlets. Such a model is made, changed and deleted only
+    /// together with the deployments of that Chain.
     pub chain_name: Option<String>,
 }
 
-/// The secret that every chainlet names and no team sets: the key by which chainlets call each other.
+/// The secret that every chainlet uses and no team sets: the key with which chainlets call each other.
 pub const PROVIDED_TO_CHAINLETS: &[&str] = &["baseten_chain_api_key"];
 
-/// Whether archives of a new model may be fetched back.
+/// Whether archives of a new model may be downloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Downloads {
     Allowed,
@@ -32,16 +33,16 @@ pub enum Downloads {
 }
 
 impl Model {
-    /// Names of secrets that the server provides to whatever runs of the model.
+    /// The names of secrets that the server provides to the deployments of the model.
     pub fn provided_secrets(&self) -> &'static [&'static str] {
         if self.chain_name.is_some() { PROVIDED_TO_CHAINLETS } else { &[] }
     }
 
-    /// Refuses to change a chainlet's model by itself.
+    /// Refuses a change to a chainlet's model that is not made through its Chain.
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] that names the Chain.
+    /// [`Error::Conflict`] that names the Chain, if the model is a chainlet.
     pub fn refuse_chainlet(&self) -> Result<(), Error> {
         match &self.chain_name {
             None => Ok(()),

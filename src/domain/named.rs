@@ -1,6 +1,6 @@
-//! Enums whose values have names.
+//! Enums whose variants have names.
 
-/// Declares an enum whose values have a name, the same on the wire and in the database.
+/// Declares an enum whose variants have names. A name is the same on the wire and in the database.
 macro_rules! named {
     ($(#[$doc:meta])* $Enum:ident { $($(#[$variant_doc:meta])* $Variant:ident: $name:ident),* $(,)? }) => {
         $(#[$doc])*
@@ -39,7 +39,7 @@ macro_rules! named {
 
 pub(crate) use named;
 
-/// Names as a sentence offers them: `A, B or C`.
+/// Joins names for a sentence: `A, B or C`.
 pub(crate) fn any_of(names: &[&str]) -> String {
     match names {
         [] => String::new(),

@@ -1,10 +1,10 @@
-//! Addresses and the networks that they are in.
+//! IP addresses and networks.
 
 use std::net::IpAddr;
 
 use crate::error::Error;
 
-/// An address, or all addresses with the same leading bits.
+/// One address, or all addresses with the same leading bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -12,7 +12,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// `10.0.0.5`, `10.0.0.0/8`, `::1` or `fd00::/8`.
+    /// Reads `10.0.0.5`, `10.0.0.0/8`, `::1` or `fd00::/8`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text is not an address, or its prefix is not a number or too long.
     pub fn parse(text: &str) -> Result<Network, Error> {
         let refused =
             || Error::Invalid("a network is an address, or an address with a prefix such as 10.0.0.0/8".into());
@@ -32,7 +36,8 @@ impl Network {
     }
 }
 
-/// The address that is counted for a peer: whoever has one IPv6 address has all of its /64.
+/// The address under which a peer is counted. An IPv6 peer is counted by its /64 network, because one client has all of
+/// it.
 pub fn counted_address(address: IpAddr) -> IpAddr {
     const SUBSCRIBER_BITS: u8 = 64;
     match address.to_canonical() {

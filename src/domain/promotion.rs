@@ -1,15 +1,15 @@
-//! How a deployment comes to serve an environment: decided once for models and for Chains.
+//! Decides how a deployment starts to serve an environment. The rules are the same for models and Chains.
 //!
-//! An environment has one promotion at a time. A deployment that does not serve yet waits as the environment's candidate,
-//! and takes over as soon as it serves.
+//! An environment has one promotion at a time. A deployment that does not serve yet is the candidate of the
+//! environment, and takes over as soon as it serves.
 
 use crate::domain::serving::{Cleanup, Phase, PromotionSettings, Status};
 use crate::error::Error;
 
-/// What becomes of the deployment before.
+/// What happens to the previous deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Previous {
-    /// What the environment's settings say.
+    /// As the settings of the environment say.
     AsSet,
     Keep,
 }
@@ -23,21 +23,21 @@ impl Previous {
     }
 }
 
-/// What is known of a deployment that is to be promoted.
+/// The facts about a deployment that is being promoted.
 #[derive(Clone, Copy, Debug)]
 pub struct Promoted<'a> {
     pub is_development: bool,
-    /// The environment that it serves.
+    /// The environment that the deployment serves.
     pub environment: Option<&'a str>,
     pub candidate_for: Option<&'a str>,
-    /// Whether it has the instance types that it is to have in the environment.
+    /// Whether the deployment has the instance types that the environment needs.
     pub fits: bool,
 }
 
-/// In which form a deployment is promoted.
+/// Whether a deployment itself is promoted or a copy of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// It serves the environment already, as it should.
+    /// The deployment serves the environment already, with the right instance types.
     AlreadyThere,
     Itself,
     /// A new deployment of the same archive.
@@ -59,7 +59,7 @@ impl Form {
     }
 }
 
-/// What is known of an environment that a deployment is to serve.
+/// The facts about an environment that a deployment is to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occupancy {
     Vacant,
@@ -75,31 +75,31 @@ impl Occupancy {
 /// What happens to a deployment that is to serve an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takeover {
-    /// It serves the environment, which nothing served before.
+    /// The deployment serves the environment, which had no deployment before.
     Occupy,
-    /// It serves the environment in place of the deployment before.
+    /// The deployment replaces the previous deployment in the environment.
     Replace,
-    /// It is the candidate, and the deployment before goes on serving.
+    /// The deployment is the candidate, and the previous deployment continues to serve.
     Wait,
-    /// It is a candidate no longer.
+    /// The deployment is no longer a candidate.
     GiveUp,
 }
 
 impl Takeover {
-    /// For a deployment that has just been promoted or pushed.
+    /// Decides for a deployment that has just been promoted or pushed.
     pub const fn at_entry(status: Status, occupancy: Occupancy) -> Takeover {
         match (occupancy, status.phase()) {
-            // There is nothing that would go on serving while it starts.
+            // No other deployment could serve while this one starts.
             (Occupancy::Vacant, _) => Takeover::Occupy,
             (Occupancy::Occupied, Phase::Serving) => Takeover::Replace,
             (Occupancy::Occupied, Phase::Starting | Phase::Asleep | Phase::Off | Phase::Failed) => Takeover::Wait,
         }
     }
 
-    /// For a candidate whose status has changed.
+    /// Decides for a candidate whose status has changed.
     pub const fn at_step(status: Status, occupancy: Occupancy) -> Takeover {
         match (status, status.phase(), occupancy) {
-            // It may recover, and until then the one before serves better.
+            // It may recover. Until then the previous deployment serves better.
             (Status::Unhealthy, _, _) | (_, Phase::Starting | Phase::Asleep, _) => Takeover::Wait,
             (_, Phase::Serving, Occupancy::Vacant) => Takeover::Occupy,
             (_, Phase::Serving, Occupancy::Occupied) => Takeover::Replace,
@@ -108,11 +108,11 @@ impl Takeover {
     }
 }
 
-/// Refuses a second promotion to an environment. `way_out` says how the first is ended.
+/// Refuses a second promotion to an environment. `way_out` tells the client how to end the first one.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] that names the candidate.
+/// [`Error::Conflict`] that names the candidate, if the environment has one.
 pub fn refuse_second(candidate: Option<&str>, environment: &str, way_out: &str) -> Result<(), Error> {
     match candidate {
         None => Ok(()),
@@ -122,8 +122,8 @@ pub fn refuse_second(candidate: Option<&str>, environment: &str, way_out: &str) 
     }
 }
 
-/// Whether a push that names no environment goes into `production`: while nothing serves it or is about to. A deployment
-/// that has failed does not serve.
+/// Whether a push that names no environment goes into `production`. It does while no deployment serves `production` and
+/// none is its candidate. A failed deployment does not serve.
 pub fn takes_first_push(current: Option<Status>, candidate: Option<Status>) -> bool {
     current.is_none_or(|status| status.phase() == Phase::Failed) && candidate.is_none()
 }

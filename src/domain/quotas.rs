@@ -1,6 +1,6 @@
-//! Quotas: what there is of them, and how large they are, as the operator sets them with `--quota NAME=VALUE`.
+//! Quotas, and their sizes. The operator sets sizes with `--quota NAME=VALUE`.
 
-/// A quota of a team, and how far it is used.
+/// A quota of a team, and how much of it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub name: &'static str,
@@ -9,7 +9,7 @@ pub struct Quota {
     pub unit: Unit,
 }
 
-/// What a quota counts.
+/// The unit of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Bytes,
@@ -35,30 +35,31 @@ impl Unit {
     }
 }
 
-/// Every quota, and what is reserved.
+/// The size of every quota, and of the reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// In the database, a team: everything that it makes grow, with its entries in the audit log.
+    /// The maximum size of a team's data in the database, including its entries in the audit log.
     pub database_bytes: u64,
     pub database_rows: u64,
-    /// Of archives, a team: those that its deployments and jobs use, and those of its keys that wait to be used. A person
-    /// may have as many waiting.
+    /// The maximum size of a team's archives: those of its deployments and jobs, and those that its keys have uploaded
+    /// and not yet used. The same maximum applies to the unused archives of a person.
     pub archive_bytes: u64,
-    /// Of archives, an organization.
+    /// The maximum size of an organization's archives.
     pub organization_archive_bytes: u64,
-    /// Uploads in parts that were begun, a team or a person; an organization may have ten times as many.
+    /// The maximum number of unfinished multipart uploads of a team or a person. An organization may have ten times as
+    /// many.
     pub uploads_in_progress: u64,
     pub upload_files_in_progress: u64,
     pub upload_bytes_in_progress: u64,
     pub deployments_in_progress: u64,
     pub training_jobs_in_progress: u64,
-    /// Of the disk, an organization: database and archives together.
+    /// An organization's maximum share of the disk: its part of the database and its archives together.
     pub organization_disk_percent: u64,
-    /// What a person, a team's keys or an organization's make the database grow.
+    /// By how much one caller may make the database grow: a person, the keys of a team or the keys of an organization.
     pub growth_bytes_per_hour: u64,
-    /// What is kept free for what revokes, removes and deletes; `None`: by the size of the disk.
+    /// The space that is kept free for acts that revoke, remove and delete. `None`: it depends on the size of the disk.
     pub reserve_bytes: Option<u64>,
-    /// SQLite's `max_page_count`; `None`: SQLite's own bound.
+    /// SQLite's `max_page_count`. `None`: SQLite's own limit.
     pub max_page_count: Option<u32>,
 }
 
@@ -82,7 +83,7 @@ impl Default for Settings {
     }
 }
 
-/// A quota as the operator sets it, read from `NAME=VALUE`.
+/// The size of one quota, as the operator writes it: `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     name: String,
@@ -106,7 +107,7 @@ const NAMES: &[&str] = &[
 ];
 
 impl Setting {
-    /// For whoever runs the server.
+    /// The description for the operator.
     pub const HELP: &str = "\
 What a team, an organization or a caller may take, as NAME=VALUE; repeated for several. Bytes take KiB, MiB, GiB or TiB.
 
@@ -116,8 +117,11 @@ Of each organization: organization_archive_bytes, organization_disk_percent (its
 Of each caller: growth_bytes_per_hour (what it makes the database grow).
 Of the installation: reserve_bytes (kept free for revoking and deleting), max_page_count (of the database).";
 
+    /// Reads `NAME=VALUE`.
+    ///
     /// # Errors
-    /// A sentence for the operator: the name is unknown, or the value is no number that fits it.
+    ///
+    /// A sentence for the operator, if the name is unknown or the value is not a number in the allowed range.
     pub fn parse(text: &str) -> Result<Setting, String> {
         let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as database_bytes=4GiB")?;
         if !NAMES.contains(&name) {
@@ -135,7 +139,7 @@ Of the installation: reserve_bytes (kept free for revoking and deleting), max_pa
         Ok(Setting { name: name.to_owned(), value })
     }
 
-    /// Sets it; of several of one name the last counts.
+    /// Applies this size to `settings`. If a quota is set several times, the last one counts.
     pub fn apply(&self, settings: &mut Settings) {
         let value = self.value;
         match self.name.as_str() {

@@ -1,14 +1,15 @@
-//! What people and API keys are, in an organization and in a team. What they may do there, `policy` says.
+//! The roles of people and the categories of API keys, in an organization and in a team. `policy` says what they
+//! include.
 
 use crate::domain::named::named;
 
 named! {
-    /// What a person is in the organization.
+    /// The role of a person in the organization.
     OrgRole { Admin: ADMIN, Member: MEMBER }
 }
 
 named! {
-    /// What a person is in one team.
+    /// The role of a person in one team.
     TeamRole { Admin: ADMIN, Member: MEMBER }
 }
 
@@ -26,7 +27,7 @@ named! {
 pub enum Category {
     Personal,
     Team(TeamCategory),
-    /// Organization-wide: it manages team keys and does nothing else.
+    /// A key of the organization. It manages team keys and does nothing else.
     ManageApiKeys,
 }
 

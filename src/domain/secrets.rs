@@ -2,7 +2,7 @@
 
 use crate::domain::Time;
 
-/// A secret without its value. Borrowed from the row it stands in: lists go to the client without a copy.
+/// A secret without its value. It borrows from its row, so that lists are sent without a copy.
 #[derive(Debug)]
 pub struct Secret<'r> {
     pub id: &'r str,
@@ -10,7 +10,7 @@ pub struct Secret<'r> {
     pub created_at: Time,
 }
 
-/// What was given up with a lost master key.
+/// How many secrets were discarded with a lost master key, and of how many teams and organizations.
 #[derive(Debug)]
 pub struct Discarded {
     pub secrets: i64,

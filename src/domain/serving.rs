@@ -1,6 +1,6 @@
-//! What serves: the states of a deployment, and what deployments and environments are set to.
+//! The states of a deployment, and the settings of deployments and environments.
 //!
-//! Defaults and bounds are Baseten's where its documents state one.
+//! Defaults and bounds are those of Baseten's documentation, where it states one.
 
 use std::fmt;
 
@@ -36,15 +36,15 @@ named! {
     }
 }
 
-/// What a status means to whoever wants to change the deployment.
+/// What a status means for a change of the deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// On its way to being active.
+    /// The deployment is becoming active.
     Starting,
     Serving,
-    /// It serves again when it is called.
+    /// The deployment has no replicas, and serves again when it is called.
     Asleep,
-    /// Switched off, or about to be.
+    /// The deployment is deactivated or is being deactivated.
     Off,
     Failed,
 }
@@ -62,7 +62,8 @@ impl Status {
 }
 
 impl Status {
-    /// How that stands which is made of these: as its part that is worst off, or furthest behind. It sleeps where all do.
+    /// The combined status of several parts: that of the part with the worst status, or the one that is furthest
+    /// behind. It is asleep only if all parts are asleep.
     pub fn of_parts(parts: impl IntoIterator<Item = Status>) -> Status {
         const WORST_FIRST: [Status; 14] = [
             Status::Failed,
@@ -97,12 +98,12 @@ named! {
 }
 
 named! {
-    /// What becomes of a deployment that another takes over from.
+    /// What happens to a deployment that another deployment has replaced.
     Cleanup { Keep: KEEP, ScaleToZero: SCALE_TO_ZERO, Deactivate: DEACTIVATE }
 }
 
 impl Cleanup {
-    /// How a deployment stands after it, that stood like this.
+    /// The status of a deployment after the cleanup. `status` is its status before.
     pub const fn of(self, status: Status) -> Status {
         match (self, status.phase()) {
             (Cleanup::ScaleToZero, Phase::Serving | Phase::Starting) => Status::ScaledToZero,
@@ -115,7 +116,7 @@ impl Cleanup {
 }
 
 named! {
-    /// How a rolling deployment counts: by replicas, the only way.
+    /// How a rolling deployment counts. Replicas are the only unit.
     RollingStrategy { Replica: REPLICA }
 }
 
@@ -124,7 +125,7 @@ named! {
 }
 
 impl Level {
-    /// This level and those above it.
+    /// This level and the levels above it.
     pub fn and_above(self) -> &'static [Level] {
         &Level::ALL[self as usize..]
     }
@@ -159,11 +160,16 @@ impl Default for Autoscaling {
 }
 
 impl Autoscaling {
-    /// How many replicas run while it serves and nobody calls.
+    /// The number of replicas that run while the deployment serves and receives no calls.
     pub fn replicas_at_rest(&self) -> i64 {
         self.min_replica.max(1)
     }
 
+    /// Checks every setting against its bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names a setting that is out of range, or `min_replica` if it is above `max_replica`.
     pub fn check(self) -> Result<Autoscaling, Error> {
         within("autoscaling_settings.min_replica", self.min_replica, 0, REPLICAS_MAX)?;
         within("autoscaling_settings.max_replica", self.max_replica, 1, REPLICAS_MAX)?;
@@ -189,7 +195,8 @@ pub struct PromotionSettings {
     pub rolling_deploy: bool,
     pub promotion_cleanup_strategy: Cleanup,
     pub rolling_deploy_config: RollingDeploy,
-    /// Left of an older way to promote; kept and shown, so that whoever sets it finds it as it was set.
+    /// A setting of an older kind of promotion. It is stored and shown, so that clients that set it read the same
+    /// value.
     #[serde(default = "ramp_up_duration_seconds")]
     pub ramp_up_duration_seconds: i64,
 }
@@ -226,6 +233,11 @@ impl Default for PromotionSettings {
 }
 
 impl PromotionSettings {
+    /// Checks every setting against its bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names a setting that is out of range.
     pub fn check(self) -> Result<PromotionSettings, Error> {
         let rolling = &self.rolling_deploy_config;
         let field = |name: &str| format!("promotion_settings.rolling_deploy_config.{name}");
@@ -246,7 +258,7 @@ fn within(field: &str, value: i64, min: i64, max: i64) -> Result<(), Error> {
     Err(Error::field(field, &format!("must be a number from {min} to {max}")))
 }
 
-/// What an environment or a deployment is set to.
+/// The settings of an environment or a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub autoscaling: Autoscaling,
@@ -278,7 +290,11 @@ impl DeploymentName {
     }
 }
 
-/// How long a deployment may take to become active.
+/// Checks how long a deployment may take to become active, in minutes.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if the number is out of range.
 pub fn check_deploy_timeout(minutes: i64) -> Result<i64, Error> {
     let (min, max) = (*DEPLOY_TIMEOUT_MINUTES.start(), *DEPLOY_TIMEOUT_MINUTES.end());
     within("deploy_timeout_minutes", minutes, min, max).map(|()| minutes)

@@ -1,22 +1,22 @@
-//! What trains: the states of a job, the GPUs there are, and what a job asks for.
+//! Training: the states of a job, the types of GPUs, and the resources that a job requests.
 
 use crate::domain::ResourceName;
 use crate::domain::named::named;
 use crate::error::Error;
 
-// Bounds of a job, together.
+// The bounds of a job.
 pub const NODES_MAX: i64 = 256;
 pub const CPUS_MAX: i64 = 1024;
 pub const MEMORY_MIB_MAX: i64 = 16 << 20;
-/// Of one node.
+/// The maximum for one node.
 pub const GPUS_MAX: i64 = 64;
-/// Either way from zero.
+/// The maximum distance from zero, in both directions.
 pub const PRIORITY_MAX: i64 = 1_000_000;
-/// What a ceiling may allow.
+/// The maximum value of a GPU ceiling.
 pub const CEILING_GPUS_MAX: i64 = 1_000_000;
 
 named! {
-    /// How a job stands.
+    /// The status of a job.
     JobStatus {
         Pending: TRAINING_JOB_PENDING,
         Created: TRAINING_JOB_CREATED,
@@ -31,7 +31,7 @@ named! {
 }
 
 impl JobStatus {
-    /// Whether nothing more happens to the job.
+    /// Whether the job has reached its final status.
     pub const fn has_ended(self) -> bool {
         match self {
             JobStatus::Completed | JobStatus::Failed | JobStatus::Stopped | JobStatus::DeployFailed => true,
@@ -43,12 +43,13 @@ impl JobStatus {
 }
 
 named! {
-    /// What capacity a job runs on. Ceilings hold for both.
+    /// The kind of capacity that a job runs on. GPU ceilings apply to both.
     Availability { Dedicated: dedicated, Spot: spot }
 }
 
 named! {
-    /// The GPUs that clients can name. A closed list: a misspelled type must not slip past its ceiling.
+    /// The types of GPUs that clients can name. The list is closed, because a misspelled type must not escape its
+    /// ceiling.
     GpuType {
         T4: T4,
         L4: L4,
@@ -68,7 +69,11 @@ named! {
 }
 
 impl GpuType {
-    /// As it is spelled here or there: `a100-40gb` is `A100_40GB`.
+    /// Reads the name of a GPU type in either spelling: `a100-40gb` is the same as `A100_40GB`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names `field` if there is no such type.
     pub fn parse_any_case(field: &str, name: &str) -> Result<GpuType, Error> {
         GpuType::parse(&name.to_ascii_uppercase().replace('-', "_")).ok_or_else(|| {
             let names: Vec<_> = GpuType::ALL.iter().map(|gpu_type| gpu_type.as_str()).collect();
@@ -91,7 +96,7 @@ impl GpuType {
     }
 }
 
-/// What one node of a job has, and how many there are.
+/// The resources of one node of a job, and the number of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compute {
     pub nodes: i64,
@@ -106,17 +111,22 @@ impl Compute {
         self.gpus.map(|(gpu_type, _)| gpu_type)
     }
 
-    /// Of all nodes together.
+    /// The number of GPUs of all nodes together.
     pub fn gpu_count(&self) -> i64 {
         self.gpus.map_or(0, |(_, count)| self.nodes * count)
     }
 }
 
-/// How soon a pending job leaves the queue.
+/// How early a pending job leaves the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority(i64);
 
 impl Priority {
+    /// Checks a priority.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names `field` if the priority is out of range.
     pub fn parse(field: &str, priority: i64) -> Result<Priority, Error> {
         within(field, priority, -PRIORITY_MAX..=PRIORITY_MAX).map(Priority)
     }
@@ -126,17 +136,21 @@ impl Priority {
     }
 }
 
-/// A job that is to be made.
+/// A job to be created.
 #[derive(Debug)]
 pub struct NewJob {
     pub name: Option<ResourceName>,
     pub priority: Priority,
     pub compute: Compute,
-    /// All that was understood of the request, as JSON.
+    /// The known fields of the request, as JSON.
     pub spec: String,
 }
 
-/// A number within its bounds.
+/// Checks that a number is within its bounds.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] that names `field` if it is not.
 pub fn within(field: &str, number: i64, bounds: std::ops::RangeInclusive<i64>) -> Result<i64, Error> {
     if bounds.contains(&number) {
         return Ok(number);
@@ -144,7 +158,11 @@ pub fn within(field: &str, number: i64, bounds: std::ops::RangeInclusive<i64>) -
     Err(Error::field(field, &format!("must be a number from {} to {}", bounds.start(), bounds.end())))
 }
 
-/// Memory as Kubernetes writes it, such as `512Mi` or `2Gi`, in MiB.
+/// Reads an amount of memory as Kubernetes writes it, such as `512Mi` or `2Gi`, and returns it in MiB.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] that names `field` if the text is no such amount, or the amount is out of range.
 pub fn memory_mib(field: &str, text: &str) -> Result<i64, Error> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let mib_a_unit = match &text[digits..] {

@@ -3,7 +3,7 @@
 use crate::domain::Time;
 use crate::domain::training::GpuType;
 
-/// A ceiling, and what is held under it.
+/// The GPU ceiling of a team for one type, and the GPUs that are held under it.
 #[derive(Clone, Debug)]
 pub struct Capacity {
     pub team_id: String,
@@ -20,7 +20,7 @@ impl Capacity {
         self.dedicated_gpus + self.spot_gpus
     }
 
-    /// Nothing is free under a ceiling that was lowered below what is held.
+    /// The number of free GPUs. It is 0 if the ceiling was lowered below the number of held GPUs.
     pub fn free_gpus(&self) -> i64 {
         (self.max_gpus - self.held_gpus()).max(0)
     }

@@ -1,4 +1,4 @@
-//! Training jobs, and what one met in the queue.
+//! Training jobs, and the queue at the time a job was created.
 
 use crate::domain::Time;
 use crate::domain::training::{Availability, Compute, JobStatus, Priority};
@@ -12,20 +12,20 @@ pub struct Job {
     pub status: JobStatus,
     pub priority: i64,
     pub compute: Compute,
-    /// Of the person who pushed it; nothing where a team's key did.
+    /// The address of the person who pushed the job. `None` if a team's key pushed it.
     pub user_email: Option<String>,
     pub created_at: Time,
     pub updated_at: Time,
 }
 
-/// The project that a job is of.
+/// The project that a job belongs to.
 #[derive(Clone, Debug)]
 pub struct Project {
     pub id: String,
     pub name: String,
 }
 
-/// Which jobs a search is after; what is absent narrows nothing.
+/// The filter of a search for jobs. An absent field does not filter.
 #[derive(Debug, Default)]
 pub struct Filter {
     pub project_id: Option<String>,
@@ -34,7 +34,7 @@ pub struct Filter {
     pub order: Order,
 }
 
-/// By when jobs were made.
+/// The order of jobs by their creation time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     OldestFirst,
@@ -42,29 +42,29 @@ pub enum Order {
     NewestFirst,
 }
 
-/// What a pending job is changed to. What is absent stays.
+/// A change of a pending job. An absent field stays unchanged.
 #[derive(Debug)]
 pub struct Change {
     pub priority: Option<Priority>,
     pub availability: Option<Availability>,
 }
 
-/// What a job met when it came in: the status that the other jobs of its team and GPU type had then.
+/// The queue when a job was created: the status that the other jobs of its team and GPU type had at that time.
 #[derive(Debug)]
 pub struct QueueContext {
     pub job: Job,
     pub released_at: Option<Time>,
     pub capacity: Option<Capacity>,
-    /// What held GPUs.
+    /// The jobs that held GPUs.
     pub active: Vec<OtherJob>,
-    /// What waited and came first.
+    /// The pending jobs that were ahead of this job.
     pub pending_ahead: Vec<OtherJob>,
-    /// What has happened to all of these until it was released, or until now.
+    /// Changes of these jobs until this job was released, or until now.
     pub events: Vec<JobEvent>,
     pub until: Time,
 }
 
-/// Another job, with the status it had then and since when.
+/// Another job, with its status at that time and since when it had this status.
 #[derive(Debug)]
 pub struct OtherJob {
     pub job: Job,

@@ -2,7 +2,7 @@
 
 use crate::domain::Time;
 
-/// A training project that exists. What it trained are its jobs.
+/// A training project that exists. It contains jobs.
 #[derive(Clone, Debug)]
 pub struct TrainingProject {
     pub id: String,

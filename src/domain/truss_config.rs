@@ -1,14 +1,14 @@
-//! The defaults of truss's configuration (`TrussConfig`, truss 0.18), as `config.yaml` leaves them out.
+//! The default values of a truss configuration (`TrussConfig`, truss 0.18), which `config.yaml` may omit.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-/// How many objects of lists get their defaults. What is behind is shown as it was pushed.
+/// The maximum number of objects in lists that get their defaults. Further objects are shown as they were pushed.
 const FILLED_MAX: usize = 1000;
 
-/// The defaults of each object, by where it is. An object that is `null` here has its own only where it is set.
+/// The defaults of each object, by its path. An object that is `null` here gets defaults only if it is set.
 const DEFAULTS: &[(&str, &str)] = &[
     (
         "",
@@ -77,7 +77,7 @@ static BY_PATH: LazyLock<HashMap<&str, Map<String, Value>>> = LazyLock::new(|| {
     DEFAULTS.iter().map(|(path, text)| (*path, parse(text))).collect()
 });
 
-/// A configuration with everything that it leaves out, as truss would show it.
+/// A configuration with the default values that it omits, as truss would show it.
 pub fn with_defaults(config: &Map<String, Value>) -> Map<String, Value> {
     let mut config = config.clone();
     if let Some(cache) = config.remove("hf_cache") {
@@ -115,7 +115,7 @@ fn fill_each(items: &mut [Value], path: &str, left: &mut usize) {
     }
 }
 
-/// What follows from other fields.
+/// Sets the values that depend on other fields.
 fn derive(config: &mut Map<String, Value>, is_websocket: bool) {
     if let Some(resources) = config.get_mut("resources").and_then(Value::as_object_mut) {
         let uses_gpu = resources.get("accelerator").is_some_and(|accelerator| !accelerator.is_null());

@@ -1,14 +1,14 @@
-//! Uploads of archives: what one is for, and what its credentials allow.
+//! Uploads of archives: their purposes, and what their credentials allow.
 
 use zeroize::Zeroizing;
 
 use crate::domain::{OrgId, TeamId, Time, UserId};
 
-/// The one bucket that uploads go to, and the region that clients are told.
+/// The single bucket for uploads, and the region that clients receive.
 pub const BUCKET: &str = "guildhall-uploads";
 pub const REGION: &str = "us-east-1";
 
-/// What an upload is for; its key begins with it.
+/// The purpose of an upload. The key of the upload begins with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Model,
@@ -17,7 +17,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// What keys of such uploads begin with.
+    /// The beginning of the keys of such uploads.
     pub const fn as_str(self) -> &'static str {
         match self {
             Purpose::Model => "models",
@@ -26,13 +26,13 @@ impl Purpose {
         }
     }
 
-    /// Whether this is the key of an upload for it.
+    /// Whether this is the key of an upload with this purpose.
     pub fn owns(self, s3_key: &str) -> bool {
         s3_key.strip_prefix(self.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
-/// What a client needs to send one archive. Neither `Debug` nor a log shows its secrets.
+/// The credentials that a client needs to upload one archive. Neither `Debug` nor a log shows the secrets.
 pub struct Credentials {
     pub s3_key: String,
     pub access_key_id: String,
@@ -40,21 +40,21 @@ pub struct Credentials {
     pub session_token: Zeroizing<String>,
 }
 
-/// What credentials allow: one upload, by one caller, until then.
+/// The rights of upload credentials: one upload, by one caller, until a given time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     pub s3_key: String,
     pub org_id: OrgId,
-    /// The person who asked; `None` where a team key did.
+    /// The person who requested the credentials. `None` if a team key did.
     pub user_id: Option<UserId>,
     pub api_key_prefix: String,
     pub expires_at: Time,
-    /// The team whose key asked; `None` where a person did.
+    /// The team whose key requested the credentials. `None` if a person did.
     pub team_id: Option<TeamId>,
 }
 
 impl Grant {
-    /// Who is charged for what is in progress.
+    /// The owner that unfinished uploads are charged to.
     pub fn owner(&self) -> Owner {
         match (&self.team_id, &self.user_id) {
             (Some(team_id), _) => Owner::Team(team_id.clone()),
@@ -63,7 +63,7 @@ impl Grant {
     }
 }
 
-/// Whom something in progress is charged to.
+/// The team or the person that unfinished uploads are charged to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     Team(TeamId),
@@ -71,7 +71,8 @@ pub enum Owner {
 }
 
 impl Grant {
-    /// As text to be sealed: one field a line, since no field can hold a line break.
+    /// Writes the grant as text, which is then encrypted. Each field is one line, because no field can contain a line
+    /// break.
     pub fn to_text(&self) -> String {
         let user_id = self.user_id.as_ref().map_or("", UserId::as_str);
         let team_id = self.team_id.as_ref().map_or("", TeamId::as_str);
@@ -79,7 +80,7 @@ impl Grant {
         [&self.s3_key, self.org_id.as_str(), user_id, team_id, &self.api_key_prefix, &expires_at].join("\n")
     }
 
-    /// Reads what [`Grant::to_text`] wrote.
+    /// Reads the text that [`Grant::to_text`] writes.
     pub fn parse(text: &str) -> Option<Grant> {
         let [s3_key, org_id, user_id, team_id, api_key_prefix, expires_at] = text.split('\n').collect::<Vec<_>>()[..]
         else {

@@ -11,29 +11,29 @@ pub struct OrgMember {
     pub role: OrgRole,
 }
 
-/// A team that a person is in.
+/// A team of a person.
 #[derive(Debug)]
 pub struct TeamOfUser {
     pub team_id: TeamId,
     pub team_name: String,
     pub role: TeamRole,
     pub via: Via,
-    /// What teams are listed by.
+    /// The sort key of the team in lists.
     pub team_name_key: String,
 }
 
-/// What a person has become, and the keys that they made and that go on working.
+/// A person after a change of role, with the active keys that the person made.
 #[derive(Debug)]
 pub struct RoleUpdated {
     pub member: OrgMember,
-    /// `None` where no role was taken.
+    /// `None` if the person lost no role.
     pub remaining: Option<Vec<MadeKey>>,
 }
 
-/// What the removal of a person did to keys, and what it left.
+/// The result of removing a person: the revoked keys, and the keys that remain.
 #[derive(Debug)]
 pub struct Removed {
     pub revoked_prefixes: Vec<String>,
-    /// The keys that they made and that go on working.
+    /// The active keys that the person made.
     pub remaining: Vec<MadeKey>,
 }

@@ -1,14 +1,14 @@
-//! Marks what has expired, so that it stays expired although no request asks for it.
+//! Marks rows that have expired, so that they stay expired even if no request reads them.
 
 use std::time::Duration;
 
 use crate::db::{Db, Now, endings};
 use crate::jobs::pause;
 
-/// At most a minute may pass between an expiry and its mark.
+/// An expired row must be marked within a minute.
 const LOOKS_EVERY: Duration = Duration::from_secs(30);
 
-/// Looks at once and then every half minute, until it is stopped. Nothing is written if nothing has expired.
+/// Runs at once and then every 30 seconds, until it is stopped. It writes only if something has expired.
 pub fn keep_marked(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
     while !stopped() {
         let due = db.read(now(), endings::are_due);

@@ -1,4 +1,4 @@
-//! Removes uploads that nobody used, what was found in archives that no upload names, and these archives.
+//! Removes uploads that were never used, archives that no upload refers to, and the results of reading such archives.
 
 use std::fmt::{Debug, Display};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::jobs::pause;
 
 const SWEEPS_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Sweeps at once and then every hour, until it is stopped. `forget_unfinished` drops uploads in parts that are in memory
-/// and were not completed in time.
+/// Sweeps at once and then every hour, until it is stopped. `forget_unfinished` drops multipart uploads that are kept
+/// in memory and were not completed in time.
 pub fn keep_swept(db: &Db, now: impl Fn() -> Now, forget_unfinished: impl Fn(Time), stopped: impl Fn() -> bool) {
     while !stopped() {
         forget_unfinished(now().time);
@@ -19,7 +19,7 @@ pub fn keep_swept(db: &Db, now: impl Fn() -> Now, forget_unfinished: impl Fn(Tim
     }
 }
 
-/// Sweeps once. After a failure it continues with the rest.
+/// Sweeps once. If one part fails, it continues with the others.
 fn sweep(db: &Db, now: Now) {
     let forgotten = [db.write_blocking(now, uploads::forget_untaken), db.write_blocking(now, uploads::forget_readings)];
     for cause in forgotten.into_iter().filter_map(Result::err) {

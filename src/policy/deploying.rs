@@ -1,7 +1,7 @@
 //! Who may deploy in a team, and who may change an environment of it.
 //!
-//! The row "Deploy models, Chains, and training projects" says who deploys. A key that is narrowed to environments changes
-//! these alone, and a restricted environment is changed by team admins and by those on its list.
+//! The row "Deploy models, Chains, and training projects" says who deploys. A key that is narrowed to environments
+//! changes only these environments. A restricted environment is changed only by team admins and by those on its list.
 
 use crate::domain::{EnvironmentName, Team, UserId};
 use crate::error::Error;
@@ -9,8 +9,8 @@ use crate::policy::{Caller, InTeam, Reader, Standing, TeamAct, TeamKey, Who, rea
 
 /// Proof that the caller may deploy in the team, perhaps only into some environments.
 ///
-/// It lets its holder read and ask for the next proof: [`Deployer::in_team`] for what touches no environment,
-/// [`Deployer::in_environment`] for what touches one. It is neither of them:
+/// Its holder may read, and may ask for the next proof: [`Deployer::in_team`] for an act that touches no environment,
+/// [`Deployer::in_environment`] for an act that touches one. A `Deployer` cannot be used in place of either:
 ///
 /// ```compile_fail,E0308
 /// use guildhall::db::{Tx, models};
@@ -30,7 +30,8 @@ pub struct Deployer<'a> {
 
 /// Proof that the caller may change one environment of the team: deploy into it, promote, scale, configure.
 ///
-/// The verbs that write to an environment take the name from here, so the proof for one does not write to another.
+/// The verbs that write to an environment take its name from this proof, so a proof for one cannot be used to write to
+/// another.
 ///
 /// ```compile_fail,E0308
 /// use guildhall::db::{Tx, environments};
@@ -50,7 +51,7 @@ pub struct InEnvironment<'a> {
     name: EnvironmentName,
 }
 
-/// The teams in which a caller may deploy, perhaps only into some environments: one at least.
+/// The teams in which a caller may deploy, perhaps only into some environments. There is at least one.
 #[derive(Clone, Debug)]
 pub struct Deployers<'a> {
     teams: Vec<Deployer<'a>>,
@@ -64,11 +65,12 @@ pub struct Restriction {
 }
 
 impl Caller {
-    /// Whoever may deploy in the team, if only into some environments.
+    /// Proves that the caller may deploy in the team, perhaps only into some environments.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for a team that the caller does not see, [`Error::Forbidden`] for one in which they may not deploy.
+    /// [`Error::NotFound`] if the caller does not see the team, [`Error::Forbidden`] if the caller may not deploy in
+    /// it.
     pub fn to_deploy<'a>(&'a self, team: &'a Team) -> Result<Deployer<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         if !TeamAct::Deploy.allowed_to(standing) {
@@ -77,23 +79,24 @@ impl Caller {
         Ok(Deployer { caller: self, team })
     }
 
-    /// Those of the teams in which the caller may deploy, if only into some environments.
+    /// The teams in which the caller may deploy, perhaps only into some environments.
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] where there is none.
+    /// [`Error::Forbidden`] if there is no such team.
     pub fn to_deploy_in_any<'a>(&'a self, teams: &'a [Team]) -> Result<Deployers<'a>, Error> {
         let teams = self.in_each(teams, |team| self.to_deploy(team))?;
         if teams.is_empty() { Err(nowhere()) } else { Ok(Deployers { teams }) }
     }
 
-    /// Whoever may change this environment of the team. `restriction` is that of the environment; `None`: it is not restricted.
+    /// Proves that the caller may change this environment of the team. `restriction` is the restriction of that
+    /// environment; `None`: it is not restricted.
     ///
-    /// Reads, logs, metrics and inference stay open whatever this says.
+    /// A restriction does not affect reads, logs, metrics and inference.
     ///
     /// # Errors
     ///
-    /// Those of [`Caller::to_deploy`], and [`Error::Forbidden`] where the key is narrowed to other environments or the
+    /// Those of [`Caller::to_deploy`], and [`Error::Forbidden`] if the key is narrowed to other environments, or if the
     /// environment is restricted and the caller is not on its list.
     pub(super) fn in_environment<'a>(
         &'a self,
@@ -144,7 +147,7 @@ impl<'a> Deployer<'a> {
         self.caller
     }
 
-    /// Whoever may deploy everywhere in the team: what touches no environment is the whole team's.
+    /// Proves that the caller may deploy everywhere in the team. Acts that touch no environment need this proof.
     ///
     /// # Errors
     ///
@@ -153,11 +156,12 @@ impl<'a> Deployer<'a> {
         self.caller.in_team(self.team, TeamAct::Deploy)
     }
 
-    /// Whoever may change this environment of the team. `restriction` is that of the environment; `None`: it is not restricted.
+    /// Proves that the caller may change this environment of the team. `restriction` is the restriction of that
+    /// environment; `None`: it is not restricted.
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] where the key is narrowed to other environments, or where the environment is restricted and the
+    /// [`Error::Forbidden`] if the key is narrowed to other environments, or if the environment is restricted and the
     /// caller is not on its list.
     pub fn in_environment(
         &self,
@@ -191,11 +195,11 @@ impl<'a> Deployers<'a> {
         self.teams[0].caller
     }
 
-    /// The team of this id. Without one [`Deployers::own`], or else the only team there is.
+    /// The team with this id. Without an id: the only team there is, or else that of [`Deployers::own`].
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for an id that is none of these teams', [`Error::Forbidden`] where one must be named.
+    /// [`Error::NotFound`] if the id is not that of one of these teams, [`Error::Forbidden`] if a team must be named.
     pub fn target(&self, team_id: Option<&str>) -> Result<&Deployer<'a>, Error> {
         let named = |id: &str| self.iter().find(|deployer| deployer.team.id.as_str() == id);
         match (team_id, self.teams.as_slice()) {
@@ -249,7 +253,7 @@ impl Reader for InEnvironment<'_> {
     }
 }
 
-/// What whoever may deploy in no team is told.
+/// The refusal of a caller who may not deploy in any team.
 pub fn nowhere() -> Error {
     Error::Forbidden("there is no team in which you may deploy: ask a team admin to add you to one".to_owned())
 }

@@ -1,17 +1,18 @@
-//! May somebody do something, and by which row, role or grant? Decided by the functions that enforce it.
+//! Answers whether a person or a key may do something, and by which row, role or grant. The functions that enforce the
+//! permissions decide.
 
 use crate::domain::{EnvironmentName, Team};
 use crate::error::Error;
 use crate::policy::{Caller, OrgAct, OrgRole, Person, Restriction, TeamAct, TeamCategory, TeamKey, Who, metrics};
 
-/// The answer to "may this subject do this here, and why": decided by the same functions that enforce.
+/// The answer to "may this subject do this, and why". The functions that enforce the permissions decide it.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     pub allowed: bool,
     pub because: Vec<String>,
 }
 
-/// What can be asked about.
+/// A question that can be asked.
 #[derive(Clone, Copy, Debug)]
 pub enum Question<'a> {
     Org(OrgAct),
@@ -20,7 +21,12 @@ pub enum Question<'a> {
 }
 
 impl Caller {
-    /// Whoever manages the members of the team, or of the organization, may ask what others may do there.
+    /// Checks that the caller may ask what others may do, in the team or, without one, in the organization. This needs
+    /// the permission to manage members there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::in_team`] for a team, otherwise those of [`Caller::in_org`].
     pub fn may_ask_about_others(&self, team: Option<&Team>) -> Result<(), Error> {
         match team {
             Some(team) => self.in_team(team, TeamAct::ManageMembers).map(drop),
@@ -49,7 +55,7 @@ impl Caller {
         Explanation { allowed: decision.is_ok(), because }
     }
 
-    /// What no row of the tables says of the caller.
+    /// What applies to the caller and is not in the tables.
     fn beside_the_tables(&self, team: &Team, act: TeamAct) -> Option<String> {
         match &self.who {
             Who::TeamKey(key) if key.team_id == team.id => key.beside_the_tables(act),
@@ -89,7 +95,7 @@ impl Caller {
 }
 
 impl TeamKey {
-    /// What no row of the tables says of the key.
+    /// What applies to the key and is not in the tables.
     fn beside_the_tables(&self, act: TeamAct) -> Option<String> {
         let models = self.models.as_deref().map(metrics::named);
         match act {

@@ -1,21 +1,23 @@
 //! Who may see, make, replace and revoke API keys.
 //!
-//! A personal key is its owner's alone; a team's keys are made by whoever has the row "Create team API keys" there; a key
-//! that manages keys is made by an organization admin in person. No key makes one of its own kind: a team's key makes
-//! none at all, and a key that manages keys makes team keys alone.
+//! A personal key is made and replaced only by its owner. A team's keys are made by those who have the row "Create team
+//! API keys" in the team. A key that manages keys is made only by an organization admin in person. No key makes a key
+//! of its own kind, unless it is a personal key: a team's key makes no keys, and a key that manages keys makes only
+//! team keys.
 
 use crate::domain::api_keys::KeyKind;
 use crate::domain::{Team, TeamId, Time, UserId};
 use crate::error::Error;
 use crate::policy::{Caller, InTeam, Operator, OrgAct, OrgRole, TeamAct, Who};
 
-/// Proof that the caller's key may make keys of some kind: a person's or a managing key, never a team's.
+/// Proof that the caller's key may make keys of some kind. The key is a personal key or one that manages keys, never a
+/// team's key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyMaker<'a> {
     caller: &'a Caller,
 }
 
-/// Proof that the caller may do with keys of this kind what its route asks.
+/// Proof that the caller may do what its route asks with keys of this kind.
 #[derive(Clone, Copy, Debug)]
 pub struct OverKeys<'a> {
     caller: &'a Caller,
@@ -31,32 +33,32 @@ impl<'a> OverKeys<'a> {
         self.kind
     }
 
-    /// Whether whoever replaces a team's key could also grant it restricted environments.
+    /// Whether the caller could also grant restricted environments to the new key of a team.
     pub fn may_grant(&self) -> bool {
         let grants = |team| self.caller.in_team(team, TeamAct::CreateRestrictedEnvironments).is_ok();
         self.kind.team().is_some_and(grants)
     }
 }
 
-/// Until when a new key works. It is made only here, and no key is made without one.
+/// The time at which a new key expires. Only this module makes it, and no key is made without it.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetime {
     ends_at: Option<Time>,
 }
 
 impl Lifetime {
-    /// `None`: until it is revoked.
+    /// When the key expires. `None`: it lasts until it is revoked.
     pub fn ends_at(self) -> Option<Time> {
         self.ends_at
     }
 
-    /// Of a key that somebody gets by a proof that ends then, such as the key that they sent; a password or an
-    /// invitation's link does not end.
+    /// For a key that is issued on a proof that ends at `ends_at`, such as another key. A password and the link of an
+    /// invitation do not end.
     pub fn of_proof(ends_at: Option<Time>) -> Lifetime {
         Lifetime { ends_at }
     }
 
-    /// Of a key that the operator issues.
+    /// For a key that the operator issues.
     pub fn by_operator(_: &Operator) -> Lifetime {
         Lifetime { ends_at: None }
     }
@@ -66,16 +68,16 @@ impl Lifetime {
 #[derive(Clone, Debug)]
 pub enum KeysSeen<'a> {
     All,
-    /// A person's own, and those of these teams.
+    /// The person's own keys, and those of these teams.
     OwnAndOf(&'a UserId, Vec<&'a TeamId>),
-    /// Those of every team, and the one that was sent.
+    /// The keys of every team, and the key that was sent.
     OfTeamsAnd(&'a str),
-    /// The one that was sent.
+    /// Only the key that was sent.
     Itself(&'a str),
 }
 
 impl KeysSeen<'_> {
-    /// Whether a key of the caller's organization is among them.
+    /// Whether the caller sees this key of its organization.
     pub fn holds(&self, prefix: &str, kind: KeyKind<'_>) -> bool {
         match self {
             KeysSeen::All => true,
@@ -91,7 +93,12 @@ impl KeysSeen<'_> {
 }
 
 impl Caller {
-    /// A key that ends makes and replaces none that lasts longer: else whoever finds it has found it for ever.
+    /// The lifetime of a new key. A key that expires makes and replaces no key that lasts longer. Otherwise a key that
+    /// was stolen could be extended forever.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] if the key that was sent expires and `asked` is later, or asks for no end.
     pub fn lifetime(&self, asked: Option<Time>) -> Result<Lifetime, Error> {
         match (self.key_ends_at, asked) {
             (Some(own), Some(other)) if other <= own => Ok(Lifetime { ends_at: asked }),
@@ -114,7 +121,11 @@ impl Caller {
         }
     }
 
-    /// A team's key manages no keys, whatever it asks about.
+    /// Proves that the caller's key may make keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a team's key: it manages no keys.
     pub fn as_key_maker(&self) -> Result<KeyMaker<'_>, Error> {
         match &self.who {
             Who::Person(_) | Who::KeyManager { .. } => Ok(KeyMaker { caller: self }),
@@ -124,7 +135,13 @@ impl Caller {
         }
     }
 
-    /// Any key may end itself; whoever may make such a key may end it, and an organization admin any person's.
+    /// Proves that the caller may revoke this key. Any key may revoke itself. Callers who may make a key of this kind
+    /// may revoke it, and an organization admin may revoke any person's key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a team's key that does not revoke itself, for a caller who may not manage the members
+    /// of the organization and revokes another person's key, and where [`KeyMaker::over`] refuses.
     pub fn to_revoke<'a>(&'a self, prefix: &str, kind: KeyKind<'a>) -> Result<OverKeys<'a>, Error> {
         let proof = OverKeys { caller: self, kind };
         if prefix == self.prefix() {
@@ -145,17 +162,30 @@ impl<'a> KeyMaker<'a> {
         self.caller
     }
 
-    /// Whoever may make keys of this team, whatever they can do.
+    /// Proves that the caller may make keys of this team, of any category.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::in_team`].
     pub fn in_team(&self, team: &'a Team) -> Result<InTeam<'a>, Error> {
         self.caller.in_team(team, TeamAct::CreateApiKeys)
     }
 
-    /// The same for the default team, where none is named.
+    /// Proves that the caller may make keys of the default team, for a route that names no team.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::in_default_team`].
     pub fn in_default_team(&self, team: &'a Team) -> Result<InTeam<'a>, Error> {
         self.caller.in_default_team(team, TeamAct::CreateApiKeys)
     }
 
-    /// Whoever may make and replace keys of this kind.
+    /// Proves that the caller may make and replace keys of this kind.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for another person's personal key, and for a key that manages keys if the caller is no
+    /// organization admin. For a team's key, those of [`Caller::in_team`].
     pub fn over(&self, kind: KeyKind<'a>) -> Result<OverKeys<'a>, Error> {
         match kind {
             KeyKind::Personal(owner) if self.caller.is_person(owner.as_str()) => {}

@@ -1,22 +1,23 @@
-//! Who reads metrics. No row of the tables says it: whoever may view what a team has reads its metrics, and so does a key
-//! of category `WORKSPACE_EXPORT_METRICS`, in its own team and nothing else of it (decision 13).
+//! Who reads metrics. The tables have no row for it. Everyone who may view what a team has reads its metrics. A key of
+//! category `WORKSPACE_EXPORT_METRICS` reads the metrics of its own team, and nothing else of it (decision 13).
 
 use crate::domain::Team;
 use crate::error::Error;
 use crate::policy::{Caller, Standing, TeamAct, TeamKey, Who};
 
-/// What metrics are asked for: a key narrowed to models reads those of its models alone.
+/// The subject of the metrics that are requested. A key that is narrowed to models reads only the metrics of its
+/// models.
 #[derive(Clone, Copy, Debug)]
 pub enum Measured<'m> {
-    /// The model of this id.
+    /// The model with this id.
     Model(&'m str),
     /// Something that belongs to no model.
     NoModel,
 }
 
-/// Proof that the caller may read the metrics of what its route names.
+/// Proof that the caller may read the metrics of the resource that its route names.
 ///
-/// It is no [`Reader`](crate::policy::Reader): a key that exports metrics reads nothing else.
+/// It does not implement [`Reader`](crate::policy::Reader), because a key that exports metrics reads nothing else.
 ///
 /// ```compile_fail,E0277
 /// use guildhall::db::{Tx, deployments};
@@ -33,12 +34,12 @@ pub struct MetricsReader<'a> {
 }
 
 impl Caller {
-    /// Whoever may read the metrics of this in the team.
+    /// Proves that the caller may read these metrics of the team.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for a team that the caller does not see, [`Error::Forbidden`] for who neither views the team nor
-    /// holds a key that exports these metrics.
+    /// [`Error::NotFound`] if the caller does not see the team. [`Error::Forbidden`] if the caller may not view the
+    /// team and has no key that exports these metrics.
     pub fn to_read_metrics<'a>(&'a self, team: &'a Team, of: Measured<'_>) -> Result<MetricsReader<'a>, Error> {
         let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
         match &self.who {
@@ -68,7 +69,8 @@ impl TeamKey {
     }
 }
 
-/// The models that a key is narrowed to, in words. None are left of them once all are deleted: that is never all.
+/// The models that a key is narrowed to, in words. An empty list means that all of them are deleted, not that every
+/// model is allowed.
 pub(super) fn named(models: &[String]) -> String {
     match models {
         [] => "models that are all deleted".to_owned(),

@@ -1,19 +1,19 @@
-//! The permission tables as they are shown: `guildhall permissions` and `GET /v1/permissions` have them from here, and the
-//! README is compared with them.
+//! The permission tables as text and as data. `guildhall permissions` and `GET /v1/permissions` take them from this
+//! module, and a test compares the README with them.
 
 use crate::policy::{OrgAct, OrgRole, Standing, TeamAct, TeamCategory, TeamRole};
 
-/// A table with its columns in order.
+/// A permission table, with its columns in order.
 #[derive(Debug)]
 pub struct Table {
-    /// What heads the columns, in the words of the documents.
+    /// The headings of the columns, in the words of the documents.
     headings: Vec<&'static str>,
-    /// Roles or categories, as they stand on the wire.
+    /// Roles or categories, by their names on the wire.
     pub roles: Vec<&'static str>,
     pub rows: Vec<Row>,
 }
 
-/// What can be done, and by which of the columns.
+/// One act, and which of the columns include it.
 #[derive(Debug)]
 pub struct Row {
     pub act: &'static str,
@@ -21,7 +21,7 @@ pub struct Row {
     pub allowed: Vec<&'static str>,
 }
 
-/// What the two roles of the organization include.
+/// The table of the two organization roles.
 pub fn organization() -> Table {
     let row = |act: &OrgAct| {
         let allowed = OrgRole::ALL.iter().filter(|role| act.allowed_to(**role));
@@ -34,13 +34,14 @@ pub fn organization() -> Table {
     }
 }
 
-/// What the two roles of a team include.
+/// The table of the two team roles.
 pub fn team() -> Table {
     let columns = [TeamRole::Admin, TeamRole::Member].map(TeamRole::standing);
     of_team(vec!["Team Admin", "Team Member"], &columns)
 }
 
-/// What keys that are no person's can do in a team: in their own, and those that manage keys in every one.
+/// The table of keys that belong to no person. Team keys act in their own team; keys that manage keys act in every
+/// team.
 pub fn team_api_keys() -> Table {
     let of_teams = TeamCategory::ALL.iter().map(|category| category.standing());
     let columns: Vec<_> = of_teams.chain([Standing::ManageApiKeys]).collect();
@@ -59,12 +60,12 @@ fn of_team(headings: Vec<&'static str>, columns: &[Standing]) -> Table {
     }
 }
 
-/// All tables as text. It is Markdown too.
+/// All tables as Markdown text.
 pub fn as_text() -> String {
     [organization(), team(), team_api_keys()].map(|table| table.to_text()).join("\n")
 }
 
-/// What heads the first column.
+/// The heading of the first column.
 const FIRST: &str = "Permission";
 
 impl Table {

@@ -1,8 +1,9 @@
-//! Walks archives. Nothing of an archive is ever written to a path that it names.
+//! Walks archives. Content of an archive is never written to a path that the archive names.
 //!
-//! An archive is a tar of files, folders, and links; devices and sparse files are refused. Its entries are counted and its
-//! names bounded before anything is kept of them. Names beyond a header's hundred bytes come in entries of their own, which
-//! are read here, because the tar crate reads them whole whatever their size.
+//! An archive is a tar of files, folders and links. Devices and sparse files are refused. Entries are counted and the
+//! length of names is limited before anything is kept in memory. Names that are longer than the hundred bytes of a
+//! header have their own entries. This module reads these entries, because the tar crate reads them whole, whatever
+//! their size.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -12,23 +13,23 @@ use tar::EntryType;
 use crate::domain::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
 use crate::error::quoted;
 
-/// What is read of an archive at most.
+/// The limits for reading one archive.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub entries_max: usize,
-    /// Of a name, and of the target of a link.
+    /// The maximum length of a name, and of the target of a link.
     pub name_bytes_max: u64,
-    /// Of a path: its folders and its name.
+    /// The maximum depth of a path, counted in folders and its name.
     pub depth_max: usize,
-    /// Files, links and folders, also folders that are there only because something is in them.
+    /// The maximum number of files, links and folders, including folders that exist only because something is in them.
     pub paths_max: usize,
-    /// All paths, each with the folders that it is in, as they are in the signature.
+    /// The maximum length of all paths in the signature, where each path includes its folders.
     pub signature_bytes_max: usize,
-    /// Steps from folder to folder in following all links.
+    /// The maximum number of steps from folder to folder while following all links.
     pub link_steps_max: usize,
-    /// Of `config.yaml` and of the file of requirements.
+    /// The maximum size of `config.yaml` and of the requirements file.
     pub text_bytes_max: u64,
-    /// Of what is inside a gzip file.
+    /// The maximum size of the content of a gzip file.
     pub unpacked_bytes_max: u64,
     pub unpacked_ratio_max: u64,
 }
@@ -49,16 +50,18 @@ impl Default for Limits {
     }
 }
 
-/// Why an archive was not read.
+/// Why an archive could not be read.
 #[derive(Debug)]
 pub enum ArchiveError {
-    /// What its sender can mend.
+    /// An error in the content, which the sender can fix.
     Content(String),
-    /// A fault of ours, which may pass: the disk is full or failing, a descriptor or a permission is missing.
+    /// A fault of this installation, which may be temporary: a full or failing disk, a missing file descriptor or
+    /// permission.
     Ours(io::Error),
 }
 
-/// What the system says is ours. Everything else is said by those who read the archive, about the archive.
+/// Errors of the operating system are faults of this installation. All other errors come from the readers of the
+/// archive and are about its content.
 impl From<io::Error> for ArchiveError {
     fn from(cause: io::Error) -> ArchiveError {
         let is_ours = cause.raw_os_error().is_some()
@@ -80,11 +83,12 @@ impl fmt::Display for ArchiveError {
     }
 }
 
+/// Refuses the archive with this message.
 pub fn broken<T>(why: impl Into<String>) -> Result<T, ArchiveError> {
     Err(ArchiveError::Content(why.into()))
 }
 
-/// The folders of a path and its name.
+/// A path as its folders and its name.
 pub type Parts = Vec<String>;
 
 /// An entry of an archive. Only files have content.
@@ -98,13 +102,18 @@ pub struct Entry {
 pub enum Kind {
     File,
     Folder,
-    /// Its target is relative to the folder that the link is in.
+    /// A link whose target is relative to the folder that contains the link.
     Symlink(String),
-    /// Its target is another file of the archive.
+    /// A link whose target is another file of the archive.
     HardLink(Parts),
 }
 
-/// Gives every entry to `each`, in the order of the archive.
+/// Calls `each` for every entry, in the order of the archive.
+///
+/// # Errors
+///
+/// [`ArchiveError::Content`] if the archive is broken, holds something unsupported or exceeds `limits`,
+/// [`ArchiveError::Ours`] for a fault of this installation, and the errors of `each`.
 pub fn walk(
     from: impl Read,
     limits: Limits,
@@ -157,7 +166,7 @@ fn classify(kind: EntryType, name: &str, link: Option<Vec<u8>>, limits: Limits) 
     }
 }
 
-/// What extends the header of the next entry.
+/// The headers that extend the header of the next entry.
 #[derive(Default)]
 struct Long {
     name: Option<Vec<u8>>,
@@ -165,7 +174,7 @@ struct Long {
 }
 
 impl Long {
-    /// A size in a PAX header would be another than the one that is read by.
+    /// A size in a PAX header is refused, because it could differ from the size that the tar crate uses.
     fn read_pax(&mut self, entry: &mut impl Read, limits: Limits) -> Result<(), ArchiveError> {
         let bytes = bounded(entry, "an extended header in it", 8 * limits.name_bytes_max)?;
         for extension in tar::PaxExtensions::new(&bytes) {
@@ -190,6 +199,11 @@ fn read_long(entry: &mut impl Read, limits: Limits) -> Result<Vec<u8>, ArchiveEr
     Ok(bytes)
 }
 
+/// Reads at most `bytes_max` bytes.
+///
+/// # Errors
+///
+/// [`ArchiveError::Content`] if there are more bytes; `what` is their name in the message.
 pub fn bounded(from: &mut (impl Read + ?Sized), what: &str, bytes_max: u64) -> Result<Vec<u8>, ArchiveError> {
     let mut bytes = Vec::new();
     from.take(bytes_max + 1).read_to_end(&mut bytes)?;
@@ -215,7 +229,11 @@ fn checked_parts(name: &str, limits: Limits) -> Result<Parts, ArchiveError> {
     Ok(parts)
 }
 
-/// The folders and the name of a path that stays inside.
+/// The folders and the name of a path that does not leave the archive.
+///
+/// # Errors
+///
+/// [`ArchiveError::Content`] if the path contains a NUL or leads outside.
 pub fn parts(path: &str) -> Result<Parts, ArchiveError> {
     if path.contains('\0') {
         return broken(format!("the name \"{}\" in it holds a NUL", quoted(path)));

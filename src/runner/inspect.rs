@@ -1,4 +1,5 @@
-//! Reads an archive once: whether it can be deployed, and what it holds, as `truss watch` compares it.
+//! Reads an archive once, and finds out whether it can be deployed and what it holds, in the form that `truss watch`
+//! compares.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,20 +15,27 @@ use crate::domain::deployments::Content;
 use crate::error::quoted;
 use crate::wire::yaml;
 
-/// The version of the rules below: what another version said of an archive is not believed.
+/// The version of the rules in this module. Results that were stored under another version are not used.
 pub const RULES: i64 = 1;
 
-/// How much of texts that may be asked for is kept while the rest is read.
+/// How many bytes of text files are kept in memory while the rest of the archive is read, because they may be needed
+/// later.
 const TEXTS_BYTES_MAX: usize = 4 << 20;
 
-/// What was found in an archive that can be deployed.
+/// The result for an archive that can be deployed.
 pub struct Inspected {
     pub content: Content,
     pub config: Map<String, Value>,
-    /// `config.yaml`, byte for byte.
+    /// The exact bytes of `config.yaml`.
     pub raw_config: String,
 }
 
+/// Reads an archive and checks that it can be deployed.
+///
+/// # Errors
+///
+/// [`ArchiveError::Content`] if it cannot be deployed or exceeds `limits`, [`ArchiveError::Ours`] for a fault of this
+/// installation.
 pub fn inspect(path: &Path, limits: Limits, stop: &AtomicBool) -> Result<Inspected, ArchiveError> {
     let mut found = Found { limits, tree: Tree::new(limits), texts: BTreeMap::new(), texts_bytes: 0 };
     let mut source = Source::open(path, limits, stop)?;
@@ -50,7 +58,7 @@ pub fn inspect(path: &Path, limits: Limits, stop: &AtomicBool) -> Result<Inspect
     Ok(Inspected { content, config, raw_config })
 }
 
-/// An archive that may be read again.
+/// An archive that may be read a second time.
 #[derive(Clone, Copy)]
 struct Archive<'a> {
     path: &'a Path,
@@ -60,7 +68,7 @@ struct Archive<'a> {
 struct Found {
     limits: Limits,
     tree: Tree,
-    /// Texts that may be asked for, by their file's number.
+    /// Text files that may be needed later, by the number of their file.
     texts: BTreeMap<u32, Vec<u8>>,
     texts_bytes: usize,
 }
@@ -86,8 +94,8 @@ impl Found {
         Ok(())
     }
 
-    /// The text of a file of the archive, with links followed; `None` if there is no such file. What was not kept is read
-    /// again.
+    /// The text of a file in the archive, with links followed. `None` if there is no such file. A text that was not
+    /// kept is read from the archive again.
     fn text(&self, archive: Archive, parts: &[String], name: &str) -> Result<Option<String>, ArchiveError> {
         let Some(file) = self.tree.file(parts) else { return Ok(None) };
         let bytes = match self.texts.get(&file) {
@@ -109,7 +117,7 @@ impl Found {
         Ok(read)
     }
 
-    /// The model's code must be there, unless something else serves: an image's own server, or an engine.
+    /// Checks that the model's code exists, unless something else serves: the server of a Docker image, or an engine.
     fn check_model_file(&self, config: &Map<String, Value>) -> Result<(), ArchiveError> {
         let is_set = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
         if is_set("docker_server") || is_set("trt_llm") {
@@ -131,7 +139,7 @@ impl Found {
         Ok(self.text(archive, &parts, name)?.unwrap_or_default())
     }
 
-    /// Adds to the paths of a signature what else truss has in it.
+    /// Adds to the paths of a signature the other values that truss includes.
     fn finish(mut self, mut signature: Vec<u8>, config: &str, requirements: &str) -> Result<String, ArchiveError> {
         let lines = || requirements.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         self.tree.count(escaped_bytes(config) + lines().map(|line| escaped_bytes(line) + 3).sum::<usize>())?;
@@ -149,12 +157,13 @@ impl Found {
     }
 }
 
-/// Requirements stand beside the configuration, which may come behind them.
+/// Whether a file of this name may be needed later. The requirements file is in the same folder as the configuration,
+/// and the configuration may come after it.
 fn may_be_asked_for(name: &str) -> bool {
     name == "config.yaml" || name.ends_with(".txt") || name.ends_with(".toml")
 }
 
-/// Up to one byte more than is of use.
+/// Reads at most one byte more than the limit.
 fn bounded_start(content: &mut dyn Read, bytes_max: u64) -> Result<Vec<u8>, ArchiveError> {
     let mut start = Vec::new();
     content.take(bytes_max + 1).read_to_end(&mut start)?;
@@ -198,7 +207,7 @@ mod tests {
     const CONFIG: (&str, &[u8]) = ("config.yaml", b"model_name: m\n");
     const CODE: (&str, &[u8]) = ("model/model.py", b"");
 
-    /// Each bound holds at its value, and is told one beyond it.
+    /// Each limit accepts its exact value, and refuses one more.
     #[test]
     fn bounds_are_exact() {
         let files = [CONFIG, CODE, ("a/b/c.py", b"x" as &[u8])];
@@ -220,7 +229,7 @@ mod tests {
         fits(|limits, max| limits.signature_bytes_max = max, signature_bytes, "take more than");
     }
 
-    /// Memory is taken for what was counted, so the count must not be less than what is written.
+    /// Memory is reserved by the counted size, so the counted size must not be smaller than what is written.
     #[test]
     fn what_is_counted_is_what_is_written() {
         let names = ["plain", "qu\"ote", "back\\slash", "tab\tnew\nline", "\u{1}\u{1f}", "ünï¢ode/🎙", "a/b/c/d"];
@@ -233,7 +242,7 @@ mod tests {
         assert!(refusal(&tar(&files), limits).contains("take more than"));
     }
 
-    /// Whatever is changed or cut off, it is read or refused.
+    /// A changed or truncated archive is either read or refused. It never causes a panic.
     #[test]
     fn no_archive_panics() {
         let mut rng = StdRng::seed_from_u64(5);

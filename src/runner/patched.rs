@@ -1,4 +1,4 @@
-//! Writes the archive that comes of another and of changes to its files.
+//! Writes a new archive from an existing archive and changes to its files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,22 +20,27 @@ use crate::db::deployments::patches::FileChange;
 use crate::domain::Archive;
 use crate::error::quoted;
 
-/// How often an archive is read again for files that a link has been to and a patch changes.
+/// How often an archive may be read again for files that a patch changes and that a link refers to.
 const READ_AGAIN_MAX: usize = 16;
 
-/// What patches change, read one patch at a time: all of them together may be large.
+/// The changes of patches. They are read one patch at a time, because all of them together may be large.
 pub trait Changes {
     fn numbers(&self) -> &[i64];
     fn of(&self, number: i64) -> Result<Vec<FileChange>, ArchiveError>;
 }
 
-/// A patched archive, in its place, and what it holds.
+/// A patched archive at its final path, with the result of its inspection.
 pub struct Patched {
     pub placed: Placed,
     pub inspected: Inspected,
 }
 
-/// Writes to `temp` first. What a push may not hold, a patch may not make.
+/// Writes the patched archive to `temp`, inspects it, and then moves it to its final path. The limits of a push apply.
+///
+/// # Errors
+///
+/// [`ArchiveError::Content`] if a push of the patched archive would be refused or a patch cannot be read,
+/// [`ArchiveError::Ours`] for a fault of this installation.
 pub fn write(
     archives: &Archives,
     temp: &Path,
@@ -74,7 +79,7 @@ fn assemble(temp: &Path, before: &Path, changes: &impl Changes, stop: &AtomicBoo
     Ok(Archive { hash: hash.finalize().into(), bytes })
 }
 
-/// Which patch changes each path last.
+/// The last patch that changes each path.
 fn last_changes(changes: &impl Changes, limits: Limits) -> Result<BTreeMap<Parts, i64>, ArchiveError> {
     let mut last = BTreeMap::new();
     for number in changes.numbers() {
@@ -91,7 +96,7 @@ fn last_changes(changes: &impl Changes, limits: Limits) -> Result<BTreeMap<Parts
 struct Assembly<'a> {
     builder: tar::Builder<Out>,
     last: &'a BTreeMap<Parts, i64>,
-    /// Where a file that is changed is kept as it was, because a link is to it.
+    /// Where the old content of a changed file is kept, because a link refers to it.
     moved: BTreeMap<Parts, Parts>,
     before: &'a Path,
     limits: Limits,
@@ -99,7 +104,7 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    /// Takes over an entry that no patch changes.
+    /// Copies an entry that no patch changes.
     fn keep(&mut self, entry: Entry, content: &mut dyn Read) -> Result<(), ArchiveError> {
         let Entry { parts, kind, mut header } = entry;
         if self.last.contains_key(&parts) {
@@ -120,7 +125,8 @@ impl Assembly<'_> {
         }
     }
 
-    /// A file is changed, and a link to it is not: the link's name gets what the file was. Later links are to that.
+    /// Handles a link that no patch changes, to a file that a patch changes. The path of the link gets the old content
+    /// of the file; later links refer to that path.
     fn keep_as_it_was(&mut self, target: Parts, parts: Parts) -> Result<(), ArchiveError> {
         if self.moved.len() >= READ_AGAIN_MAX {
             return broken("it has many links to files that the patches change: push it again");
@@ -141,7 +147,7 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Adds what this patch is the last to change.
+    /// Adds the files whose last change is in this patch.
     fn add(&mut self, number: i64, changes: Vec<FileChange>) -> Result<(), ArchiveError> {
         let mut last_of_patch = BTreeMap::new();
         for change in changes {
@@ -165,7 +171,7 @@ impl Assembly<'_> {
     }
 }
 
-/// A patched archive is packed as the one before: unpacked it could be much larger.
+/// A patched archive is packed in the same way as the original, because it could be much larger without compression.
 enum Out {
     Plain(Hashed<BufWriter<File>>),
     Gzip(GzEncoder<Hashed<BufWriter<File>>>),

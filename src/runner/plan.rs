@@ -1,4 +1,4 @@
-//! What the next step of a deployment is.
+//! Decides the next step of a deployment.
 
 use super::inspect::RULES;
 use super::{Deployment, Error, Level, Status, Step, Synced, Task, Tx, archive_readings, patches, progress};
@@ -7,7 +7,7 @@ use crate::db::archive_readings::{ATTEMPTS_MAX, Reading};
 const NO_ARCHIVE: &str = "no archive was uploaded, so it can be neither patched nor downloaded";
 
 pub enum Plan {
-    /// There is nothing to do.
+    /// Nothing is to be done.
     Rest,
     Step(Box<Deployment>, Step),
     GiveUpPatches {
@@ -15,13 +15,14 @@ pub enum Plan {
         synced: Synced,
         why: String,
     },
-    /// So many attempts at it never ended.
+    /// A long task. `attempts` counts the earlier attempts that never ended.
     Task {
         task: Task,
         attempts: i64,
     },
 }
 
+/// Decides the next step of the deployment with this id. A deployment that does not exist has nothing to do.
 pub fn plan(tx: &Tx, id: &str) -> Result<Plan, Error> {
     let Some(deployment) = progress::find(tx, id)? else { return Ok(Plan::Rest) };
     let step = match deployment.status {

@@ -1,19 +1,20 @@
-//! Python models: the environments that they run in, and the launcher that starts the Truss server for them.
+//! Python models: the environments that they run in, and the launcher that starts the Truss server.
 //!
-//! A model is served by the unmodified server of PyPI's package `truss`, never by an imitation. The server's files and the
-//! packages that it and the model require are fetched when they are first needed, by uv or pip, and kept in the data
-//! directory:
+//! The unmodified server of the package `truss` from PyPI serves each model. It is never imitated. The server's files,
+//! and the packages that the server and the model require, are downloaded by uv or pip when they are first needed. They
+//! are kept in the data directory:
 //!
 //! ```text
 //! runner/runtimes/       the server's files and the launcher, by versions
 //! runner/environments/   virtual environments, by what they are made from
-//! runner/cache/          what uv and pip keep of what they fetched
-//! runner/wheelhouse/     wheels given to `guildhall runner prepare`: then nothing is fetched
-//! runner/lock            held shared while something is made, alone while something is removed
+//! runner/cache/          files that uv and pip have downloaded
+//! runner/wheelhouse/     wheels given to `guildhall runner prepare`; if it exists, nothing is downloaded
+//! runner/lock            locked shared while something is made, exclusively while something is removed
 //! ```
 //!
-//! A folder is made under another name and gets its own when it is whole, so a kill leaves nothing that is half made. Code of
-//! a model or of a package never runs here: only wheels are installed, and they are compiled without being imported.
+//! A folder is made under a temporary name and renamed when it is complete, so a killed process leaves no incomplete
+//! folder. The code of a model or of a package never runs here: only wheels are installed, and they are compiled
+//! without being imported.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -42,22 +43,22 @@ pub use tool::Watch;
 
 use tool::Bounds;
 
-/// The version of the server that models run on unless they name another one.
+/// The version of the Truss server that models run on unless they name another one.
 pub const TRUSS_VERSION: &str = "0.18.36";
 
-/// Of a command that makes something from what is on this machine.
+/// The limits of a command that works only with files of this machine.
 const MAKE: Bounds = Bounds { time_max: Duration::from_secs(300), writes: None };
 
-/// Why a model is not built.
+/// Why a model was not built.
 #[derive(Debug)]
 pub enum Failure {
-    /// What its team can mend.
+    /// An error that the team can fix.
     Build(String),
-    /// What this machine lacks: its operator can mend it.
+    /// Something that this machine lacks. The operator can fix it.
     Deploy(String),
-    /// A fault of ours, which may pass.
+    /// A fault of this installation, which may be temporary.
     Ours(io::Error),
-    /// The server stops.
+    /// The server is stopping.
     Stopped,
 }
 
@@ -67,10 +68,10 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// How much of the disk environments may take, and how long they may take to make.
+/// Limits on the disk space of environments and on the time to make them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Of all environments and what is kept of packages. The least recently used are removed first.
+    /// The maximum size of all environments and of the package cache. The least recently used are removed first.
     pub disk_bytes_max: u64,
     pub environment_bytes_max: u64,
     pub environment_time_max: Duration,
@@ -86,16 +87,20 @@ impl Default for Limits {
     }
 }
 
-/// What Python models need, in the data directory.
+/// The files that Python models need, in the data directory.
 pub struct Installation {
     folder: PathBuf,
     limits: Limits,
-    /// Folders that processes run from, and how many do.
+    /// Folders that running processes use, each with the number of these processes.
     held: Arc<Mutex<HashMap<PathBuf, usize>>>,
 }
 
 impl Installation {
-    /// Makes its folders in the data directory, and removes what a killed process left unfinished.
+    /// Makes the folders in the data directory, and removes unfinished files of a killed process.
+    ///
+    /// # Errors
+    ///
+    /// The error of the file system.
     pub fn open(data: &Path, limits: Limits) -> io::Result<Installation> {
         let folder = data.join("runner");
         for folder in [data, &folder] {
@@ -121,20 +126,20 @@ impl Installation {
         self.folder.join(name)
     }
 
-    /// Where packages come from.
+    /// The source of packages.
     fn source(&self) -> installer::From {
         let wheels = self.folder("wheelhouse");
         if wheels.is_dir() { installer::From::Wheelhouse(wheels) } else { installer::From::Registry }
     }
 
-    /// Keeps others from removing anything while this lives.
+    /// Prevents the removal of files while the lock is held.
     fn lock_shared(&self) -> io::Result<File> {
         let file = self.lock()?;
         file.lock_shared()?;
         Ok(file)
     }
 
-    /// Keeps others from making anything while this lives, if nobody does so now.
+    /// Prevents others from making anything while the lock is held. `None` if somebody is making something now.
     fn lock_alone(&self) -> io::Result<Option<File>> {
         let file = self.lock()?;
         match file.try_lock() {
@@ -148,7 +153,8 @@ impl Installation {
         File::options().write(true).create(true).truncate(false).open(self.folder("lock"))
     }
 
-    /// Notes that a folder is used now, and keeps it while the answer lives. `file` is a file in it that carries the time.
+    /// Records that a folder is in use now, and prevents its removal while the returned value lives. The modification
+    /// time of `file`, in that folder, records the last use.
     fn hold(&self, folder: &Path, file: &str) -> io::Result<Held> {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner).entry(folder.to_owned()).or_default() += 1;
         let held = Held { folder: folder.to_owned(), held: Arc::clone(&self.held) };
@@ -156,8 +162,8 @@ impl Installation {
         Ok(held)
     }
 
-    /// Removes what was not used for the longest time until the rest fits. What is kept of packages goes first: it can be
-    /// fetched again. While something is made, nothing is removed.
+    /// Removes the least recently used folders until the rest fits. The package cache is removed first, because
+    /// packages can be downloaded again. Nothing is removed while something is made.
     fn sweep(&self) -> io::Result<()> {
         let Some(_alone) = self.lock_alone()? else { return Ok(()) };
         let folders = ["runtimes", "environments", "cache"].map(|name| self.folder(name));
@@ -186,7 +192,7 @@ impl Installation {
     }
 }
 
-/// A folder that is not removed while this lives.
+/// A folder that is not removed while this value lives.
 pub struct Held {
     folder: PathBuf,
     held: Arc<Mutex<HashMap<PathBuf, usize>>>,
@@ -212,7 +218,7 @@ mod tests {
         Installation::open(data, Limits { disk_bytes_max, ..Limits::default() }).unwrap()
     }
 
-    /// An environment of a mebibyte that was used this many seconds ago.
+    /// An environment of one mebibyte that was last used this many seconds ago.
     fn environment(installation: &Installation, name: &str, seconds: u64) -> PathBuf {
         let folder = installation.folder("environments").join(name);
         disk::make_folder(&folder).unwrap();

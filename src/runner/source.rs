@@ -1,7 +1,6 @@
-//! The bytes of an archive: a tar as it is on the disk, or the one inside a gzip file.
+//! The bytes of an archive: a plain tar file, or the tar in a gzip file.
 //!
-//! A gzip file is unpacked as it is read, and only so far: its content is bounded in bytes and in how many times larger
-//! than the file it is.
+//! A gzip file is unpacked while it is read. Its content is limited in bytes, and in its size relative to the file.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -13,8 +12,8 @@ use flate2::bufread::GzDecoder;
 use super::archive::{ArchiveError, Limits};
 
 const BUFFER_BYTES: usize = 256 << 10;
-/// A gzip file may have this many members of any size, and further ones of so many bytes on average: an empty member takes
-/// twenty bytes to send and as long to read as thousands of bytes.
+/// A gzip file may have this many members of any size. Further members must have `MEMBER_BYTES_MIN` bytes on average,
+/// because an empty member takes twenty bytes to send and as long to read as thousands of bytes.
 const MEMBERS_FREE_MAX: u64 = 1_000;
 const MEMBER_BYTES_MIN: u64 = 1 << 10;
 
@@ -25,7 +24,7 @@ pub enum Packing {
     Gzip,
 }
 
-/// Formats that are named when they are refused, by their first bytes.
+/// Formats that the refusal names, by their first bytes.
 const OTHER_FORMATS: &[(&[u8], &str)] = &[
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
@@ -35,7 +34,7 @@ const OTHER_FORMATS: &[(&[u8], &str)] = &[
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
 ];
 
-/// Reads a file until `stop` is set.
+/// A file that is read until `stop` is set.
 struct Input<'s> {
     file: File,
     stop: &'s AtomicBool,
@@ -53,22 +52,28 @@ impl Read for Input<'_> {
     }
 }
 
-/// The tar of an archive file.
+/// The tar data of an archive file.
 pub struct Source<'s> {
     from: From<'s>,
     limits: Limits,
     unpacked_bytes: u64,
-    /// Members of a gzip file so far.
+    /// The number of gzip members so far.
     members: u64,
 }
 
 enum From<'s> {
     Plain(BufReader<Input<'s>>),
-    /// `None` for a moment only, while one member is followed by the next.
+    /// `None` only while one member ends and the next begins.
     Gzip(Option<GzDecoder<BufReader<Input<'s>>>>),
 }
 
 impl<'s> Source<'s> {
+    /// Opens an archive file, plain or packed with gzip.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Content`] if the file has another known format, [`ArchiveError::Ours`] for a fault of this
+    /// installation.
     pub fn open(path: &Path, limits: Limits, stop: &'s AtomicBool) -> Result<Source<'s>, ArchiveError> {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, Input { file: File::open(path)?, stop, bytes: 0 });
         let head = input.fill_buf()?;
@@ -89,7 +94,7 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// Reads a gzip file to its end, where its checksum is. A plain tar ends where it says so.
+    /// Reads a gzip file to its end, because its checksum is there. A plain tar has an end marker.
     pub fn finish(&mut self) -> io::Result<()> {
         match self.from {
             From::Plain(_) => Ok(()),
@@ -106,7 +111,7 @@ impl<'s> Source<'s> {
             From::Gzip(Some(decoder)) => decoder.get_ref().get_ref().bytes,
             From::Gzip(None) | From::Plain(_) => return Ok(()),
         };
-        // What is read ahead counts too, so a small file is only bounded by its first buffer.
+        // Data that was read ahead also counts, so only the first buffer limits a small file.
         if self.unpacked_bytes > packed_bytes.max(1 << 16).saturating_mul(unpacked_ratio_max) {
             return Err(bad(format!("it unpacks to more than {unpacked_ratio_max} times its size")));
         }
@@ -142,7 +147,7 @@ impl Read for Source<'_> {
     }
 }
 
-/// Members may follow each other, and zeros the last, as `gzip` has it.
+/// The next gzip member. Members may follow each other, and zeros may follow the last member, as `gzip` accepts it.
 fn next_member<'s>(mut input: BufReader<Input<'s>>) -> io::Result<Option<GzDecoder<BufReader<Input<'s>>>>> {
     loop {
         let left = input.fill_buf()?;

@@ -1,5 +1,5 @@
-//! What takes long: reading an archive, and bringing patches into one. Neither touches the database while it runs, but to
-//! read what a patch changes.
+//! Long tasks: reading an archive, and applying patches to one. While a task runs, it uses the database only to read
+//! the changes of patches.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use crate::db::archives::UNFINISHED;
 use crate::db::deployments::patches::{Applied, FileChange};
 use crate::domain::Time;
 
-/// What a task or a failure is about.
+/// The subject of a task or a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     Archive([u8; 32]),
@@ -51,7 +51,7 @@ pub struct Done {
 pub enum Outcome {
     Read(Result<Box<Inspected>, String>),
     Patched(Result<Box<Patched>, String>),
-    /// A fault of ours.
+    /// A fault of this installation.
     Ours(String),
     /// The task was stopped.
     Stopped,
@@ -85,7 +85,7 @@ impl Task {
         }
     }
 
-    /// Ends the task early: the server stops, or nothing waits for its result.
+    /// Ends the task early, because the server stops or nothing waits for the result.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -138,7 +138,7 @@ impl Task {
         }
     }
 
-    /// Writes down what came of it.
+    /// Stores the outcome. An attempt that was stopped or met a fault of this installation is not counted.
     pub fn end(&self, tx: &Tx, outcome: Outcome) -> Result<(), Error> {
         match (&*self.work, outcome) {
             (Work::Read(archive), Outcome::Read(found)) => {
@@ -174,7 +174,7 @@ fn patch(
     patched::write(db.archives(), Path::new(&temp), archive, &changes, stop)
 }
 
-/// Patches in the database.
+/// Patches that are stored in the database.
 struct Stored<'a> {
     db: &'a Db,
     deployment_id: &'a str,
@@ -187,7 +187,7 @@ impl Changes for Stored<'_> {
     }
 
     fn of(&self, number: i64) -> Result<Vec<FileChange>, ArchiveError> {
-        // The time and the seed are not used where nothing is written.
+        // The time and the seed are not used, because nothing is written.
         let now = Now { time: Time(0), seed: [0; 32] };
         let read = self.db.read(now, |tx| patches::changes(tx, self.deployment_id, number));
         read.map_err(|cause| match cause {

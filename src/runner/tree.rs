@@ -1,6 +1,7 @@
-//! The paths of an archive as a tree, so that a folder is kept once however many files are in it.
+//! The paths of an archive as a tree, so that a folder is kept once even if it holds many files.
 //!
-//! What the tree would take as text is counted before a path is added: the paths are written out later, in the signature.
+//! The length of a path as text is counted before the path is added, because all paths are later written into the
+//! signature.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
@@ -11,16 +12,16 @@ use crate::error::quoted;
 type Id = u32;
 
 const ROOT: Id = 0;
-/// Links that lead to links, as many as Linux follows.
+/// The maximum number of links that lead to further links, the same as in Linux.
 const LINKS_MAX: usize = 40;
-/// What stands in the signature beside a file's path: quotes, colon, comma, and its hash in hexadecimal digits.
+/// The bytes beside a file's path in the signature: quotes, colon, comma, and its hash in hexadecimal digits.
 const FILE_BYTES: usize = 3 + 1 + 66;
 const FOLDER_BYTES: usize = 3 + 1 + 4;
 
 pub struct Tree {
     limits: Limits,
     nodes: Vec<Node>,
-    /// What is in which folder, in the order of names.
+    /// The content of each folder, in the order of names.
     children: BTreeMap<(Id, Box<str>), Id>,
     signature_bytes: usize,
 }
@@ -28,12 +29,12 @@ pub struct Tree {
 struct Node {
     parent: Id,
     is: Is,
-    /// Of its path, as it is written in JSON.
+    /// The length of the path, as it is written in JSON.
     path_bytes: u32,
 }
 
 enum Is {
-    /// truss sees only folders that something is in.
+    /// truss sees only folders that are not empty.
     Folder {
         is_used: bool,
     },
@@ -48,11 +49,21 @@ impl Tree {
         Tree { limits, nodes: vec![root], children: BTreeMap::new(), signature_bytes: 0 }
     }
 
-    /// Adds a file, or replaces an earlier one of this path. Answers its number.
+    /// Adds a file, or replaces an earlier file with this path. Returns its number.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Content`] if the path is also a folder, or a limit is reached.
     pub fn add_file(&mut self, parts: &Parts, hash: [u8; 32]) -> Result<Id, ArchiveError> {
         self.add_leaf(parts, Is::File(hash))
     }
 
+    /// Adds a folder or a link. Files are added by [`Tree::add_file`], with their hash.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Content`] if the path is both a file and a folder, a hard link has no earlier file as its
+    /// target, or a limit is reached.
     pub fn add(&mut self, parts: &Parts, kind: &Kind) -> Result<(), ArchiveError> {
         match kind {
             Kind::File => Ok(()), // it comes with its hash
@@ -87,7 +98,8 @@ impl Tree {
         }
     }
 
-    /// The folder of this path, made if need be. `whole` is the path that it is made for.
+    /// Returns the folder with this path, and makes it if necessary. `whole` is the path of the entry that needs the
+    /// folder.
     fn folder(&mut self, folders: &[String], whole: &Parts) -> Result<Id, ArchiveError> {
         let mut at = ROOT;
         for (depth, name) in folders.iter().enumerate() {
@@ -102,7 +114,7 @@ impl Tree {
         Ok(at)
     }
 
-    /// Counts first: nothing is kept of what is too much.
+    /// Checks the limits first, so that nothing beyond them is kept.
     fn insert(&mut self, parent: Id, name: &str, is: Is, more_bytes: usize) -> Result<Id, ArchiveError> {
         let before = self.nodes[parent as usize].path_bytes as usize;
         let path_bytes = before + usize::from(before > 0) + escaped_bytes(name);
@@ -116,7 +128,11 @@ impl Tree {
         Ok(id)
     }
 
-    /// Counts what is going to be in the signature.
+    /// Counts bytes that will be in the signature.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Content`] if the signature becomes longer than its limit.
     pub fn count(&mut self, bytes: usize) -> Result<(), ArchiveError> {
         self.signature_bytes += bytes;
         if self.signature_bytes > self.limits.signature_bytes_max {
@@ -137,7 +153,7 @@ impl Tree {
         }
     }
 
-    /// Whether this path is that of the file, links aside.
+    /// Whether this path is the path of the file. Links are not followed.
     pub fn is_at(&self, parts: &[String], file: Id) -> bool {
         self.child_at(parts) == Some(file)
     }
@@ -152,15 +168,15 @@ impl Tree {
 
     // ---- following links ----
 
-    /// The file that a path leads to.
+    /// The file that a path leads to, with links followed.
     pub fn file(&self, parts: &[String]) -> Option<Id> {
         let mut steps = self.limits.link_steps_max;
         let found = self.follow(ROOT, parts.iter().map(String::as_str).collect(), &mut steps).ok()?;
         matches!(self.nodes[found as usize].is, Is::File(_)).then_some(found)
     }
 
-    /// Where these names lead from this folder, as the system would follow them; what leads nowhere says why. `steps` counts
-    /// down what following may cost.
+    /// Follows these names from this folder as the operating system would. An error says why they lead nowhere. `steps`
+    /// is the number of steps that are still allowed.
     fn follow(&self, from: Id, names: VecDeque<&str>, steps: &mut usize) -> Result<Id, &'static str> {
         let (mut at, mut names, mut links) = (from, names, 0);
         while let Some(name) = names.pop_front() {
@@ -203,9 +219,13 @@ impl Tree {
 
     // ---- writing it out ----
 
-    /// Writes every path with its hash as members of a JSON object, folders with null, and answers the hash of it all: each
-    /// path in the order of its parts, and what it holds if it is a file. Links hold what they lead to; one that leads to
-    /// nothing in the archive is refused.
+    /// Writes every path with its hash as members of a JSON object, and returns the hash of the whole. Folders have
+    /// `null` as their hash. The whole is hashed in the order of the paths: each path, and the hash of its content if
+    /// it is a file. A link has the hash of its target.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError`] if a link leads to nothing in the archive.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<String, ArchiveError> {
         let mut writer = Writer { tree: self, out, path: String::new(), hasher: blake3::Hasher::new() };
         let mut steps = self.limits.link_steps_max;
@@ -213,7 +233,7 @@ impl Tree {
         Ok(writer.hasher.finalize().to_hex().to_string())
     }
 
-    /// How long what [`Tree::write`] writes can be.
+    /// The maximum length of the output of [`Tree::write`].
     pub fn signature_bytes(&self) -> usize {
         self.signature_bytes
     }
@@ -227,7 +247,7 @@ struct Writer<'t> {
 }
 
 impl Writer<'_> {
-    /// Folders are bounded in depth, so is this.
+    /// Writes a folder. The recursion is limited because the depth of folders is limited.
     fn folder(&mut self, folder: Id, steps: &mut usize) -> Result<(), ArchiveError> {
         let tree = self.tree;
         let length = self.path.len();
@@ -290,7 +310,7 @@ pub fn write_json(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("memory takes all");
 }
 
-/// How long a text is in JSON, without its quotes.
+/// The length of a text in JSON, without its quotes.
 pub fn escaped_bytes(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,

@@ -9,7 +9,7 @@ use crate::domain::{EnvironmentName, KeyName, TeamId, Time, User};
 use crate::token::PlainKey;
 use crate::wire::schemas::Listed;
 
-/// A category of Baseten's for what Guildhall does not have: nobody holds such a key, and none is made.
+/// A Baseten category for routes, which Guildhall does not have. No key of this category exists or can be made.
 pub const ROUTES: &str = "ROUTES";
 
 /// Makes an API key. Baseten's `CreateAPIKeyRequestV1`.
@@ -27,7 +27,7 @@ pub struct CreateApiKey {
     pub environments: Option<Vec<String>>,
 }
 
-/// Replaces an API key. The old one goes on working for `overlap_seconds`. Guildhall's own `RotateAPIKeyRequest`.
+/// Replaces an API key. The old key continues to work for `overlap_seconds`. Guildhall's own `RotateAPIKeyRequest`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RotateAPIKeyRequest")]
@@ -35,7 +35,7 @@ pub struct RotateApiKey {
     pub overlap_seconds: Option<i64>,
 }
 
-/// A new API key. No other answer shows it. Baseten's `APIKeyV1`.
+/// A new API key. Only this reply shows it. Baseten's `APIKeyV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "APIKey")]
 pub struct NewApiKey<'a> {
@@ -48,7 +48,7 @@ impl<'a> From<&'a PlainKey> for NewApiKey<'a> {
     }
 }
 
-/// The key that replaces another, and when the old one stops to work. Guildhall's own `RotatedAPIKey`.
+/// The key that replaces another, and when the old one stops working. Guildhall's own `RotatedAPIKey`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RotatedAPIKey")]
 pub struct RotatedApiKey<'a> {
@@ -72,7 +72,7 @@ impl<'a> RotatedApiKey<'a> {
     }
 }
 
-/// What is known of an API key, without the key. Baseten's `APIKeyInfoV1`.
+/// An API key without its text. Baseten's `APIKeyInfoV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "APIKeyInfo")]
 pub struct ApiKey<'a> {
@@ -87,7 +87,7 @@ pub struct ApiKey<'a> {
     last_used_at: Option<Time>,
     owner: Option<Owner<'a>>,
     expires_at: Option<Time>,
-    /// Lists show the living alone.
+    /// Lists contain only keys that are not revoked.
     revoked_at: Option<Time>,
 }
 
@@ -126,8 +126,8 @@ impl<'a> From<&'a Key> for ApiKey<'a> {
     }
 }
 
-/// A key that a person made, and that goes on working without them. Without a team, it manages the team keys of the
-/// organization. Guildhall's own `RemainingTeamAPIKey`.
+/// An active key that a person made, and that continues to work without that person. Without a team, it manages the
+/// team keys of the organization. Guildhall's own `RemainingTeamAPIKey`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RemainingTeamAPIKey")]
 pub struct MadeKey<'a> {

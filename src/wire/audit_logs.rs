@@ -64,7 +64,7 @@ impl<'a> From<&'a audit::Entry> for Entry<'a> {
     }
 }
 
-/// Clients tell the shapes of the data apart by the type of the event, which stands in it again.
+/// The data of an event. It repeats the type of the event, because clients use it to choose the shape of the data.
 fn event_data(entry: &audit::Entry) -> Map<String, Value> {
     let mut data: Map<String, Value> =
         serde_json::from_str(&entry.event_data).expect("every event was written as an object");

@@ -1,6 +1,6 @@
 //! Billing on the wire.
 //!
-//! Sums are made exactly and then shown in whole cents, each for itself: the parts as shown need not add up to the sum.
+//! Sums are computed exactly. Each is then shown in whole cents, so the shown parts may not add up to the shown sum.
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -17,7 +17,7 @@ pub struct UsageSummary<'a> {
     model_apis_usage: ModelApisUsage<'a>,
 }
 
-/// US dollars: kept in millionths, shown as a number in whole cents.
+/// US dollars. They are stored in millionths and shown as a number in whole cents.
 #[derive(JsonSchema)]
 #[schemars(with = "f64", inline)]
 struct Usd {
@@ -31,7 +31,7 @@ impl Serialize for Usd {
     }
 }
 
-/// What is to be paid. There are no credits here, so it is all that was used.
+/// The amount to pay. There are no credits, so it is the cost of all usage.
 #[derive(JsonSchema, Serialize)]
 struct Bill {
     subtotal: Usd,
@@ -39,7 +39,7 @@ struct Bill {
     total: Usd,
 }
 
-/// What a deployment costs: what its instances cost.
+/// The cost of a deployment, which is the cost of its instances.
 #[derive(JsonSchema, Serialize)]
 struct DedicatedCost {
     subtotal: Usd,
@@ -134,7 +134,7 @@ struct DailyModelApiUsage<'a> {
     tokens: Tokens,
 }
 
-/// How many tokens were read and written.
+/// The number of tokens that were read and written.
 #[derive(JsonSchema, Serialize)]
 struct Tokens {
     input_tokens: i64,
@@ -142,13 +142,13 @@ struct Tokens {
     cached_input_tokens: i64,
 }
 
-/// What was used. Baseten's `BillableResourceV1`.
+/// The resource that was used. Baseten's `BillableResourceV1`.
 #[derive(JsonSchema, Serialize)]
 struct BillableResource<'a> {
     id: &'a str,
     kind: &'static str,
     name: &'a str,
-    /// Of a model's deployment alone: a chainlet is of no model here.
+    /// Only for a deployment of a model, because a chainlet is not shown as a model here.
     model_id: Option<&'a str>,
     model_name: Option<&'a str>,
     is_deleted: bool,

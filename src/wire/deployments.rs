@@ -68,14 +68,15 @@ pub struct Tombstone<'a> {
     pub model_id: &'a str,
 }
 
-/// What activating or deactivating led to. `no_op` says that nothing was to do. Baseten's `DeactivateResponseV1`.
+/// The result of activating or deactivating. `no_op` says that nothing had to be done. Baseten's
+/// `DeactivateResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Switched {
     pub success: bool,
     pub no_op: bool,
 }
 
-/// Whether a deployment is tried again, or why not. Baseten's `RetryDeploymentResponseV1`.
+/// Whether a deployment is retried, or why not. Baseten's `RetryDeploymentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RetriedDeployment")]
 pub struct Retried<'a> {
@@ -84,7 +85,7 @@ pub struct Retried<'a> {
     pub deployment: Deployment<'a>,
 }
 
-/// Changes what is given of a deployment. Baseten's `UpdateDeploymentRequestV1`.
+/// Changes the given fields of a deployment. Baseten's `UpdateDeploymentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateDeploymentRequest")]
@@ -99,7 +100,7 @@ pub struct Download<'a> {
     pub download_url: &'a str,
 }
 
-/// The configuration of a deployment, read or as it was written. Baseten's `DeploymentConfigResponseV1`.
+/// The configuration of a deployment, parsed or as it was written. Baseten's `DeploymentConfigResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DeploymentConfig")]
 pub struct Config<'a> {
@@ -136,7 +137,7 @@ impl<'a> From<&'a Line> for Log<'a> {
     }
 }
 
-/// Which lines of a log to show. A GET asks for them by the parameters of its query. Baseten's
+/// Which lines of a log to show. A GET request has the same fields as query parameters. Baseten's
 /// `GetDeploymentLogsRequestV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -156,7 +157,7 @@ pub struct LogsAsked {
     pub excludes: Option<Vec<String>>,
 }
 
-/// What was measured. Baseten's `GetModelMetricsResponseV1`.
+/// Measured metrics. Baseten's `GetModelMetricsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Metrics {
     pub start_epoch_millis: i64,
@@ -176,7 +177,7 @@ pub struct MetricDescriptor {
     pub label_sets: Vec<Map<String, Value>>,
 }
 
-/// The value of each label set of each metric, from a time on. Baseten's `ModelMetricValueSetV1`.
+/// The value of each label set of each metric, from a given time. Baseten's `ModelMetricValueSetV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct MetricValues {
     pub start_epoch_millis: i64,
@@ -185,7 +186,7 @@ pub struct MetricValues {
 
 // ---- pushing ----
 
-/// What is pushed. Fields that are not known here are ignored; those that are known and not served are refused.
+/// A pushed archive and its settings. Unknown fields are ignored. Fields that are known but not supported are refused.
 /// Baseten's `DeploymentArchivePayloadV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "DeploymentPayload")]
@@ -205,7 +206,7 @@ pub struct Payload {
     pub autoscaling_settings: Option<UpdateAutoscaling>,
     pub request_backpressure_settings: Option<UpdateBackpressure>,
     pub instance_type_id: Option<String>,
-    // Not served here: told, so that nobody takes them for done.
+    // These fields are not supported. They are refused, so that clients do not rely on them.
     #[schemars(skip)]
     pub region: Option<Value>,
     #[schemars(skip)]
@@ -221,7 +222,7 @@ pub struct CreateModel {
     pub source: ModelSource,
 }
 
-/// Where a new model comes from. Baseten's `ModelArchiveSourceV1`.
+/// The source of a new model. Baseten's `ModelArchiveSourceV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct ModelSource {
     pub kind: Option<String>,
@@ -240,7 +241,7 @@ pub struct CreateDeployment {
     pub source: DeploymentSource,
 }
 
-/// Where a new deployment comes from. Baseten's `DeploymentArchiveSourceV1`.
+/// The source of a new deployment. Baseten's `DeploymentArchiveSourceV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct DeploymentSource {
     pub kind: Option<String>,
@@ -249,7 +250,7 @@ pub struct DeploymentSource {
     pub s3_key: Option<String>,
 }
 
-/// Asks for credentials for an archive that is to be pushed. Baseten's `PrepareModelUploadRequestV1`.
+/// Requests credentials for an archive that is to be pushed. Baseten's `PrepareModelUploadRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PrepareModelUploadRequest")]
 pub struct PrepareUpload {
@@ -260,7 +261,7 @@ pub struct PrepareUpload {
     pub dry_run: Option<bool>,
 }
 
-/// Where to upload an archive. Without credentials, a client pushes the configuration alone. Baseten's
+/// Where to upload an archive. Without credentials, a client pushes only the configuration. Baseten's
 /// `PrepareModelUploadResponseV1`.
 #[derive(Default, JsonSchema, Serialize)]
 #[schemars(rename = "PreparedModelUpload")]
@@ -280,7 +281,7 @@ pub struct CreatedModelDeployment<'a> {
 
 // ---- patches ----
 
-/// What an archive holds: the hash of each file, the configuration and the requirements. Baseten's
+/// The content of an archive: the hash of each file, the configuration and the requirements. Baseten's
 /// `DeploymentPatchPointV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct PatchPoint {
@@ -289,7 +290,7 @@ pub struct PatchPoint {
     pub requirements: Option<Vec<String>>,
 }
 
-/// What an archive holds, in the form that truss computes and the database keeps.
+/// The content of an archive, in the form that truss computes and the database stores.
 #[derive(Deserialize)]
 pub struct Signature {
     pub content_hashes_by_path: Map<String, Value>,
@@ -297,7 +298,8 @@ pub struct Signature {
     pub requirements_file_requirements: Vec<String>,
 }
 
-/// A kept signature that is shown again. It may have a hundred thousand paths, so its parts are passed on as they are.
+/// A stored signature that is shown again. It may have a hundred thousand paths, so its parts are copied without
+/// parsing.
 #[derive(Deserialize)]
 pub struct StoredSignature<'a> {
     #[serde(borrow)]
@@ -308,7 +310,7 @@ pub struct StoredSignature<'a> {
     pub requirements_file_requirements: &'a RawValue,
 }
 
-/// What a deployment holds, with the hash by which a patch names it. Baseten's `DeploymentPatchPointWithHashV1`.
+/// The content of a deployment, with the hash that a patch refers to. Baseten's `DeploymentPatchPointWithHashV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PatchPointWithHash<'a> {
     #[schemars(with = "Object")]
@@ -329,7 +331,8 @@ pub struct CreatePatch {
     pub patch_ops: Vec<PatchOp>,
 }
 
-/// An operation of a patch: flat in REST, with its `body` in GraphQL. Baseten's `DeploymentPatchOpModelCodeV1`.
+/// An operation of a patch. In REST its fields are not nested; in GraphQL they are in `body`. Baseten's
+/// `DeploymentPatchOpModelCodeV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PatchOperation")]
 pub struct PatchOp {
@@ -352,13 +355,14 @@ pub struct PatchBody {
     pub content_bytes: Option<String>,
 }
 
-/// What a deployment holds once the patch is applied. Baseten's `CreateDeploymentPatchResponseV1`.
+/// The content of a deployment after the patch is applied. Baseten's `CreateDeploymentPatchResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct CreatedPatch<'a> {
     pub patch_point: PatchPointWithHash<'a>,
 }
 
-/// What a development deployment runs, and what is staged for it. Baseten's `GetDeploymentPatchesStateResponseV1`.
+/// The content of a running development deployment, and its staged patches. Baseten's
+/// `GetDeploymentPatchesStateResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PatchesState<'a> {
     pub running_patch_point: PatchPointWithHash<'a>,

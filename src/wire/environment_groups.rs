@@ -7,7 +7,7 @@ use crate::domain::environment_groups::{Access, Group};
 use crate::domain::{Team, User};
 use crate::wire::schemas::Listed;
 
-/// Creates an environment of a team, and says who may change what serves it. Guildhall's own
+/// Creates an environment of a team, and sets who may change its deployments. Guildhall's own
 /// `CreateEnvironmentGroupRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -17,7 +17,7 @@ pub struct CreateEnvironmentGroup {
     pub manage_access: ManageAccess,
 }
 
-/// Changes who may change what serves an environment. Baseten's `UpdateEnvironmentGroupRequestV1`.
+/// Changes who may change the deployments of an environment. Baseten's `UpdateEnvironmentGroupRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateEnvironmentGroupRequest")]
@@ -25,7 +25,7 @@ pub struct UpdateEnvironmentGroup {
     pub manage_access: Option<ManageAccess>,
 }
 
-/// Whether an environment is restricted, and to whom. Baseten's `UpdateEnvironmentGroupManageAccessV1`.
+/// Whether an environment is restricted, and who may change it. Baseten's `UpdateEnvironmentGroupManageAccessV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateEnvironmentGroupManageAccess")]
@@ -35,7 +35,7 @@ pub struct ManageAccess {
     pub api_key_prefixes: Option<Vec<String>>,
 }
 
-/// An environment of a team, over all its models and Chains. Baseten's `EnvironmentGroupV1`.
+/// An environment of a team. It covers all models and Chains of the team. Baseten's `EnvironmentGroupV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct EnvironmentGroup<'a> {
     name: &'a str,
@@ -48,7 +48,7 @@ impl Listed for EnvironmentGroup<'_> {
     const SCHEMA: &'static str = "EnvironmentGroups";
 }
 
-/// Whether an environment is restricted, and to whom. Baseten's `EnvironmentGroupManageAccessV1`.
+/// Whether an environment is restricted, and who may change it. Baseten's `EnvironmentGroupManageAccessV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "EnvironmentGroupManageAccess")]
 struct Shown<'a> {
@@ -57,7 +57,7 @@ struct Shown<'a> {
     api_key_prefixes: &'a [String],
 }
 
-/// A person who may change what serves a restricted environment. Baseten's `EnvironmentGroupUserV1`.
+/// A person who may change the deployments of a restricted environment. Baseten's `EnvironmentGroupUserV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "EnvironmentGroupUser")]
 struct Manager<'a> {

@@ -59,7 +59,7 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// A promotion that waits for its deployment to be active. It takes over all traffic at once. Baseten's
+/// A promotion that waits until its deployment is active. It then receives all traffic at once. Baseten's
 /// `InProgressPromotionV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InProgressPromotion {
@@ -102,7 +102,7 @@ impl From<&serving::PromotionSettings> for PromotionSettings {
     }
 }
 
-/// How a promotion replaces replicas where it rolls. Baseten's `RollingDeployConfigV1`.
+/// How a rolling promotion replaces replicas. Baseten's `RollingDeployConfigV1`.
 #[derive(JsonSchema, Serialize)]
 struct RollingDeployConfig {
     rolling_deploy_strategy: RollingStrategy,
@@ -124,7 +124,7 @@ impl From<&serving::RollingDeploy> for RollingDeployConfig {
     }
 }
 
-/// What a change of settings led to. Baseten's `UpdateAutoscalingSettingsResponseV1`.
+/// The result of a change of settings. Baseten's `UpdateAutoscalingSettingsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct SettingsUpdated {
     status: &'static str,
@@ -137,7 +137,7 @@ impl SettingsUpdated {
         SettingsUpdated { status: "UNCHANGED", message: "the settings are as they were" };
 }
 
-/// An environment after a change, and what the change led to. Baseten's `UpdateEnvironmentResponseV1`.
+/// An environment after a change, and the result of the change. Baseten's `UpdateEnvironmentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct EnvironmentUpdated<'a> {
     pub environment: Environment<'a>,
@@ -153,7 +153,7 @@ pub struct EnvironmentTombstone<'a> {
     pub deleted: bool,
 }
 
-/// What canceling a promotion led to. Baseten's `CancelPromotionResponseV1`.
+/// The result of canceling a promotion. Baseten's `CancelPromotionResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct PromotionCanceled {
     status: &'static str,
@@ -167,7 +167,7 @@ impl PromotionCanceled {
     };
 }
 
-/// That a promotion was told to end. Baseten's `SignalPromotionResponseV1`.
+/// Confirms that a promotion was asked to end. Baseten's `SignalPromotionResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct Success {
     pub success: bool,
@@ -175,7 +175,7 @@ pub struct Success {
 
 // ---- bodies ----
 
-/// Changes what is given of how a deployment takes over an environment. Baseten's `UpdatePromotionSettingsV1`.
+/// Changes the given settings of how a deployment takes over an environment. Baseten's `UpdatePromotionSettingsV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdatePromotionSettings {
     redeploy_on_promotion: Option<bool>,
@@ -186,7 +186,7 @@ pub struct UpdatePromotionSettings {
     ramp_up_duration_seconds: Option<i64>,
 }
 
-/// Changes what is given of how a promotion replaces replicas. Baseten's `UpdateRollingDeployConfigV1`.
+/// Changes the given settings of how a promotion replaces replicas. Baseten's `UpdateRollingDeployConfigV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "UpdateRollingDeployConfig")]
 struct UpdateRollingDeploy {
@@ -198,6 +198,11 @@ struct UpdateRollingDeploy {
 }
 
 impl UpdatePromotionSettings {
+    /// The settings after this change of `before`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names a setting that is out of range or no longer supported.
     pub fn onto(&self, before: &serving::PromotionSettings) -> Result<serving::PromotionSettings, Error> {
         if self.ramp_up_while_promoting == Some(true) {
             let why = "is no longer there: a promotion rolls, or takes over at once";
@@ -234,7 +239,7 @@ impl UpdatePromotionSettings {
     }
 }
 
-/// Changes the settings of an environment. Settings that are not served here are refused. Baseten's
+/// Changes the settings of an environment. Settings that are not supported are refused. Baseten's
 /// `UpdateEnvironmentRequestV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -250,6 +255,11 @@ pub struct UpdateSettings {
 }
 
 impl UpdateSettings {
+    /// The change of an environment whose settings are `before` and `promotion`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names a setting that is out of range or not supported.
     pub fn change(&self, before: &Settings, promotion: &serving::PromotionSettings) -> Result<Change, Error> {
         refuse_unserved("autoscaling_schedule_settings", self.autoscaling_schedule_settings.as_ref())?;
         refuse_unserved("traffic_routing_settings", self.traffic_routing_settings.as_ref())?;
@@ -262,7 +272,7 @@ impl UpdateSettings {
     }
 }
 
-/// Settings of an environment that a promotion changes. Settings that are not served here are refused. Baseten's
+/// Settings of an environment that a promotion changes. Settings that are not supported are refused. Baseten's
 /// `UpdateEnvironmentRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -280,6 +290,11 @@ pub struct UpdateOnPromotion {
 }
 
 impl UpdateOnPromotion {
+    /// The change of an environment whose settings are `before` and `promotion`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names a setting that is out of range or not supported.
     pub fn change(self, before: &Settings, promotion: &serving::PromotionSettings) -> Result<Change, Error> {
         refuse_unserved("environment_settings_update.region", self.region.as_ref())?;
         refuse_unserved("environment_settings_update.instance_type_id", self.instance_type_id.as_ref())?;
@@ -309,6 +324,11 @@ pub struct CreateEnvironment {
 }
 
 impl CreateEnvironment {
+    /// The name of the new environment, and the change of the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names a setting that is out of range or not supported.
     pub fn change(self) -> Result<(String, Change), Error> {
         let settings = UpdateSettings {
             autoscaling_settings: self.autoscaling_settings,
@@ -327,7 +347,7 @@ impl CreateEnvironment {
 #[schemars(rename = "PromoteRequest")]
 pub struct PromoteToProduction {
     scale_down_previous_production: Option<bool>,
-    /// Read too: it is the name of the other way to promote.
+    /// Also accepted: the name of this field in the other promotion route.
     #[schemars(skip)]
     scale_down_previous_deployment: Option<bool>,
     preserve_env_instance_type: Option<bool>,
@@ -343,7 +363,7 @@ pub struct PromoteToProduction {
 pub struct PromoteToEnvironment {
     pub deployment_id: String,
     scale_down_previous_deployment: Option<bool>,
-    /// Read too: it is the name of the other way to promote.
+    /// Also accepted: the name of this field in the other promotion route.
     #[schemars(skip)]
     scale_down_previous_production: Option<bool>,
     preserve_env_instance_type: Option<bool>,
@@ -353,7 +373,7 @@ pub struct PromoteToEnvironment {
     promotion_settings_override: Option<Value>,
 }
 
-/// What both ways to promote ask for.
+/// The fields that both promotion routes have.
 pub struct Promote {
     pub scale_down_previous: Option<bool>,
     pub preserve_env_instance_type: Option<bool>,

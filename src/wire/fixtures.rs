@@ -1,8 +1,8 @@
-//! Fixtures on the wire: what a file of them holds, and what loading one answers.
+//! Fixture files on the wire: the content of a file, and the reply to loading one.
 //!
-//! A file holds one organization, or a list of them. Its shapes are closed and its values are checked as they are read,
-//! so that whatever is wrong is told with its place in the file. Whatever names something else of the file does so by
-//! name or address: ids are made when it is loaded.
+//! A file contains one organization or a list of organizations. Its shapes are closed, and its values are checked while
+//! they are read, so that an error names its place in the file. References inside the file use names or e-mail
+//! addresses, because ids are made when the file is loaded.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::domain::{
 use crate::error::{Error, quoted};
 use crate::wire;
 
-/// One organization with all that is in it.
+/// One organization with all its content.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
     pub organization: Organization,
     #[serde(default)]
     pub people: Vec<Person>,
-    /// The default team may stand among them; what it holds is then its own.
+    /// The teams. If the default team is listed, its entry describes its content.
     #[serde(default)]
     pub teams: Vec<Team>,
     /// Keys that manage the team keys of the organization.
@@ -34,7 +34,7 @@ pub struct Fixture {
     pub model_apis: Vec<ModelApi>,
     #[serde(default)]
     pub invitations: Vec<Invitation>,
-    /// More people and teams, made from a seed.
+    /// Further people and teams, which are made from a seed.
     pub generate: Option<Generate>,
 }
 
@@ -51,7 +51,7 @@ pub struct Person {
     pub email: Email,
     pub name: PersonName,
     pub role: OrgRole,
-    /// Of the personal key that everyone gets.
+    /// The name of the personal key that every person gets.
     pub api_key_name: Option<KeyName>,
     /// The person's role in each team, by the team's name.
     #[serde(default, deserialize_with = "once_each")]
@@ -83,12 +83,12 @@ pub struct Team {
 #[serde(deny_unknown_fields)]
 pub struct Model {
     pub name: ResourceName,
-    /// The name of an instance type.
+    /// The id of an instance type.
     pub instance_type: String,
-    /// Beside `production`, which every model has.
+    /// The environments besides `production`, which every model has.
     #[serde(default)]
     pub environments: Vec<EnvironmentName>,
-    /// Of its deployments.
+    /// The usage of its deployments.
     #[serde(default)]
     pub usage: Vec<Usage>,
 }
@@ -97,10 +97,10 @@ pub struct Model {
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     pub name: ResourceName,
-    /// `production` among them or not: every Chain has it.
+    /// The environments. `production` may be listed or not, because every Chain has it.
     #[serde(default)]
     pub environments: Vec<EnvironmentName>,
-    /// Of its chainlets.
+    /// The usage of its chainlets.
     #[serde(default)]
     pub usage: Vec<Usage>,
 }
@@ -109,7 +109,7 @@ pub struct Chain {
 #[serde(deny_unknown_fields)]
 pub struct TrainingProject {
     pub name: ResourceName,
-    /// Of its jobs.
+    /// The usage of its jobs.
     #[serde(default)]
     pub usage: Vec<Usage>,
 }
@@ -117,12 +117,12 @@ pub struct TrainingProject {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelApi {
-    /// As the catalogue has it.
+    /// The name in the catalog.
     pub name: String,
     pub usage: Option<Tokens>,
 }
 
-/// What a deployment, a chainlet or a training job used, alike on each of some days.
+/// The usage of a deployment, a chainlet or a training job. It is the same on each of the given days.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
@@ -136,7 +136,7 @@ pub struct Usage {
     pub micro_usd_per_day: u32,
 }
 
-/// What calls of a Model API used, alike on each of some days.
+/// The usage of a Model API. It is the same on each of the given days.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
@@ -149,7 +149,8 @@ pub struct Tokens {
     pub micro_usd_per_day: u32,
 }
 
-/// Days before the one on which the file is loaded, which is 0: `from` is the earlier, and both count.
+/// A range of days, counted back from the day on which the file is loaded, which is 0. `from` is the earlier day. Both
+/// days are included.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "DaysAgo")]
 pub struct Days {
@@ -165,7 +166,7 @@ struct DaysAgo {
     to: u16,
 }
 
-/// Usage is kept a year.
+/// Usage is kept for one year.
 const DAYS_AGO_MAX: u16 = 366;
 
 impl TryFrom<DaysAgo> for Days {
@@ -180,12 +181,12 @@ impl TryFrom<DaysAgo> for Days {
 }
 
 impl Days {
-    /// So many days that end today, if there are any.
+    /// The last `count` days including today. `None` if `count` is 0.
     pub fn last(count: u16) -> Option<Days> {
         Some(Days { from: count.checked_sub(1)?, to: 0 })
     }
 
-    /// How many days ago each of them was, the earliest first.
+    /// How many days ago each day was, the earliest day first.
     pub fn ago(self) -> impl Iterator<Item = u16> {
         (self.to..=self.from).rev()
     }
@@ -210,7 +211,7 @@ pub struct TeamKey {
     #[serde(rename = "type")]
     pub category: TeamCategory,
     pub name: Option<KeyName>,
-    /// The names of models of the team; absent: all, also those to come.
+    /// The names of models of the team. If absent: all models, including future ones.
     pub models: Option<Vec<String>>,
     pub environments: Option<Vec<EnvironmentName>>,
 }
@@ -220,7 +221,7 @@ pub struct TeamKey {
 pub struct EnvironmentGroup {
     pub name: EnvironmentName,
     pub is_restricted: bool,
-    /// The addresses of members of the team.
+    /// The e-mail addresses of members of the team.
     #[serde(default)]
     pub users: Vec<Email>,
     /// The names of keys of the team.
@@ -235,18 +236,18 @@ pub struct Invitation {
     pub role: OrgRole,
     #[serde(default, deserialize_with = "once_each")]
     pub teams: BTreeMap<String, TeamRole>,
-    /// The address of an organization admin.
+    /// The e-mail address of an organization admin.
     pub invited_by: Email,
 }
 
-/// How much of each to make. The same description makes the same organization every time.
+/// How many of each to make. The same description always makes the same organization.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generate {
     pub seed: u64,
     pub teams: u32,
     pub people: u32,
-    /// Of the people, how many are organization admins.
+    /// How many of the people are organization admins.
     pub admins: u32,
     pub teams_per_person: u32,
     pub secrets_per_team: u32,
@@ -256,19 +257,24 @@ pub struct Generate {
     pub training_projects_per_team: u32,
     /// The instance type of the models.
     pub instance_type: String,
-    /// Days of use of the first model of each team.
+    /// The number of days on which the first model of each team was used.
     pub usage_days: u16,
 }
 
-/// What a file holds.
+/// The content of a fixture file.
 pub struct File {
     pub fixtures: Vec<Fixture>,
-    /// Whether they stand in a list, and their places so begin with a number.
+    /// Whether the file contains a list. Places in the file then begin with an index.
     pub is_list: bool,
 }
 
 impl File {
-    /// Reads a file as editors write it: a byte-order mark is skipped.
+    /// Reads a file. A byte-order mark, which some editors write, is skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the file is not UTF-8 text, is empty or does not fit; the last names the place in the
+    /// file.
     pub fn parse(body: &[u8]) -> Result<File, Error> {
         if [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| body.starts_with(*mark)) || body.contains(&0) {
             return Err(Error::Invalid("the file is UTF-16, or not text at all: save it as UTF-8".to_owned()));
@@ -288,7 +294,7 @@ impl File {
     }
 }
 
-/// A map that refuses a name that stands in it twice; serde alone would take the last.
+/// Reads a map and refuses a duplicate name. serde alone would use the last one.
 fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<BTreeMap<String, V>, D::Error> {
     struct OnceEach<V>(PhantomData<V>);
 
@@ -315,7 +321,7 @@ fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<
     from.deserialize_map(OnceEach(PhantomData))
 }
 
-/// What was loaded, with the keys that are shown this once.
+/// What was loaded, with the new keys. The keys are shown only once.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Loaded {
     pub organizations: Vec<LoadedOrganization>,
@@ -363,13 +369,13 @@ pub struct LoadedKey {
     pub name: Option<String>,
     pub prefix: String,
     pub api_key: String,
-    /// The names of the environments to which it is narrowed.
+    /// The names of the environments that the key is narrowed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environments: Option<Vec<String>>,
-    /// The ids of the models to which it is narrowed.
+    /// The ids of the models that the key is narrowed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_ids: Option<Vec<String>>,
-    /// Their names.
+    /// The names of the models that the key is narrowed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
 }
@@ -381,7 +387,7 @@ pub struct Demo<'a> {
     pub organizations: &'a [LoadedOrganization],
 }
 
-/// Reads a checked value from a string; what the check refuses is told where it stands.
+/// Reads a checked value from a string. If the check refuses it, the error names its place.
 macro_rules! read_checked {
     ($($Type:ty: $parse:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $Type {

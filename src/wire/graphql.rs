@@ -1,4 +1,4 @@
-//! GraphQL on the wire: what is sent and answered, and the types of objects, named as truss asks for them.
+//! GraphQL on the wire: requests, replies, and the object types, with the names that truss uses.
 
 use serde::de::{DeserializeSeed as _, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -26,7 +26,7 @@ pub struct Request {
     pub operation_name: Option<String>,
 }
 
-/// The values of variables. There may be many bytes of them, and not very many values.
+/// The values of variables. They may be many bytes, but not very many values.
 pub struct Variables(pub Map<String, Value>);
 
 const VARIABLE_VALUES_MAX: usize = 50_000;
@@ -49,12 +49,13 @@ object! {
     pub struct Organization<'a> {
         pub id: &'a str,
         pub workspace_name: &'a str,
-        /// Nothing here is hosted by somebody whom a customer's cloud would have to let in.
+        /// Null, because no hosted cloud needs access to a customer's cloud.
         pub aws_customer_access_role_arn: Option<&'a str>,
         pub aws_external_id: Option<&'a str>,
     }
 
-    /// Whoever asks. What is no person's goes by its key's name in place of an address: truss prints it.
+    /// The caller. A key that belongs to no person has its name in place of an e-mail address, because truss prints
+    /// that field.
     pub struct User<'a> {
         pub id: &'a str,
         pub email: &'a str,
@@ -81,11 +82,11 @@ object! {
         pub hostname: String,
         pub team: Team<'a>,
         pub versions: Vec<ModelVersion<'a>>,
-        /// What serves `production`; without that, the development deployment.
+        /// The deployment that serves `production`, or else the development deployment.
         pub primary_version: Option<ModelVersion<'a>>,
     }
 
-    /// A deployment, in truss's words.
+    /// A deployment, in the terms of truss.
     pub struct ModelVersion<'a> {
         pub id: &'a str,
         pub semver: String,
@@ -102,7 +103,7 @@ object! {
         pub status: &'static str,
     }
 
-    /// A model, as its versions name it.
+    /// A model, as its deployments refer to it.
     pub struct Oracle<'a> {
         pub id: &'a str,
         pub name: &'a str,
@@ -122,16 +123,16 @@ object! {
         pub name: &'static str,
         pub display_name: &'static str,
         pub millicpu_limit: u32,
-        /// In bytes: that is what truss compares it with.
+        /// In bytes, because truss compares it with a number of bytes.
         pub memory_limit: u64,
         pub gpu_count: u32,
         pub gpu_type: Option<&'static str>,
-        /// Of one GPU, in MiB.
+        /// The memory of one GPU, in MiB.
         pub gpu_memory: Option<u32>,
-        /// The one that is taken where nothing is asked for.
+        /// Whether this instance type is used if a configuration states no requirements.
         pub default: bool,
         pub node_count: u32,
-        /// US dollars a minute.
+        /// US dollars per minute.
         pub price: f64,
         pub limited_capacity: bool,
     }
@@ -142,8 +143,9 @@ object! {
         pub details: Option<String>,
     }
 
-    /// Every field beside the key and the bucket goes to the S3 client as it is. truss asks for the first five alone: what
-    /// it does not ask for stands here too, because without it the archive would be sent elsewhere.
+    /// Upload credentials. Every field except the key and the bucket is passed to the S3 client unchanged. truss
+    /// requests only the first five fields. The other fields are always added, because without them the client would
+    /// send the archive elsewhere.
     pub struct UploadCredentials<'a> {
         pub s3_bucket: &'a str,
         pub s3_key: &'a str,
@@ -163,7 +165,7 @@ object! {
     pub struct ChainDeployment<'a> {
         pub id: &'a str,
         pub name: &'a str,
-        /// Without a zone, as truss reads it; it is UTC.
+        /// In UTC without a time zone, because truss reads it so.
         pub created: String,
         pub is_draft: bool,
         pub environment: Option<&'a str>,
@@ -172,7 +174,7 @@ object! {
         pub chain: ChainOfDeployment<'a>,
     }
 
-    /// A Chain, as its deployments name it.
+    /// A Chain, as its deployments refer to it.
     pub struct ChainOfDeployment<'a> {
         pub id: &'a str,
         pub name: &'a str,
@@ -322,7 +324,7 @@ impl From<&'static instance_types::InstanceType> for InstanceType {
     }
 }
 
-/// A status in the words that GraphQL has for it.
+/// The name of a status in GraphQL.
 const fn status(status: Status) -> &'static str {
     match status {
         Status::Building => "BUILDING_MODEL",
@@ -342,11 +344,11 @@ const fn status(status: Status) -> &'static str {
     }
 }
 
-/// Why something is not in the answer.
+/// Why a part of the reply is missing.
 #[derive(Serialize)]
 pub struct Failure<'a> {
     message: String,
-    /// The root field that failed; nothing where the whole document did.
+    /// The root field that failed. `None` if the whole document failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<[&'a str; 1]>,
     extensions: Extensions<'a>,
@@ -370,7 +372,7 @@ impl<'a> Failure<'a> {
     }
 
     pub fn of_document(error: &Error) -> Failure<'a> {
-        // By this code alone truss tells a missing environment from everything else.
+        // truss recognizes a missing environment only by this code.
         let code =
             if matches!(error, Error::NotFound("environment")) { "RESOURCE_NOT_FOUND" } else { error.status().1 };
         let (details, retry_after) = (wire::details(error), error.retry_after_seconds());
@@ -378,14 +380,15 @@ impl<'a> Failure<'a> {
         Failure { message: error.to_string(), path: None, extensions }
     }
 
-    /// Names the request where the failure is ours: by its id the log has the cause.
+    /// Adds the id of the request to an internal error. The log has the cause under this id.
     pub fn of_request(mut self, error: &Error, request_id: &'a str) -> Failure<'a> {
         self.extensions.request_id = matches!(error, Error::Internal(_)).then_some(request_id);
         self
     }
 }
 
-/// What was given, by the names that the document wants; `None` is a field that failed. Without data nothing was done.
+/// The values of root fields, by the names that the document uses. `None` is a field that failed. Without data, nothing
+/// was executed.
 pub type Data<'a> = [(&'a str, Option<Given>)];
 
 /// `{"data":{…},"errors":[…]}`

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// That the server works. Guildhall's own `Health`.
+/// Says that the server works. Guildhall's own `Health`.
 #[derive(JsonSchema, Serialize)]
 pub struct Health {
     pub status: &'static str,

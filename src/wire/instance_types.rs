@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::instance_types;
 
-/// What a replica runs on. Baseten's `InstanceTypeV1`.
+/// The machine that a replica runs on. Baseten's `InstanceTypeV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceType<'a> {
     id: &'a str,
@@ -14,12 +14,12 @@ pub struct InstanceType<'a> {
     millicpu_limit: u32,
     gpu_count: u32,
     gpu_type: Option<&'static str>,
-    /// Of one GPU.
+    /// The memory of one GPU.
     gpu_memory_limit_mib: Option<u32>,
 }
 
 impl<'a> InstanceType<'a> {
-    /// One that is in no catalogue, of fixtures, is shown by its name alone.
+    /// Shows only the name of an instance type that is not in the catalog. Fixtures can contain such a type.
     pub fn named(id: &'a str) -> InstanceType<'a> {
         let unknown = InstanceType {
             id,
@@ -48,11 +48,11 @@ impl From<&'static instance_types::InstanceType> for InstanceType<'_> {
     }
 }
 
-/// An instance type with its price in US dollars a minute. Baseten's `InstanceTypeWithPriceV1`.
+/// An instance type with its price in US dollars per minute. Baseten's `InstanceTypeWithPriceV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceTypeWithPrice {
     instance_type: InstanceType<'static>,
-    /// US dollars a minute.
+    /// US dollars per minute.
     price: f64,
 }
 
@@ -62,13 +62,13 @@ impl From<&'static instance_types::InstanceType> for InstanceTypeWithPrice {
     }
 }
 
-/// The instance types that there are. Baseten's `InstanceTypesV1`.
+/// The available instance types. Baseten's `InstanceTypesV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceTypes {
     pub instance_types: Vec<InstanceType<'static>>,
 }
 
-/// The instance types that there are, with their prices. Baseten's `InstanceTypePricesV1`.
+/// The available instance types, with their prices. Baseten's `InstanceTypePricesV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct InstanceTypePrices {
     pub instance_types: Vec<InstanceTypeWithPrice>,

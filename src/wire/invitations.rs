@@ -33,7 +33,7 @@ impl Listed for Invitation<'_> {
     const SCHEMA: &'static str = "Invitations";
 }
 
-/// Who invited. Guildhall's own `InvitedBy`.
+/// The person who invited. Guildhall's own `InvitedBy`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "InvitedBy")]
 struct Inviter<'a> {
@@ -41,7 +41,7 @@ struct Inviter<'a> {
     email: &'a str,
 }
 
-/// A team that an invitation leads to. Guildhall's own `InvitedTeam`.
+/// A team of an invitation. Guildhall's own `InvitedTeam`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "InvitedTeam")]
 struct Team<'a> {
@@ -52,7 +52,7 @@ struct Team<'a> {
 }
 
 impl<'a> Invitation<'a> {
-    /// `accept_url` stands in the answer that makes the link, and in no other.
+    /// `accept_url` is only in the reply that makes the link.
     pub fn new(invitation: &'a invitations::Invitation, accept_url: Option<String>) -> Invitation<'a> {
         Invitation {
             id: &invitation.id,
@@ -75,8 +75,7 @@ impl<'a> From<&'a InvitedTeam> for Team<'a> {
     }
 }
 
-/// Invites a person. Roles have no default: an invitation says what it gives. Guildhall's own
-/// `CreateInvitationRequest`.
+/// Invites a person. Roles have no default: an invitation must state them. Guildhall's own `CreateInvitationRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CreateInvitationRequest")]
@@ -106,7 +105,7 @@ pub struct AcceptInvitation {
     pub api_key_name: Option<String>,
 }
 
-/// What a person got by accepting an invitation. Guildhall's own `AcceptedInvitation`.
+/// The result of accepting an invitation. Guildhall's own `AcceptedInvitation`.
 #[derive(JsonSchema, Serialize)]
 pub struct AcceptedInvitation<'a> {
     user: User<'a>,

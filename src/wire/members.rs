@@ -8,8 +8,8 @@ use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
 use crate::wire::schemas::Listed;
 
-/// A member of a team. `via` says whether by a membership of their own or as an organization admin. Guildhall's own
-/// `Member`.
+/// A member of a team. `via` says whether the member has an explicit membership or is an organization admin.
+/// Guildhall's own `Member`.
 #[derive(JsonSchema, Serialize)]
 pub struct Member<'a> {
     user_id: &'a str,
@@ -57,8 +57,8 @@ pub struct UpdateMember {
     pub role: Option<Role>,
 }
 
-/// A member whose role was changed. Where a role was taken, also the keys of the team that they made and that go on
-/// working. Guildhall's own `UpdatedMember`.
+/// A member whose role was changed. If the member lost a role, also the active keys of the team that the member made.
+/// Guildhall's own `UpdatedMember`.
 #[derive(JsonSchema, Serialize)]
 pub struct UpdatedMember<'a> {
     #[serde(flatten)]
@@ -77,8 +77,8 @@ impl<'a> From<&'a members::RoleUpdated> for UpdatedMember<'a> {
     }
 }
 
-/// A person who was removed from a team, with the keys of the team that they made and that go on working. Guildhall's
-/// own `MemberTombstone`.
+/// A person who was removed from a team, with the active keys of the team that the person made. Guildhall's own
+/// `MemberTombstone`.
 #[derive(JsonSchema, Serialize)]
 pub struct MemberTombstone<'a> {
     team_id: &'a str,

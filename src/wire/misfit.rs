@@ -1,15 +1,15 @@
-//! What is said where a body does not fit its shape: which field, and what it must be. Never what was sent there, because
-//! it may be a secret.
+//! Messages about a body that does not fit its shape: which field is wrong, and what it must be. They never quote the
+//! value that was sent, because it may be a secret.
 
 use serde_path_to_error::{Path, Segment};
 
 use crate::error::Error;
 
-/// Of a path, from its end: the rest is known from the shape.
+/// The maximum number of segments of a path, counted from its end. The rest is known from the shape.
 const SEGMENTS_MAX: usize = 12;
 const FIELD_NAME_BYTES_MAX: usize = 60;
 
-/// The refusal of what serde could not read at this path. `whole` is what all of it is called.
+/// The refusal of a value that serde could not read at this path. `whole` is the name of the whole text.
 pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
     let segments: Vec<&Segment> = path.iter().collect();
     let path = shown(&segments);
@@ -32,7 +32,7 @@ pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
         Some(expected) if words.starts_with("invalid ") => format!("{subject} must be {}", in_words(expected)),
         Some(expected) if words.starts_with("unknown variant") => format!("{subject} must be {}", one_of(expected)),
         _ if words.starts_with("must ") => format!("{subject} {words}"),
-        // The syntax, which the parser describes without quoting it.
+        // A syntax error. The parser describes it without quoting the text.
         _ => {
             let subject = if cause.is_data() { &subject } else { whole };
             match cause.line() {
@@ -43,13 +43,13 @@ pub fn refusal(whole: &str, path: &Path, cause: &serde_json::Error) -> Error {
     })
 }
 
-/// Whether it may be shown: a name is no secret that somebody put in the wrong place.
+/// Whether the text may be shown, because it looks like a field name and not like a secret in the wrong place.
 fn is_name(text: &str) -> bool {
     text.len() <= FIELD_NAME_BYTES_MAX
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
-/// `a.b[0].c`, of which the names may come from whoever sent it.
+/// A path such as `a.b[0].c`. Its names may come from the client.
 fn shown(segments: &[&Segment]) -> String {
     let mut shown = String::new();
     for segment in &segments[segments.len().saturating_sub(SEGMENTS_MAX)..] {
@@ -68,7 +68,8 @@ fn joined(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
-/// The name is shown if it is one: whoever mistypes a field wants to see which.
+/// The message about an unknown field. The field is shown if it looks like a name, because clients want to see which
+/// one they mistyped.
 fn unknown_field(path: &str, name: &str, expected: Option<&str>) -> String {
     let known = expected.map(|expected| format!(": it must be {}", one_of(expected))).unwrap_or_default();
     match (is_name(name), path.is_empty()) {
@@ -79,12 +80,12 @@ fn unknown_field(path: &str, name: &str, expected: Option<&str>) -> String {
     }
 }
 
-/// serde's list of names, of which there may be one.
+/// serde's list of names, which may contain a single name.
 fn one_of(expected: &str) -> String {
     expected.strip_prefix("one of ").map_or_else(|| expected.to_owned(), |names| format!("one of {names}"))
 }
 
-/// What serde expected, as people say it.
+/// serde's expectation in plain words.
 fn in_words(expected: &str) -> &str {
     match expected {
         "string" | "str" | "a borrowed string" => "a string",

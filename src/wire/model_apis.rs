@@ -29,7 +29,7 @@ impl Listed for ModelApi<'_> {
     const SCHEMA: &'static str = "ModelAPIs";
 }
 
-/// How much may be asked of a Model API in a minute. Baseten's `RateLimitV1`.
+/// The rate limits of a Model API, per minute. Baseten's `RateLimitV1`.
 #[derive(JsonSchema, Serialize)]
 struct RateLimit {
     #[serde(rename = "type")]
@@ -40,7 +40,7 @@ struct RateLimit {
     threshold: u32,
 }
 
-/// When the organization added a Model API, and used it last. Baseten's `ModelAPIOrgDetailsV1`.
+/// When the organization added a Model API, and when it last used it. Baseten's `ModelAPIOrgDetailsV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ModelAPIOrgDetails")]
 struct OrgDetails {

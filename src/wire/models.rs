@@ -40,7 +40,7 @@ impl<'a> From<&'a models::Model> for Model<'a> {
     }
 }
 
-/// Changes what is given of a model. Guildhall's own `UpdateModelRequest`.
+/// Changes the given fields of a model. Guildhall's own `UpdateModelRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateModelRequest")]

@@ -27,7 +27,7 @@ impl<'a> From<&'a domain::Organization> for Organization<'a> {
     }
 }
 
-/// Changes what is given of an organization. Guildhall's own `UpdateOrganizationRequest`.
+/// Changes the given fields of an organization. Guildhall's own `UpdateOrganizationRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateOrganizationRequest")]

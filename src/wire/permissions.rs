@@ -31,7 +31,7 @@ pub struct Act {
     pub allowed: Vec<&'static str>,
 }
 
-/// Whether somebody may do something, and why. Guildhall's own `Explanation`.
+/// Whether a person or a key may do something, and why. Guildhall's own `Explanation`.
 #[derive(JsonSchema, Serialize)]
 pub struct Explanation<'a> {
     pub allowed: bool,
@@ -42,7 +42,7 @@ pub struct Explanation<'a> {
     pub because: &'a [String],
 }
 
-/// A person or a key, with the roles or the category that decide. A role is null where there is none. Guildhall's own
+/// A person or a key, with the roles or the category that decide. A role is null if there is none. Guildhall's own
 /// `ExplanationSubject`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ExplanationSubject")]
@@ -53,10 +53,10 @@ pub struct Subject<'a> {
     pub api_key_prefix: Option<&'a str>,
     #[schemars(with = "Option<Role>")]
     pub organization_role: Option<&'static str>,
-    /// In the team that was asked about.
+    /// The role in the team of the question.
     #[schemars(with = "Option<Role>")]
     pub team_role: Option<&'static str>,
-    /// Of a key.
+    /// The category, if the subject is a key.
     #[schemars(with = "Option<Category>")]
     pub category: Option<&'static str>,
 }

@@ -1,5 +1,5 @@
-//! JSON as Python's `json` writes it: with `NaN`, `Infinity` and `-Infinity`, which JSON does not have. They become null, as
-//! they do where a configuration is read from YAML.
+//! JSON as Python's `json` module writes it, with `NaN`, `Infinity` and `-Infinity`. These are not valid JSON and
+//! become null, as in a configuration that is read from YAML.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::wire::tree::{Budget, Tree};
 use crate::wire::yaml::{JSON_BYTES_MAX, NODES_MAX};
 
-/// Reads a value. It takes up to tens of milliseconds: call it on the pool.
+/// Reads a value. It can take tens of milliseconds, so call it on the pool.
 ///
 /// # Errors
-/// The end of a sentence that begins with what the text is called. Nothing of the text is quoted.
+///
+/// The end of a sentence that begins with the name of the text. It never quotes the text.
 pub fn read(text: &str) -> Result<Value, String> {
     let text = without_non_finite(text);
     let budget = Budget::new(NODES_MAX, JSON_BYTES_MAX);
@@ -46,7 +47,7 @@ fn without_non_finite(text: &str) -> Cow<'_, str> {
     Cow::Owned(read)
 }
 
-/// How long the string is that this text begins with, its quotes included.
+/// The length of the string at the beginning of this text, including its quotes.
 fn string_bytes(text: &str) -> usize {
     let mut is_escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {

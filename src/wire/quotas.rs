@@ -11,7 +11,7 @@ pub struct Quotas {
     items: Vec<Quota>,
 }
 
-/// How much of something a team uses, and how much it may. Guildhall's own `Quota`.
+/// How much of a quota a team uses, and how much it may use. Guildhall's own `Quota`.
 #[derive(JsonSchema, Serialize)]
 struct Quota {
     name: &'static str,

@@ -1,4 +1,4 @@
-//! The JSON schemas of what no wire type derives one for: values of `domain` and `policy`, and lists.
+//! JSON schemas that are not derived from a wire type: those of values of `domain` and `policy`, and of lists.
 
 use std::borrow::Cow;
 
@@ -11,13 +11,13 @@ use crate::domain::serving::{Backpressure, Cleanup, Level, RollingStrategy, Stat
 use crate::domain::training::{Availability, JobStatus};
 use crate::wire::{Items, List, Pagination};
 
-/// An object whose fields no schema names.
+/// An object whose fields are in no schema.
 pub type Object = Map<String, Value>;
 
-/// What lists show, with the name of their schema.
+/// An item of a list, with the name of its schema.
 pub trait Listed: JsonSchema {
     const SCHEMA: &'static str;
-    /// The field that holds the items, in lists without pages.
+    /// The field that contains the items, in lists without pages.
     const FIELD: &'static str = "items";
 }
 
@@ -39,7 +39,7 @@ impl<T: Listed> JsonSchema for Items<T> {
     }
 }
 
-/// A list that is answered whole.
+/// A list without pages.
 impl<T: Listed> JsonSchema for List<T> {
     fn schema_name() -> Cow<'static, str> {
         T::SCHEMA.into()
@@ -72,7 +72,7 @@ fn one_of(names: impl IntoIterator<Item = &'static str>) -> Schema {
     json_schema!({ "type": "string", "enum": names.into_iter().collect::<Vec<_>>() })
 }
 
-/// Schemas of closed sets of names, from the sets themselves.
+/// Schemas of closed sets of names. They are made from the sets.
 macro_rules! named_sets {
     ($($Set:ty: $schema:literal, $values:expr;)*) => {$(
         impl JsonSchema for $Set {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Time, secrets};
 use crate::wire::schemas::Listed;
 
-/// Creates a secret, or gives the secret of this name a new value. Baseten's `UpsertSecretRequestV1`.
+/// Creates a secret, or sets a new value for the secret with this name. Baseten's `UpsertSecretRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpsertSecretRequest")]

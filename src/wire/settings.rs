@@ -35,7 +35,7 @@ impl From<&Autoscaling> for AutoscalingSettings {
     }
 }
 
-/// Changes what is given of how a deployment scales. Baseten's `UpdateAutoscalingSettingsV1`.
+/// Changes the given settings of how a deployment scales. Baseten's `UpdateAutoscalingSettingsV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateAutoscalingSettings")]
@@ -51,6 +51,11 @@ pub struct UpdateAutoscaling {
 }
 
 impl UpdateAutoscaling {
+    /// The settings after this change of `before`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names a setting that is out of range.
     pub fn onto(&self, before: &Autoscaling) -> Result<Autoscaling, Error> {
         let settings = Autoscaling {
             min_replica: self.min_replica.unwrap_or(before.min_replica),
@@ -68,14 +73,14 @@ impl UpdateAutoscaling {
     }
 }
 
-/// What happens to requests that find every replica busy. Baseten's `RequestBackpressureSettingsV1`.
+/// What happens to requests while every replica is busy. Baseten's `RequestBackpressureSettingsV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "RequestBackpressureSettings")]
 pub struct BackpressureSettings {
     pub policy: Backpressure,
 }
 
-/// Changes what happens to requests that find every replica busy. Baseten's `UpdateRequestBackpressureSettingsV1`.
+/// Changes what happens to requests while every replica is busy. Baseten's `UpdateRequestBackpressureSettingsV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateRequestBackpressureSettings")]
@@ -83,7 +88,11 @@ pub struct UpdateBackpressure {
     pub policy: Option<Backpressure>,
 }
 
-/// Clients send a request again that is answered 501, so a part of a route that is not served is an error of theirs.
+/// Refuses a field that is not supported.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] that names the field, if it is given. The status is not 501, because clients retry after a 501.
 pub fn refuse_unserved(field: &str, given: Option<&Value>) -> Result<(), Error> {
     match given {
         None => Ok(()),

@@ -1,20 +1,21 @@
-//! JSON read strictly: a shape is an object and a name is a string.
+//! Reads JSON strictly: a shape must be an object, and a name must be a string.
 //!
-//! serde would take a shape's fields from an array too, by their order, and a name from an object with that one key. Then
-//! what a position means would change with the shape, and a narrowing could land in another field than it was meant for.
+//! serde would also read the fields of a shape from an array, by their order, and a name from an object with that
+//! single key. The meaning of a position would then change with the shape, and a restriction could be read into the
+//! wrong field.
 
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
 
-/// Reads as what it wraps does, and so does everything inside.
+/// Reads like the deserializer that it wraps, but strictly at every level.
 pub struct Strict<T>(pub T);
 
 /// Reads the fields of a shape.
 struct Shape<V>(V);
 
-/// Reads the name of one of several.
+/// Reads the name of a variant.
 struct Name<V>(V);
 
 macro_rules! as_wrapped {

@@ -43,7 +43,7 @@ pub struct CreateTeam {
     pub icon: Option<String>,
 }
 
-/// Changes what is given of a team. An empty `icon` takes the icon away. Guildhall's own `UpdateTeamRequest`.
+/// Changes the given fields of a team. An empty `icon` removes the icon. Guildhall's own `UpdateTeamRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateTeamRequest")]

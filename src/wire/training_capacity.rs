@@ -1,4 +1,4 @@
-//! How many GPUs training may hold, on the wire.
+//! Limits on the GPUs of training, on the wire.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::training_capacity;
 use crate::wire::schemas::Object;
 
-/// How many GPUs training may hold. The organization has no ceilings of its own, only its teams have. Baseten's
+/// The limits on the GPUs of training. Only teams have ceilings; the organization has none. Baseten's
 /// `GetTrainingGpuCapacityResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingCapacities")]
@@ -16,7 +16,7 @@ pub struct Capacities<'a> {
     pub team_gpu_capacities: Vec<TeamCapacity<'a>>,
 }
 
-/// How many GPUs of a type the training of a team may hold, after a change. Baseten's
+/// The limit on the GPUs of one type for a team's training, after a change. Baseten's
 /// `PatchTeamTrainingGpuCapacityResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "OneTeamTrainingCapacity")]
@@ -24,15 +24,15 @@ pub struct OneTeamCapacity<'a> {
     pub team_gpu_capacity: TeamCapacity<'a>,
 }
 
-/// How many GPUs of a type the training of a team may hold, and holds. Nothing is set aside for a team, so `baseline`
-/// is 0. Baseten's `TeamTrainingGpuCapacityItemV1`.
+/// The limit on the GPUs of one type for a team's training, and how many it holds. No GPUs are reserved for a team, so
+/// `baseline` is 0. Baseten's `TeamTrainingGpuCapacityItemV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TeamTrainingCapacity")]
 pub struct TeamCapacity<'a> {
     team_id: &'a str,
     team_name: &'a str,
     gpu_type: &'static str,
-    /// Nothing is set aside for a team.
+    /// 0, because no GPUs are reserved for a team.
     baseline: i64,
     limit: i64,
     usage_count: i64,
@@ -55,7 +55,7 @@ impl<'a> From<&'a training_capacity::Capacity> for TeamCapacity<'a> {
     }
 }
 
-/// Sets how many GPUs of a type the training of a team may hold. Baseten's `PatchTeamTrainingGpuCapacityRequestV1`.
+/// Sets the limit on the GPUs of one type for a team's training. Baseten's `PatchTeamTrainingGpuCapacityRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateTeamTrainingCapacityRequest")]

@@ -12,9 +12,9 @@ use crate::wire::schemas::Object;
 pub mod pushed;
 pub mod queue;
 
-// ---- what else is asked ----
+// ---- other requests ----
 
-/// Changes what is given of a training job. Baseten's `UpdateTrainingJobRequestV1`.
+/// Changes the given fields of a training job. Baseten's `UpdateTrainingJobRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpdateTrainingJobRequest")]
@@ -34,7 +34,7 @@ pub struct Search {
     pub order_by: Option<Vec<OrderBy>>,
 }
 
-/// A field to sort by, and in which order. Baseten's `OrderByV1`.
+/// A field to sort by, and the order. Baseten's `OrderByV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderBy {
@@ -42,7 +42,7 @@ pub struct OrderBy {
     pub order: String,
 }
 
-/// Which metrics of a training job to show. A GET asks for them by the parameters of its query. Baseten's
+/// Which metrics of a training job to show. A GET request has the same fields as query parameters. Baseten's
 /// `GetTrainingJobMetricsRequestV1`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -85,15 +85,15 @@ struct ProjectSummary<'a> {
     name: &'a str,
 }
 
-/// Who started a training job. Clients read it without asking whether it is there. Baseten's `UserV1`.
+/// The person who started a training job. Clients read it without a check for null. Baseten's `UserV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobUser")]
 struct User<'a> {
     email: Option<&'a str>,
 }
 
-/// One node of a training job. Jobs say what they need, and need not fit what deployments run on. Baseten's
-/// `InstanceTypeV1`.
+/// One node of a training job. Jobs state the resources that they need, which may differ from the instance types of
+/// deployments. Baseten's `InstanceTypeV1`.
 #[derive(Serialize)]
 struct InstanceType {
     id: String,
@@ -127,7 +127,8 @@ impl<'a> From<&'a training_jobs::Job> for TrainingJob<'a> {
 }
 
 impl From<&Compute> for InstanceType {
-    /// Named like the types that deployments run on: the GPU and how many, then virtual CPUs by GiB.
+    /// The name has the form of the instance types of deployments: the GPU and the number of GPUs, then virtual CPUs by
+    /// GiB.
     fn from(compute: &Compute) -> InstanceType {
         let size = format!("{}x{}", compute.cpus, (compute.memory_mib + 1023) / 1024);
         let id = match compute.gpus {
@@ -173,7 +174,7 @@ impl<'a> TrainingJobTombstone<'a> {
     }
 }
 
-/// What was measured of a training job. Jobs do not run yet, so every series is empty. Baseten's
+/// The metrics of a training job. Jobs do not run yet, so every series is empty. Baseten's
 /// `GetTrainingJobMetricsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobMetrics")]
@@ -217,7 +218,7 @@ impl<'a> Metrics<'a> {
     }
 }
 
-/// The checkpoints of a training job. No job has run, so there are none. Baseten's
+/// The checkpoints of a training job. Jobs do not run yet, so the list is empty. Baseten's
 /// `GetTrainingJobCheckpointsResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TrainingJobCheckpoints")]
@@ -233,7 +234,8 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
-/// The files of checkpoints. No job has run, so there are none. Baseten's `GetTrainingJobCheckpointFilesResponseV1`.
+/// The files of checkpoints. Jobs do not run yet, so the list is empty. Baseten's
+/// `GetTrainingJobCheckpointFilesResponseV1`.
 #[derive(Default, JsonSchema, Serialize)]
 pub struct CheckpointFiles {
     #[schemars(with = "Vec<Object>")]
@@ -243,14 +245,14 @@ pub struct CheckpointFiles {
     total_count: u32,
 }
 
-/// Codes for interactive sessions. There are no sessions, so there are none. Baseten's `GetAuthCodesResponseV1`.
+/// Codes for interactive sessions. There are no sessions, so the list is empty. Baseten's `GetAuthCodesResponseV1`.
 #[derive(Default, JsonSchema, Serialize)]
 pub struct AuthCodes {
     #[schemars(with = "Vec<Object>")]
     auth_codes: [(); 0],
 }
 
-/// What the cache of a training project holds. Baseten's `GetCacheSummaryResponseV1`.
+/// The content of the cache of a training project. Baseten's `GetCacheSummaryResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct CacheSummary<'a> {
     pub timestamp: Time,

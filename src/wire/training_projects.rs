@@ -59,7 +59,7 @@ impl<'a> TrainingProject<'a> {
     }
 }
 
-/// Creates a training project, or finds the one of this name. Baseten's `UpsertTrainingProjectRequestV1`.
+/// Creates a training project, or finds the one with this name. Baseten's `UpsertTrainingProjectRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpsertTrainingProjectRequest")]
@@ -67,7 +67,7 @@ pub struct UpsertTrainingProject {
     pub training_project: TrainingProjectFields,
 }
 
-/// The name of a training project. truss also names the team, which the path has named already. Baseten's
+/// The name of a training project. truss also sends the team, which is already in the path. Baseten's
 /// `UpsertTrainingProjectV1`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

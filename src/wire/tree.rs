@@ -1,4 +1,4 @@
-//! Values of any shape, built within a budget: what a text becomes is bounded, not only the text.
+//! Values of any shape, built within a budget. The budget limits the size of the values, not only the size of the text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// What may still be built.
+/// How much may still be built.
 pub struct Budget {
     nodes_left: Cell<usize>,
     bytes_left: Cell<usize>,
@@ -18,12 +18,12 @@ impl Budget {
         Budget { nodes_left: Cell::new(nodes_max), bytes_left: Cell::new(bytes_max), is_spent: Cell::new(false) }
     }
 
-    /// Whether more was asked for than there was.
+    /// Whether more was requested than the budget had.
     pub fn is_spent(&self) -> bool {
         self.is_spent.get()
     }
 
-    /// Pays for one more node, of so many bytes of JSON with what separates it from the next.
+    /// Charges one more node, with its bytes of JSON and the separator before the next node.
     fn spend<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
         let left = self.nodes_left.get().checked_sub(1).zip(self.bytes_left.get().checked_sub(bytes + 1));
         let Some((nodes, bytes)) = left else {
@@ -36,7 +36,7 @@ impl Budget {
     }
 }
 
-/// How long a text is in JSON.
+/// The length of a text in JSON.
 fn text_bytes(text: &str) -> usize {
     2 + text
         .bytes()
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 }
 
-/// How much a value is: its nodes, and its bytes as JSON.
+/// The size of a value: its number of nodes, and its bytes as JSON.
 pub fn size(value: &Value) -> (usize, usize) {
     let children = |sizes: &mut dyn Iterator<Item = (usize, usize)>| {
         sizes.fold((1, 2), |(nodes, bytes), (more_nodes, more_bytes)| (nodes + more_nodes, bytes + more_bytes + 1))

@@ -1,5 +1,6 @@
-//! Upload credentials on the wire. Every field beside the key and the bucket is an argument of the S3 client that gets it,
-//! so `endpoint_url` and `region_name` (ours) bring it here without any set-up.
+//! Upload credentials on the wire. Every field except the key and the bucket is an argument of the S3 client that
+//! receives them. Therefore `endpoint_url` and `region_name`, which are Guildhall's own, direct the client to this
+//! server without any configuration.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,8 +13,8 @@ pub struct BlobCredentials<'a> {
     pub creds: AwsCredentials<'a>,
 }
 
-/// Credentials for an upload. Every field is an argument of the S3 client that gets them, so `endpoint_url` and
-/// `region_name` lead it here. Baseten's `AWSCredentialsV1`.
+/// Credentials for an upload. Every field is an argument of the S3 client that receives them, so `endpoint_url` and
+/// `region_name` direct it to this server. Baseten's `AWSCredentialsV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "AWSCredentials")]
 pub struct AwsCredentials<'a> {

@@ -11,7 +11,7 @@ use crate::wire::Role;
 use crate::wire::api_keys::MadeKey;
 use crate::wire::schemas::Listed;
 
-/// A person, or the identity of a key that no person holds: it has no address and no role. Baseten's `UserInfoV1`.
+/// A person, or the identity of a key that belongs to no person: it has no address and no role. Baseten's `UserInfoV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "UserInfo")]
 pub struct User<'a> {
@@ -42,7 +42,7 @@ impl<'a> User<'a> {
         }
     }
 
-    /// Of somebody about whose organization nothing can be said: they are in none, or in several.
+    /// For a person who is in no organization or in several, so that no single organization can be shown.
     fn of_no_organization(user: &'a domain::User) -> User<'a> {
         User { user_id: user.id.as_str(), email: Some(&user.email), name: &user.name, workspace_name: "", role: None }
     }
@@ -70,7 +70,7 @@ pub struct UpdateUser {
     pub role: Option<Role>,
 }
 
-/// A person whose role was changed. Where a role was taken, also the team keys that they made and that go on working.
+/// A person whose role was changed. If the person lost a role, also the active team keys that the person made.
 /// Guildhall's own `UpdatedUser`.
 #[derive(JsonSchema, Serialize)]
 pub struct UpdatedUser<'a> {
@@ -90,7 +90,7 @@ impl<'a> UpdatedUser<'a> {
     }
 }
 
-/// A person who was removed, with the keys that were revoked and those that go on working. Guildhall's own
+/// A person who was removed, with the keys that were revoked and the keys that remain active. Guildhall's own
 /// `UserTombstone`.
 #[derive(JsonSchema, Serialize)]
 pub struct UserTombstone<'a> {
@@ -111,7 +111,7 @@ impl<'a> UserTombstone<'a> {
     }
 }
 
-/// A one-time link by which a person sets a password. Only the answer that makes the link shows it. Guildhall's own
+/// A one-time link with which a person sets a password. Only the reply that makes the link shows it. Guildhall's own
 /// `PasswordReset`.
 #[derive(JsonSchema, Serialize)]
 pub struct PasswordReset<'a> {
@@ -132,7 +132,7 @@ impl<'a> PasswordReset<'a> {
     }
 }
 
-/// Sets a password by a one-time link. With `api_key_name`, also makes a personal key. Guildhall's own
+/// Sets a password with a one-time link. With `api_key_name`, it also makes a personal key. Guildhall's own
 /// `SetPasswordRequest`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +162,7 @@ impl<'a> From<&'a Done> for PasswordSet<'a> {
     }
 }
 
-/// Makes a link by which a person sets a password, for the operator. Guildhall's own `IssuePasswordResetRequest`.
+/// Makes a link with which a person sets a password, for the operator. Guildhall's own `IssuePasswordResetRequest`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "IssuePasswordResetRequest")]
@@ -170,7 +170,7 @@ pub struct IssuePasswordReset {
     pub email: String,
 }
 
-/// A link by which a person sets a password, as the command line reads it.
+/// A link with which a person sets a password, as the command line reads it.
 #[derive(Deserialize)]
 pub struct IssuedPasswordReset {
     pub reset_url: String,
@@ -197,7 +197,7 @@ pub struct IssuedApiKey<'a> {
     pub api_key: &'a str,
 }
 
-/// A team that a person is in, and by what. Guildhall's own `UserTeam`.
+/// A team of a person, and the reason why the person is in it. Guildhall's own `UserTeam`.
 #[derive(JsonSchema, Serialize)]
 pub struct UserTeam<'a> {
     team_id: &'a str,

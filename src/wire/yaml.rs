@@ -1,25 +1,28 @@
-//! YAML that clients send: a model's `config.yaml`, read as Python's `yaml.safe_load` reads it and as JSON holds it.
+//! YAML that clients send: a model's `config.yaml`. It is read like Python's `yaml.safe_load` reads it, and returned as
+//! JSON.
 //!
-//! Of a key given twice the last counts, aliases and merge keys are expanded, and `.inf` and `.nan`, which JSON cannot hold,
-//! become null. What the text expands to is bounded, not only the text.
+//! If a key is given twice, the last one counts. Aliases and merge keys are expanded. `.inf` and `.nan`, which are not
+//! valid JSON, become null. The size of the expanded value is limited, not only the size of the text.
 
 use serde::de::DeserializeSeed as _;
 use serde_json::{Map, Value};
 
 use crate::wire::tree::{Budget, Tree};
 
-/// Of a `config.yaml` as it was written.
+/// The maximum size of the text of a `config.yaml`.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
-/// Of what a configuration becomes: mappings, lists, keys and values, those of aliases each time.
+/// The maximum number of nodes of a configuration: mappings, lists, keys and values. Those of an alias count at each
+/// use.
 pub const NODES_MAX: usize = 50_000;
-/// Of what a configuration becomes, as JSON.
+/// The maximum size of a configuration as JSON.
 pub const JSON_BYTES_MAX: usize = 4 << 20;
 const DEPTH_MAX: usize = 64;
 
-/// Reads a configuration. An empty one is an empty mapping. It takes up to tens of milliseconds: call it on the pool.
+/// Reads a configuration. An empty text is an empty mapping. It can take tens of milliseconds, so call it on the pool.
 ///
 /// # Errors
-/// The end of a sentence that begins with what the text is called, such as `config.yaml`. Nothing of the text is quoted.
+///
+/// The end of a sentence that begins with the name of the text, such as `config.yaml`. It never quotes the text.
 pub fn read_config(text: &str) -> Result<Map<String, Value>, String> {
     if text.len() > CONFIG_BYTES_MAX {
         return Err(format!("must be at most {CONFIG_BYTES_MAX} bytes"));
@@ -64,7 +67,7 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// Where the parser stopped, without its words: they may quote what stands there.
+/// Where the parser stopped. The parser's own message is not used, because it may quote the text.
 fn unreadable(cause: &serde_saphyr::Error) -> String {
     match cause.location() {
         Some(at) if at.line() > 0 => format!("cannot be read as YAML: see line {}, column {}", at.line(), at.column()),

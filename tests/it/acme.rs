@@ -1,5 +1,5 @@
-//! A small organization, written straight into the database: tests of keys and environments do not stand on the routes
-//! that invite and make teams. Whoever is named here has an id of that name.
+//! A small organization that is written directly into the database, so that tests of keys and environments do not
+//! depend on the routes for invitations and teams. Each person's id is the person's name.
 //!
 //! ```text
 //! home (default)   dora member            ada, grace   organization admins

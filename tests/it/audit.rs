@@ -1,4 +1,4 @@
-//! Does the audit log tell organization admins, and nobody else, what they ask?
+//! Does the audit log answer the questions of organization admins, and of nobody else?
 
 use guildhall::api::Request;
 use guildhall::api::dispatch::answer;

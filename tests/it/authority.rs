@@ -1,5 +1,5 @@
-//! Does anything that somebody made give them more, or longer, than they have? One test for each way of making keys and
-//! links, where the role of whoever made it is taken, they are removed, or their key ends.
+//! Does something that a person made give that person more access than the person has, or longer access? There is one
+//! test for each way to make keys and links, where the maker loses the role, is removed, or has a key that expires.
 
 use serde_json::{Value, json};
 

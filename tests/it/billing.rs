@@ -1,4 +1,4 @@
-//! Is usage summed by who may see it, for the days that were asked for?
+//! Does a usage summary cover the resources that the caller may see, for the requested days?
 
 use rusqlite::named_params;
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
-//! No refusal shows what was sent: canaries of every JSON type stand in every field of every body, in unknown fields, in
-//! parameters, in documents and in configurations. Nothing that may be a secret is quoted at all, and of nothing else are more
-//! than 60 characters. An unknown field is named where its name looks like one: whoever mistypes it wants to see which.
+//! No refusal shows what was sent. Canaries of every JSON type are sent in every field of every body, in unknown
+//! fields, in parameters, in documents and in configurations. A value that may be a secret is never quoted. Of other
+//! values at most 60 characters are quoted. An unknown field is named if it looks like a field name, because clients
+//! want to see which one they mistyped.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

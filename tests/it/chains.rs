@@ -1,4 +1,4 @@
-//! Chains: a test a rule.
+//! Chains: one test for each rule.
 
 mod chainlets;
 mod environments;

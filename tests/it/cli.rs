@@ -1,4 +1,4 @@
-//! Does the command do what its help says, and end as it should?
+//! Does each command do what its help says, and exit with the right status?
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

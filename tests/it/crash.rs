@@ -1,7 +1,7 @@
-//! Pulling the plug: what was answered as written is there, and nothing is half-done.
+//! Crashes: after a kill, every confirmed write is in the database, and no write is incomplete.
 //!
-//! Four clients write while the server is killed by SIGKILL at a random now, again and again on one data directory.
-//! Every act is of several rows: a secret, its sealed value and its audit entry; a key and its audit entry.
+//! Four clients write while the server is killed by SIGKILL at a random moment, again and again on one data directory.
+//! Every act writes several rows: a secret, its sealed value and its audit entry; or a key and its audit entry.
 
 use std::collections::BTreeMap;
 use std::path::Path;

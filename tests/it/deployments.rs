@@ -1,4 +1,4 @@
-//! Deployments, environments and promotion: a test a rule.
+//! Deployments, environments and promotion: one test for each rule.
 
 mod archives;
 mod attempts;

@@ -1,4 +1,4 @@
-//! Do the tables say what the documents say? What stands here was typed from the documents; nothing rewrites it.
+//! Do the tables match the documents? The expected values were typed from the documents; nothing regenerates them.
 
 use guildhall::policy::{OrgAct, OrgRole, Standing, TeamAct};
 

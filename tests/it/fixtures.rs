@@ -1,4 +1,4 @@
-//! Do fixtures load, whole or not at all, and say what is wrong with them and where?
+//! Are fixtures loaded completely or not at all, and do errors say what is wrong and where?
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,7 +1,8 @@
-//! Is what was answered as written read by the next request, also when the reading thread never rests?
+//! Does the next request read a write that was confirmed, even if the reading thread never rests?
 //!
-//! One worker, kept busy by readers without a pause: then its snapshot is never ended by parking, and only the number that
-//! the writer announces makes it begin anew. A half-idle worker would be fresh by luck and prove nothing.
+//! One worker is kept busy by readers without a pause, so its snapshot never ends by parking. It starts a new snapshot
+//! only because of the number that the writer announces. A worker that is idle at times would be up to date by luck,
+//! and the test would prove nothing.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Does GraphQL answer truss, whom does it let in, and what does it refuse?
+//! Does GraphQL answer truss, who may use it, and what does it refuse?
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Does the server say how it is?
+//! Does the server report its health?
 
 use guildhall::seal::MasterKey;
 use rand::SeedableRng as _;

@@ -1,4 +1,5 @@
-//! Does the door hold? Each attack is refused with a sentence or cut off in time, and the next client is served.
+//! Does the listener resist attacks? Each attack is refused with a message or cut off in time, and the next client is
+//! served.
 //!
 //! The deadline under test is short and all others are long, so that a slow machine can only make a test slow.
 

@@ -1,4 +1,4 @@
-//! Does the log say what happened, in one line a request, and never more than it may?
+//! Does the log describe each request in one line, without anything that it must not contain?
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! The tests of the server, one file a question.
+//! The tests of the server. Each file answers one question.
 
 mod acme;
 mod audit;

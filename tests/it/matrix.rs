@@ -1,5 +1,6 @@
-//! Who gets what status on every route: all rows of the route table × all kinds of callers × all places. What is expected
-//! is written by hand in `data/matrix.txt`; a route without a row there fails, and a row without a route.
+//! The status of every route for every caller: all rows of the route table × all kinds of callers × all places. The
+//! expected statuses are written by hand in `data/matrix.txt`. A route without a row in that file fails, and so does a
+//! row without a route.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
-//! Does any history reach what the documents forbid? Random acts by random callers, each compared with a reference that
-//! was written from the documents: first the status, then what everyone sees.
+//! Can any history reach a state that the documents forbid? Random callers do random acts. Each act is compared with a
+//! reference that was written from the documents: first the status, then what everyone sees.
 //!
-//! `GUILDHALL_HISTORIES` sets how many histories run, `GUILDHALL_SEED` begins with another. A history that fails is told
-//! with its seed and only the steps that it takes to fail.
+//! `GUILDHALL_HISTORIES` sets the number of histories, `GUILDHALL_SEED` sets the first seed. A failing history is
+//! reported with its seed and only the steps that it needs to fail.
 
 use std::collections::BTreeSet;
 

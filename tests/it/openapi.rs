@@ -1,4 +1,4 @@
-//! Does the description say what is served?
+//! Does the API description match what is served?
 
 use std::collections::BTreeSet;
 

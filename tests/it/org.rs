@@ -1,4 +1,4 @@
-//! An organization in a server, made by the routes that make one, and what is asked of it again and again.
+//! An organization in a server, made through the public routes, and requests that many tests need.
 
 use guildhall::token::PlainKey;
 use rand::SeedableRng as _;

@@ -1,8 +1,8 @@
-//! Does reading cost what it answers, however much others have?
+//! Does the cost of a read depend only on its reply, and not on the amount of other data?
 //!
-//! Every statement that a reading route runs is recorded as SQLite runs it, so a new list cannot be forgotten here. Its
-//! query plan is read on a database in which the same organization has many more teams, people and resources; and what it
-//! costs there, in steps of SQLite's virtual machine, is compared with what it costs in the small one.
+//! Every statement that a reading route runs is recorded when SQLite runs it, so no new list can be forgotten. Its
+//! query plan is read on a database in which the same organization has many more teams, people and resources. Its cost
+//! there, in steps of SQLite's virtual machine, is compared with its cost in the small database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

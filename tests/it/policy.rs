@@ -1,4 +1,4 @@
-//! Does each arm of the access rules decide as the documents say? The tests make callers and teams themselves and ask
+//! Does each arm of the access rules decide as the documents say? The tests make callers and teams themselves and call
 //! `policy` without a server.
 //!
 //! The callers belong to the organization `acme`. Its teams are `home` (the default team), `research` and `inference`;

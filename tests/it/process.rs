@@ -1,4 +1,4 @@
-//! The binary in a process of its own, and a plain client for it.
+//! The binary in its own process, and a simple client for it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

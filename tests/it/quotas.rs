@@ -1,4 +1,4 @@
-//! What may a team take, and what is it told when that is used up?
+//! How much may a team use, and what is the reply when a quota is used up?
 
 use guildhall::db::quotas::UNCHARGED;
 use guildhall::domain::quotas::Settings;

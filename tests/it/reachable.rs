@@ -1,5 +1,5 @@
-//! What can be reached at all? Every row of every table, with who may use it and how it runs, is listed in
-//! `data/reachable.txt`: a change of any of them is seen there. Nothing is answered without a row.
+//! What can be reached? `data/reachable.txt` lists every row of every route table, with who may use it and how it runs,
+//! so that any change is visible there. A request without a row gets no answer.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Are models, Chains and training projects of their team, and Model APIs and instance types of nobody's?
+//! Do models, Chains and training projects belong to their team, and Model APIs and instance types to no team?
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Behind a front that ends TLS: do links lead to it, and do archives come in by it?
+//! Behind a reverse proxy that terminates TLS: do links lead to it, and do uploads work through it?
 
 use guildhall::api::{Request, S3Hosts};
 use guildhall::domain::BaseUrl;

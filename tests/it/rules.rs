@@ -1,4 +1,4 @@
-//! One test for each sentence of the documents and each decision, named after it. All of it goes over HTTP.
+//! One test for each sentence of the documents and each decision, named after it. All tests use HTTP.
 
 mod api_keys;
 mod document;

@@ -1,5 +1,5 @@
-//! Are runtimes and environments of Python models made whole or not at all, and only from what is named? Python, uv and pip are
-//! scripts here: nothing is fetched.
+//! Are runtimes and environments of Python models made completely or not at all, and only from named packages? Python,
+//! uv and pip are scripts here: nothing is downloaded.
 
 mod served;
 

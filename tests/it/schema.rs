@@ -1,4 +1,4 @@
-//! Does the database hold what must hold, whatever the code above it does? Everything here is tried in raw SQL.
+//! Does the database enforce its own rules, whatever the code above it does? All tests use raw SQL.
 
 use guildhall::db::directory::{Directory, Refusal};
 use guildhall::db::{Db, Now};

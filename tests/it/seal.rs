@@ -1,4 +1,4 @@
-//! Is a sealed value bound to all that its associated data names, and to its key?
+//! Is a sealed value bound to all its associated data, and to its key?
 
 use guildhall::domain::{OrgId, SecretName, SecretValue, TeamId};
 use guildhall::seal::{AssociatedData, MasterKey, Sealer, keyed_hash};

@@ -1,5 +1,5 @@
-//! A world written straight into the database, so that tests of the API do not stand on the API: two organizations, their
-//! teams, people, keys and all that teams own. Whoever is named here is named after what they are.
+//! A world that is written directly into the database, so that tests of the API do not depend on the API: two
+//! organizations with their teams, people, keys and all resources of the teams. People are named after their roles.
 //!
 //! ```text
 //! acme     home (default)   dora member

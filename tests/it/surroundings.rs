@@ -1,5 +1,5 @@
-//! What does the command do where its surroundings are not as they should be: no output, no space, no permission, files of
-//! others, a start that was cut off?
+//! What does the command do if its surroundings are wrong: no output, no disk space, no permission, files of another
+//! user, or a start that was interrupted?
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,16 +1,16 @@
-//! Can one tenant hurt another? A hostile organization acts beside a neighbour on one server.
+//! Can one tenant harm another? A hostile organization acts beside a neighbor on the same server.
 //!
-//! The server is a process of its own with little memory, so that what makes it grow aborts it. The neighbour's reads and
-//! writes are timed before, while and after the hostile one acts: their median stays within ten times the quiet one, the
-//! process lives, recovers within ten seconds and starts again.
+//! The server is its own process with little memory, so that growth aborts it. The neighbor's reads and writes are
+//! timed before, during and after the hostile acts. Their median must stay within ten times the quiet median. The
+//! process must survive, recover within ten seconds and start again.
 //!
-//! - `archives`: what is pushed, and the worker that builds it
-//! - `documents`: what is sent to GraphQL, to every root field
-//! - `bodies`: what is sent to every route, in its body, its query and its head
-//! - `growth`: what a tenant makes the database and the disk hold, and a disk that is full
-//! - `reads`: what is asked for, and answers that nobody collects
-//! - `connections`: what is only begun or reserved
-//! - `uploads`: the same for every operation of the S3 part
+//! - `archives`: pushed archives, and the worker that builds them
+//! - `documents`: GraphQL documents, for every root field
+//! - `bodies`: bodies, queries and heads of requests to every route
+//! - `growth`: data that a tenant adds to the database and the disk, and a full disk
+//! - `reads`: expensive reads, and replies that nobody reads
+//! - `connections`: connections and requests that are only started, and reserved resources
+//! - `uploads`: attacks on every operation of the S3 interface
 
 mod archives;
 mod bodies;

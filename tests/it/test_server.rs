@@ -1,5 +1,5 @@
-//! A test server for each test: a data directory, an app, and requests that go the whole way through
-//! `api::answer` without a socket. The test sets the time and the seeds.
+//! A test server for each test: a data directory, an app, and requests that go through all of `api::answer` without a
+//! socket. The test sets the time and the seeds.
 
 use std::cell::Cell;
 use std::path::Path;

@@ -87,11 +87,7 @@ fn the_modules_of_the_crate_use_those_of_lower_levels_alone() {
         let found = levels.iter().find(|(_, modules)| modules.iter().any(|name| name == module));
         found.unwrap_or_else(|| panic!("{module} has no level: give it one in the map of src/lib.rs")).0
     };
-    let upward: Vec<_> = graph()
-        .uses_at("")
-        .into_iter()
-        .filter(|((from, to), _)| level(to) >= level(from) && !is_known("", from, to))
-        .collect();
+    let upward: Vec<_> = graph().uses_at("").into_iter().filter(|((from, to), _)| level(to) >= level(from)).collect();
     assert!(upward.is_empty(), "these modules use what is not below them:\n{upward:#?}");
 }
 
@@ -102,7 +98,6 @@ fn wire_knows_the_domain_alone() {
         .uses_at("")
         .into_iter()
         .filter(|((from, to), _)| from == "wire" && !["domain", "error", "token"].contains(&to.as_str()))
-        .filter(|((from, to), _)| !is_known("", from, to))
         .collect();
     assert!(others.is_empty(), "{others:#?}");
 }
@@ -110,15 +105,8 @@ fn wire_knows_the_domain_alone() {
 #[test]
 fn no_modules_use_each_other_in_a_circle() {
     println!("{}", graph().print());
-    let cycles = graph().cycles(is_known);
+    let cycles = graph().cycles();
     assert!(cycles.is_empty(), "{cycles:#?}");
-}
-
-/// Uses that are still to be undone: the level, and which of its modules uses which. Nothing is added here.
-const KNOWN: &[(&str, &str, &str)] = &[];
-
-fn is_known(level: &str, from: &str, to: &str) -> bool {
-    KNOWN.iter().any(|known| *known == (level, from, to) || *known == (level, "*", "*"))
 }
 
 /// Places where a word may stand; everywhere else in `src` it may not.

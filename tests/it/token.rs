@@ -1,4 +1,4 @@
-//! What keys, links and ids look like, and which texts are none.
+//! The format of keys, links and ids, and texts that do not have it.
 
 use guildhall::token::{LinkToken, PlainKey, access_key_id, bytes_of_hex, id, link_hash};
 use rand::SeedableRng as _;

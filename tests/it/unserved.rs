@@ -1,4 +1,4 @@
-//! Does what is not served say so?
+//! Do requests for unsupported features get a clear refusal?
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Uploads, over a socket as clients send them: what is accepted is durable and whole, everything else leaves nothing.
+//! Uploads over a socket, as clients send them. An accepted upload is durable and complete; a refused one leaves
+//! nothing.
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The words in which all tests speak: somebody who sends requests, what a refusal looks like, what the database holds.
+//! Helpers that all tests share: callers that send requests, the form of refusals, and the content of the database.
 
 use guildhall::api::Listener;
 use guildhall::domain::Time;

@@ -1,7 +1,8 @@
-//! Do the answers have the shapes that clients read? Golden replies under a fixed clock, in `data/wire*.txt`.
+//! Do replies have the shapes that clients read? The expected replies, under a fixed clock, are in `data/wire*.txt`.
 //!
-//! A reply is compared whole: a field too many fails like one too few. What is drawn by chance stands there as `<id>`,
-//! `<key>`, `<prefix>` or `<link>`; a null may be left out and `<none>` may be an empty list too; money is equal as a number or as its text.
+//! A reply is compared as a whole: an extra field fails like a missing one. Random values are written as `<id>`,
+//! `<key>`, `<prefix>` or `<link>`. A null may be left out, `<none>` may also be an empty list, and an amount of money
+//! is equal as a number or as its text.
 
 use serde_json::Value;
 

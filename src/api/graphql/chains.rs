@@ -21,10 +21,10 @@ use crate::wire::graphql::selection::Selected;
 use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{self as wire, ChainDeployment, DeployedChain};
 
-/// Of a Chain, with its entrypoint.
+/// The most chainlets of a Chain, including its entrypoint.
 const CHAINLETS_MAX: usize = 200;
 
-/// The Chains of one team or of all.
+/// Lists the Chains of one team, or of all teams.
 pub fn list(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
     let asked: WhichChains = ctx.arguments()?;
     let wanted = ctx.wants("deployments"); // each with all of its chainlets
@@ -67,8 +67,8 @@ pub fn show_deployment(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<
     ctx.give(&ChainDeployment::new(&chain, &deployment, &ctx.request.base_url))
 }
 
-/// A push of all chainlets at once, to an existing Chain or to one that is made. The team of an existing one is its own,
-/// whatever the request says.
+/// Pushes all chainlets at once, to an existing Chain or to a new one. An existing Chain stays in its team, whatever
+/// the request says.
 pub fn deploy(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     let ReadPush { asked, pushed } = ctx.prepared()?;
     let new = pushed.deployment(&asked)?;
@@ -96,6 +96,11 @@ struct ReadPush {
     pushed: Pushed,
 }
 
+/// Reads the arguments of a push of a Chain. Call it on the pool.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for an argument that is malformed, or for too many chainlets.
 pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     let asked: DeployChain = selected.read()?;
     let chainlets = chainlets(&asked).count();
@@ -106,9 +111,9 @@ pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     Ok(Box::new(ReadPush { asked, pushed }))
 }
 
-/// What must be read before a deployment can be made of it.
+/// The parts of a push that must be parsed before a deployment can be created.
 struct Pushed {
-    /// Of the entrypoint, then of the dependencies.
+    /// The configuration of the entrypoint, then those of the dependencies.
     configs: Vec<Map<String, Value>>,
     user_env: Option<Value>,
 }

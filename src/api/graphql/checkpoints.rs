@@ -1,4 +1,4 @@
-//! Models made of what training jobs saved, over GraphQL.
+//! Models made from checkpoints of training jobs, over GraphQL.
 
 use crate::api::graphql::context::FieldContext;
 use crate::db::{Tx, training_jobs};
@@ -9,8 +9,13 @@ use crate::policy::InTeam;
 use crate::wire::graphql::arguments::{DeployCheckpoints, WeightsSource};
 use crate::wire::graphql::shape::Given;
 
-/// A job of another team is told as one that is not there. No job has saved a checkpoint while no trainer is attached, so
-/// what is well asked for ends with the checkpoint that is not there.
+/// Deploys a model from checkpoints of training jobs. No trainer is attached, so no job has saved a checkpoint, and a
+/// valid request is refused too.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a malformed request, [`Error::NotFound`] for a job that does not exist or belongs to a team
+/// that the caller may not use, and otherwise [`Error::NotFound`] for the checkpoint.
 pub fn deploy(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
     let asked = ctx.arguments::<DeployCheckpoints>()?.request;
     ResourceName::parse("request.metadata.oracle_name", &asked.metadata.oracle_name)?;

@@ -1,4 +1,4 @@
-//! What a resolver asks for what was sent.
+//! The context of a root field: through it, a resolver reads what was sent.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::wire::graphql::selection::Selected;
 use crate::wire::graphql::shape::{Given, Shape};
 
-/// The root fields of GraphQL.
+/// The kind of table that holds the root fields of GraphQL.
 #[derive(Clone, Copy, Debug)]
 pub struct GraphQl;
 
@@ -23,12 +23,12 @@ impl Surface for GraphQl {
 /// Who may use a root field.
 pub type Access = access::Access<GraphQl>;
 
-// Bounds of an answer, all root fields together.
-/// What is read from the database for it: models, deployments, Chains, chainlets.
+// Bounds of an answer, for all its root fields together.
+/// The most rows that are read from the database for an answer: models, deployments, Chains, chainlets.
 const ROWS_MAX: usize = 50_000;
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-/// What an answer may still take.
+/// How many rows and bytes an answer may still use.
 pub(super) struct Left {
     rows: Cell<usize>,
     bytes: Cell<usize>,
@@ -46,7 +46,7 @@ fn too_much() -> Error {
     ))
 }
 
-/// A root field that is carried out.
+/// A root field that is being carried out.
 pub struct FieldContext<'d> {
     pub(super) selected: &'d Selected,
     /// The request that brought the document.
@@ -55,18 +55,30 @@ pub struct FieldContext<'d> {
 }
 
 impl FieldContext<'_> {
-    /// The arguments. What cannot be read as the shape is refused with the argument's name.
+    /// The arguments as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] with the name of the argument that cannot be read.
     pub fn arguments<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.selected.read()
     }
 
-    /// What was read of the arguments on the pool. Ask once, after the checks that need none of it and before anything is
-    /// written.
+    /// Takes the result of reading the arguments on the pool. Call it once, after the checks that do not need it and
+    /// before anything is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unread`] if the arguments were not read, and otherwise the error of reading them.
     pub(super) fn prepared<T: 'static>(&self) -> Result<T, Error> {
         self.selected.prepared.take()
     }
 
-    /// Counts rows that were read for this field.
+    /// Counts rows that were read for this field, and refuses an answer that needs too many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the whole answer needs more than 50,000 rows.
     pub(super) fn count(&self, rows: usize) -> Result<(), Error> {
         self.left.rows.set(self.left.rows.get().checked_sub(rows).ok_or_else(too_much)?);
         Ok(())
@@ -76,18 +88,18 @@ impl FieldContext<'_> {
     ///
     /// # Errors
     ///
-    /// 400 where it is absent or no text.
+    /// [`Error::Invalid`] if it is absent or not text.
     pub fn id(&self, argument: &str) -> Result<&str, Error> {
         let id = self.selected.argument(argument).and_then(serde_json::Value::as_str);
         id.ok_or_else(|| Error::field(argument, "must be given, as text"))
     }
 
-    /// Whether this field of what is given is selected.
+    /// Whether this field is selected at the top level of the answer to the root field.
     pub(super) fn wants(&self, field: &str) -> bool {
         self.selected.fields.iter().any(|selected| selected.name == field)
     }
 
-    /// Whether this field is selected, however deep.
+    /// Whether this field is selected at any depth.
     pub(super) fn wants_anywhere(&self, field: &str) -> bool {
         fn has(selected: &Selected, field: &str) -> bool {
             selected.fields.iter().any(|inner| inner.name == field || has(inner, field))
@@ -95,7 +107,11 @@ impl FieldContext<'_> {
         has(self.selected, field)
     }
 
-    /// Gives what is selected of the shape.
+    /// Returns the selected fields of a shape.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a field that the shape does not have, or if the whole answer becomes too large.
     pub fn give(&self, shape: &impl Shape) -> Result<Given, Error> {
         let bytes_left = self.left.bytes.get();
         let given = Given::select(shape, self.selected, bytes_left)?;

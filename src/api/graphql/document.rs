@@ -1,10 +1,11 @@
-//! What a document asks for: read, its variables filled in and its fragments spread out, before any transaction.
+//! Reads a GraphQL document before any transaction: variables are replaced by their values, and fragments by their
+//! fields.
 //!
-//! What it becomes is bounded before it is built: its tokens, its selections, and its arguments with each variable counted
-//! wherever it is used. A variable that is a whole argument is shared, not copied.
+//! The result is bounded before it is built: its tokens, its selections, and its arguments, where every use of a
+//! variable counts. A variable that is a whole argument is shared, not copied.
 //!
-//! Whatever stands in a document is answered or refused with a sentence; nothing in it is passed over. What is not
-//! understood here: subscriptions, directives, block strings and enum values (no argument takes one).
+//! Everything in a document is either answered or refused with a message; nothing is ignored. Subscriptions,
+//! directives, block strings and enum values are refused (no argument takes an enum value).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,13 +25,13 @@ mod bounds;
 use bounds::{DEPTH_MAX, Left, ROOT_FIELDS_MAX, TOKENS_MAX, tokens};
 pub use bounds::{DOCUMENT_BYTES_MAX, EXPANSION_MAX, SMALL_DOCUMENT_BYTES_MAX};
 
-/// What came in the body of a request.
+/// The content of the body of a request.
 #[derive(Debug)]
 pub enum Document {
     Operation(Operation),
-    /// The document cannot be carried out: its client is told inside GraphQL.
+    /// The document cannot be carried out. The client gets the error inside a GraphQL answer.
     Refused(Error),
-    /// The body is no request of GraphQL's: its client is told by the status, as on every route.
+    /// The body is not a GraphQL request. The client gets the error with an HTTP status, as on every route.
     Unreadable(Error),
 }
 
@@ -48,7 +49,7 @@ pub enum Kind {
 }
 
 impl Document {
-    /// Reads the body of a request. It takes up to tens of milliseconds: call it on the pool.
+    /// Reads the body of a request. This takes up to tens of milliseconds, so call it on the pool.
     pub fn read(body: &[u8], bytes_max: usize) -> Document {
         if body.len() > EXPANSION_MAX * bytes_max {
             return Document::Unreadable(Error::TooLarge { bytes_max: EXPANSION_MAX * bytes_max });
@@ -60,7 +61,7 @@ impl Document {
         Operation::read(asked, bytes_max).map_or_else(Document::Refused, Document::Operation)
     }
 
-    /// Whether carrying it out writes.
+    /// Whether carrying out the document writes.
     pub fn writes(&self) -> bool {
         matches!(self, Document::Operation(Operation { kind: Kind::Mutation, .. }))
     }
@@ -81,7 +82,7 @@ impl Operation {
         if query.len() > bytes_max {
             return Err(Error::field("query", &format!("must be at most {bytes_max} bytes")));
         }
-        // The parser panics at some of them, and no client writes any.
+        // The parser panics at some block strings, and no client sends any.
         if query.contains("\"\"\"") {
             return Err(refused("a block string (\"\"\") is not understood here: write text in plain quotes"));
         }
@@ -114,7 +115,7 @@ impl Operation {
     }
 }
 
-/// The parts of an operation, whichever way it is written.
+/// The parts of an operation, the same for every syntax in which it can be written.
 struct Parts<'d> {
     kind: Kind,
     name: Option<&'d str>,
@@ -150,7 +151,7 @@ impl<'d> Parts<'d> {
     }
 }
 
-/// The operation of this name; without a name, the only one.
+/// Chooses the operation of this name; without a name, the only operation.
 fn choose<'o, 'd>(operations: &'o [Parts<'d>], name: Option<&str>) -> Result<&'o Parts<'d>, Error> {
     match (name, operations) {
         (Some(name), _) => operations
@@ -202,11 +203,11 @@ struct Reader<'d, 'l> {
     left: &'l Left,
 }
 
-/// Where a selection stands.
+/// The position of a selection in the document.
 #[derive(Clone, Copy)]
 struct Position<'d> {
     depth: usize,
-    /// The type that the fragments around it say.
+    /// The type condition of the fragments around the selection.
     of: Option<&'d str>,
 }
 
@@ -217,7 +218,7 @@ impl<'d> Reader<'d, '_> {
         Ok(fields)
     }
 
-    /// Adds what a selection set asks for, that of its fragments in their places.
+    /// Adds the fields of a selection set to `fields`. The fields of a fragment take the place of the fragment.
     fn spread(
         &self,
         set: &'d SelectionSet<'d, &'d str>,
@@ -283,7 +284,7 @@ impl<'d> Reader<'d, '_> {
         Ok(arguments)
     }
 
-    /// `None` is a variable without a value: its argument is absent.
+    /// The value of a variable. `None` if it has no value: its argument is then absent.
     fn variable(&self, name: &str) -> Result<Option<Arc<Value>>, Error> {
         let undeclared = || refused(format!("the variable `${}` is not declared by its operation", quoted(name)));
         match self.variables.get(name).ok_or_else(undeclared)? {
@@ -294,7 +295,7 @@ impl<'d> Reader<'d, '_> {
 
     fn value(&self, literal: &Literal<'d, &'d str>) -> Result<Option<Value>, Error> {
         let leaf = match literal {
-            // Within a list or an object it is copied, which the bounds allow for.
+            // Inside a list or an object the value is copied, and the bounds count each copy.
             Literal::Variable(name) => return Ok(self.variable(name)?.map(|value| (*value).clone())),
             Literal::Int(number) => Value::from(number.as_i64()),
             Literal::Float(number) => Number::from_f64(*number)
@@ -344,7 +345,7 @@ impl<'d> Position<'d> {
     }
 }
 
-/// A field that is asked for twice is answered once, with all that is asked of it.
+/// Adds a field. A field that is requested twice is answered once, with all the fields that are selected in it.
 fn add(fields: &mut Vec<Selected>, new: Selected) -> Result<(), Error> {
     let Some(old) = fields.iter_mut().find(|field| field.key == new.key) else {
         fields.push(new);
@@ -368,7 +369,8 @@ fn no_directives<'d>(directives: &[Directive<'d, &'d str>]) -> Result<(), Error>
     }
 }
 
-/// Where the parser stopped and why, without the lines that quote the document: what stands there may be long, or secret.
+/// The refusal of a document that cannot be parsed. It says where the parser stopped and why, without the lines that
+/// quote the document, because their text may be long or secret.
 fn unparsed(cause: &str) -> Error {
     let quotes = |line: &&str| line.contains(['`', '"']);
     let lines: Vec<&str> =

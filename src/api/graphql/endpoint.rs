@@ -1,5 +1,5 @@
-//! GraphQL over HTTP. A document that is refused is told so inside GraphQL, with the status 200: truss shows a sentence
-//! from there and hides one that comes with another status.
+//! GraphQL over HTTP. A document is refused inside a GraphQL answer with the status 200: truss shows a message from
+//! there, and hides a message that comes with an error status.
 
 use crate::api::authentication::authenticate;
 use crate::api::context::RequestContext;
@@ -26,14 +26,19 @@ pub fn answer(tx: &Tx, caller: &Caller, ctx: &RequestContext) -> Result<Reply, E
     }
 }
 
-/// How long a document of this caller may be: long ones push, so they are for whoever may deploy somewhere.
+/// The most bytes that a document of this caller may have. Long documents push, so only callers who may deploy in some
+/// team may send them.
 pub fn document_bytes_max(tx: &Tx, caller: &Caller) -> Result<usize, Error> {
     let teams = db::teams::of_organization(tx, caller)?;
     let deploys = caller.to_deploy_in_any(&teams).is_ok();
     Ok(if deploys { DOCUMENT_BYTES_MAX } else { SMALL_DOCUMENT_BYTES_MAX })
 }
 
-/// Reads a document, and those of its arguments that are slow to read. Call it on the pool.
+/// Reads a document, and the arguments that are slow to read. Call it on the pool.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] if the key is missing or does not work any more.
 pub fn read_document(db: &Db, now: Now, request: &Request, bytes_max: usize) -> Result<Document, Error> {
     let document = Document::read(&request.body, bytes_max);
     if let Document::Operation(operation) = &document {

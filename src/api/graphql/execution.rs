@@ -1,5 +1,5 @@
-//! Carries out the root fields of an operation. A query answers every root field for itself; a mutation does all of its
-//! root fields or none.
+//! Carries out the root fields of an operation. In a query, each root field succeeds or fails alone; a mutation carries
+//! out all of its root fields or none.
 
 use crate::api::graphql::context::{FieldContext, Left};
 use crate::api::graphql::document::{Kind, Operation};
@@ -12,8 +12,8 @@ use crate::wire;
 use crate::wire::graphql::selection::Selected;
 use crate::wire::graphql::shape::Given;
 
-/// The root fields that get as far as to what is read on the pool. Those that are refused before, for which there is nothing
-/// to read, are refused again when they are carried out.
+/// The root fields whose arguments must be read on the pool. Root fields that are refused before their arguments are
+/// needed are left out: they are refused again when they are carried out.
 pub fn to_prepare<'o>(
     tx: &Tx,
     caller: &Caller,
@@ -32,7 +32,9 @@ pub fn to_prepare<'o>(
 
 /// Carries out an operation with the root fields of a table, and answers in GraphQL's shape.
 ///
-/// An error is a failure of ours: no root field is to blame, and nothing was done.
+/// # Errors
+///
+/// An internal error, or [`Error::StorageFull`]: no root field caused it, and nothing was written.
 pub fn execute(
     tx: &Tx,
     caller: &Caller,
@@ -83,11 +85,12 @@ fn all_or_nothing<'o>(
     }
 }
 
-/// The error as the client reads it. A failure of ours is no root field's.
+/// The error as the client reads it at a root field. An error that no root field caused is returned as `Err`: an
+/// internal error, or a full disk.
 fn for_client(error: Error) -> Result<Error, Error> {
     match error {
         Error::Internal(_) | Error::Defect(_) | Error::StorageFull => Err(error),
-        // It was refused when it was to be read, and is not any more.
+        // The root field was refused before its arguments were read, and it is not refused any more.
         Error::Unread => Ok(Error::Unavailable("what this is about has just changed: send it again")),
         error => Ok(error),
     }

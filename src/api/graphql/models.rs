@@ -11,7 +11,8 @@ use crate::wire::graphql::arguments::{WhichById, WhichModel, WhichModels};
 use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{self as wire, ModelVersion};
 
-/// The models of one team or of all. Models that belong to a Chain are asked for alone.
+/// Lists the models of one team, or of all teams. A request lists either the models that belong to Chains or the other
+/// models.
 pub fn list(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
     let asked: WhichModels = ctx.arguments()?;
     let list = if asked.chainlets_only == Some(true) { models::list_of_chains } else { models::list };
@@ -34,12 +35,13 @@ pub fn list(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Erro
     ctx.give(&shapes)
 }
 
-/// These teams, or the one of this id among them.
+/// All of these teams, or only the team with this id.
 pub(super) fn of_team<'p, 'c>(teams: &'p [InTeam<'c>], team_id: Option<&str>) -> impl Iterator<Item = &'p InTeam<'c>> {
     teams.iter().filter(move |team| team_id.is_none_or(|id| team.team().id.as_str() == id))
 }
 
-/// The model of an id, or the only one of a name; a chainlet's where no model has the name.
+/// Shows the model with an id, or the only model with a name. If no model has the name, it shows the model of a
+/// chainlet.
 pub fn show(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Given, Error> {
     let asked: WhichModel = ctx.arguments()?;
     let (team, model) = match (asked.id, asked.name) {
@@ -67,7 +69,7 @@ pub fn show_version(tx: &Tx, teams: &[InTeam], ctx: &FieldContext) -> Result<Giv
     ctx.give(&ModelVersion::new(&model, &deployment, &ctx.request.base_url))
 }
 
-/// They may be large, so they are read only where they are asked for.
+/// Loads the signatures of deployments. They may be large, so they are read only if the query selects them.
 fn load_signatures(tx: &Tx, ctx: &FieldContext, deployments: &mut [Deployment]) -> Result<(), Error> {
     if ctx.wants_anywhere("truss_signature") { deployments::load_signatures(tx, deployments) } else { Ok(()) }
 }

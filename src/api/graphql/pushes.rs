@@ -27,13 +27,13 @@ use crate::wire::graphql::selection::Selected;
 use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{CreatedVersion, ModelVersion, Validation};
 
-/// A push, read on the pool.
+/// A push, after it was read on the pool.
 struct ReadPush {
     asked: Push,
     pushed: Pushed,
 }
 
-/// What must be read before a version can be made of it.
+/// The parts of a push that must be parsed before a version can be created.
 struct Pushed {
     config: Map<String, Value>,
     raw_config: Option<String>,
@@ -41,15 +41,25 @@ struct Pushed {
     user_env: Option<Value>,
 }
 
+/// Reads the arguments of a push of a model. Call it on the pool.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for an argument that is malformed.
 pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     let asked: Push = selected.read()?;
     let pushed = Pushed::read(&asked)?;
     Ok(Box::new(ReadPush { asked, pushed }))
 }
 
-/// Why a configuration cannot be pushed; nothing where it can.
+/// The reasons why a configuration cannot be pushed; empty if it can be pushed.
 struct Findings(Vec<String>);
 
+/// Reads a configuration and finds out whether it can be pushed. Call it on the pool.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for arguments that cannot be read. A configuration that cannot be pushed is not an error.
 pub fn read_validation(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     let asked: Validate = selected.read()?;
     let checked = read_config("config", &asked.config).and_then(|config| InstanceType::of_config(&config).map(drop));
@@ -62,14 +72,15 @@ pub fn validate(_: &Tx, _: &Caller, ctx: &FieldContext) -> Result<Given, Error> 
     ctx.give(&Validation { success: errors.is_empty(), details: Some(details.to_string()) })
 }
 
-/// The first published push of a model, or of one that the client did not find under the name that it spells otherwise.
+/// Carries out the first published push of a model. A client also sends this for an existing model that it did not
+/// find, because it spells the name differently.
 pub fn create_model(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     let ReadPush { asked, pushed } = ctx.prepared()?;
     let slot = |asked: &Push| published(asked, asked.version_name.as_deref(), Previous::AsSet);
     create_by_name(tx, deployers, &asked, &pushed, slot, ctx)
 }
 
-/// A later published push. Its team is the model's.
+/// Carries out a later published push. The deployment belongs to the team of the model.
 pub fn create_version(tx: &Tx, deployer: &Deployer, ctx: &FieldContext) -> Result<Given, Error> {
     let model = models::find(tx, deployer, ctx.id("model_id")?)?;
     model.refuse_chainlet()?;
@@ -80,7 +91,7 @@ pub fn create_version(tx: &Tx, deployer: &Deployer, ctx: &FieldContext) -> Resul
     created(&model, &deployment, ctx)
 }
 
-/// A push to the development deployment of the model of this name, which is made if need be.
+/// Pushes to the development deployment of the model with this name. A missing model is created.
 pub fn deploy_draft(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     let ReadPush { asked, pushed } = ctx.prepared()?;
     create_by_name(tx, deployers, &asked, &pushed, |_| Ok(Slot::Development), ctx)
@@ -122,7 +133,12 @@ fn published(asked: &Push, name: Option<&str>, previous: Previous) -> Result<Slo
     }))
 }
 
-/// truss pushes a name again and again: a taken one is no reason to refuse.
+/// How a deployment is named. truss pushes the same name repeatedly, so a name that is taken gets a suffix and is not
+/// refused.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a name that no deployment can have.
 pub(super) fn naming(argument: &str, name: Option<&str>) -> Result<Naming, Error> {
     let name = name.map(|name| DeploymentName::parse(argument, name)).transpose()?;
     Ok(name.map_or(Naming::Numbered, Naming::Suffixed))
@@ -158,6 +174,11 @@ impl Pushed {
     }
 }
 
+/// Reads a configuration: a JSON object, as UTF-8 in base 64.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] with the name of the argument.
 pub(super) fn read_config(argument: &str, text: &str) -> Result<Map<String, Value>, Error> {
     match object(argument, &decode(argument, text)?)? {
         Value::Object(config) => Ok(config),
@@ -165,11 +186,21 @@ pub(super) fn read_config(argument: &str, text: &str) -> Result<Map<String, Valu
     }
 }
 
+/// Decodes UTF-8 text from base 64.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] with the name of the argument.
 pub(super) fn decode(argument: &str, text: &str) -> Result<String, Error> {
     let bytes = BASE64_STANDARD.decode(text).map_err(|_| Error::field(argument, "must be base 64"))?;
     String::from_utf8(bytes).map_err(|_| Error::field(argument, "must be UTF-8 in base 64"))
 }
 
+/// Reads a JSON object from text.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] with the name of the argument.
 pub(super) fn object(argument: &str, text: &str) -> Result<Value, Error> {
     match wire::python::read(text).map_err(|why| Error::field(argument, &why))? {
         Value::Object(object) => Ok(Value::Object(object)),

@@ -1,4 +1,4 @@
-//! Every root field: its arguments, who may use it, who answers it.
+//! Every root field: its arguments, who may use it and which resolver answers it.
 
 use std::any::Any;
 
@@ -21,17 +21,18 @@ pub struct RootField {
     pub name: &'static str,
     pub arguments: &'static [&'static str],
     pub access: Access,
-    /// Reads the arguments on the pool, where that is slow. The resolver takes what was read with `FieldContext::prepared`.
+    /// Reads the arguments on the pool, if reading them is slow. The resolver takes the result with
+    /// `FieldContext::prepared`.
     pub prepare: Option<Prepare>,
 }
 
 pub type Prepare = fn(&Selected) -> Result<Box<dyn Any + Send>, Error>;
 
-// Which team a field is about.
+// Where the team of a field comes from.
 const ID: Source = Source::Owner(resources::Kind::Model, "id");
 const MODEL_ID: Source = Source::Owner(resources::Kind::Model, "model_id");
 
-// What must hold in it, and in each team of a list. Whoever may do this nowhere gets an empty list.
+// What must hold in the team, and in each team of a list. A caller for whom it holds in no team gets an empty list.
 const VIEW: TeamRule = TeamRule::May(TeamAct::View);
 const IN_VIEW: TeamsRule = TeamsRule::MayInAny(TeamAct::View);
 const TO_DEPLOY: TeamsRule = TeamsRule::MayInAny(TeamAct::Deploy);

@@ -7,7 +7,8 @@ use crate::policy::Caller;
 use crate::wire::graphql::Team;
 use crate::wire::graphql::shape::Given;
 
-/// Those in which the caller may deploy: truss asks in order to choose one. They may be none.
+/// Lists the teams in which the caller may deploy. truss requests the list in order to choose a team. The list may be
+/// empty.
 pub fn list(tx: &Tx, caller: &Caller, ctx: &FieldContext) -> Result<Given, Error> {
     let teams = teams::of_organization(tx, caller)?;
     let seen = teams.iter().filter(|team| caller.to_deploy(team).is_ok());

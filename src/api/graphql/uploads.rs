@@ -13,7 +13,7 @@ pub fn for_model(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<G
     credentials(tx, deployers, ctx, Purpose::Model)
 }
 
-/// For the source of a Chain. truss keeps five fields of the answer here and drops `endpoint_url`.
+/// Grants credentials to upload the source of a Chain. truss keeps five fields of this answer and drops `endpoint_url`.
 pub fn for_chain(tx: &Tx, deployers: &Deployers, ctx: &FieldContext) -> Result<Given, Error> {
     credentials(tx, deployers, ctx, Purpose::Chain)
 }

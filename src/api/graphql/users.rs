@@ -7,7 +7,7 @@ use crate::policy::{Caller, Who};
 use crate::wire::graphql::User;
 use crate::wire::graphql::shape::Given;
 
-/// Whoever asks.
+/// Shows the caller.
 pub fn show(tx: &Tx, caller: &Caller, ctx: &FieldContext) -> Result<Given, Error> {
     match &caller.who {
         Who::Person(person) => {

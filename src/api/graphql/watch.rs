@@ -1,5 +1,5 @@
-//! What `truss watch` asks and sends, over GraphQL. What cannot be patched is told in the answer, not as an error: truss
-//! shows it to whoever watches and goes on.
+//! The requests of `truss watch`, over GraphQL. If something cannot be patched, the answer says so, and not an error:
+//! truss shows it to the user and continues.
 
 use std::any::Any;
 
@@ -18,8 +18,8 @@ use crate::wire::graphql::selection::Selected;
 use crate::wire::graphql::shape::Given;
 use crate::wire::graphql::{PatchState, Patched, WatchState};
 
-/// What runs, and what it is patched to. truss reads the versions of a model once and asks this before each patch, so it is
-/// told from the first patch on until the next push.
+/// Shows what runs, and what it is patched to. truss reads the versions of a model once and sends this query before
+/// each patch, so the answer contains the patch state from the first patch until the next push.
 pub fn state(tx: &Tx, team: &InTeam, ctx: &FieldContext) -> Result<Given, Error> {
     let development = deployments::find(tx, team, ctx.id("id")?, Which::Development)?;
     let state = patches::state(tx, &development)?;
@@ -42,6 +42,11 @@ pub fn stage(tx: &Tx, deployer: &Deployer, ctx: &FieldContext) -> Result<Given, 
     patched(&changeable, patches::stage(tx, &changeable, &patch).map(|()| Verdict::Synced), ctx)
 }
 
+/// Reads the arguments of a patch. Call it on the pool.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for an argument that is malformed.
 pub fn read(selected: &Selected) -> Result<Box<dyn Any + Send>, Error> {
     let asked: StagePatch = selected.read()?;
     let request: PatchRequest = wire::read("`patch`", object("patch", &decode("patch", &asked.patch)?)?)?;

@@ -43,7 +43,8 @@ pub fn create(tx: &Tx, maker: &KeyMaker, ctx: &RequestContext) -> Result<Reply, 
     }
 }
 
-/// Whose path names the team is refused for the team before the body is read.
+/// Creates a key of the team that the path names. A caller who may not create keys in this team is refused before the
+/// body is read.
 pub fn create_in_team(tx: &Tx, maker: &KeyMaker, ctx: &RequestContext) -> Result<Reply, Error> {
     let team = teams::find(tx, ctx.param("team_id"))?;
     maker.in_team(&team)?;
@@ -92,7 +93,7 @@ fn default_team(tx: &Tx, maker: &KeyMaker) -> Result<Team, Error> {
     Ok(team)
 }
 
-/// `?type=` and `?created_by_me=`.
+/// Reads the filter of the list: `?type=` and `?created_by_me=`.
 fn filter<'a>(caller: &'a Caller, ctx: &'a RequestContext) -> Result<Filter<'a>, Error> {
     let category = ctx.query("type");
     if category.is_some_and(|name| name != ROUTES && Category::parse(name).is_none()) {
@@ -106,7 +107,7 @@ fn one_of_the_categories() -> String {
     format!("must be one of {}", names.join(", "))
 }
 
-/// A body that asks for a key, once everything in it has been understood.
+/// A body that asks for a key, after all of it has been checked.
 struct Asked {
     category: Category,
     team_id: Option<String>,
@@ -165,7 +166,8 @@ fn environments(category: Category, names: Vec<String>) -> Result<Vec<Environmen
     }
 }
 
-/// What a key is narrowed to, each once. An empty narrowing must not be taken for none at all.
+/// The names to which a key is narrowed, without repetition. An empty list is refused: it must not be mistaken for a
+/// key that is not narrowed.
 fn narrowing(field: &str, what: &str, mut names: Vec<String>) -> Result<Vec<String>, Error> {
     if names.is_empty() || names.len() > NAMED_MAX {
         let why = format!("must name 1 to {NAMED_MAX} of them: leave it out for every {what}");

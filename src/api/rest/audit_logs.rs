@@ -1,5 +1,5 @@
-//! The audit log over HTTP. It tells what people did in all teams, so organization admins alone read it, with one team
-//! too.
+//! The audit log over HTTP. It shows what people did in all teams, so only organization admins may read it, even if the
+//! organization has only one team.
 
 use crate::api::parameters::bad_cursor;
 use crate::api::{Reply, RequestContext};
@@ -57,7 +57,7 @@ fn search<'a>(ctx: &'a RequestContext) -> Result<Option<&'a str>, Error> {
     }
 }
 
-/// A cursor knows its direction; whatever else is said of it does not count.
+/// The cursor of the request. A cursor contains its direction, so `?direction=` is ignored if there is a cursor.
 fn cursor(ctx: &RequestContext, paging: &Paging) -> Result<AuditCursor, Error> {
     if !paging.after.is_empty() {
         return parse_cursor(&paging.after).ok_or_else(bad_cursor);

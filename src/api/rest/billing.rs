@@ -15,7 +15,7 @@ pub fn usage_summary(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply
     Ok(Reply::ok(&UsageSummary::from(usage.as_slice())))
 }
 
-/// A time in UTC. Where ISO 8601 leaves out the offset it is UTC's, where it leaves out the time it is midnight.
+/// Reads a time of ISO 8601. Without an offset, the time is in UTC; without a time of day, it is midnight in UTC.
 fn date(ctx: &RequestContext, field: &str) -> Result<Time, Error> {
     let text = ctx.query(field).ok_or_else(|| Error::field(field, "is required, such as 2026-11-01T00:00:00Z"))?;
     let written_out = ["", "Z", "T00:00:00Z"].map(|rest| Time::parse(field, &format!("{text}{rest}")));

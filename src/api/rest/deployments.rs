@@ -51,7 +51,7 @@ pub fn promote(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Rep
     promoted(tx, &at, &model, &deployment.id, asked.into())
 }
 
-/// Carries out either way to promote.
+/// Carries out a promotion, to `production` or to another environment.
 pub(super) fn promoted(
     tx: &Tx,
     at: &InEnvironment,
@@ -140,7 +140,7 @@ pub fn config(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
     Ok(Reply::ok(&wire::deployments::Config { config: parsed.as_ref(), raw_config: raw }))
 }
 
-/// A link to the archive, which needs no key.
+/// Creates a link to the archive. The link works without a key.
 pub fn download(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let model = models::find(tx, team, ctx.param("model_id"))?;
     let token = downloads::grant(tx, team, &model, &find(tx, team, ctx)?)?;
@@ -148,7 +148,7 @@ pub fn download(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, E
     Ok(Reply::ok(&wire::deployments::Download { download_url: &download_url }))
 }
 
-/// What a link leads to.
+/// Sends the archive to which a link leads.
 pub fn downloaded(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
     Ok(Reply::archive(downloads::redeem(tx, ctx.param("token"))?))
 }
@@ -157,11 +157,16 @@ fn shown(deployment: &Deployment) -> Reply {
     Reply::ok(&wire::deployments::Deployment::from(deployment))
 }
 
-/// Which deployment the path is about: its id, `development` or `production`.
+/// The deployment that the path names: its id, `development` or `production`.
 pub(super) fn which<'c>(ctx: &'c RequestContext) -> Which<'c> {
     Which::of_path(ctx.param("deployment_id"))
 }
 
+/// Finds the deployment that the path names.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such deployment.
 pub(super) fn find(tx: &Tx, team: &dyn Reader, ctx: &RequestContext) -> Result<Deployment, Error> {
     deployments::find(tx, team, ctx.param("model_id"), which(ctx))
 }

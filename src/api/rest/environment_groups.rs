@@ -44,12 +44,12 @@ pub fn delete(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
     Ok(Reply::ok(&EnvironmentGroupTombstone { name: name.as_str(), team_id, deleted: true }))
 }
 
-/// A name that no environment can have names none.
+/// The name of the environment in the path. A name that no environment can have is refused with 404.
 fn name(ctx: &RequestContext) -> Result<EnvironmentName, Error> {
     EnvironmentName::parse("env_name", ctx.param("env_name")).map_err(|_| Error::NotFound("environment"))
 }
 
-/// Who is granted has a meaning only while the environment is restricted.
+/// Reads who has access. The lists of people and keys have an effect only if the environment is restricted.
 fn access(asked: wire::environment_groups::ManageAccess) -> Result<ManageAccess, Error> {
     let user_ids = asked.user_ids.map(|ids| each_once("manage_access.user_ids", ids)).transpose()?;
     let api_key_prefixes =

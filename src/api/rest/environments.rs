@@ -92,7 +92,8 @@ fn control(tx: &Tx, deployer: &Deployer, ctx: &RequestContext, control: Control)
     promotion::control(tx, &at, &model, control)
 }
 
-/// The environment of the path, for whoever may change it. Whoever may not is told so, whether or not the model has it.
+/// Finds the environment of the path, for a caller who may change it. Other callers get the same refusal whether or not
+/// the model has the environment.
 fn to_change<'a>(
     tx: &Tx,
     deployer: &Deployer<'a>,

@@ -1,7 +1,7 @@
-//! Fixtures over the operator's socket: organizations as a file describes them, all of it or nothing.
+//! Fixtures over the operator's socket: a file describes organizations, and is loaded completely or not at all.
 //!
-//! A fixture is checked twice: each value by itself while it is read, and here what its parts say of each other.
-//! Whatever is wrong is told with its invited, as in `people[3].teams.Reserch`.
+//! A fixture is checked twice. Each value is checked alone while it is read; how the parts refer to each other is
+//! checked here. A refusal names the position of the fault in the file, such as `people[3].teams.Reserch`.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +25,21 @@ mod naming;
 
 use naming::{Once, unknown};
 
+/// Loads a file of fixtures and returns what was created.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] or [`Error::Conflict`] with the position of the fault in the file; nothing is then loaded.
 pub fn load(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<Reply, Error> {
     let file = ctx.read(File::parse)?;
     Ok(Reply::ok(&load_file(tx, operator, file)?))
 }
 
-/// Checks a file by loading it into a database that is then forgotten. Answers what it would make.
+/// Checks a file by loading it into a temporary database in memory. Returns what loading the file would create.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] or [`Error::Conflict`] with the position of the fault in the file.
 pub fn check(now: Now, operator: &Operator, body: &[u8]) -> Result<Loaded, Error> {
     let file = File::parse(body)?;
     opening::in_memory(now, |tx| load_file(tx, operator, file))
@@ -63,17 +72,17 @@ fn organization(tx: &Tx, operator: &Operator, within: String, fixture: &Fixture)
     Ok(LoadedOrganization { org_id: id.to_string(), name, people, teams, api_keys })
 }
 
-/// One organization on its way in.
+/// An organization that is being loaded.
 struct Loading<'a> {
     tx: &'a Tx<'a>,
     operator: &'a Operator,
-    /// Where the fixture stands in the file: what the invited_teams within it begin with.
+    /// The position of the fixture in the file. All positions within the fixture begin with it.
     within: String,
     organization: Organization,
     default_team: Team,
-    /// By name without regard to case.
+    /// The teams by name; case does not matter.
     teams: BTreeMap<String, Team>,
-    /// By address.
+    /// The people by email address.
     people: BTreeMap<String, LoadedMember>,
 }
 
@@ -85,11 +94,11 @@ struct LoadedMember {
 }
 
 impl Loading<'_> {
-    fn invited(&self, list: &str, number: usize) -> String {
+    fn position(&self, list: &str, number: usize) -> String {
         format!("{}{list}[{number}]", self.within)
     }
 
-    /// The teams, still empty, so that people can be put into them.
+    /// Creates the teams, still empty, so that people can be added to them.
     fn make_teams(&mut self, teams: &[wire::Team]) -> Result<(), Error> {
         let mut defaults = teams.iter().filter(|team| team.default);
         if let Some(team) = defaults.next() {
@@ -102,7 +111,7 @@ impl Loading<'_> {
         self.know_team(self.default_team.clone());
         for (number, team) in teams.iter().enumerate().filter(|(_, team)| !team.default) {
             let made = fixtures::team(self.tx, self.operator, &self.organization, &team.name, team.icon.as_ref());
-            self.know_team(made.map_err(at(self.invited("teams", number)))?);
+            self.know_team(made.map_err(at(self.position("teams", number)))?);
         }
         Ok(())
     }
@@ -112,17 +121,17 @@ impl Loading<'_> {
         self.teams.insert(name.key(), team);
     }
 
-    /// The teams of a person or an invitation.
-    fn teams_named(&self, invited: &str, named: &BTreeMap<String, TeamRole>) -> Result<Vec<(Team, TeamRole)>, Error> {
+    /// Finds the teams that a person or an invitation names.
+    fn teams_named(&self, position: &str, named: &BTreeMap<String, TeamRole>) -> Result<Vec<(Team, TeamRole)>, Error> {
         let mut once = Once::default();
         let find = |(name, role): (&String, &TeamRole)| {
-            let invited = || format!("{invited}.teams.{}", quoted(name));
+            let position = || format!("{position}.teams.{}", quoted(name));
             let key = TeamName::parse(name).map(|name| name.key()).unwrap_or_default();
             let team = self.teams.get(&key).ok_or_else(|| {
                 let names = self.teams.values().map(|team| team.name.as_str());
-                unknown(&invited(), name, "team of this fixture", names)
+                unknown(&position(), name, "team of this fixture", names)
             })?;
-            once.see_as(&key, name, invited)?;
+            once.see_as(&key, name, position)?;
             Ok((team.clone(), *role))
         };
         named.iter().map(find).collect()
@@ -134,16 +143,16 @@ impl Loading<'_> {
         }
         let mut once = Once::default();
         let load = |(number, person): (usize, &wire::Person)| {
-            let invited = self.invited("people", number);
-            once.see(person.email.as_str(), || format!("{invited}.email"))?;
-            self.person(&invited, person)
+            let position = self.position("people", number);
+            once.see(person.email.as_str(), || format!("{position}.email"))?;
+            self.person(&position, person)
         };
         people.iter().enumerate().map(load).collect()
     }
 
-    fn person(&mut self, invited: &str, person: &wire::Person) -> Result<LoadedPerson, Error> {
-        let mut teams = self.teams_named(invited, &person.teams)?;
-        // While teams are off, whoever joins as a member is put into the default team.
+    fn person(&mut self, position: &str, person: &wire::Person) -> Result<LoadedPerson, Error> {
+        let mut teams = self.teams_named(position, &person.teams)?;
+        // While teams are off, a person who joins with the organization role MEMBER is added to the default team.
         if !self.organization.teams_enabled && person.role == OrgRole::Member && teams.is_empty() {
             teams.push((self.default_team.clone(), TeamRole::Member));
         }
@@ -167,7 +176,7 @@ impl Loading<'_> {
         Ok(loaded)
     }
 
-    /// A key that reaches as far as its category does.
+    /// Creates a key that is not narrowed: it may do all that its category may do.
     fn key(&self, category: Category, owner: Owner<'_>, name: Option<&KeyName>) -> Result<PlainKey, Error> {
         let new = NewKey {
             category,
@@ -181,12 +190,12 @@ impl Loading<'_> {
         fixtures::api_key(self.tx, self.operator, &new)
     }
 
-    /// What the teams hold, the default team first.
+    /// Loads what the teams hold. The default team comes first in the result.
     fn teams(&self, teams: &[wire::Team]) -> Result<Vec<LoadedTeam>, Error> {
         let mut loaded = Vec::new();
         for (number, asked) in teams.iter().enumerate() {
             let team = &self.teams[&asked.name.key()];
-            let api_keys = self.holdings(&self.invited("teams", number), team, asked)?;
+            let api_keys = self.holdings(&self.position("teams", number), team, asked)?;
             loaded.push(loaded_team(team, api_keys));
         }
         if !teams.iter().any(|team| team.default) {
@@ -200,7 +209,7 @@ impl Loading<'_> {
         let mut once = Once::default();
         let make = |(number, key): (usize, &wire::OrganizationKey)| {
             if let Some(name) = &key.name {
-                once.see(name.as_str(), || format!("{}.name", self.invited("api_keys", number)))?;
+                once.see(name.as_str(), || format!("{}.name", self.position("api_keys", number)))?;
             }
             let owner = Owner::Organization(&self.organization.id);
             let made = self.key(Category::ManageApiKeys, owner, key.name.as_ref())?;
@@ -212,11 +221,11 @@ impl Loading<'_> {
     fn model_apis(&self, added: &[wire::ModelApi]) -> Result<(), Error> {
         let mut once = Once::default();
         for (number, model_api) in added.iter().enumerate() {
-            let invited = format!("{}.name", self.invited("model_apis", number));
-            once.see(&model_api.name, || invited.clone())?;
+            let position = format!("{}.name", self.position("model_apis", number));
+            once.see(&model_api.name, || position.clone())?;
             if model_apis::find(&model_api.name).is_none() {
                 let names = model_apis::names();
-                return Err(unknown(&invited, &model_api.name, "Model API of the catalogue", names));
+                return Err(unknown(&position, &model_api.name, "Model API of the catalogue", names));
             }
             fixtures::model_api(self.tx, self.operator, &self.organization, &model_api.name)?;
             let Some(tokens) = &model_api.usage else { continue };
@@ -240,21 +249,21 @@ impl Loading<'_> {
     fn invitations(&self, invitations: &[wire::Invitation]) -> Result<(), Error> {
         let mut once = Once::default();
         for (number, invitation) in invitations.iter().enumerate() {
-            let invited = self.invited("invitations", number);
+            let position = self.position("invitations", number);
             if self.people.contains_key(invitation.email.as_str()) {
                 let address = quoted(invitation.email.as_str());
-                return Err(Error::Invalid(format!("`{invited}.email`: \"{address}\" is a member already")));
+                return Err(Error::Invalid(format!("`{position}.email`: \"{address}\" is a member already")));
             }
-            once.see(invitation.email.as_str(), || format!("{invited}.email"))?;
-            let teams = self.teams_named(&invited, &invitation.teams)?;
+            once.see(invitation.email.as_str(), || format!("{position}.email"))?;
+            let teams = self.teams_named(&position, &invitation.teams)?;
             let invited_teams: Vec<InvitedTeam> =
                 teams.into_iter().map(|(team, role)| InvitedTeam { team, role }).collect();
             let inviter = self.people.get(invitation.invited_by.as_str());
             let inviter = inviter.filter(|person| person.role == OrgRole::Admin).ok_or_else(|| {
                 let admins = self.people.iter().filter(|(_, person)| person.role == OrgRole::Admin);
                 let addresses = admins.map(|(address, _)| address.as_str());
-                let (invited, asked) = (format!("{invited}.invited_by"), invitation.invited_by.as_str());
-                unknown(&invited, asked, "organization admin of this fixture", addresses)
+                let (position, asked) = (format!("{position}.invited_by"), invitation.invited_by.as_str());
+                unknown(&position, asked, "organization admin of this fixture", addresses)
             })?;
             let (inviter, email, role) = (&inviter.user_id, &invitation.email, invitation.role);
             fixtures::invitation(self.tx, self.operator, &self.organization, inviter, email, role, &invited_teams)?;
@@ -263,11 +272,11 @@ impl Loading<'_> {
     }
 }
 
-/// Tells where in the file the fault is.
-fn at(invited: String) -> impl FnOnce(Error) -> Error {
+/// Adds the position in the file to an error.
+fn at(position: String) -> impl FnOnce(Error) -> Error {
     move |error| match error {
-        Error::Invalid(why) => Error::Invalid(format!("`{invited}`: {why}")),
-        Error::Conflict(conflict) => Error::conflict(format!("`{invited}`: {}", conflict.message)),
+        Error::Invalid(why) => Error::Invalid(format!("`{position}`: {why}")),
+        Error::Conflict(conflict) => Error::conflict(format!("`{position}`: {}", conflict.message)),
         other => other,
     }
 }
@@ -280,7 +289,7 @@ fn loaded_team(team: &Team, api_keys: Vec<LoadedKey>) -> LoadedTeam {
     LoadedTeam { team_id: team.id.to_string(), name: team.name.clone(), default: team.is_default, api_keys }
 }
 
-/// A key that is narrowed to nothing.
+/// Describes a key that is not narrowed.
 fn loaded_key(category: Category, name: Option<&KeyName>, key: &PlainKey) -> LoadedKey {
     LoadedKey {
         category: category.as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! Whether the server is there, and whether it can do its work.
+//! Health over HTTP: whether the process runs, and whether it can do its work.
 
 use crate::api::{Reply, RequestContext};
 use crate::db::{self, Tx};
@@ -8,18 +8,25 @@ use crate::wire::health::Health;
 
 const OK: Health = Health { status: "ok" };
 
-/// The process lives and answers.
+/// Reports that the process runs and answers.
 pub fn live(_: &Tx, _: Option<&Caller>, _: &RequestContext) -> Result<Reply, Error> {
     Ok(Reply::ok(&OK))
 }
 
-/// The writer has come to this: the database takes what is written, and has the schema and the key that it should have.
+/// Reports that the server can do its work. The writer runs this check: the database accepts writes, its schema is the
+/// one of this binary, and the master key fits it.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if the schema or the master key does not fit, and otherwise the error that each write would
+/// meet now. [`unready`] turns that into [`Error::Unavailable`] too.
 pub fn ready(tx: &Tx, _: Option<&Caller>, _: &RequestContext) -> Result<Reply, Error> {
     db::readiness::check(tx)?;
     Ok(Reply::ok(&OK))
 }
 
-/// A failure of ours means here that requests should go elsewhere. Its cause is for the log.
+/// Turns an internal error, or a full disk, into [`Error::Unavailable`]: requests should go elsewhere. The cause of an
+/// internal error goes only to the log.
 pub fn unready(error: Error) -> Error {
     match error {
         Error::Internal(cause) | Error::Defect(cause) => {

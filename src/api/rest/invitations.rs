@@ -46,8 +46,9 @@ pub fn revoke(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
     Ok(Reply::ok(&Tombstone::of(&invitation.id)))
 }
 
-/// Whether a password has to be hashed or verified before the invitation can be accepted. What is refused whatever comes
-/// of that is refused here, without the work. An address that is nobody's costs and answers what a known one does.
+/// Finds out whether a password must be hashed or verified before the invitation can be accepted. A request that is
+/// refused whatever the result would be is refused here, without this work. An address that belongs to nobody takes the
+/// same work and gets the same answer as a known address.
 pub fn find_acceptance_work(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
     let asked = Acceptance::read(ctx)?;
     let offer = invitations::open(tx, &asked.token)?;
@@ -61,8 +62,13 @@ pub fn find_acceptance_work(tx: &Tx, caller: Option<&Caller>, ctx: &RequestConte
     Ok(Some(Work::Verify { password, against, account: offer.account() }))
 }
 
-/// The stored hash is read again: a password that was changed since proves nothing. A password that proves nothing is
-/// noted, so this refusal writes.
+/// Accepts an invitation. The stored hash is read again: if the password was changed after it was verified, it proves
+/// nothing. A wrong password is recorded in the audit log; for this write, the refusal is returned as a reply.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a malformed body, [`Error::NotFound`] for a link that does not work, [`Error::Forbidden`] for
+/// a key of another person, and the refusals of [`invitations::accept`].
 pub fn accept(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked = Acceptance::read(ctx)?;
     let offer = invitations::open(tx, &asked.token)?;
@@ -87,7 +93,7 @@ pub fn accept(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<
     Ok(Reply::ok(&AcceptedInvitation::from(&accepted)))
 }
 
-/// What a body asks for, checked.
+/// The content of a body, after it has been checked.
 struct Acceptance {
     token: String,
     name: Option<PersonName>,
@@ -96,7 +102,7 @@ struct Acceptance {
 }
 
 impl Acceptance {
-    /// Whether it holds all that somebody new gives: a name, and a way back in.
+    /// Whether it contains what a new person must send: a name, and a password or the name of an API key.
     fn is_of_a_new_person(&self) -> bool {
         self.name.is_some() && (self.password.is_some() || self.api_key_name.is_some())
     }
@@ -112,7 +118,8 @@ impl Acceptance {
     }
 }
 
-/// The teams that an invitation names, each once. One of another organization is not there.
+/// Finds the teams that an invitation names. A team that is named twice is refused; a team of another organization is
+/// not found.
 fn invited_teams(tx: &Tx, org: &InOrg, asked: &[CreateInvitationTeam]) -> Result<Vec<InvitedTeam>, Error> {
     Error::check_count("teams", asked.len(), NAMED_MAX)?;
     let mut named = HashSet::new();
@@ -127,7 +134,7 @@ fn invited_teams(tx: &Tx, org: &InOrg, asked: &[CreateInvitationTeam]) -> Result
     asked.iter().map(invited).collect()
 }
 
-/// Where the invited person accepts.
+/// The link with which the invited person accepts.
 fn accept_url(ctx: &RequestContext, link: &LinkToken) -> String {
     format!("{}/invite/{}", ctx.request.base_url, link.reveal())
 }

@@ -1,4 +1,4 @@
-//! Logs and metrics of deployments over HTTP; logs of training jobs are asked for in the same way.
+//! Logs and metrics of deployments over HTTP. Logs of training jobs use the same filters.
 
 use serde_json::Map;
 
@@ -18,7 +18,7 @@ const LINES: usize = 500;
 const LINES_MAX: usize = 1000;
 const WINDOW_SECONDS: i64 = 30 * 60;
 const WINDOW_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
-/// Of both kinds together.
+/// The most `includes`, `excludes` and `search_pattern` of a request together.
 const FILTERS_MAX: usize = 20;
 const FILTER_BYTES_MAX: usize = 256;
 const SERIES_POINTS: i64 = 60;
@@ -28,22 +28,27 @@ pub fn of_deployment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Rep
     answer(tx, Some(&deployment), &asked_by_query(ctx)?)
 }
 
-/// The same, asked by a body.
+/// Lists logs of a deployment; the filters are in the body.
 pub fn of_deployment_by_body(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let deployment = find(tx, team, ctx)?;
     answer(tx, Some(&deployment), &ctx.json()?)
 }
 
-/// What serves the environment now.
+/// Lists logs of the deployment that serves the environment now.
 pub fn of_environment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let model = models::find(tx, team, ctx.param("model_id"))?;
     let environment = environments::find(tx, team, &model, ctx.param("env_name"))?;
     answer(tx, environment.current.as_ref(), &asked_by_query(ctx)?)
 }
 
+/// Lists the lines of a deployment that the filters select; without a deployment, no lines.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a filter that is malformed or out of bounds.
 pub(super) fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked) -> Result<Reply, Error> {
     let filter = filter(tx.now, asked)?;
-    // Nothing here has a replica, comes of a request or is of a component of its own yet.
+    // No line belongs to a replica, a request or a component yet.
     let is_of_something_else = asked.replica.is_some() || asked.request_id.is_some() || asked.component.is_some();
     let lines = match deployment {
         Some(deployment) if !is_of_something_else => logs::list(tx, &deployment.id, &filter)?,
@@ -53,6 +58,11 @@ pub(super) fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked
     Ok(Reply::ok(&wire::deployments::Logs { logs }))
 }
 
+/// Reads the filters of a request from its query.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a number that cannot be read, or for too many values of a parameter.
 pub(super) fn asked_by_query(ctx: &RequestContext) -> Result<LogsAsked, Error> {
     let text = |name| ctx.query(name).map(str::to_owned);
     let all = |name| Ok::<_, Error>(Some(ctx.queries(name)?.into_iter().map(str::to_owned).collect()));
@@ -72,11 +82,21 @@ pub(super) fn asked_by_query(ctx: &RequestContext) -> Result<LogsAsked, Error> {
     })
 }
 
+/// A parameter of the query that is a whole number.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for any other value.
 pub(super) fn number(ctx: &RequestContext, name: &str) -> Result<Option<i64>, Error> {
     let parsed = ctx.query(name).map(str::parse).transpose();
     parsed.map_err(|_| Error::field(name, "must be a whole number"))
 }
 
+/// Checks the filters of a request and fills in their defaults.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] with the name of a filter that is malformed or out of bounds.
 pub(super) fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
     let (start, end) = window(now, asked.start_epoch_millis, asked.end_epoch_millis)?;
     let lines_max = asked.limit.unwrap_or(LINES);
@@ -112,7 +132,7 @@ pub(super) fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
     })
 }
 
-/// Without an end it is open: the last line may be a little ahead of the clock.
+/// The period of the logs. Without an end it is open, because the last line may be slightly ahead of the clock.
 fn window(now: Time, start: Option<i64>, end: Option<i64>) -> Result<(Time, Time), Error> {
     let until = end.unwrap_or(now.0);
     let start = start.unwrap_or_else(|| until.saturating_sub(WINDOW_SECONDS * 1000));
@@ -133,7 +153,8 @@ pub fn metrics_of_environment(tx: &Tx, reader: &MetricsReader, ctx: &RequestCont
     shown_metrics(tx, metrics::replicas_in(tx, reader, ctx.param("model_id"), ctx.param("env_name"))?, ctx)
 }
 
-/// One metric so far: how many replicas run. Of the past nothing is kept, so a series ends in the one value known.
+/// Shows metrics. There is one metric so far: how many replicas run. Past values are not stored, so a series ends in
+/// its only known value.
 fn shown_metrics(tx: &Tx, now: i64, ctx: &RequestContext) -> Result<Reply, Error> {
     const REPLICAS: &str = "baseten_replicas_active";
     let (start, end) = (number(ctx, "start_epoch_millis")?, number(ctx, "end_epoch_millis")?);

@@ -27,7 +27,7 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
     Ok(Reply::ok(&ModelApi::new(entry, added.get(entry.name), &invoke_url(ctx))))
 }
 
-/// Where whoever asks has found us.
+/// The URL at which the caller reached this server.
 fn invoke_url(ctx: &RequestContext) -> String {
     ctx.request.base_url.to_string()
 }

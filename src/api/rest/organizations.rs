@@ -20,7 +20,12 @@ pub fn update(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
     Ok(Reply::ok(&wire::organizations::Organization::from(&organization)))
 }
 
-/// A new organization, with its founder and the key that they begin with.
+/// Creates an organization, with its first admin and the first key of this person.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a malformed body, and the refusals of [`organizations::create`] and
+/// [`organization_roles::add_first_admin`].
 pub fn create_with_admin(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: wire::organizations::FoundOrganization = ctx.json()?;
     let name = TeamName::parse(&asked.name)?;

@@ -18,7 +18,7 @@ use crate::wire::deployments::{
     StoredSignature,
 };
 
-/// Of one patch.
+/// The most operations of one patch.
 const OPERATIONS_MAX: usize = 5000;
 
 pub fn state(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -70,14 +70,14 @@ fn point(content: &Content) -> Result<PatchPointWithHash<'_>, Error> {
     })
 }
 
-/// A patch, read as far as that goes without what it changes.
+/// A patch, parsed as far as possible without the deployment that it changes.
 pub struct ReadPatch {
     prev_hash: String,
     next: Content,
-    /// The configuration that it leads to.
+    /// The configuration after the patch.
     config: Map<String, Value>,
     changes: Vec<Change>,
-    /// In base 64, if the patch changes them.
+    /// The requirements in base 64, if the patch changes them.
     requirements: Option<String>,
 }
 
@@ -96,8 +96,13 @@ enum Folder {
 }
 
 impl ReadPatch {
-    /// The signature is kept and given out again, so it must be one. What the operations do to a running container besides is
-    /// in the configuration that the patch leads to.
+    /// Reads a patch. The signature is stored and returned later, so it must be a valid signature. What the operations
+    /// otherwise change in a running container is in the configuration after the patch.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a signature, a configuration or an operation that is malformed, or for too many
+    /// operations.
     pub fn read(
         prev_hash: String,
         hash: String,
@@ -130,7 +135,7 @@ impl ReadPatch {
         })
     }
 
-    /// The patch of what has this configuration: that names the folders and the file of requirements.
+    /// The patch for a deployment with this configuration, which names the folders and the file of requirements.
     pub fn of(self, config: &Map<String, Value>) -> Patch {
         let name = |field: &str| config.get(field).and_then(Value::as_str);
         let requirements = name("requirements_file").zip(self.requirements);
@@ -152,7 +157,7 @@ impl ReadPatch {
     }
 }
 
-/// What an operation changes in the archive; nothing where it is of the configuration alone.
+/// The change that an operation makes in the archive. `None` if it changes only the configuration.
 fn change(operation: PatchOp) -> Result<Option<Change>, Error> {
     match operation.kind.as_str() {
         "model_code" => file_change(Folder::Model, operation).map(Some),
@@ -167,7 +172,7 @@ fn change(operation: PatchOp) -> Result<Option<Change>, Error> {
     }
 }
 
-/// What stands in the operation itself counts before what stands in its body.
+/// The change of a file. A value in the operation itself takes precedence over the value in its body.
 fn file_change(folder: Folder, operation: PatchOp) -> Result<Change, Error> {
     let body = operation.body.map(|body| *body);
     let (in_body, path, text, bytes) = match body {
@@ -178,7 +183,7 @@ fn file_change(folder: Folder, operation: PatchOp) -> Result<Change, Error> {
     if path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Error::field("patch_ops.path", "must stay inside its folder"));
     }
-    // The folder that it is in adds a level at least.
+    // The folder that contains the file adds at least one level.
     if path.len() > PATH_BYTES_MAX || path.split('/').count() >= PATH_DEPTH_MAX {
         let why = format!("must have at most {PATH_BYTES_MAX} bytes and {PATH_DEPTH_MAX} levels with its folder");
         return Err(Error::field("patch_ops.path", &why));

@@ -9,14 +9,15 @@ use crate::policy::tables::{self, Row, Table};
 use crate::policy::{Caller, Category, OrgAct, Person, Question, TeamAct, Who};
 use crate::wire::permissions::{Act, Acts, Explanation, Permissions, Subject};
 
-/// Changing an environment is no row of the tables: it is "Deploy" and the environment's list.
+/// The act of changing an environment. It is not a row of the tables: it needs "Deploy", and in a restricted
+/// environment a place on its list.
 const CHANGE_ENVIRONMENT: &str = "CHANGE_ENVIRONMENT";
 
 pub fn show(_: &Tx, _: &Caller, _: &RequestContext) -> Result<Reply, Error> {
     Ok(Reply::ok(&all_tables()))
 }
 
-/// The permission tables, as `guildhall permissions -o json` shows them too.
+/// The permission tables, in the same form as `guildhall permissions -o json` shows them.
 pub fn all_tables() -> Permissions {
     Permissions {
         organization: shown(tables::organization()),
@@ -70,7 +71,7 @@ fn team_seen(tx: &Tx, caller: &Caller, id: &str) -> Result<Team, Error> {
     Ok(team)
 }
 
-/// What is asked, once the query has been understood.
+/// The act that a request asks about, after the query has been checked.
 enum Asked<'a> {
     Org(OrgAct),
     Team(TeamAct, &'a str),
@@ -108,7 +109,7 @@ fn one_of_the_acts() -> String {
     format!("must be one of {}", acts.join(", "))
 }
 
-/// About whom.
+/// The subject that a request asks about.
 enum Whom<'a> {
     Oneself,
     User(&'a str),
@@ -126,15 +127,16 @@ impl<'a> Whom<'a> {
     }
 }
 
-/// Whom the answer is about, as they would come with a request of their own.
+/// The subject of the answer, as the caller that they would be in a request of their own.
 struct About {
     subject: Caller,
-    /// The prefix and category of the key, where it was a key that was asked about.
+    /// The prefix and category of the key, if the answer is about a key and not about a person.
     key: Option<(String, Category)>,
 }
 
 impl About {
-    /// About oneself anyone may ask, about others whoever manages them; the right comes before the look.
+    /// Finds the subject. Anyone may ask about themselves; to ask about others, a caller needs the right to manage
+    /// them. A caller without this right does not learn whether the subject exists.
     fn find(tx: &Tx, caller: &Caller, team: Option<&Team>, whom: Whom<'_>) -> Result<About, Error> {
         match whom {
             Whom::Oneself => Ok(About { subject: caller.clone(), key: own_key(caller) }),
@@ -174,7 +176,7 @@ impl About {
     }
 }
 
-/// A key that is no person's; a person who asks is meant in person.
+/// The key of a caller that is not a person. For a person, the answer is about the person and not about the key.
 fn own_key(caller: &Caller) -> Option<(String, Category)> {
     let category = match &caller.who {
         Who::Person(_) => return None,

@@ -1,4 +1,4 @@
-//! What clients push, over HTTP: new models, new deployments of a model, and what is prepared for them.
+//! Pushes over HTTP: new models, new deployments of a model, and the preparation of uploads for them.
 
 use serde_json::Value;
 
@@ -26,14 +26,15 @@ use crate::wire::deployments::{
 use crate::wire::settings::refuse_unserved;
 use crate::wire::uploads::AwsCredentials;
 
-/// Of `config.yaml` as it was written.
+/// The most bytes of `config.yaml` as it was written.
 pub const RAW_CONFIG_BYTES_MAX: usize = 100 << 10;
 
-/// Clients that send archives to S3's own host, whatever endpoint they are told. Unless that comes here they get no
-/// credentials, and commit from the configuration alone.
+/// Clients that send archives to S3's own host name, whatever endpoint they are given. Unless such requests arrive
+/// here, these clients get no credentials and push the configuration alone.
 const SEND_TO_S3: &[&str] = &["go-http-client", "baseten-go", "baseten-cli", "terraform"];
 
-/// A model with its first deployment. Where the team has the model under another spelling of its name, a deployment of that.
+/// Creates a model with its first deployment. If the team has the model under another spelling of its name, it creates
+/// a deployment of that model.
 pub fn create_model(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: CreateModel = ctx.json()?;
     let source = asked.source;
@@ -48,7 +49,8 @@ pub fn create_model(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Repl
     created(tx, &deployer, &model.id, &deployment)
 }
 
-/// A deployment of an existing model. Its team is the model's, whatever the request says.
+/// Creates a deployment of an existing model. The deployment belongs to the team of the model, whatever the request
+/// says.
 pub fn create_deployment(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
     let model = models::find_own(tx, deployer, ctx.param("model_id"))?;
     let CreateDeployment { source } = ctx.json()?;
@@ -66,7 +68,8 @@ fn created(tx: &Tx, deployer: &Deployer, model_id: &str, deployment: &Deployment
     }))
 }
 
-/// Credentials for an archive that is about to be pushed, once the push that is announced would not be refused.
+/// Grants credentials to upload an archive for a push. The announced push is checked first: if it would be refused,
+/// there are no credentials.
 pub fn prepare(tx: &Tx, deployers: &Deployers, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: PrepareUpload = ctx.json()?;
     let (deployer, model) = prepared(tx, deployers, &asked)?;
@@ -92,7 +95,7 @@ pub fn prepare(tx: &Tx, deployers: &Deployers, ctx: &RequestContext) -> Result<R
     }))
 }
 
-/// The team that is pushed to, and the model, if the team has it already.
+/// Finds the team of an announced push, and the model, if the team has it already.
 fn prepared<'d, 'a>(
     tx: &Tx,
     deployers: &'d Deployers<'a>,
@@ -105,7 +108,7 @@ fn prepared<'d, 'a>(
         }
         (Some(name), None, team_id) => {
             let name = ResourceName::parse("name", name)?;
-            // Without a team it goes where POST /v1/models goes without one.
+            // Without a team, the push belongs to the same team as POST /v1/models without one.
             let deployer = match team_id {
                 Some(team_id) => deployers.target(Some(team_id))?,
                 None => deployers.own()?,
@@ -119,7 +122,7 @@ fn prepared<'d, 'a>(
     }
 }
 
-/// What a source holds, of the one kind of source that is served.
+/// The payload of a source. Only one kind of source is served.
 fn payload(kind: Option<&str>, deployment: Option<Payload>) -> Result<Payload, Error> {
     match kind {
         None | Some("model_archive") => {}
@@ -131,7 +134,7 @@ fn payload(kind: Option<&str>, deployment: Option<Payload>) -> Result<Payload, E
     deployment.ok_or_else(|| Error::field("source.deployment", "must be given"))
 }
 
-/// What a payload asks for, checked as far as that goes without looking anything up.
+/// The new deployment that a payload describes, checked as far as possible without the database.
 fn new<'p>(payload: &'p Payload, s3_key: Option<&'p str>) -> Result<New<'p>, Error> {
     refuse_unserved("region", payload.region.as_ref())?;
     refuse_unserved("autoscaling_schedule_settings", payload.autoscaling_schedule_settings.as_ref())?;
@@ -148,6 +151,11 @@ fn new<'p>(payload: &'p Payload, s3_key: Option<&'p str>) -> Result<New<'p>, Err
     Ok(New { package, settings: settings(payload)?, slot: slot(payload)? })
 }
 
+/// Checks the length of `config.yaml` as it was written.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for more than 100 KiB.
 pub fn raw_config(text: Option<&str>) -> Result<Option<&str>, Error> {
     match text {
         Some(text) if text.len() > RAW_CONFIG_BYTES_MAX => {
@@ -164,7 +172,8 @@ fn object<'p>(field: &str, value: Option<&'p Value>) -> Result<Option<&'p Value>
     }
 }
 
-/// One that is asked for by name comes before both the configuration's and the environment's.
+/// The instance type that the request names. It takes precedence over those of the configuration and of the
+/// environment.
 fn instance_type(payload: &Payload) -> Result<Option<&'static InstanceType>, Error> {
     let Some(id) = &payload.instance_type_id else { return Ok(None) };
     if payload.preserve_env_instance_type == Some(true) {

@@ -28,7 +28,7 @@ pub fn upsert(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
 }
 
 pub fn delete(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    let missing = |_| Error::NotFound("secret"); // a name that no secret can have names none
+    let missing = |_| Error::NotFound("secret"); // no secret can have such a name
     let name = SecretName::parse(ctx.param("secret_name")).map_err(missing)?;
     let deleted = secrets::delete(tx, team, &name)?;
     Ok(Reply::ok(&wire::secrets::SecretTombstone { name: deleted.as_str() }))

@@ -24,9 +24,9 @@ use crate::wire::training_jobs::{
 };
 use crate::wire::training_projects::{JobInProject, JobsOfProject, TrainingProject};
 
-/// Of a search: each may be named more than once.
+/// The most statuses in a search. A status may be named more than once.
 const STATUSES_MAX: usize = 100;
-/// The last millisecond that can be shown, of the year 9999.
+/// The last millisecond of the year 9999, which is the last that can be shown.
 const MILLIS_MAX: i64 = 253_402_300_799_999;
 
 pub fn list(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -63,7 +63,8 @@ pub fn create(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Err
     Ok(Reply::ok(&OneTrainingJob { training_job: TrainingJob::from(&job) }))
 }
 
-/// What the job before needs may be gone since: it is checked again.
+/// Creates a job from an earlier one. Everything is checked again, because what the earlier job needs may have been
+/// deleted since.
 pub fn recreate(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let before = find(tx, team, ctx)?;
     let asked: Spec = wire::parse(training_jobs::spec(tx, team, &before)?.as_bytes())?;
@@ -99,7 +100,7 @@ pub fn logs(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error
     lines(tx, &job, &logs::asked_by_query(ctx)?)
 }
 
-/// The same, asked in a body.
+/// Lists logs of a job; the filters are in the body.
 pub fn logs_by_body(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let job = find(tx, team, ctx)?;
     lines(tx, &job, &ctx.json_or_default()?)
@@ -115,7 +116,7 @@ pub fn metrics(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<
     series(&job, &asked)
 }
 
-/// Metrics of a job that are asked for by a body.
+/// Shows metrics of a job; the parameters are in the body.
 pub fn metrics_by_body(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
     let job = measured(tx, reader, ctx)?;
     series(&job, &ctx.json_or_default()?)
@@ -132,20 +133,20 @@ pub fn checkpoint_files(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<
     Ok(Reply::ok(&CheckpointFiles::default()))
 }
 
-/// Links that need no key, one an archive.
+/// Creates links to the archives of a job, one for each archive. The links work without a key.
 pub fn download(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let links = downloads::grant_for_job(tx, team, &find(tx, team, ctx)?)?;
     let url = |link: &Zeroizing<String>| format!("{}/downloads/{}", ctx.request.base_url, link.as_str());
     Ok(Reply::ok(&Download { artifact_presigned_urls: links.iter().map(url).collect() }))
 }
 
-/// Sessions are of jobs that run.
+/// Lists the codes of a job's sessions. Only jobs that run have sessions, so the list is empty.
 pub fn auth_codes(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     find(tx, team, ctx)?;
     Ok(Reply::ok(&AuthCodes::default()))
 }
 
-/// No job has run, so the project's cache holds nothing.
+/// Summarizes the cache of a project. No job has run, so the cache is empty.
 pub fn cache_summary(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let project = training_projects::find(tx, team, ctx.param("training_project_id"))?;
     Ok(Reply::ok(&CacheSummary { timestamp: tx.now, project_id: &project.id, file_summaries: [] }))
@@ -162,9 +163,9 @@ fn find(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Job, Error> {
     training_jobs::find(tx, team, ctx.param("training_project_id"), ctx.param("training_job_id"))
 }
 
-// ---- what is asked for ----
+// ---- what a request asks for ----
 
-/// Checks all that a job asks for; what it names must be of the team.
+/// Checks everything that a job asks for. What the job names must belong to the team.
 fn new_job(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<NewJob, Error> {
     if asked.image.base_image.trim().is_empty() {
         return Err(Error::field("training_job.image.base_image", "must name an image"));
@@ -197,7 +198,8 @@ fn compute(asked: &pushed::Compute) -> Result<Compute, Error> {
     })
 }
 
-/// A job can name secrets of its project's team alone, whatever others the caller sees.
+/// Checks the secrets that a job names. They must belong to the team of the project, even if the caller sees other
+/// secrets.
 fn check_secrets(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> {
     let secrets = asked.secrets();
     if secrets.len() > NAMED_MAX {
@@ -206,7 +208,7 @@ fn check_secrets(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> {
     for (field, name) in secrets {
         let is_there = match SecretName::parse(name) {
             Ok(name) => secrets::exists(tx, team, &name)?,
-            Err(_) => false, // a name that no secret can have names none
+            Err(_) => false, // no secret can have such a name
         };
         if !is_there {
             let why = format!(
@@ -220,7 +222,7 @@ fn check_secrets(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> {
     Ok(())
 }
 
-/// A job can begin with checkpoints of its own team's jobs and projects alone.
+/// Checks the checkpoints with which a job begins. They must belong to jobs and projects of the job's own team.
 fn check_checkpoints(tx: &Tx, team: &InTeam, asked: &Spec) -> Result<(), Error> {
     let field = "training_job.runtime.load_checkpoint_config.checkpoints";
     Error::check_count(field, asked.checkpoints().len(), NAMED_MAX)?;

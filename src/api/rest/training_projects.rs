@@ -41,7 +41,8 @@ fn answer(tx: &Tx, team: &InTeam, project: &domain::training_projects::TrainingP
     Ok(Reply::ok(&OneTrainingProject { training_project }))
 }
 
-/// The project goes to the team of the path: a body that names another one was not meant for it.
+/// Checks the team that a body names. The project is created in the team of the path, so a body that names another team
+/// is refused.
 fn is_of(team: &Team, meant: &str) -> Result<(), Error> {
     if meant == team.name {
         return Ok(());

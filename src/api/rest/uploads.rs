@@ -1,4 +1,4 @@
-//! Credentials for uploads over HTTP. The upload itself is S3's: see [`crate::s3`].
+//! Credentials for uploads over HTTP. The upload itself uses the S3 protocol: see [`crate::s3`].
 
 use crate::api::{Reply, RequestContext};
 use crate::db::Tx;

@@ -24,7 +24,7 @@ pub fn list(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> 
     Ok(Reply::ok(&Items::of("users", items, page.next.as_deref())))
 }
 
-/// What is no address matches nobody.
+/// Finds the people with an address. A text that is not an address matches nobody.
 fn with_address(tx: &Tx, org: &InOrg, email: &str) -> Result<Vec<OrgMember>, Error> {
     match Email::parse(email) {
         Ok(email) => Ok(users::with_address(tx, org, &email)?.into_iter().collect()),
@@ -32,7 +32,7 @@ fn with_address(tx: &Tx, org: &InOrg, email: &str) -> Result<Vec<OrgMember>, Err
     }
 }
 
-/// A key that is no person's goes by itself.
+/// Shows the caller. A key that belongs to no person is shown under its own name.
 pub fn show_me(tx: &Tx, caller: &Caller, _: &RequestContext) -> Result<Reply, Error> {
     let org = caller.own_org();
     match &caller.who {
@@ -77,24 +77,28 @@ pub fn remove(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
     Ok(Reply::ok(&UserTombstone::new(member.user.id.as_str(), &removed)))
 }
 
-/// What `?revoke_created_api_keys=` says of the keys that somebody made.
+/// What `?revoke_created_api_keys=` requests for the keys that a person created.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a value that is neither `true` nor `false`.
 pub(super) fn created_keys(ctx: &RequestContext) -> Result<CreatedKeys, Error> {
     Ok(if ctx.flag("revoke_created_api_keys")? { CreatedKeys::Revoke } else { CreatedKeys::Keep })
 }
 
-/// For who asks to revoke what somebody made who loses no role.
+/// The refusal of a request that revokes the keys that a person created, although the person loses no role.
 pub(super) fn goes_with_a_demotion() -> Error {
     Error::field("revoke_created_api_keys", "goes with the role MEMBER: otherwise no role is taken")
 }
 
-/// A one-time link by which the person sets a password.
+/// Creates a one-time link with which a person sets a new password.
 pub fn make_reset(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
     let member = users::find(tx, org, ctx.param("user_id"))?;
     let link = password_resets::create(tx, org, &member)?;
     Ok(Reply::ok(&PasswordReset::new(&link, reset_url(ctx, &link))))
 }
 
-/// The same, made by the operator.
+/// Creates, for the operator, a one-time link with which a person sets a new password.
 pub fn make_reset_by_operator(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: wire::users::IssuePasswordReset = ctx.json()?;
     let link = password_resets::create_by_operator(tx, operator, &Email::parse(&asked.email)?)?;
@@ -105,14 +109,14 @@ fn reset_url(ctx: &RequestContext, link: &NewLink) -> String {
     format!("{}/reset/{}", ctx.request.base_url, link.token.reveal())
 }
 
-/// The new password is hashed before it is written, for a link that works.
+/// Checks that the link works, and returns the work of hashing the new password.
 pub fn find_reset_work(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Option<Work>, Error> {
     let asked = Reset::read(ctx)?;
     password_resets::open(tx, &asked.token)?;
     Ok(Some(Work::Hash(asked.password)))
 }
 
-/// The link is looked up again: it may have been used since.
+/// Sets a new password. The link is looked up again, because it may have been used since the password was hashed.
 pub fn reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked = Reset::read(ctx)?;
     let reset = password_resets::open(tx, &asked.token)?;
@@ -123,7 +127,7 @@ pub fn reset(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply,
     Ok(Reply::ok(&wire::users::PasswordSet::from(&done)))
 }
 
-/// What a body asks for, checked.
+/// The content of a body, after it has been checked.
 struct Reset {
     token: String,
     password: Password,
@@ -141,7 +145,7 @@ impl Reset {
     }
 }
 
-/// A personal key of a person of an organization, issued by the operator.
+/// Issues, for the operator, a personal key to a person of an organization.
 pub fn issue_key(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: wire::users::IssueApiKey = ctx.json()?;
     let organization = TeamName::parse(&asked.organization)?;

@@ -1,5 +1,5 @@
-//! The routes at which models and Chains are called. None is served: each answers 501 and names itself, in the shape that
-//! inference's clients read.
+//! The routes at which models and Chains are called. None is served: each answers 501 and names the route, in the shape
+//! that clients of inference read.
 
 use crate::api::refusal::Api;
 use crate::api::route::{Route, not_served};

@@ -1,5 +1,5 @@
-//! What Baseten's interface has and this server does not serve. Such a route answers 501 and names itself, so that nobody
-//! takes a route that is not served for a resource that does not exist.
+//! The routes of Baseten's interface that this server does not serve. Such a route answers 501 and names the route, so
+//! that nobody mistakes it for a resource that does not exist.
 
 use crate::api::refusal::Api;
 use crate::api::route::{Route, not_served, not_served_to_anyone};
@@ -157,7 +157,7 @@ pub(super) const ROUTES: &[Route] = &[
     not_served("POST",   "/v1/volumes/{namespace}/{volume_name}/versions/{version}/restore"),
 ];
 
-/// A person signs in by a device code. Whoever begins has no key yet.
+/// The routes for sign-in with a device code. A person who begins to sign in has no key yet.
 pub(super) const SIGN_IN: &[Route] = &[
     sign_in("/v1/users/auth/device/authorize"),
     sign_in("/v1/users/auth/device/token"),

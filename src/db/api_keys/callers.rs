@@ -1,4 +1,4 @@
-//! Whose a key is: with the roles of the current transaction, which no key carries.
+//! Finds the caller of a key. Roles are read in the current transaction; a key does not hold them.
 
 use rusqlite::{OptionalExtension as _, named_params};
 
@@ -11,17 +11,24 @@ use crate::error::Error;
 use crate::policy::{Caller, Category, OrgRole, Person, TeamKey, TeamRole, Who};
 use crate::token::{PlainKey, TokenHash};
 
-/// `last_used_at` is exact to this.
+/// The precision of `last_used_at`.
 const USE_NOTED_EVERY_SECONDS: i64 = 60;
 
-/// Whose key this is, with the roles of the current transaction, and whether its use should be noted.
+/// The caller of a key, with the roles of the current transaction, and whether `last_used_at` must be updated.
 ///
-/// A key that is unknown, revoked, expired, or whose owner has left the organization is no key.
+/// # Errors
+///
+/// [`Error::Unauthenticated`] for a key that is unknown, revoked or expired, or whose owner has left the organization.
 pub fn caller(tx: &Tx, key: &PlainKey) -> Result<(Caller, LastUsed), Error> {
     caller_of_hash(tx, &key.hash())
 }
 
-/// The same by a key's prefix: for what was granted to it earlier and is used now.
+/// The caller of the key with this prefix, with the roles of the current transaction. Used when a grant that was made
+/// to a key earlier is redeemed.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] for a key that is unknown, revoked or expired, or whose owner has left the organization.
 pub(in crate::db) fn caller_again(tx: &Tx, prefix: &str) -> Result<Caller, Error> {
     let hash: Option<TokenHash> = tx
         .sql
@@ -44,7 +51,7 @@ fn caller_of_hash(tx: &Tx, hash: &TokenHash) -> Result<(Caller, LastUsed), Error
     Ok((caller, used))
 }
 
-/// The key of this hash, whether it has expired or not.
+/// The key with this hash, even if it has expired.
 fn key_of_hash(tx: &Tx, hash: &TokenHash) -> Result<KnownKey, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT api_key.prefix, api_key.org_id, api_key.category, api_key.user_id, api_key.team_id,
@@ -60,14 +67,14 @@ fn key_of_hash(tx: &Tx, hash: &TokenHash) -> Result<KnownKey, Error> {
     Ok(KnownKey { caller: row.into_caller(tx)?, last_used_at })
 }
 
-/// Whether `last_used_at` is recent enough to be left alone.
+/// Whether `last_used_at` is recent enough to be kept as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastUsed {
     Recent,
     Stale,
 }
 
-/// Writes when a key was last used. Time only goes forward here.
+/// Updates when a key was last used. The stored time never goes back.
 pub fn note_use(tx: &Tx, prefix: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -79,7 +86,11 @@ pub fn note_use(tx: &Tx, prefix: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A person of the organization as a caller, to be asked about; they need no key for that.
+/// A member of the organization as a [`Caller`], to check what they may do. No key is needed for this.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the person is not a member of the organization.
 pub fn person(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<Caller, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT user_id, role
@@ -98,7 +109,11 @@ pub fn person(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<Caller, Error> {
     Ok(Caller { org_id: org_id.clone(), who, key_ends_at: None })
 }
 
-/// Whoever this key is, as a caller to be asked about.
+/// The [`Caller`] that a key stands for, to check what the key may do.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a personal key whose owner is not a member of the organization.
 pub fn bearer(tx: &Tx, key: &Key) -> Result<Caller, Error> {
     let prefix = key.prefix.clone();
     let who = match &key.holder {
@@ -157,7 +172,7 @@ impl KeyRow {
                 Who::TeamKey(TeamKey { prefix: self.prefix, team_id, category, environments, models })
             }
             (Category::ManageApiKeys, _, _) => Who::KeyManager { prefix: self.prefix },
-            // The schema holds an owner for a personal key and a team for a team key.
+            // The schema guarantees an owner for a personal key and a team for a team key.
             (Category::Personal, None, _) | (Category::Team(_), _, None) => return Err(Error::Unauthenticated),
         };
         Ok(Caller { org_id: self.org_id, who, key_ends_at: self.expires_at })

@@ -1,4 +1,4 @@
-//! The keys that live, as their callers see them.
+//! Lists of the keys that work, as a caller sees them.
 
 use rusqlite::{Row, ToSql};
 use serde_json::json;
@@ -10,16 +10,16 @@ use crate::error::Error;
 use crate::policy::keys::KeysSeen;
 use crate::policy::{Caller, Category, InTeam};
 
-/// Which keys a list is asked for, of those that it has.
+/// Selects keys from a list. `None` selects all.
 #[derive(Debug)]
 pub struct Filter<'a> {
-    /// As it stands on the wire.
+    /// The category's name in the HTTP interface.
     pub category: Option<&'a str>,
     /// A person's id or a key's prefix.
     pub created_by: Option<&'a str>,
 }
 
-/// Gives the keys that the caller sees to `each`, newest first.
+/// Passes each key that works and that the caller may see to `each`, newest first.
 pub fn list(tx: &Tx, caller: &Caller, filter: &Filter, each: impl FnMut(Key)) -> Result<(), Error> {
     let org_id = &caller.org_id;
     match caller.keys_seen() {
@@ -48,14 +48,18 @@ pub fn list(tx: &Tx, caller: &Caller, filter: &Filter, each: impl FnMut(Key)) ->
     }
 }
 
-/// The same for the keys of one team.
+/// Passes each key of one team that works to `each`, newest first.
 pub fn list_of_team(tx: &Tx, team: &InTeam, filter: &Filter, each: impl FnMut(Key)) -> Result<(), Error> {
     let Team { id, org_id, .. } = team.team();
     let which = "api_key.org_id = :org_id AND api_key.team_id = :team_id";
     select(tx, filter, which, &[(":org_id", org_id), (":team_id", id)], each)
 }
 
-/// The key of this prefix. One that the caller does not see is not there.
+/// The key with this prefix that works.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such key or the caller may not see it.
 pub fn find(tx: &Tx, caller: &Caller, prefix: &str) -> Result<Key, Error> {
     let anything = Filter { category: None, created_by: None };
     let mut found = None;
@@ -65,7 +69,7 @@ pub fn find(tx: &Tx, caller: &Caller, prefix: &str) -> Result<Key, Error> {
     found.filter(|key: &Key| caller.keys_seen().holds(prefix, key.kind())).ok_or(Error::NotFound("API key"))
 }
 
-/// Gives the living keys for which `which` holds to `each`, newest first.
+/// Passes the keys that work and match the condition `which` to `each`, newest first.
 fn select(
     tx: &Tx,
     filter: &Filter,
@@ -124,7 +128,7 @@ fn from_row(row: &Row) -> Result<Key, Error> {
     })
 }
 
-/// What a narrowed key is narrowed to; `None`: it is not.
+/// The names that a narrowed key is narrowed to. `None` if the key is not narrowed.
 fn narrowing(row: &Row, column: &str) -> Result<Option<Vec<String>>, Error> {
     let names: Option<String> = row.get(column)?;
     Ok(names.map(|names| serde_json::from_str(&names).expect("SQLite wrote an array of text")))

@@ -1,7 +1,8 @@
-//! The keys that somebody made, by themselves or by way of keys that they made.
+//! The keys that a person created, directly or with keys that they created.
 //!
-//! Whoever made a key may still know its text, and whoever knows a key that manages keys knows what that made. Such keys
-//! are no person's: they go on working when their maker loses a role, and whoever takes the role can revoke them.
+//! The creator of a key may still know its text. A person who knows a key that manages keys also knows the keys created
+//! with it. These keys belong to no person: they continue to work when their creator loses a role, and the person who
+//! gets the role can revoke them.
 
 use rusqlite::named_params;
 
@@ -12,9 +13,10 @@ use crate::domain::{OrgId, Team, UserId};
 use crate::error::Error;
 use crate::policy::{Caller, Category};
 
-/// The keys of the organization, or of this team alone, that a person made, and those that such keys made, oldest first.
+/// The keys that a person created in the organization, or in one team of it, and the keys that were created with those,
+/// oldest first.
 ///
-/// A key that no longer works is followed too: what it made may still work.
+/// Keys created with a key that no longer works are included: they may still work.
 pub(in crate::db) fn made_by(
     tx: &Tx,
     org_id: &OrgId,
@@ -52,7 +54,8 @@ pub(in crate::db) fn made_by(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Revokes these keys if that is asked for, each with an entry in the audit log. Answers those that go on working.
+/// Revokes these keys if `created_keys` says so, each with an entry in the audit log. Returns the keys that continue to
+/// work.
 pub(in crate::db) fn settle(
     tx: &Tx,
     caller: &Caller,

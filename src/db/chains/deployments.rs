@@ -1,7 +1,8 @@
-//! Deployments of a Chain: a deployment of each of its chainlets, made, switched off and deleted together.
+//! Deployments of a Chain. Each consists of one deployment for each chainlet; these are created, switched off and
+//! deleted together.
 //!
-//! A Chain has one development deployment, which each push to it replaces, and any number of published ones. Its status is
-//! that of its chainlets together.
+//! A Chain has one development deployment, which each push to it replaces, and any number of published ones. The status
+//! of a Chain's deployment is computed from the statuses of its chainlets.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::{Value, json};
@@ -14,9 +15,9 @@ use crate::domain::deployments::Which;
 use crate::error::Error;
 use crate::policy::{Deployer, Reader};
 
-/// A deployment that the caller may change: it holds the proof for each environment that it serves or is about to serve.
+/// A deployment that the caller may change, with the proof for each environment that it serves or is about to serve.
 ///
-/// Every verb that writes to a deployment takes one, so none can be called for a row that nobody was asked about.
+/// Each function that changes a deployment takes this type, so no deployment is changed without a permission check.
 #[derive(Debug)]
 pub struct Changeable<'a> {
     chain: Chain,
@@ -24,7 +25,7 @@ pub struct Changeable<'a> {
     touched: Touched<'a>,
 }
 
-/// A query for the rows of deployments, from its `WHERE` on.
+/// A query for rows of deployments. The argument is the rest of the query, from `WHERE` on.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -34,7 +35,7 @@ macro_rules! select {
     };
 }
 
-/// All deployments of the Chain, the newest first.
+/// All deployments of the Chain, newest first.
 pub fn list(tx: &Tx, team: &dyn Reader, chain_id: &str) -> Result<Vec<ChainDeployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE team_id = :team_id AND chain_id = :chain_id
@@ -44,13 +45,18 @@ pub fn list(tx: &Tx, team: &dyn Reader, chain_id: &str) -> Result<Vec<ChainDeplo
     rows.map(|row| with_chainlets(tx, team, row?)).collect()
 }
 
-/// The Chain of this deployment, of whatever team: who sees it, its team decides.
+/// The id of the Chain of this deployment, in any team. The calling code must check that the caller may see the Chain's
+/// team.
 pub fn chain_of(tx: &Tx, id: &str) -> Result<Option<String>, Error> {
     let mut query = tx.sql.prepare_cached("SELECT chain_id FROM chain_deployment WHERE id = :id")?;
     Ok(query.query_row(named_params! { ":id": id }, |row| row.get("chain_id")).optional()?)
 }
 
-/// The Chain's deployment of this id.
+/// The Chain's deployment with this id.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the Chain has no deployment with this id.
 pub fn find(tx: &Tx, team: &dyn Reader, chain_id: &str, id: &str) -> Result<ChainDeployment, Error> {
     let mut query = tx.sql.prepare_cached(select!("WHERE team_id = :team_id AND chain_id = :chain_id AND id = :id"))?;
     let params = named_params! { ":team_id": team.team().id, ":chain_id": chain_id, ":id": id };
@@ -58,7 +64,7 @@ pub fn find(tx: &Tx, team: &dyn Reader, chain_id: &str, id: &str) -> Result<Chai
     with_chainlets(tx, team, found.ok_or(Error::NotFound("Chain deployment"))?)
 }
 
-/// What serves an environment of the Chain.
+/// The deployment that serves an environment of the Chain.
 pub(super) fn current(
     tx: &Tx,
     team: &dyn Reader,
@@ -73,7 +79,7 @@ pub(super) fn current(
     found.map(|found| with_chainlets(tx, team, found)).transpose()
 }
 
-/// What is about to take over an environment of the Chain.
+/// The deployment that is being promoted to an environment of the Chain.
 pub(super) fn candidate(
     tx: &Tx,
     team: &dyn Reader,
@@ -98,12 +104,13 @@ impl Changeable<'_> {
     }
 }
 
-/// A deployment of a Chain, for whoever may change it.
+/// Gets a deployment of a Chain that the caller may change.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Forbidden`] where an environment that it serves or is about to serve is closed to the caller,
-/// or where it is in none and the caller's key is narrowed.
+/// [`Error::NotFound`] if there is no such Chain or deployment. [`Error::Forbidden`] if the caller may not change an
+/// environment that the deployment serves or is about to serve, or if the deployment is in no environment and the
+/// caller's key is narrowed.
 pub fn to_change<'a>(tx: &Tx, deployer: &Deployer<'a>, chain_id: &str, id: &str) -> Result<Changeable<'a>, Error> {
     let chain = chains::find(tx, deployer, chain_id)?;
     let deployment = find(tx, deployer, chain_id, id)?;
@@ -111,7 +118,7 @@ pub fn to_change<'a>(tx: &Tx, deployer: &Deployer<'a>, chain_id: &str, id: &str)
     Ok(Changeable { chain, deployment, touched })
 }
 
-/// Switches off every chainlet, also those that are not active yet.
+/// Switches off every chainlet, including those that are not active yet.
 pub fn deactivate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     let Changeable { chain, deployment, touched } = changeable;
     tx.frees_space()?;
@@ -125,18 +132,18 @@ pub fn deactivate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     Ok(all)
 }
 
-/// Deletes a deployment with its chainlets. An environment that it served is left with none.
+/// Deletes a deployment with its chainlets. An environment that it served then has no deployment.
 pub fn delete(tx: &Tx, changeable: &Changeable) -> Result<(), Error> {
     let Changeable { chain, deployment, touched } = changeable;
     tx.sql
         .prepare_cached("DELETE FROM chain_deployment WHERE team_id = :team_id AND id = :id")?
         .execute(named_params! { ":team_id": touched.reader().team().id, ":id": deployment.id })?;
-    // The one event of a Chain's that names its deployment so, and has no other name of it.
+    // This is the only event of a Chain that has the deployment's name in `deployment_name`, and in no other field.
     let more = json!({ "chain_deployment_id": deployment.id, "deployment_name": deployment.name });
     chains::record(tx, touched.reader(), "CHAIN_DEPLOYMENT_DELETED", chain, more)
 }
 
-/// Records what was done to a deployment: its and its Chain's names, and `more`.
+/// Records an act on a Chain's deployment: the ids and names of both, and the fields of `more`.
 pub(super) fn record(
     tx: &Tx,
     team: &dyn Reader,
@@ -151,6 +158,7 @@ pub(super) fn record(
     chains::record(tx, team, event_type, chain, data)
 }
 
+/// Inserts the row of a chainlet. `place` is its position in the Chain's deployment, the entrypoint at 0.
 pub(super) fn insert_chainlet(
     tx: &Tx,
     team: &dyn Reader,

@@ -1,6 +1,8 @@
-//! Environments of a Chain: which deployment serves each, and what each sets the chainlets to, by their names.
+//! Environments of a Chain: which deployment serves each of them, and the settings of each for chainlets, by chainlet
+//! name.
 //!
-//! Every Chain has `production`. What an environment never set is as the chainlet's deployment is set.
+//! Every Chain has `production`. For a setting that an environment does not have, the setting of the chainlet's
+//! deployment applies.
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use crate::domain::serving::{Autoscaling, PromotionSettings, Settings};
 use crate::error::{Error, quoted};
 use crate::policy::{InEnvironment, Reader};
 
-/// All environments of the Chain, `production` first, then by name.
+/// All environments of the Chain: `production` first, then the others by name.
 pub fn list(tx: &Tx, team: &dyn Reader, chain: &Chain) -> Result<Vec<ChainEnvironment>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name
@@ -29,6 +31,11 @@ pub fn list(tx: &Tx, team: &dyn Reader, chain: &Chain) -> Result<Vec<ChainEnviro
     names.iter().map(|name| find(tx, team, chain, name)).collect()
 }
 
+/// The Chain's environment with this name.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the Chain has no environment with this name.
 pub fn find(tx: &Tx, team: &dyn Reader, chain: &Chain, name: &str) -> Result<ChainEnvironment, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT created_at, promotion
@@ -48,16 +55,20 @@ pub fn find(tx: &Tx, team: &dyn Reader, chain: &Chain, name: &str) -> Result<Cha
     })
 }
 
-/// The environment that the proof is about.
+/// The environment of the proof `at`.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the Chain does not have it.
 pub(super) fn find_open(tx: &Tx, at: &InEnvironment, chain: &Chain) -> Result<ChainEnvironment, Error> {
     find(tx, at, chain, at.name().as_str())
 }
 
-/// Makes the environment that the proof is about.
+/// Creates the environment of the proof `at` in the Chain.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] where the Chain has it already.
+/// [`Error::Conflict`] if the Chain has it already.
 pub fn create(
     tx: &Tx,
     at: &InEnvironment,
@@ -82,21 +93,22 @@ pub fn create(
     Ok(created)
 }
 
-/// Changes how deployments take over the environment that the proof is about.
+/// Changes the promotion settings of the environment of the proof `at`.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] where the Chain does not have it.
+/// [`Error::NotFound`] if the Chain does not have the environment.
 pub fn update(tx: &Tx, at: &InEnvironment, chain: &Chain, promotion: &PromotionSettings) -> Result<(), Error> {
     store_promotion(tx, at, chain, Some(promotion))?;
     record(tx, at, "CHAIN_ENVIRONMENT_UPDATED", chain, &find_open(tx, at, chain)?)
 }
 
-/// Changes how chainlets scale in the environment that the proof is about. Those that serve it take that on at once.
+/// Changes the autoscaling settings of chainlets in the environment of the proof `at`. They apply at once to the
+/// chainlets that serve the environment.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] where the Chain does not have it.
+/// [`Error::NotFound`] if the Chain does not have the environment.
 pub fn set_autoscaling(
     tx: &Tx,
     at: &InEnvironment,
@@ -124,7 +136,12 @@ pub fn set_autoscaling(
     record_for_later(tx, at, chain, &environment, &for_later)
 }
 
-/// Changes the instance types of chainlets. Those that serve the environment keep theirs until a deployment takes over.
+/// Changes the instance types of chainlets in the environment of the proof `at`. The chainlets that serve the
+/// environment keep their instance types until another deployment takes over.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the Chain does not have the environment.
 pub(super) fn store_instance_types(
     tx: &Tx,
     at: &InEnvironment,
@@ -151,7 +168,7 @@ pub(super) fn store_instance_types(
     record_for_later(tx, at, chain, &environment, &for_later)
 }
 
-/// Whether any deployment of the Chain has a chainlet of this name, or the environment sets one.
+/// Whether a deployment of the Chain has a chainlet with this name, or the environment has settings for one.
 pub fn has_chainlet(tx: &Tx, chain: &Chain, environment: &ChainEnvironment, name: &str) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT 1
@@ -163,8 +180,8 @@ pub fn has_chainlet(tx: &Tx, chain: &Chain, environment: &ChainEnvironment, name
     Ok(is_set || query.exists(named_params! { ":chain_id": chain.id, ":name": name })?)
 }
 
-/// The environments of the Chain that somebody made, set or deployed into. `production` comes with the Chain: until then
-/// there is nothing in it to be lost.
+/// The environments of the Chain that were created, configured or deployed into. `production` is created with the Chain
+/// and counts only when it has a deployment or settings: before that, nothing in it can be lost.
 pub(super) fn in_use(tx: &Tx, chain: &Chain) -> Result<Vec<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT name FROM chain_environment
@@ -253,7 +270,7 @@ fn record(
     chains::record(tx, at, event_type, chain, settings_data(environment))
 }
 
-/// What is set for chainlets that do not serve there: one change of the environment, which says what it sets.
+/// Records the settings for chainlets that do not serve the environment, as one change of the environment.
 fn record_for_later(
     tx: &Tx,
     at: &InEnvironment,

@@ -1,7 +1,8 @@
-//! How a deployment of a Chain comes to serve an environment, and what becomes of the one before.
+//! How a deployment of a Chain takes over an environment, and what happens to the deployment that served it before.
 //!
-//! It is decided as for models, in [`domain::promotion`](crate::domain::promotion), and written for all chainlets at once: a
-//! deployment takes over as soon as all of its chainlets serve, and gives up as soon as one has failed.
+//! The rules are those for models, in [`domain::promotion`](crate::domain::promotion). The result is written for all
+//! chainlets together: a deployment takes over when all of its chainlets serve, and gives up when one of them has
+//! failed.
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::json;
@@ -19,13 +20,14 @@ use crate::domain::serving::{Autoscaling, Cleanup, Level, Phase, Settings, Statu
 use crate::error::Error;
 use crate::policy::InEnvironment;
 
-/// Promotes a deployment of the Chain to the environment that the proof is about: itself or as a copy, see [`Form`]. One that
-/// is off where it serves is switched on.
+/// Promotes a deployment of the Chain to the environment of the proof `at`, either the deployment itself or a copy of
+/// it, see [`Form`]. A deployment that already serves the environment and is off or asleep is started.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Conflict`] while another is being promoted there, and for a deployment that has failed or
-/// serves there already.
+/// [`Error::NotFound`] if the Chain does not have the deployment or the environment. [`Error::Conflict`] while another
+/// deployment is being promoted to the environment, for a deployment that has failed, and for one that serves the
+/// environment already and runs.
 pub fn promote(
     tx: &Tx,
     at: &InEnvironment,
@@ -58,7 +60,7 @@ pub fn promote(
     Ok(promoted)
 }
 
-/// Promoting a deployment once more where it serves switches it on.
+/// Starts a deployment that is promoted to the environment that it serves already.
 fn wake_there(tx: &Tx, at: &InEnvironment, deployment: &ChainDeployment) -> Result<ChainDeployment, Error> {
     match deployment.status().phase() {
         Phase::Starting | Phase::Serving | Phase::Failed => Err(Error::conflict(format!(
@@ -77,13 +79,15 @@ fn wake(tx: &Tx, deployment: &ChainDeployment) -> Result<(), Error> {
     deployment.chainlets.iter().try_for_each(|chainlet| running::wake(tx, &chainlet.deployment))
 }
 
-/// Changes the instance types of chainlets in the environment that the proof is about. Where one that serves it has another, a
-/// copy of its deployment is made with the new ones, and takes over once it is active: that is the answer.
+/// Changes the instance types of chainlets in the environment of the proof `at`.
+///
+/// If a chainlet that serves the environment has another instance type, its Chain's deployment is copied with the new
+/// types, and the copy takes over when it is active. Returns the copy.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] where the Chain does not have the environment; [`Error::Conflict`] where a copy is needed while another
-/// deployment is being promoted there.
+/// [`Error::NotFound`] if the Chain does not have the environment. [`Error::Conflict`] if a copy is needed while
+/// another deployment is being promoted to the environment.
 pub fn set_instance_types(
     tx: &Tx,
     at: &InEnvironment,
@@ -98,7 +102,8 @@ pub fn set_instance_types(
     }
 }
 
-/// Puts a published copy of a deployment, of the same archives and set as the environment says, into the environment.
+/// Copies a deployment with the same archives and the environment's instance types, and puts the copy into the
+/// environment. The copy is a published deployment.
 fn copy_into(
     tx: &Tx,
     at: &InEnvironment,
@@ -139,7 +144,12 @@ fn copy_row(tx: &Tx, at: &InEnvironment, chain: &Chain, deployment: &ChainDeploy
     Ok(id)
 }
 
-/// Puts a deployment of the Chain into the environment that the proof is about, at once or as its candidate.
+/// Puts a deployment of the Chain into the environment of the proof `at`, at once or as its candidate.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the Chain does not have the deployment or the environment. [`Error::Conflict`] while another
+/// deployment is being promoted to the environment.
 pub(super) fn enter(
     tx: &Tx,
     at: &InEnvironment,
@@ -161,8 +171,9 @@ pub(super) fn enter(
     deployments::find(tx, at, &chain.id, deployment_id)
 }
 
-/// For the runner, which acts for nobody: the status of the chainlet that runs as this deployment has changed, so what its
-/// Chain's deployment is the candidate for may be its now, or never.
+/// Continues the promotion of a Chain's deployment after the status of one of its chainlets has changed: the deployment
+/// takes over, keeps waiting or gives up. `chainlet` is the deployment of the chainlet. Called by the runner, without a
+/// caller.
 pub(in crate::db) fn follow(tx: &Tx, chainlet: &Deployment) -> Result<(), Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT chain_deployment.id, chain_id, candidate_for, cleanup
@@ -192,7 +203,7 @@ pub(in crate::db) fn follow(tx: &Tx, chainlet: &Deployment) -> Result<(), Error>
     }
 }
 
-/// An environment of a Chain, and the one deployment that serves it.
+/// An environment of a Chain. At most one deployment serves it.
 struct Slot<'a> {
     chain_id: &'a str,
     environment: &'a str,
@@ -225,7 +236,7 @@ impl Slot<'_> {
         self.occupy(tx, id)
     }
 
-    /// The new occupant's chainlets take on what the environment sets them to.
+    /// Makes a deployment serve the environment. Its chainlets get the environment's autoscaling settings.
     fn occupy(&self, tx: &Tx, id: &str) -> Result<(), Error> {
         tx.sql
             .prepare_cached(
@@ -268,7 +279,7 @@ impl Slot<'_> {
     }
 }
 
-/// What runs of a Chain's deployment, the entrypoint first.
+/// The deployments of the chainlets of a Chain's deployment, the entrypoint's first.
 fn parts(tx: &Tx, id: &str) -> Result<Vec<Deployment>, Error> {
     let mut query = tx.sql.prepare_cached(select!(
         "WHERE id IN (SELECT deployment_id FROM chainlet WHERE chain_deployment_id = :id)

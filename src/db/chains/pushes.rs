@@ -1,4 +1,4 @@
-//! How a deployment of a Chain is made: pushed whole, with all of its chainlets, or not at all.
+//! How a deployment of a Chain is created: a push creates it with all of its chainlets, or it creates nothing.
 
 use rusqlite::named_params;
 use serde_json::{Value, json};
@@ -20,15 +20,15 @@ use crate::domain::{EnvironmentName, ResourceName};
 use crate::error::{Error, quoted};
 use crate::policy::{Deployer, InEnvironment, Reader};
 
-/// Of one deployment.
+/// The maximum for one deployment.
 pub const CHAINLETS_MAX: usize = 100;
 
 /// A push to a Chain.
 #[derive(Debug)]
 pub struct New<'a> {
-    /// The entrypoint first.
+    /// The first is the entrypoint.
     pub chainlets: Vec<NewChainlet<'a>>,
-    /// The key of the upload of the source.
+    /// The key of the upload of the Chain's source code.
     pub s3_key: Option<&'a str>,
     pub user_env: Option<&'a Value>,
     pub downloads: Downloads,
@@ -38,23 +38,23 @@ pub struct New<'a> {
 #[derive(Debug)]
 pub struct NewChainlet<'a> {
     pub name: ResourceName,
-    /// Of the model that is made for it.
+    /// The name of the model that is created for the chainlet.
     pub model_name: ResourceName,
     pub package: Package<'a>,
 }
 
-/// What the deployment becomes.
+/// Which deployment the push creates.
 #[derive(Debug)]
 pub enum Slot {
     Development,
     Published {
         naming: Naming,
-        /// The environment that it is for. `None`: `production`, if nothing serves that yet.
+        /// The environment that the deployment is promoted to. `None`: `production` if no deployment serves it yet.
         environment: Option<EnvironmentName>,
     },
 }
 
-/// A push that the caller may make, with the proofs for what it touches. [`check`] makes it.
+/// A push that the caller may make, with the proofs for the environments that it changes. [`check`] creates it.
 #[derive(Debug)]
 pub struct Push<'a, 'p> {
     deployer: Deployer<'a>,
@@ -62,13 +62,13 @@ pub struct Push<'a, 'p> {
     new: &'p New<'p>,
 }
 
-/// Checks what can be checked before anything is written.
+/// Checks everything about a push that can be checked before anything is written.
 ///
 /// # Errors
 ///
-/// [`Error::Forbidden`] where the environment that the push names is closed to the caller, or where it names none and the
-/// caller's key is narrowed to some; [`Error::Invalid`] for too many chainlets, a chainlet that is named twice, and secrets
-/// that the team does not have.
+/// [`Error::Forbidden`] if the caller may not change the environment that the push names, or if it names none and the
+/// caller's key is narrowed to some environments. [`Error::Invalid`] for too many chainlets, for two chainlets with the
+/// same name, and for a configuration with an unknown instance type or with secrets that the team does not have.
 pub fn check<'a, 'p>(tx: &Tx, deployer: &Deployer<'a>, new: &'p New<'p>) -> Result<Push<'a, 'p>, Error> {
     let environment = match &new.slot {
         Slot::Development => None,
@@ -88,12 +88,12 @@ pub fn check<'a, 'p>(tx: &Tx, deployer: &Deployer<'a>, new: &'p New<'p>) -> Resu
     Ok(Push { deployer: *deployer, touched, new })
 }
 
-/// Makes a deployment of the Chain of this name, which is made if the team has none.
+/// Creates a deployment of the Chain with this name. If the team has no such Chain, creates the Chain too.
 ///
 /// # Errors
 ///
-/// Those of [`check`] and [`create`]; [`Error::Forbidden`] for a new Chain and a caller who may deploy into some environments
-/// alone.
+/// Those of [`check`] and [`create`]. [`Error::Forbidden`] if the Chain must be created and the caller may deploy into
+/// some environments only.
 pub fn create_by_name(
     tx: &Tx,
     deployer: &Deployer,
@@ -109,12 +109,12 @@ pub fn create_by_name(
     Ok((chain, made))
 }
 
-/// Makes a deployment of the Chain. The runner takes its chainlets from there, after the commit.
+/// Creates a deployment of the Chain. The runner starts its chainlets after the commit.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] for an upload or an environment that does not exist; [`Error::Conflict`] while another deployment is
-/// being promoted to the environment.
+/// [`Error::NotFound`] for an upload or an environment that does not exist. [`Error::Conflict`] for a name that is
+/// taken, and while another deployment is being promoted to the environment.
 pub fn create(tx: &Tx, push: &Push, chain: &Chain) -> Result<ChainDeployment, Error> {
     let Push { deployer, touched, new } = push;
     if let Some(s3_key) = new.s3_key {
@@ -159,10 +159,10 @@ impl Slot {
     }
 }
 
-/// The environment that a deployment goes into.
+/// The environment that a new deployment goes into.
 ///
-/// A published one that names none goes into `production` while nothing serves that. Where `production` is closed to the
-/// caller it goes into none.
+/// A published deployment for which the push names no environment goes into `production` if no deployment serves it. If
+/// the caller may not change `production`, the deployment goes into no environment.
 fn destination<'a>(tx: &Tx, push: &Push<'a, '_>, chain: &Chain) -> Result<Option<InEnvironment<'a>>, Error> {
     match (&push.new.slot, push.touched.environments()) {
         (Slot::Development, _) => Ok(None),
@@ -178,7 +178,8 @@ fn destination<'a>(tx: &Tx, push: &Push<'a, '_>, chain: &Chain) -> Result<Option
     }
 }
 
-/// The row of a deployment. A push to the development deployment replaces it; its id stays, its chainlets go.
+/// Inserts the row of a deployment. A push to the development deployment replaces that deployment's content and
+/// chainlets and keeps its id.
 fn insert(tx: &Tx, team: &dyn Reader, chain: &Chain, new: &New, number: i64, name: &str) -> Result<String, Error> {
     let id: String = tx
         .sql

@@ -1,4 +1,4 @@
-//! Names of deployments. A model's deployments have different names, and a Chain's have.
+//! Names of deployments. They are unique among the deployments of a model, and among the deployments of a Chain.
 
 use rusqlite::named_params;
 
@@ -10,15 +10,15 @@ use crate::error::{Error, quoted};
 /// How a new published deployment is named.
 #[derive(Clone, Debug)]
 pub enum Naming {
-    /// After its number.
+    /// By its number: `deployment-<number>`.
     Numbered,
-    /// With this name. A push is refused while that is taken.
+    /// With this name. The push is refused if the name is taken.
     Exactly(DeploymentName),
-    /// With this name, and with a time appended while that is taken.
+    /// With this name, or with a time appended to it if the name is taken.
     Suffixed(DeploymentName),
 }
 
-/// Checks whether a push to this model could have this name.
+/// Checks whether a push to this model may use this name.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub fn check(tx: &Tx, model_id: &str, naming: &Naming) -> Result<(), Error> {
     }
 }
 
-/// What has deployments.
+/// What the deployments belong to, with its id.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::db) enum Owner<'a> {
     Model(&'a str),
@@ -39,6 +39,10 @@ pub(in crate::db) enum Owner<'a> {
 
 impl Owner<'_> {
     /// The number and the name of a new published deployment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] for a requested exact name that is taken.
     pub fn name(self, tx: &Tx, naming: &Naming) -> Result<(i64, String), Error> {
         let number = self.next_number(tx)?;
         let name = match naming {
@@ -53,12 +57,16 @@ impl Owner<'_> {
         Ok((number, name))
     }
 
-    /// The number and the name of a copy: its source's name with a time appended.
+    /// The number and the name of a copy: the name of the source with a time appended.
     pub fn name_of_copy(self, tx: &Tx, source: &str) -> Result<(i64, String), Error> {
         Ok((self.next_number(tx)?, self.suffixed(tx, source)?))
     }
 
-    /// The development deployment's name is not given to another, whether there is one or not.
+    /// Checks that no deployment has this name. The development deployment's name always counts as taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] for a name that is taken.
     pub fn check_free(self, tx: &Tx, name: &DeploymentName) -> Result<(), Error> {
         if !self.is_taken(tx, name.as_str())? {
             return Ok(());
@@ -77,7 +85,7 @@ impl Owner<'_> {
         Ok(tx.sql.prepare_cached(&query)?.query_row(named_params! { ":id": id, ":name": name }, |row| row.get(0))?)
     }
 
-    /// The first second from now on whose name is free: one only, whatever else was named within this one.
+    /// The name with a time in seconds appended: now, or the first later second for which the name is free.
     fn suffixed(self, tx: &Tx, name: &str) -> Result<String, Error> {
         let mut second = tx.now.0 / 1000;
         loop {
@@ -89,7 +97,7 @@ impl Owner<'_> {
         }
     }
 
-    /// The next number whose name is free.
+    /// The next number for which the name `deployment-<number>` is free.
     fn next_number(self, tx: &Tx) -> Result<i64, Error> {
         let Columns { owner, deployment, key, id, .. } = self.columns();
         let count = format!(
@@ -121,19 +129,19 @@ impl Owner<'_> {
     }
 }
 
-/// Where the names of an owner's deployments are.
+/// The tables and columns that hold the names of an owner's deployments.
 struct Columns<'a> {
-    /// What messages call the owner.
+    /// The owner's name in messages.
     called: &'static str,
-    /// Its table, and that of its deployments.
+    /// The table of the owner. The next field is the table of its deployments.
     owner: &'static str,
     deployment: &'static str,
-    /// The column of a deployment that names its owner.
+    /// The column of the deployment's table that holds the owner's id.
     key: &'static str,
     id: &'a str,
 }
 
-/// A name is ASCII, so it can be cut anywhere.
+/// Appends a time to a name, which is cut if it becomes too long. A name is ASCII, so it can be cut at any byte.
 fn with_suffix(name: &str, second: i64) -> String {
     let suffix = format!(".{second}");
     let kept = name.len().min(DEPLOYMENT_NAME_CHARS_MAX - suffix.len());

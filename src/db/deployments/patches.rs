@@ -1,5 +1,5 @@
-//! Patches of a development deployment, as `truss watch` makes them: staged in a row one behind the other, and brought into
-//! the archive by the runner once they are synced.
+//! Patches of a development deployment, as `truss watch` creates them. They are staged as a sequence. After a sync the
+//! runner applies them to the archive.
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde::{Deserialize, Serialize};
@@ -13,26 +13,27 @@ use crate::domain::serving::{Level, Phase, Status};
 use crate::error::Error;
 use crate::token;
 
-/// How many patches wait at most; then it must be pushed again.
+/// How many patches of a deployment can wait. Then the model must be pushed again.
 const PATCHES_MAX: i64 = 1000;
 
 /// A change of one file of the archive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileChange {
     pub path: String,
-    /// In base 64; `None` removes the file.
+    /// In base 64. `None` removes the file.
     pub content: Option<String>,
 }
 
-/// What runs, and what is staged on top of it.
+/// The content that runs, and the content after all staged patches.
 #[derive(Debug)]
 pub struct State {
     pub running: Option<Content>,
     pub pending: Option<Content>,
-    /// Whether what runs holds patches, or is as it was pushed.
+    /// Whether patches were applied to the content that runs since it was pushed.
     pub is_patched: bool,
 }
 
+/// The content that runs and the content after all staged patches.
 pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
     let running = match (&deployment.truss_hash, deployments::signature(tx, deployment)?) {
         (Some(hash), Some(signature)) => Some(Content { hash: hash.clone(), signature }),
@@ -51,7 +52,7 @@ pub fn state(tx: &Tx, deployment: &Deployment) -> Result<State, Error> {
     Ok(State { running, pending: pending.optional()?, is_patched: deployment.is_patched })
 }
 
-/// The hash of what the last patch that waits leads to.
+/// The content hash that the last staged patch leads to.
 fn last_hash(tx: &Tx, deployment: &Deployment) -> Result<Option<String>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT hash
@@ -63,7 +64,10 @@ fn last_hash(tx: &Tx, deployment: &Deployment) -> Result<Option<String>, Error> 
     Ok(query.query_row(named_params! { ":id": deployment.id }, |row| row.get("hash")).optional()?)
 }
 
-/// Why it is not known what a deployment runs. Only one that is being built will be known.
+/// The error for a deployment whose running content is unknown.
+///
+/// [`Error::NotFound`] if it has no archive, [`Error::Unavailable`] while it is being built, and else
+/// [`Error::Conflict`]. Only the content of a deployment that is being built becomes known later.
 pub fn why_unknown(deployment: &Deployment) -> Error {
     if deployment.s3_key.is_none() {
         let what = "archive: none was uploaded for this deployment, so it cannot be patched; push it with its archive";
@@ -78,17 +82,24 @@ pub fn why_unknown(deployment: &Deployment) -> Error {
     }
 }
 
-/// A patch: what it starts from, what it leads to, and how.
+/// A patch: the content that it starts from, the content that it leads to, and the changes between them.
 #[derive(Debug)]
 pub struct Patch {
     pub prev_hash: String,
     pub next: Content,
-    /// The configuration that it leads to.
+    /// The configuration after the patch.
     pub config: Map<String, Value>,
     pub changes: Vec<FileChange>,
 }
 
-/// Keeps a patch. It must start from where the one before led, and name no secret that could not have been pushed.
+/// Stages a patch.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if the new configuration names secrets that a push could not name. [`Error::Conflict`] for a
+/// published deployment, for a patch that does not start from the content of the last staged patch (or, without one,
+/// from the content that runs), and if too many patches are staged. If the running content is unknown, the error is
+/// that of [`why_unknown`].
 pub fn stage(tx: &Tx, changeable: &Changeable, patch: &Patch) -> Result<(), Error> {
     let deployment = &changeable.deployment;
     check_secrets(tx, changeable.reader(), &patch.config, changeable.model.provided_secrets())?;
@@ -121,7 +132,8 @@ pub fn stage(tx: &Tx, changeable: &Changeable, patch: &Patch) -> Result<(), Erro
     changeable.record(tx, "MODEL_DEPLOYMENT_PATCH_STAGED", json!({ "hash": patch.next.hash }))
 }
 
-/// The hash of what a signature describes: each path in the order of its parts, and what it holds if it is a file.
+/// The hash of the content that a signature describes. It covers each path, and for a file also the hash of its
+/// content. Paths are sorted by their parts.
 pub fn hash_of(signature: &Value) -> String {
     let hashes = signature["content_hashes_by_path"].as_object();
     let mut paths: Vec<(&String, &Value)> = hashes.into_iter().flatten().collect();
@@ -136,15 +148,19 @@ pub fn hash_of(signature: &Value) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// What came of a sync.
+/// The result of a sync.
 #[derive(Debug)]
 pub enum Verdict {
     Synced,
-    /// Why it must be pushed again.
+    /// The reason why the model must be pushed again.
     NeedsFullDeploy(String),
 }
 
-/// Lets the runner bring everything that is staged into the running deployment.
+/// Makes the runner apply all staged patches to the running deployment.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] for a published deployment. [`Error::Unavailable`] while the deployment starts.
 pub fn sync(tx: &Tx, changeable: &Changeable) -> Result<Verdict, Error> {
     let deployment = &changeable.deployment;
     refuse_published(deployment)?;
@@ -194,17 +210,18 @@ fn refuse_published(deployment: &Deployment) -> Result<(), Error> {
 
 // ---- for the runner ----
 
-/// Patches that were synced and that the archive does not hold yet, one behind the other.
+/// Patches that were synced and are not in the archive yet, in order.
 #[derive(Clone, Debug)]
 pub struct Synced {
-    /// Of the patches. What they change is read one at a time: all of them may be large.
+    /// The numbers of the patches. Their changes are read one patch at a time, because together they may be large.
     pub numbers: Vec<i64>,
-    /// How often it was begun to bring them in, without an end.
+    /// How often applying them was started and did not end.
     pub attempts: i64,
-    /// Where the last leads to.
+    /// The content after the last of the patches.
     pub last: Content,
 }
 
+/// The patches of a deployment that were synced and are not in the archive yet. `None` if there are none.
 pub fn synced(tx: &Tx, deployment: &Deployment) -> Result<Option<Synced>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT number, attempts
@@ -228,7 +245,7 @@ pub fn synced(tx: &Tx, deployment: &Deployment) -> Result<Option<Synced>, Error>
     Ok(Some(Synced { numbers: rows.into_iter().map(|(number, _)| number).collect(), attempts, last }))
 }
 
-/// What one patch changes.
+/// The file changes of one patch.
 pub fn changes(tx: &Tx, deployment_id: &str, number: i64) -> Result<Vec<FileChange>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT operations
@@ -240,12 +257,13 @@ pub fn changes(tx: &Tx, deployment_id: &str, number: i64) -> Result<Vec<FileChan
     Ok(found.flatten().unwrap_or_default())
 }
 
-/// Records that it is begun to bring in what is synced.
+/// Records that the runner starts to apply the synced patches.
 pub fn begin_attempt(tx: &Tx, deployment_id: &str) -> Result<(), Error> {
     change_attempts(tx, deployment_id, 1)
 }
 
-/// Records that this ended without a result: the server stops, or something of ours failed.
+/// Records that applying the synced patches ended without a result, because the server stops or because of an internal
+/// error. The attempt does not count.
 pub fn give_back_attempt(tx: &Tx, deployment_id: &str) -> Result<(), Error> {
     change_attempts(tx, deployment_id, -1)
 }
@@ -261,14 +279,16 @@ fn change_attempts(tx: &Tx, deployment_id: &str, by: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the archive holds once patches are in it.
+/// The content of the archive after the patches.
 pub struct Applied<'a> {
     pub archive: &'a Archive,
     pub config: &'a Map<String, Value>,
     pub raw_config: &'a str,
 }
 
-/// The archive holds the patches now. The upload that it was before stays with the deployments that use it.
+/// Records that the archive now holds the patches. The previous upload remains for other deployments that use it.
+///
+/// Does nothing if the deployment was pushed again meanwhile.
 pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, applied: &Applied) -> Result<(), Error> {
     let Some(before) = &seen.s3_key else { return Ok(()) };
     let is_as_seen: bool = tx
@@ -276,7 +296,7 @@ pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, applied: &Applied) -
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM deployment WHERE id = :id AND s3_key = :s3_key)")?
         .query_row(named_params! { ":id": seen.id, ":s3_key": before }, |row| row.get(0))?;
     if !is_as_seen {
-        return Ok(()); // it was pushed again meanwhile
+        return Ok(()); // the deployment was pushed again meanwhile
     }
     let s3_key = uploads::succeed(tx, before, applied.archive)?;
     tx.sql
@@ -299,6 +319,7 @@ pub fn applied(tx: &Tx, seen: &Deployment, synced: &Synced, applied: &Applied) -
     logs::append(tx, &seen.id, Level::Info, "the archive holds the patches")
 }
 
+/// Deletes these patches and the earlier ones of the deployment.
 pub(in crate::db) fn forget(tx: &Tx, deployment_id: &str, synced: &Synced) -> Result<(), Error> {
     tx.sql
         .prepare_cached("DELETE FROM deployment_patch WHERE deployment_id = :id AND number <= :number")?

@@ -1,4 +1,4 @@
-//! What can be done to an existing deployment: switch it on and off, retry, scale and copy it.
+//! Acts on an existing deployment: activate, deactivate, retry, configure and copy it.
 
 use rusqlite::named_params;
 use serde_json::json;
@@ -12,14 +12,14 @@ use crate::domain::serving::{Level, Phase, Settings, Status};
 use crate::error::Error;
 use crate::policy::InEnvironment;
 
-/// Whether an act found anything to do.
+/// Whether an act changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
     Changed,
     AsItWas,
 }
 
-/// Switches a deployment on. One that runs already is left as it is.
+/// Activates a deployment. A deployment that runs or starts already is not changed.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub fn activate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     Ok(done)
 }
 
-/// Switches a deployment off, also one that is not active yet.
+/// Deactivates a deployment, even if it is not active yet.
 pub fn deactivate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     tx.frees_space()?;
     let done = switch_off(tx, &changeable.deployment)?;
@@ -51,7 +51,7 @@ pub fn deactivate(tx: &Tx, changeable: &Changeable) -> Result<Done, Error> {
     Ok(done)
 }
 
-/// Builds a failed deployment again. Returns why not, where it has not failed.
+/// Builds a failed deployment again. For a deployment that has not failed, returns the reason why it is not retried.
 pub fn retry(tx: &Tx, changeable: &Changeable) -> Result<Option<String>, Error> {
     let deployment = &changeable.deployment;
     let reason = match deployment.status.phase() {
@@ -68,7 +68,7 @@ pub fn retry(tx: &Tx, changeable: &Changeable) -> Result<Option<String>, Error> 
     Ok(reason)
 }
 
-/// Starts what is off or asleep; what runs is left alone.
+/// Starts a deployment that is off or asleep. Does nothing for any other deployment.
 pub(in crate::db) fn wake(tx: &Tx, deployment: &Deployment) -> Result<(), Error> {
     match deployment.status.phase() {
         Phase::Asleep => change_status(tx, deployment, Status::WakingUp, "wakes up"),
@@ -77,6 +77,7 @@ pub(in crate::db) fn wake(tx: &Tx, deployment: &Deployment) -> Result<(), Error>
     }
 }
 
+/// Deactivates a deployment. Does nothing for a deployment that is off or has failed.
 pub(in crate::db) fn switch_off(tx: &Tx, deployment: &Deployment) -> Result<Done, Error> {
     match deployment.status.phase() {
         Phase::Off | Phase::Failed => Ok(Done::AsItWas),
@@ -86,6 +87,7 @@ pub(in crate::db) fn switch_off(tx: &Tx, deployment: &Deployment) -> Result<Done
     }
 }
 
+/// Stores a new status, and writes `told` to the deployment's log.
 pub(in crate::db) fn change_status(tx: &Tx, deployment: &Deployment, status: Status, told: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached("UPDATE deployment SET status = :status, updated_at = :now WHERE id = :id")?
@@ -93,7 +95,7 @@ pub(in crate::db) fn change_status(tx: &Tx, deployment: &Deployment, status: Sta
     logs::append(tx, &deployment.id, Level::Info, told)
 }
 
-/// Stores what a deployment is set to.
+/// Stores the settings of a deployment.
 pub(in crate::db) fn set(tx: &Tx, id: &str, settings: &Settings) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -110,7 +112,8 @@ pub(in crate::db) fn set(tx: &Tx, id: &str, settings: &Settings) -> Result<(), E
     Ok(())
 }
 
-/// Changes what a deployment that serves no environment is set to. Settings that stay leave no entry in the audit log.
+/// Changes the settings of a deployment that serves no environment. The audit log gets an entry only for settings that
+/// differ from the previous ones.
 pub(in crate::db) fn configure(tx: &Tx, changeable: &Changeable, settings: &Settings) -> Result<(), Error> {
     let deployment = &changeable.deployment;
     set(tx, &deployment.id, settings)?;
@@ -128,7 +131,7 @@ pub(in crate::db) fn configure(tx: &Tx, changeable: &Changeable, settings: &Sett
     Ok(())
 }
 
-/// Makes a published copy of a deployment, of the same archive. Returns its id.
+/// Creates a published copy of a deployment, with the same archive. Returns the id of the copy.
 pub(in crate::db) fn copy(
     tx: &Tx,
     at: &InEnvironment,

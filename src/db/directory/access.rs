@@ -1,4 +1,4 @@
-//! Who may touch what stands in the data directory, and sentences about what cannot be touched.
+//! Who may read and write the files of the data directory, and messages for files that cannot be used.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, Permissions};
@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use super::Refusal;
 
 const OF_OTHERS: u32 = 0o077;
-/// Others may add files of their own: a directory such as the one for temporary files.
+/// With this bit, as on a directory for temporary files, users may delete only their own files.
 const STICKY: u32 = 0o1000;
-/// What stands in a data directory beside `guildhall.db` and its log and copies.
+/// The names that a data directory holds. Names that begin with `guildhall.` also belong to it: the database, its log
+/// and its copies.
 const OURS: &[&str] = &["archives", "lock", "master.key", "operator.sock", "reserve", "runner", "swept", "uploads"];
 const NOTES_MAX: usize = 10;
 
-/// Says what failed with which file, whose the file is and who we are.
+/// A message for a failed act on a file. For a denied permission, it names the file's owner and the user of this
+/// process.
 pub fn failed(what: &str, path: &Path, cause: &std::io::Error) -> String {
     if is_full(cause) {
         return format!("cannot {what} {}: the disk is full; free space and try again", path.display());
@@ -27,12 +29,12 @@ pub fn failed(what: &str, path: &Path, cause: &std::io::Error) -> String {
     format!("cannot {what} {}: {cause}{owner}", path.display())
 }
 
-/// Whether space is what is missing: of the disk or of the user's share of it.
+/// Whether the disk is full, or the user's disk quota is used up.
 pub(in crate::db) fn is_full(cause: &std::io::Error) -> bool {
     matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// The file itself, or the nearest folder above it that can be seen.
+/// Describes the owner and the mode of the file, or of the nearest parent folder that can be read.
 fn owner_of(path: &Path) -> String {
     let us = rustix::process::geteuid().as_raw();
     let seen = path.ancestors().find_map(|path| Some((path, path.metadata().ok()?)));
@@ -47,7 +49,7 @@ fn owner_of(path: &Path) -> String {
     }
 }
 
-/// Makes the folder and those above it, each durable in its parent before anything is put into it.
+/// Creates the folder and its missing parents. Each is synced in its parent before anything is created in it.
 pub(super) fn make_folders(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), Refusal> {
     let missing: Vec<&Path> = path.ancestors().take_while(|path| *path != Path::new("") && !path.exists()).collect();
     for folder in missing.into_iter().rev() {
@@ -62,7 +64,7 @@ pub(super) fn make_folders(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), R
     Ok(())
 }
 
-/// Makes what was put into the folder durable.
+/// Syncs a folder, so that the entries in it are durable.
 pub(in crate::db) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -75,12 +77,18 @@ fn sync_parent(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Whatever the umask was.
+/// Sets mode 0600, whatever the umask is.
 pub(in crate::db) fn make_private(file: &File) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-/// Refuses what cannot be a data directory. One that all users share and use is none: closed, they would lose it.
+/// Refuses a path that cannot be a data directory. A directory that all users share is refused, because making it
+/// private would take it from them.
+///
+/// # Errors
+///
+/// [`Refusal::Failed`] if the path cannot be used, is not a directory, or is shared with all users and holds other
+/// files.
 pub(super) fn check_folder(path: &Path) -> Result<(), Refusal> {
     let metadata = path.metadata().map_err(|cause| Refusal::Failed(failed("use", path, &cause)))?;
     if !metadata.is_dir() {
@@ -95,7 +103,7 @@ pub(super) fn check_folder(path: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Closes the data directory and what guildhall keeps in it to others. Answers what was open.
+/// Makes the data directory and Guildhall's files in it private. Returns a message for each that was not.
 pub(in crate::db) fn tighten_all(data: &Path) -> Result<Vec<String>, String> {
     let metadata = data.metadata().map_err(|cause| failed("use", data, &cause))?;
     let mut notes: Vec<String> = tighten(data, &metadata)?.into_iter().collect();
@@ -129,7 +137,7 @@ fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
 
 fn tighten_below(path: &Path, notes: &mut Vec<String>) -> Result<(), String> {
     let metadata = match path.metadata() {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()), // a link to nothing
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()), // a symbolic link without a target
         metadata => metadata.map_err(|cause| failed("use", path, &cause))?,
     };
     notes.extend(tighten(path, &metadata)?);

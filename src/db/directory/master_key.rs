@@ -1,6 +1,6 @@
-//! The master key: the file beside the database that opens its data key, and what is lost without it.
+//! The master key: a file beside the database that decrypts the database's data key, and what is lost without it.
 //!
-//! The file is complete or it is not there: it is written under another name, made durable and renamed.
+//! The file is either complete or absent: it is written under another name, synced and renamed.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -17,7 +17,12 @@ use crate::db::Now;
 use crate::error::Error;
 use crate::seal::{MasterKey, Sealer};
 
-/// Refuses a master key that is not this database's, before anything is written. `sql` may have any schema.
+/// Checks the master key of this database before anything is written. `sql` may have any version of the schema.
+///
+/// # Errors
+///
+/// [`Error::Internal`] if the database has a data key and the master key is missing, unreadable or another one. The
+/// message says what is lost without the right key.
 pub(in crate::db) fn check(directory: &Directory, sql: &Connection) -> Result<(), Error> {
     let Some(wrapped) = wrapped_key(sql)? else { return Ok(()) };
     match fitting(directory.path(), &wrapped) {
@@ -26,16 +31,20 @@ pub(in crate::db) fn check(directory: &Directory, sql: &Connection) -> Result<()
     }
 }
 
-/// The key under which secrets are sealed: made on first run, opened with the master key ever after.
+/// The key that seals secrets. The first run creates it, and later runs decrypt it with the master key.
+///
+/// # Errors
+///
+/// [`Error::Internal`] if the master key cannot be read or written, or is not the one of this database.
 pub(in crate::db) fn unlock(directory: &mut Directory, sql: &Connection, now: Now) -> Result<Sealer, Error> {
     if let Some(wrapped) = wrapped_key(sql)? {
         return fitting(directory.path(), &wrapped).map_err(Error::Internal);
     }
     let mut rng = StdRng::from_seed(now.seed);
     let path = Directory::master_key(directory.path());
-    let is_there = path.metadata().is_ok_and(|key| key.len() > 0); // earlier releases could be cut off before they wrote it
+    let is_there = path.metadata().is_ok_and(|key| key.len() > 0); // earlier releases could stop before they wrote it
     let master = if is_there {
-        read(&path).map_err(Error::Internal)? // a first run that was cut off after it
+        read(&path).map_err(Error::Internal)? // a first run stopped after it wrote the file
     } else {
         let master = write_new(directory.path(), &mut rng)?;
         directory.has_made(path);
@@ -50,12 +59,13 @@ pub(in crate::db) fn unlock(directory: &mut Directory, sql: &Connection, now: No
     Ok(master.unwrap(&wrapped).expect("it was wrapped with this key"))
 }
 
-/// Makes a new master key where the old one is lost, and a new data key in the database. What the old one sealed can be
-/// opened no more. A file that holds another key is kept beside it.
+/// Replaces a lost master key by a new one, and the data key in the database too. What the old key sealed can no longer
+/// be opened. If the file holds another key, it is renamed and kept in the same folder.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] if the master key is there and fits.
+/// [`Error::Conflict`] if the file holds the right key, or if the database has no data key yet. [`Error::Internal`] if
+/// a file cannot be renamed or written.
 pub(in crate::db) fn replace(directory: &Directory, sql: &Connection, now: Now) -> Result<Sealer, Error> {
     let path = Directory::master_key(directory.path());
     let wrapped = wrapped_key(sql)?;
@@ -73,7 +83,7 @@ pub(in crate::db) fn replace(directory: &Directory, sql: &Connection, now: Now) 
     Ok(master.unwrap(&wrapped).expect("it was wrapped with this key"))
 }
 
-/// What can be read no more, and the two ways on.
+/// A message that says what can no longer be read, and what the operator can do.
 fn lost(data: &Path, sql: &Connection) -> Result<String, Error> {
     let (secrets, teams, organizations): (i64, i64, i64) = sql.query_row(
         "SELECT count(*), count(DISTINCT secret.team_id), count(DISTINCT secret.org_id)
@@ -101,7 +111,7 @@ fn wrapped_key(sql: &Connection) -> Result<Option<Vec<u8>>, Error> {
     Ok(sql.query_row("SELECT wrapped_key FROM installation", [], |row| row.get("wrapped_key")).optional()?)
 }
 
-/// The data key, if the file holds the master key that wrapped it.
+/// The data key, if the file holds the master key that encrypted it.
 fn fitting(data: &Path, wrapped: &[u8]) -> Result<Sealer, String> {
     let path = Directory::master_key(data);
     let sealer = read(&path)?.unwrap(wrapped);
@@ -110,14 +120,14 @@ fn fitting(data: &Path, wrapped: &[u8]) -> Result<Sealer, String> {
 
 fn read(path: &Path) -> Result<MasterKey, String> {
     let text = match std::fs::read_to_string(path) {
-        Err(cause) if cause.kind() == ErrorKind::InvalidData => String::new(), // no text, so no key
+        Err(cause) if cause.kind() == ErrorKind::InvalidData => String::new(), // it is not text, so it is not a key
         text => text.map_err(|cause| failed("read the master key", path, &cause))?,
     };
     MasterKey::parse(&text)
         .ok_or_else(|| format!("{} does not hold a master key, which is 64 hexadecimal digits", path.display()))
 }
 
-/// On the disk before the database relies on it.
+/// Writes a new master key and syncs it to disk before the database relies on it.
 fn write_new(data: &Path, rng: &mut StdRng) -> Result<MasterKey, Error> {
     let path = Directory::master_key(data);
     let unfinished = path.with_extension("key.new");
@@ -131,7 +141,7 @@ fn write_new(data: &Path, rng: &mut StdRng) -> Result<MasterKey, Error> {
         sync_folder(data)
     });
     written.map_err(|cause| {
-        let _ = std::fs::remove_file(&unfinished); // the next start writes over it
+        let _ = std::fs::remove_file(&unfinished); // if it stays, the next start overwrites it
         Error::Internal(failed("write the master key", &path, &cause))
     })?;
     Ok(master)

@@ -1,7 +1,7 @@
-//! How a deployment of a model comes to serve an environment, and what becomes of the one before.
+//! How a deployment of a model takes over an environment, and what happens to the deployment that served it before.
 //!
-//! What happens is decided in [`domain::promotion`](crate::domain::promotion), here it is written. The new occupant takes
-//! on the environment's settings.
+//! [`domain::promotion`](crate::domain::promotion) decides what happens, and this module writes it to the database. The
+//! deployment that takes over gets the environment's settings.
 
 use rusqlite::{OptionalExtension as _, named_params};
 use serde_json::{Value, json};
@@ -23,25 +23,27 @@ use crate::policy::InEnvironment;
 pub struct Promotion {
     pub previous: Previous,
     pub instance: Instance,
-    /// What the environment is set to on the occasion.
+    /// Changes of the environment's settings that are made together with the promotion.
     pub change: Change,
-    /// [`Promotion::change`] as the client sent it, for the audit log.
+    /// The value of [`Promotion::change`] as the client sent it, for the audit log.
     pub asked: Value,
 }
 
-/// Which instance type the new occupant has.
+/// Which instance type the promoted deployment gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instance {
     OfEnvironment,
     OfDeployment,
 }
 
-/// Promotes a deployment of the model to the environment that the proof is about: itself or as a copy, see [`Form`].
+/// Promotes a deployment of the model to the environment of the proof `at`, either the deployment itself or a copy of
+/// it, see [`Form`].
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Conflict`] while another is being promoted there, for a deployment that has failed or serves
-/// there already, and for a chainlet's model.
+/// [`Error::NotFound`] if the model does not have the deployment or the environment. [`Error::Conflict`] while another
+/// deployment is being promoted to the environment, for a deployment that has failed or serves the environment already,
+/// and for the model of a chainlet.
 pub fn promote(
     tx: &Tx,
     at: &InEnvironment,
@@ -99,7 +101,12 @@ fn promoted_data(at: &InEnvironment, promotion: &Promotion) -> Value {
     })
 }
 
-/// Puts a deployment of the model into the environment that the proof is about, at once or as its candidate.
+/// Puts a deployment of the model into the environment of the proof `at`, at once or as its candidate.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the model does not have the deployment or the environment. [`Error::Conflict`] while another
+/// deployment is being promoted to the environment.
 pub(in crate::db) fn enter(
     tx: &Tx,
     at: &InEnvironment,
@@ -124,8 +131,8 @@ fn refuse_candidate(environment: &Environment) -> Result<(), Error> {
     refuse_second(candidate, &environment.name, "cancel that promotion")
 }
 
-/// For the runner, which acts for nobody: the status of a deployment has changed, so what it is the candidate for may be its
-/// now, or never.
+/// Continues the promotion of a deployment after its status has changed: it takes over, keeps waiting or gives up. Does
+/// nothing for a deployment that is not being promoted. Called by the runner, without a caller.
 pub(in crate::db) fn follow(tx: &Tx, candidate: &Deployment) -> Result<(), Error> {
     let (Some(environment), Some(cleanup)) = (&candidate.candidate_for, candidate.cleanup) else { return Ok(()) };
     let current = current(tx, &candidate.model_id, environment)?;
@@ -177,7 +184,7 @@ fn occupy(tx: &Tx, deployment: &Deployment, environment: &str) -> Result<(), Err
     logs::append(tx, &deployment.id, Level::Info, &serves(environment))
 }
 
-/// Takes a deployment out of its environment.
+/// Removes a deployment from the environment that it serves.
 pub(in crate::db) fn demote(tx: &Tx, deployment: &Deployment, cleanup: Cleanup) -> Result<(), Error> {
     tx.sql
         .prepare_cached("UPDATE deployment SET environment = NULL WHERE id = :id")?
@@ -195,7 +202,7 @@ pub(in crate::db) fn no_longer_serves(environment: &str, status: Status) -> Stri
     format!("no longer serves the environment \"{environment}\"; it is {status}")
 }
 
-/// Ends a promotion that has not taken over yet.
+/// Ends a promotion whose deployment has not taken over yet.
 pub(in crate::db) fn drop_candidate(tx: &Tx, model_id: &str, environment: &str) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -207,7 +214,7 @@ pub(in crate::db) fn drop_candidate(tx: &Tx, model_id: &str, environment: &str) 
     Ok(())
 }
 
-/// What can be done to a promotion under way.
+/// How a promotion in progress can be ended or completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     Cancel,
@@ -225,11 +232,12 @@ impl Control {
     }
 }
 
-/// Ends or hastens the promotion to the environment that the proof is about.
+/// Cancels the promotion to the environment of the proof `at`, or completes it at once.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] where nothing is being promoted to it, and for a chainlet's model.
+/// [`Error::NotFound`] if the model does not have the environment. [`Error::Conflict`] if no deployment is being
+/// promoted to it, and for the model of a chainlet.
 pub fn control(tx: &Tx, at: &InEnvironment, model: &Model, control: Control) -> Result<(), Error> {
     model.refuse_chainlet()?;
     let environment = environments::find_open(tx, at, model)?;
@@ -247,7 +255,7 @@ pub fn control(tx: &Tx, at: &InEnvironment, model: &Model, control: Control) -> 
     deployments::record(tx, at, "MODEL_PROMOTION_CONTROL_ACTION", model, candidate, data)
 }
 
-/// What serves an environment, for the runner, which acts for nobody.
+/// The deployment that serves an environment. For the runner, which acts without a caller.
 fn current(tx: &Tx, model_id: &str, environment: &str) -> Result<Option<Deployment>, Error> {
     let mut query =
         tx.sql.prepare_cached(deployments::select!("WHERE model_id = :model_id AND environment = :environment"))?;

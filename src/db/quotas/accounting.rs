@@ -1,9 +1,10 @@
-//! What every row costs, and whose it is: the numbers of `team_usage` and `organization_usage`.
+//! What each row costs and who is charged for it: the numbers in `team_usage` and `organization_usage`.
 //!
-//! Temporary triggers on the writer's connection tell a [`Tally`] of every row that comes, changes or goes. They are made
-//! from the schema, so that a new table or column is counted without being named here. At the end of each write the
-//! tally is added to the numbers in the database, in the same transaction: nothing is scanned, and the numbers are exact.
-//! If the triggers are not those that made the numbers, as after a migration, everything is counted once.
+//! Temporary triggers on the writer's connection report each inserted, changed or deleted row to a [`Tally`]. They are
+//! generated from the schema, so a new table or column is counted without being named here. At the end of each write
+//! the tally is added to the numbers in the database, in the same transaction: no table is scanned, and the numbers are
+//! exact. If the triggers differ from those that made the numbers, as after a migration, everything is counted again
+//! once.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,7 +14,8 @@ use rusqlite::{Connection, OptionalExtension as _, named_params};
 
 use crate::error::Error;
 
-/// Tables whose rows tell their team by another table's row. Those rows are deleted before it, while it can still be read.
+/// Tables whose rows have no team column, so that their team is found by a row of a parent table. A trigger deletes
+/// these rows before the parent row, while that can still be read.
 #[rustfmt::skip]
 const PARENTS: &[Parent] = &[
     Parent { of: "secret_value",          table: "secret",            keys: &[("secret_id", "id")] },
@@ -26,7 +28,8 @@ const PARENTS: &[Parent] = &[
     Parent { of: "chainlet_setting",      table: "chain_environment", keys: &[("chain_id", "chain_id"), ("environment", "name")] },
 ];
 
-/// Tables that nobody is charged for: they do not grow by what tenants do, or belong to no organization, as people.
+/// Tables that are not charged to any team or organization: tenants cannot make them grow, or they belong to no
+/// organization, like the people.
 pub const UNCHARGED: &[&str] = &[
     "accounting",
     "installation",
@@ -37,25 +40,25 @@ pub const UNCHARGED: &[&str] = &[
     "user",
 ];
 
-/// Tables whose rows tell what the runner has to do.
+/// Tables whose rows are work for the runner.
 const WORK: &[&str] = &["deployment", "training_job"];
 
-/// What a row takes beside its texts: its header, and for each column and index what these take about.
+/// The approximate bytes of a row in addition to its texts: its header, and an amount for each column and each index.
 const ROW_BYTES: i64 = 32;
 const COLUMN_BYTES: i64 = 8;
 const INDEX_BYTES: i64 = 48;
-/// Up to here a row is kept in one piece, in a table with row ids and in one without; the rest of a longer row is moved to
-/// pages of its own.
+/// Up to this size a row is stored in one piece: in a table with row ids, and in a table without them. The rest of a
+/// longer row is stored in overflow pages of its own.
 const INLINE_BYTES_MAX: i64 = 4000;
 const INLINE_BYTES_MAX_BY_KEY: i64 = 1000;
-/// What is kept of a longer row beside these.
+/// The bytes of a longer row that are stored outside its overflow pages.
 const LOCAL_BYTES: i64 = 489;
 const PAGE_BYTES: i64 = 4096;
 
 struct Parent {
     of: &'static str,
     table: &'static str,
-    /// A column of the child, and the column of the parent that it names.
+    /// Pairs of a column of the child table and the column of the parent table that it refers to.
     keys: &'static [(&'static str, &'static str)],
 }
 
@@ -65,13 +68,13 @@ impl Parent {
     }
 }
 
-/// What one write changes for a team or an organization.
+/// What one write changes in the usage of one team or organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Delta {
     pub bytes: i64,
     pub rows: i64,
     pub archive_bytes: i64,
-    /// Whether a deployment or a job came or changed its status.
+    /// Whether a deployment or a training job was created or its status was written.
     pub work: bool,
 }
 
@@ -88,23 +91,23 @@ impl Delta {
     }
 }
 
-/// What one write changes.
+/// What one write changes in the usage of all teams and organizations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub teams: Vec<(String, Delta)>,
     pub organizations: Vec<(String, Delta)>,
-    /// Everything that came, whatever went.
+    /// All bytes that were added; deletions do not reduce it.
     pub grown_bytes: u64,
-    /// Whether a row came, went or became another, those of the audit log aside.
+    /// Whether a row outside the audit log was inserted, deleted or changed.
     changed: bool,
 }
 
-/// The tally of the write that runs.
+/// The tally of the current write.
 #[derive(Clone, Default)]
 pub(in crate::db) struct Books(Arc<Mutex<Tally>>);
 
 impl Books {
-    /// Makes the triggers on the writer's connection, and counts everything if it was counted otherwise before.
+    /// Creates the triggers on the writer's connection. Counts everything if the numbers were made by other triggers.
     pub(in crate::db) fn open(sql: &Connection) -> Result<Books, Error> {
         let books = Books::default();
         books.define_functions(sql)?;
@@ -136,17 +139,17 @@ impl Books {
         tally.changed = false;
     }
 
-    /// Takes what was counted; counting begins anew.
+    /// Takes the tally and starts a new, empty one.
     pub(super) fn take(&self) -> Tally {
         std::mem::take(&mut *self.lock())
     }
 
-    /// Whether anything was changed but the audit log.
+    /// Whether anything but the audit log was changed.
     pub(in crate::db) fn has_change(&self) -> bool {
         self.lock().changed
     }
 
-    /// Whether anything came since.
+    /// Whether anything was added since this mark.
     pub(in crate::db) fn has_grown(&self, since: &Mark) -> bool {
         self.lock().grown_bytes > since.0.grown_bytes
     }
@@ -155,7 +158,7 @@ impl Books {
         self.lock().changed = true;
     }
 
-    /// What was counted so far, to go back to if what follows is undone.
+    /// A mark of the current tally, to which [`Books::go_back`] returns if the following changes are undone.
     pub(in crate::db) fn mark(&self) -> Mark {
         Mark(self.lock().clone())
     }
@@ -199,7 +202,7 @@ impl Books {
     }
 }
 
-/// A place in a [`Books`] to go back to.
+/// A state of [`Books`] to which it can return.
 pub(in crate::db) struct Mark(Tally);
 
 impl Tally {
@@ -209,7 +212,7 @@ impl Tally {
     }
 }
 
-/// A write touches one team or two: a list is faster than a map.
+/// A list, because it is faster than a map: a write changes one or two teams.
 fn add(deltas: &mut Vec<(String, Delta)>, id: &str, delta: &Delta) {
     let at = deltas.iter().position(|(known, _)| known == id).unwrap_or_else(|| {
         deltas.push((id.to_owned(), Delta::default()));
@@ -225,8 +228,8 @@ fn text<'c>(row: &'c Context<'_>, at: usize) -> rusqlite::Result<Option<&'c str>
     }
 }
 
-/// What a row takes in the file, in bytes. Of rows of some length only so many fit a page, and the pages of longer ones are
-/// theirs alone.
+/// The bytes that a row takes in the database file. Only a limited number of longer rows fit into one page, and a row
+/// with overflow pages shares them with no other row.
 fn cost(base: i64, inline_bytes_max: i64, bytes: i64) -> i64 {
     if bytes <= inline_bytes_max.min(INLINE_BYTES_MAX_BY_KEY) {
         base + bytes
@@ -239,10 +242,10 @@ fn cost(base: i64, inline_bytes_max: i64, bytes: i64) -> i64 {
 
 // ---- the triggers ----
 
-/// A table whose rows are charged to somebody.
+/// A table whose rows are charged to a team or an organization.
 struct Table {
     name: String,
-    /// What differs in length from row to row.
+    /// The columns whose values differ in length from row to row.
     texts: Vec<String>,
     has_team: bool,
     has_org: bool,
@@ -299,7 +302,7 @@ impl Table {
         })
     }
 
-    /// How many bytes the texts of a row take.
+    /// The SQL expression for the bytes of the texts of a row.
     fn bytes(&self, row: &str) -> String {
         let lengths: Vec<String> =
             self.texts.iter().map(|column| format!("ifnull(octet_length({row}.\"{column}\"), 0)")).collect();
@@ -361,11 +364,13 @@ impl Table {
     }
 }
 
-/// Tables whose rows tell of what others hold, and columns that tell of when.
+/// Tables whose rows only describe rows of other tables, and columns that only hold a time. Writing to these is not a
+/// change.
 const ACCOUNTS: &[&str] = &["accounting", "audit", "organization_usage", "refinery_schema_history", "team_usage"];
 const TIMES: &[&str] = &["last_used_at", "updated_at"];
 
-/// Tells of every row that comes, goes or becomes another. Written with what it held before, it is the same.
+/// The triggers that report each inserted, deleted or changed row. A row that is written with its old values has not
+/// changed.
 fn change_triggers(sql: &Connection) -> Result<String, Error> {
     let mut triggers = String::new();
     for name in table_names(sql)?.iter().filter(|name| !ACCOUNTS.contains(&name.as_str())) {
@@ -384,8 +389,8 @@ fn change_triggers(sql: &Connection) -> Result<String, Error> {
     Ok(triggers)
 }
 
-/// An organization is charged for each upload; a team for those that it uses, and for those of its keys that nobody uses
-/// yet.
+/// The triggers that charge uploads. An organization is charged for each upload. A team is charged for the uploads that
+/// it uses, and for unused uploads that were made with its keys.
 const ARCHIVE_TRIGGERS: &str = "
     CREATE TEMP TRIGGER archive_comes AFTER INSERT ON main.upload
     BEGIN
@@ -413,14 +418,15 @@ const ARCHIVE_TRIGGERS: &str = "
     END;
 ";
 
-/// Tells this way of counting from others; the number is that of [`cost`].
+/// Identifies this way of counting. The number in it is the version of [`cost`].
 fn formula(triggers: &str) -> String {
     blake3::hash(format!("1 {triggers}").as_bytes()).to_hex().to_string()
 }
 
 // ---- counting everything ----
 
-/// Counts every row anew. Only after a migration: it reads the whole database.
+/// Counts all rows again. It reads the whole database, so it runs only if the stored numbers were made by other
+/// triggers, as after a migration, or were discarded.
 fn count_everything(sql: &Connection, tables: &[Table], formula: &str) -> Result<(), Error> {
     sql.execute_batch(
         "UPDATE team_usage SET database_bytes = 0, database_rows = 0, archive_bytes = 0;

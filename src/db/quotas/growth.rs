@@ -1,8 +1,8 @@
-//! How fast a caller makes the database grow.
+//! Limits how fast a caller makes the database grow.
 //!
-//! What is counted is whatever comes, not what is left: rows that come and go leave their entries in the audit log, and
-//! are written all the same. It is counted to the person, team or organization, whichever of their keys was sent, in
-//! memory: a restart forgives.
+//! Everything that is added counts, even if it is deleted again: rows that come and go leave entries in the audit log,
+//! and are written to the disk all the same. Growth is charged to the person, team or organization that the caller's
+//! key belongs to, whichever of their keys they send. The counts are in memory, so a restart clears them.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::error::Error;
 use crate::policy::{Caller, Who};
 
 const HOUR_MILLISECONDS: u64 = 60 * 60 * 1000;
-/// Beyond so many, those that have used nothing up are forgotten.
+/// When more growers than this are known, those without remaining growth are forgotten.
 const KNOWN_MAX: usize = 10_000;
 
-/// Whom growth is counted to.
+/// The person, team or organization that growth is charged to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Grower {
     Person(String),
@@ -32,7 +32,7 @@ impl Grower {
     }
 }
 
-/// What each has used of its bytes an hour; it flows off evenly.
+/// How many bytes of the hourly limit each grower has used. The level falls evenly with time.
 #[derive(Default)]
 pub(super) struct Growth {
     known: HashMap<Grower, Level>,
@@ -53,7 +53,11 @@ impl Level {
 }
 
 impl Growth {
-    /// Counts what came, unless that would be too much.
+    /// Adds the growth of a write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GrowthLimited`] if the level would exceed the limit; nothing is added then.
     pub fn add(&mut self, grower: &Grower, bytes: u64, bytes_per_hour_max: u64, now: Time) -> Result<(), Error> {
         let before = self.known.get(grower).map_or(0, |level| level.at(now, bytes_per_hour_max));
         let bytes_after = before.saturating_add(bytes);

@@ -1,6 +1,7 @@
-//! Uploads in progress, and whom they are charged to: the team of the key that asked, or the person.
+//! Uploads in progress, which are charged to the team of the key that was sent, or to the person.
 //!
-//! They are in memory: a restart ends them. What a client declares counts from when it declares it.
+//! They are kept in memory, so a restart ends them. A declared size counts from the moment at which the client declares
+//! it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,15 +12,15 @@ use crate::domain::uploads::{Grant, Owner};
 use crate::domain::{OrgId, TeamId, Time};
 use crate::error::{Error, QuotaExceeded};
 
-/// An organization may have so many times as much in progress as one of its teams, in uploads and in files.
+/// How many times the limits of one team an organization may have in progress, in uploads and in files.
 pub const ORGANIZATION_TIMES: u64 = 10;
 
-/// What somebody has in progress.
+/// What one owner or organization has in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// Uploads in parts.
+    /// Multipart uploads.
     pub uploads: u64,
-    /// Files under way: an upload at once, and every part of one in parts.
+    /// Files being received: single-request uploads, and each part of a multipart upload.
     pub files: u64,
     pub bytes: u64,
 }
@@ -46,11 +47,11 @@ pub struct InProgress(Arc<Mutex<Amounts>>);
 struct Amounts {
     owners: HashMap<(OrgId, Owner), Amount>,
     organizations: HashMap<OrgId, Amount>,
-    /// When a refusal was last handed to the audit log.
+    /// When a refusal was last passed on for the audit log, by owner.
     noted: HashMap<Owner, Time>,
 }
 
-/// Something in progress: it counts until this is dropped.
+/// A charge for something in progress. It counts until this value is dropped.
 #[derive(Debug)]
 pub struct Charge {
     org_id: OrgId,
@@ -59,13 +60,13 @@ pub struct Charge {
     amounts: Arc<Mutex<Amounts>>,
 }
 
-/// What is left on the disk and of the archives' quotas.
+/// The usage and limits of the disk and of the archives.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// Bytes of the owner's archives and what these may be.
+    /// The archive bytes of the owner: used and allowed.
     pub owner: Share,
     pub organization: Share,
-    /// The disk: the same for the organization's database and archives together.
+    /// The disk bytes of the organization, database and archives together: used and allowed.
     pub disk: Share,
 }
 
@@ -76,17 +77,19 @@ pub struct Share {
 }
 
 impl InProgress {
+    /// What an owner has in progress.
     pub fn of(&self, owner: &Owner, org_id: &OrgId) -> Amount {
         let amounts = self.0.lock().expect("nobody panics holding it");
         amounts.owners.get(&(org_id.clone(), owner.clone())).copied().unwrap_or_default()
     }
 
+    /// What an organization has in progress.
     pub fn of_organization(&self, org_id: &OrgId) -> Amount {
         let amounts = self.0.lock().expect("nobody panics holding it");
         amounts.organizations.get(org_id).copied().unwrap_or_default()
     }
 
-    /// Whether a refusal of this owner is to be noted: one a minute.
+    /// Whether a refusal of this owner is to be recorded in the audit log: at most one a minute.
     pub fn is_to_note(&self, owner: &Owner, now: Time) -> bool {
         let mut amounts = self.0.lock().expect("nobody panics holding it");
         amounts.noted.retain(|_, at| is_recent(*at, now));
@@ -97,12 +100,21 @@ impl InProgress {
         true
     }
 
-    /// Charges an upload in parts.
+    /// Charges a multipart upload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QuotaExceeded`] if the owner or the organization would have too many uploads in progress.
     pub fn begin_upload(&self, settings: &Settings, grant: &Grant) -> Result<Charge, Error> {
         self.charge(settings, grant, Amount { uploads: 1, ..Amount::default() }, None)
     }
 
-    /// Charges a file of so many bytes, as declared.
+    /// Charges a file of this declared size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QuotaExceeded`] if the owner or the organization would have too much in progress, or if the file does
+    /// not fit into `room`.
     pub fn begin_file(&self, settings: &Settings, grant: &Grant, bytes: u64, room: Room) -> Result<Charge, Error> {
         self.charge(settings, grant, Amount { files: 1, bytes, ..Amount::default() }, Some(room))
     }
@@ -144,7 +156,12 @@ fn check_in_progress(
 }
 
 impl Room {
-    /// Whether so many bytes more fit, beside what the owner and the organization have in progress.
+    /// Checks that this many more bytes fit, together with what the owner and the organization have in progress.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QuotaExceeded`] if they exceed the archive quota of the owner or the organization, or the
+    /// organization's share of the disk.
     pub fn admit(&self, grant: &Grant, bytes: u64, by_owner: u64, by_organization: u64) -> Result<(), Error> {
         let team_id = grant.team_id.as_ref();
         let Room { owner, organization, disk } = self;

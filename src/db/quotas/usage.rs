@@ -1,8 +1,8 @@
-//! What teams and organizations use: read from the database, and kept by the writer.
+//! What teams and organizations use, as read from the database and kept by the writer.
 //!
-//! The writer knows the numbers of those that it wrote for, so that a write is checked against them without a statement.
-//! What a group of writes adds goes to the database once for each team and organization, in the transaction of the group
-//! and before its commit: whoever reads the database reads exact numbers.
+//! The writer keeps the numbers of the teams and organizations that it wrote for, so that it checks a write without an
+//! SQL statement. The changes of a group of writes are stored once for each team and organization, in the transaction
+//! of the group before its commit. Therefore readers of the database always read exact numbers.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::db::quotas::accounting::{Delta, Tally};
 use crate::db::quotas::unsigned;
 use crate::error::Error;
 
-/// Beyond so many, the numbers of all are read anew.
+/// How many numbers are kept; when there are more, all are read from the database again.
 const KNOWN_MAX: usize = 10_000;
 
 /// What a team or an organization uses.
@@ -38,7 +38,7 @@ impl Used {
     }
 }
 
-/// The numbers that the writer knows.
+/// The numbers that the writer keeps.
 pub(super) struct Usage {
     teams: Ledger,
     organizations: Ledger,
@@ -49,17 +49,18 @@ impl Usage {
         Usage { teams: Ledger::of(&TEAMS), organizations: Ledger::of(&ORGANIZATIONS) }
     }
 
-    /// What a team would use with this; `None` if the team is gone.
+    /// What a team would use after this change; `None` if the team does not exist any more.
     pub fn of_team_with(&mut self, sql: &Connection, team_id: &str, delta: &Delta) -> Result<Option<Used>, Error> {
         self.teams.with(sql, team_id, delta)
     }
 
-    /// What an organization would use with this; `None` if the organization is gone.
+    /// What an organization would use after this change; `None` if the organization does not exist any more.
     pub fn of_organization_with(&mut self, sql: &Connection, id: &str, delta: &Delta) -> Result<Option<Used>, Error> {
         self.organizations.with(sql, id, delta)
     }
 
-    /// Adds what a write changed, at its very end: only the end of the whole group may undo it then. All of it or nothing.
+    /// Adds what a write changed, either completely or not at all. It runs at the very end of the write, after which
+    /// only a failure of the whole group can undo the write.
     pub fn add(&mut self, sql: &Connection, tally: &Tally) -> Result<(), Error> {
         self.teams.look_up(sql, &tally.teams)?;
         self.organizations.look_up(sql, &tally.organizations)?;
@@ -68,20 +69,20 @@ impl Usage {
         Ok(())
     }
 
-    /// Bytes of archives that are not written down yet.
+    /// The bytes of archives that are not stored in the database yet.
     pub fn archive_bytes_added(&self) -> i64 {
         let Ledger { known, added_to, .. } = &self.organizations;
         added_to.iter().filter_map(|id| known.get(id)).map(|known| known.added.archive_bytes).sum()
     }
 
-    /// Writes down what was added since the last time. Outside of the savepoints of single writes: one of them may be
-    /// undone, and what others added may not.
+    /// Stores what was added since the last call. It runs outside the savepoints of single writes: one of those may be
+    /// undone, but the additions of the others may not.
     pub fn write_down(&mut self, sql: &Connection) -> Result<(), Error> {
         self.teams.write_down(sql)?;
         self.organizations.write_down(sql)
     }
 
-    /// Forgets everything: the group was undone.
+    /// Forgets everything after a group was undone.
     pub fn forget(&mut self) {
         *self = Usage::new();
     }
@@ -128,7 +129,7 @@ impl Statements {
     }
 }
 
-/// What the database holds of one, and what was added since.
+/// The numbers of one team or organization: those in the database, and what was added since.
 struct Known {
     written: Used,
     added: Delta,
@@ -140,11 +141,11 @@ impl Known {
     }
 }
 
-/// What is known of the rows of one table.
+/// The numbers that are known of one table.
 struct Ledger {
     statements: &'static Statements,
     known: HashMap<String, Known>,
-    /// To which something was added that is not written down.
+    /// The ids whose additions are not stored yet.
     added_to: Vec<String>,
 }
 
@@ -171,7 +172,7 @@ impl Ledger {
         }
     }
 
-    /// One without a row is looked for anew each time: its deletion may be undone.
+    /// Finds the numbers of this id. A missing row is looked up again each time, because its deletion may be undone.
     fn find(&mut self, sql: &Connection, id: &str) -> Result<Option<&mut Known>, Error> {
         if !self.known.contains_key(id) {
             let Some(written) = self.statements.read(sql, id)? else { return Ok(None) };

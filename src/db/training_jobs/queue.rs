@@ -1,7 +1,8 @@
-//! The queue of each team and GPU type: who leaves it next, and what stood in the way of whom.
+//! The queue of each team and GPU type: which job leaves it next, and which jobs kept another one waiting.
 //!
-//! Order is by priority, then age. Nobody overtakes the job at the head while that waits for room, or a large job would
-//! wait for ever; only one that asks for more than the ceiling itself is passed by. A ceiling holds for spot capacity too.
+//! Jobs are ordered by priority, then by age. No job overtakes the first one while that waits for GPUs, because a large
+//! job would otherwise wait for ever. Only a job that needs more GPUs than the ceiling is passed over. A ceiling
+//! applies to spot capacity too.
 
 use rusqlite::named_params;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use crate::domain::{Team, Time};
 use crate::error::Error;
 use crate::policy::{InOrg, InTeam};
 
-/// Gives a job a status, and remembers when.
+/// Sets the status of a job and records the time of the change.
 pub(super) fn enter(tx: &Tx, job_id: &str, status: JobStatus) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
@@ -35,7 +36,8 @@ pub(super) fn enter(tx: &Tx, job_id: &str, status: JobStatus) -> Result<(), Erro
     Ok(())
 }
 
-/// Deploys the jobs that the ceiling has room for. To be called whenever room, the ceiling or the queue has changed.
+/// Deploys the waiting jobs that the ceiling has room for. Call it whenever the free GPUs, the ceiling or the queue
+/// have changed.
 pub(in crate::db) fn release(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) -> Result<(), Error> {
     let capacity = capacity(tx, team, gpu_type)?;
     let mut free_gpus = capacity.as_ref().map(Capacity::free_gpus);
@@ -53,8 +55,8 @@ pub(in crate::db) fn release(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) ->
     Ok(())
 }
 
-/// Deploys a job, and answers whether that went well. What fails and would fail again ends the job: neither those behind it
-/// nor what set the queue going has to do with it.
+/// Deploys a job, and returns whether it was deployed. An error that would occur again ends the job: it must fail
+/// neither the jobs behind it nor the write that started the queue.
 fn deploy_or_fail(tx: &Tx, waiting: &Waiting) -> Result<bool, Error> {
     match tx.attempt(|| deploy(tx, waiting))? {
         Ok(()) => Ok(true),
@@ -66,12 +68,13 @@ fn deploy_or_fail(tx: &Tx, waiting: &Waiting) -> Result<bool, Error> {
     }
 }
 
-/// The same for every GPU type, once all jobs of a project are gone.
+/// Deploys the waiting jobs of every GPU type that the ceilings have room for: for a team whose project was deleted
+/// with all its jobs.
 pub(in crate::db) fn release_all(tx: &Tx, team: &Team) -> Result<(), Error> {
     GpuType::ALL.iter().try_for_each(|gpu_type| release(tx, team, Some(*gpu_type)))
 }
 
-/// Tells in the log of a job that waits what it waits for.
+/// Writes to the log of a waiting job what it waits for.
 pub(super) fn say_why(tx: &Tx, team: &Team, job: &Job) -> Result<(), Error> {
     let Some(capacity) = capacity(tx, team, job.compute.gpu_type())? else { return Ok(()) };
     let why = format!(
@@ -86,7 +89,7 @@ pub(super) fn say_why(tx: &Tx, team: &Team, job: &Job) -> Result<(), Error> {
     logs::append_to_job(tx, &job.id, Level::Info, &why)
 }
 
-/// The ceiling that holds for jobs with these GPUs; there is none for those without.
+/// The ceiling for jobs with this GPU type; `None` for jobs without GPUs, or where the team has no ceiling.
 fn capacity(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) -> Result<Option<Capacity>, Error> {
     gpu_type.map_or(Ok(None), |gpu_type| training_capacity::find(tx, team, gpu_type))
 }
@@ -121,7 +124,7 @@ fn deploy(tx: &Tx, job: &Waiting) -> Result<(), Error> {
     logs::append_to_job(tx, &job.id, Level::Info, &line)
 }
 
-/// Sets the team's ceiling. The jobs that it has room for leave the queue.
+/// Sets the ceiling of the team for a GPU type, and deploys the waiting jobs that it has room for.
 pub fn set_capacity(tx: &Tx, org: &InOrg, team: &Team, gpu_type: GpuType, max_gpus: i64) -> Result<Capacity, Error> {
     training_capacity::write(tx, team, gpu_type, max_gpus)?;
     let data = json!({ "gpu_type": gpu_type.as_str(), "max_gpus": max_gpus });
@@ -131,7 +134,12 @@ pub fn set_capacity(tx: &Tx, org: &InOrg, team: &Team, gpu_type: GpuType, max_gp
     Ok(training_capacity::find(tx, team, gpu_type)?.expect("the ceiling was just set"))
 }
 
-/// The context of a job in one of these teams.
+/// What the queue looked like for a job of one of these teams: the jobs that held GPUs, the jobs ahead of it, and their
+/// events while it waited.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for an id that no job of these teams has.
 pub fn context(tx: &Tx, teams: &[InTeam], job_id: &str) -> Result<QueueContext, Error> {
     let (team, job) = in_some_team(tx, teams, job_id)?;
     let others = others(tx, team, &job)?;
@@ -161,7 +169,7 @@ fn in_some_team<'a, 't>(tx: &Tx, teams: &'a [InTeam<'t>], job_id: &str) -> Resul
     Err(Error::NotFound("training job"))
 }
 
-/// The other jobs of the job's team and GPU type that had not ended when it came in, the oldest first.
+/// The other jobs of the same team and GPU type that had not ended when this job was created, oldest first.
 fn others(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<OtherJob>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT training_job.project_id, training_job.id, training_job_event.status, training_job_event.at
@@ -197,7 +205,7 @@ fn released_at(tx: &Tx, job: &Job) -> Result<Option<Time>, Error> {
     Ok(query.query_row(named_params! { ":id": job.id }, |row| row.get(0))?)
 }
 
-/// What happened to these jobs in this time, in order.
+/// The events of these jobs between these times, in order.
 fn events(tx: &Tx, job_ids: &str, since: Time, until: Time) -> Result<Vec<JobEvent>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT training_job_event.job_id, training_job.name, training_job_event.status, training_job_event.at

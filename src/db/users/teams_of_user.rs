@@ -10,7 +10,7 @@ use crate::domain::{Page, Paging};
 use crate::error::Error;
 use crate::policy::{InOrg, OrgRole, TeamRole};
 
-/// Lists the teams that a person is in, by name; an organization admin is in all of them.
+/// Lists the teams that a person is in, by name. An organization admin is in all teams.
 pub fn teams(tx: &Tx, org: &InOrg, member: &OrgMember, paging: &Paging) -> Result<Page<TeamOfUser>, Error> {
     let teams = match member.role {
         OrgRole::Admin => teams_of_admin(tx, org, member, paging)?,
@@ -41,7 +41,8 @@ fn teams_of_admin(tx: &Tx, org: &InOrg, admin: &OrgMember, paging: &Paging) -> R
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The teams are found by the person and sorted here: an organization can have many more.
+/// The teams of an ordinary member. They are selected by the person and sorted here, because an organization can have
+/// many more teams.
 fn teams_of_member(tx: &Tx, org: &InOrg, member: &OrgMember, paging: &Paging) -> Result<Vec<TeamOfUser>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT team.id, team.name, team.name_key, team_member.role

@@ -44,7 +44,7 @@ impl<'a> ChainEnvironment<'a> {
     }
 }
 
-/// What a chainlet is set to in an environment. Baseten's `ChainletEnvironmentSettingsV1`.
+/// The settings of a chainlet in an environment. Baseten's `ChainletEnvironmentSettingsV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct ChainletEnvironmentSettings<'a> {
     chainlet_name: &'a str,
@@ -62,15 +62,16 @@ impl<'a> From<&'a ChainletSettings> for ChainletEnvironmentSettings<'a> {
     }
 }
 
-/// An environment of a Chain in the list of all. The specification gives a model's environment there, so it has the
-/// fields of both: those of a model are the entrypoint's. Baseten's `EnvironmentV1`.
+/// An environment of a Chain in the list of all environments. The specification uses the shape of a model's environment
+/// there, so this shape has the fields of both. The fields of a model are those of the entrypoint. Baseten's
+/// `EnvironmentV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ListedChainEnvironment")]
 pub struct ListedEnvironment<'a> {
     name: &'a str,
     created_at: Time,
     chain_id: &'a str,
-    /// The Chain's id while nothing was deployed.
+    /// The Chain's id if nothing was deployed.
     model_id: &'a str,
     promotion_settings: PromotionSettings,
     chainlet_settings: Vec<ChainletEnvironmentSettings<'a>>,
@@ -119,8 +120,8 @@ impl<'a> ListedEnvironment<'a> {
     }
 }
 
-/// A deployment of a Chain in the list of environments, with the fields of a model's deployment, which are the
-/// entrypoint's. Baseten's `DeploymentV1`.
+/// A deployment of a Chain in the list of environments. The fields of a model's deployment are those of the entrypoint.
+/// Baseten's `DeploymentV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ListedChainDeployment")]
 struct ListedDeployment<'a> {
@@ -153,14 +154,14 @@ impl<'a> From<&'a chains::ChainDeployment> for ListedDeployment<'a> {
     }
 }
 
-/// That an environment of a Chain was changed. Baseten's `UpdateChainEnvironmentResponseV1`.
+/// Confirms that an environment of a Chain was changed. Baseten's `UpdateChainEnvironmentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ChainEnvironmentUpdated")]
 pub struct Updated {
     pub ok: bool,
 }
 
-/// What a change of instance types led to. Baseten's `UpdateChainletEnvironmentInstanceTypeResponseV1`.
+/// The result of a change of instance types. Baseten's `UpdateChainletEnvironmentInstanceTypeResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ChainletInstanceTypesUpdated")]
 pub struct InstanceTypesUpdated<'a> {
@@ -180,7 +181,7 @@ pub struct CreateChainEnvironment {
     pub chainlet_settings: Option<Vec<NewChainletSettings>>,
 }
 
-/// What a chainlet is set to in a new environment. Baseten's `ChainletEnvironmentSettingsRequestV1`.
+/// The settings of a chainlet in a new environment. Baseten's `ChainletEnvironmentSettingsRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 pub struct NewChainletSettings {
     pub chainlet_name: String,
@@ -202,7 +203,7 @@ pub struct UpdateChainletAutoscaling {
     pub updates: Vec<AutoscalingUpdate>,
 }
 
-/// Sets what some chainlets run on. Baseten's `UpdateChainletEnvironmentInstanceTypeRequestV1`.
+/// Sets the instance types of some chainlets. Baseten's `UpdateChainletEnvironmentInstanceTypeRequestV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "UpdateChainletInstanceTypesRequest")]
 pub struct UpdateChainletInstanceTypes {
@@ -217,7 +218,7 @@ pub struct AutoscalingUpdate {
     pub autoscaling_settings: UpdateAutoscaling,
 }
 
-/// What one chainlet is to run on. Baseten's `ChainletEnvironmentInstanceTypeUpdateV1`.
+/// The instance type of one chainlet. Baseten's `ChainletEnvironmentInstanceTypeUpdateV1`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ChainletInstanceTypeUpdate")]
 pub struct InstanceTypeUpdate {

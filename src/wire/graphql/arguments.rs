@@ -1,4 +1,4 @@
-//! What the root fields of GraphQL are asked with.
+//! The arguments of GraphQL root fields.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub struct WhichById {
     pub id: String,
 }
 
-/// A whole Chain: of one that is there by its id, of a new one or of the development deployment by its name.
+/// A whole Chain. An existing Chain is named by its id; a new Chain or the development deployment by its name.
 #[derive(Deserialize)]
 pub struct DeployChain {
     pub chain_id: Option<String>,
@@ -56,16 +56,16 @@ pub struct PushedOracle {
     pub encoded_config_str: String,
 }
 
-/// JSON comes in base 64.
+/// JSON in base64.
 #[derive(Deserialize)]
 pub struct Validate {
     pub config: String,
 }
 
-/// What is pushed, by whichever mutation.
+/// The content of a push, for every mutation that pushes.
 #[derive(Deserialize)]
 pub struct Push {
-    /// Of a new model or of the development deployment's; of a version, its own.
+    /// The name of a new model or of the model of a development deployment. For a version, the version's own name.
     pub name: Option<String>,
     pub version_name: Option<String>,
     pub s3_key: String,
@@ -98,7 +98,7 @@ pub struct TemplateMetadata {
     pub oracle_name: String,
 }
 
-/// A checkpoint of a training job, or something else that is not kept here.
+/// A checkpoint of a training job, or another source that is not stored here.
 #[derive(Deserialize)]
 pub struct WeightsSource {
     pub b10_training_checkpoint_weights_source: Option<CheckpointWeights>,
@@ -119,7 +119,7 @@ pub struct StagePatch {
     pub patch: String,
 }
 
-/// What a staged patch holds.
+/// The content of a staged patch.
 #[derive(Deserialize)]
 pub struct PatchRequest {
     pub prev_hash: String,

@@ -1,4 +1,4 @@
-//! The fields that a GraphQL document asks for.
+//! The fields that a GraphQL document selects.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -11,18 +11,18 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// A field as a document asks for it.
+/// A field that a document selects.
 #[derive(Debug)]
 pub struct Selected {
-    /// What the answer calls it: its alias, or its name.
+    /// The name in the reply: the field's alias, or its name.
     pub key: String,
     pub name: String,
     pub arguments: Vec<(String, Arc<Value>)>,
-    /// What was read of the arguments before the transaction.
+    /// The arguments that were read before the transaction.
     pub prepared: Prepared,
-    /// The type that its fragment says it is a field of.
+    /// The type that the fragment around this field states.
     pub of: Option<String>,
-    /// What is asked of the object that it gives.
+    /// The fields that are selected of the returned object.
     pub fields: Vec<Selected>,
 }
 
@@ -31,11 +31,11 @@ impl Selected {
         self.arguments.iter().find(|(given, _)| given == name).map(|(_, value)| &**value)
     }
 
-    /// The arguments, read as this shape.
+    /// Reads the arguments as this shape.
     ///
     /// # Errors
     ///
-    /// 400 with the name of the argument that does not fit.
+    /// [`Error::Invalid`] that names the argument that does not fit.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         crate::wire::read(
             "an argument",
@@ -44,7 +44,8 @@ impl Selected {
     }
 }
 
-/// What was read of a root field's arguments on the pool, until the resolver takes it in the transaction.
+/// The arguments of a root field. They are read on the pool and kept here until the resolver takes them in the
+/// transaction.
 #[derive(Default)]
 pub struct Prepared(Cell<Option<Result<Box<dyn Any + Send>, Error>>>);
 
@@ -53,8 +54,11 @@ impl Prepared {
         self.0.set(Some(read));
     }
 
+    /// Takes the arguments.
+    ///
     /// # Errors
-    /// [`Error::Unread`] where nothing was read yet, otherwise what refused the arguments.
+    ///
+    /// [`Error::Unread`] if nothing was read yet, otherwise the error from reading the arguments.
     pub fn take<T: 'static>(&self) -> Result<T, Error> {
         let read = self.0.take().ok_or(Error::Unread)??;
         read.downcast().map(|read| *read).map_err(|_| Error::Internal("another type was prepared".to_owned()))

@@ -1,16 +1,16 @@
-//! What a root field gives, and the selecting of fields from it.
+//! The values of root fields, and the selection of fields from them.
 //!
-//! The fields of a type are known without a value of it, so a field that is not there is an error also where the list is
-//! empty or the object null.
+//! The fields of a type are known without a value of it. So selecting a field that does not exist is an error even if a
+//! list is empty or an object is null.
 
 use crate::error::{Error, quoted};
 use crate::wire::graphql::selection::Selected;
 
-/// Something that a field gives: a leaf, an object, or a list or absence of these.
+/// The value of a field: a leaf, an object, a list of values, or null.
 pub trait Shape {
     const TYPE: Type;
 
-    /// Writes what is selected. It has been checked against `TYPE`.
+    /// Writes the selected fields. The selection was checked against `TYPE`.
     fn write(&self, selected: &Selected, out: &mut Output);
 }
 
@@ -26,7 +26,7 @@ pub struct ObjectType {
     pub fields: &'static [(&'static str, Type)],
 }
 
-/// JSON that is being written.
+/// The JSON output that is being written.
 pub struct Output {
     json: Vec<u8>,
     bytes_max: usize,
@@ -42,14 +42,17 @@ impl Output {
     }
 }
 
-/// What a root field gives, its fields selected, as JSON.
+/// The value of a root field as JSON, with only its selected fields.
 #[derive(Debug)]
 pub struct Given(Vec<u8>);
 
 impl Given {
-    /// Selects from the shape what is asked for; what is not there is named.
+    /// Writes the selected fields of `shape`. Writing of a list stops once the output is longer than `bytes_max`; such
+    /// an output must not be sent.
     ///
-    /// Of a list only so much is written that it shows to be too long: what is longer than `bytes_max` is not to be sent.
+    /// # Errors
+    ///
+    /// An error that names a selected field that does not exist.
     pub fn select(shape: &impl Shape, selected: &Selected, bytes_max: usize) -> Result<Given, Error> {
         type_of(shape).check(selected)?;
         let mut out = Output { json: Vec::new(), bytes_max };
@@ -57,7 +60,7 @@ impl Given {
         Ok(Given(out.json))
     }
 
-    /// Adds fields that the client did not ask for and needs all the same.
+    /// Adds fields that the client did not select but needs.
     pub fn with(mut self, fields: &[(&str, &str)]) -> Given {
         assert_eq!(self.0.pop(), Some(b'}'), "only an object takes more fields");
         for (name, value) in fields {
@@ -124,7 +127,7 @@ impl ObjectType {
     }
 }
 
-/// Declares an object type: its fields are those of the struct, and its name the struct's.
+/// Declares an object type. Its name and its fields are those of the struct.
 macro_rules! object {
     ($(
         $(#[$doc:meta])*
@@ -165,7 +168,7 @@ macro_rules! object {
 
 pub(crate) use object;
 
-/// What has no fields.
+/// Declares types without fields.
 macro_rules! leaf {
     ($($Type:ty),*) => {$(
         impl Shape for $Type {

@@ -1,4 +1,4 @@
-//! What a job is pushed with. The body is open: what is not known here is left out of what is kept.
+//! The request that creates a training job. The body is open: unknown fields are not stored.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct CreateTrainingJob {
     pub training_job: Spec,
 }
 
-/// What a training job is created from. It is kept in this form, so that the job can be created again. Baseten's
+/// The description of a new training job. It is stored in this form, so that the job can be created again. Baseten's
 /// `CreateTrainingJobV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJob")]
@@ -74,7 +74,7 @@ struct ByPassword {
     secret_ref: SecretReference,
 }
 
-/// What a training job runs on. Baseten's `CreateTrainingJobComputeV1`.
+/// The resources of a training job. Baseten's `CreateTrainingJobComputeV1`.
 #[derive(Default, Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobCompute")]
 pub struct Compute {
@@ -85,7 +85,7 @@ pub struct Compute {
     pub availability_model: Option<Availability>,
 }
 
-/// Which GPU a node of a training job has, and how many. Baseten's `CreateTrainingJobAcceleratorV1`.
+/// The kind and number of GPUs of one node of a training job. Baseten's `CreateTrainingJobAcceleratorV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobAccelerator")]
 pub struct Accelerator {
@@ -121,7 +121,7 @@ pub struct SecretReference {
     name: String,
 }
 
-/// An uploaded file that a training job gets. Baseten's `CreateTrainingJobS3Artifact`.
+/// An uploaded file for a training job. Baseten's `CreateTrainingJobS3Artifact`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CreateTrainingJobArtifact")]
 pub struct Artifact {
@@ -129,7 +129,7 @@ pub struct Artifact {
     pub s3_key: String,
 }
 
-/// The checkpoints that a training job begins with. Baseten's `LoadCheckpointConfig`.
+/// The checkpoints that a training job starts from. Baseten's `LoadCheckpointConfig`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "LoadCheckpointConfig")]
 pub struct LoadCheckpoints {
@@ -138,7 +138,7 @@ pub struct LoadCheckpoints {
     pub checkpoints: Option<Vec<Checkpoint>>,
 }
 
-/// A checkpoint to begin with: one of a job, the last of a project, or one of a run. Baseten's
+/// A checkpoint to start from: one of a job, the last one of a project, or one of a run. Baseten's
 /// `BasetenNamedCheckpointConfig`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "CheckpointToLoad")]
@@ -151,7 +151,7 @@ pub struct Checkpoint {
     target: Option<String>,
 }
 
-/// Weights that a training job gets. Baseten's `CreateJobWeightConfigV1`.
+/// Weights for a training job. Baseten's `CreateJobWeightConfigV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "TrainingWeights")]
 pub struct Weights {
@@ -178,7 +178,7 @@ struct WeightsAuth {
 }
 
 impl Spec {
-    /// Every secret that the job names, with the field that names it.
+    /// Every secret that the job uses, with the field that names it.
     pub fn secrets(&self) -> Vec<(String, &str)> {
         let auth = self.image.docker_auth.iter().flat_map(DockerAuth::secrets);
         let variables = self.runtime.iter().flat_map(|runtime| runtime.environment_variables.iter().flatten());

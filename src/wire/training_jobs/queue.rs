@@ -1,4 +1,4 @@
-//! What a job met in the queue, on the wire.
+//! The queue at the time a training job was created, on the wire.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::domain::{Time, training_jobs};
 use crate::wire::schemas::Object;
 use crate::wire::training_jobs::InstanceType;
 
-/// What a training job met in the queue. Baseten's `GetTrainingJobQueueContextResponseV1`.
+/// The queue at the time a training job was created. Baseten's `GetTrainingJobQueueContextResponseV1`.
 #[derive(JsonSchema, Serialize)]
 pub struct QueueContext<'a> {
     target_job_id: &'a str,
@@ -18,7 +18,7 @@ pub struct QueueContext<'a> {
     submitted_at: Time,
     released_at: Option<Time>,
     pending_seconds: Option<i64>,
-    /// Ceilings are of teams alone.
+    /// Always null, because only teams have ceilings.
     #[schemars(with = "Option<Object>")]
     org_capacity: Option<()>,
     team_capacity: Option<CapacityAtSubmit>,
@@ -50,7 +50,7 @@ struct ActiveJob<'a> {
     status_set_at: Time,
 }
 
-/// A job that waited before another when that was created. Baseten's `PendingJobAheadAtSubmitV1`.
+/// A job that was ahead of another in the queue when the other was created. Baseten's `PendingJobAheadAtSubmitV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "PendingJobAheadAtSubmit")]
 struct PendingJob<'a> {

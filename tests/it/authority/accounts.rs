@@ -1,4 +1,4 @@
-//! What does a link tell of whether its address is somebody's, and who begins anew?
+//! Does a link reveal whether its address belongs to an account, and who starts with a new account?
 
 use super::*;
 

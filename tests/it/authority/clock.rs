@@ -1,4 +1,4 @@
-//! What was once found ended stays ended when the clock is set back.
+//! Whatever was found expired stays expired when the clock is set back.
 
 use guildhall::db::endings;
 

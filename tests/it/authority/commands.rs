@@ -1,4 +1,4 @@
-//! The operator's commands that give somebody a way back in, beside a running server and without one.
+//! The operator's commands that restore a person's access, with a running server and without one.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What becomes of the keys that somebody made, and of those that such keys made, when their role is taken.
+//! What happens to the keys that a person made, and to the keys that those keys made, when the person loses a role.
 
 use super::*;
 

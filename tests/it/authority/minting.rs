@@ -1,4 +1,4 @@
-//! Keys that keys make, replace and bring about.
+//! Keys that other keys make or replace, directly or indirectly.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A restricted environment is not changed or destroyed by way of what it is of.
+//! A restricted environment cannot be changed or deleted through the model, Chain or team that it belongs to.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Links and credentials that name their caller: they lead where that caller would get now.
+//! Links and credentials that identify their caller: they allow only what that caller may do now.
 
 use guildhall::db::uploads;
 

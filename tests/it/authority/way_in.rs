@@ -1,4 +1,4 @@
-//! Does an organization keep a key by which one of its admins gets in?
+//! Does an organization always keep a key with which one of its admins has access?
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The models that a Chain makes of its chainlets: read like every model, changed by way of the Chain alone.
+//! The models that a Chain makes for its chainlets: they are read like other models and changed only through the Chain.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

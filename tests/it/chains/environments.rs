@@ -1,4 +1,4 @@
-//! Environments of Chains: made, shown, changed, and listed in two shapes at once.
+//! Environments of Chains: created, shown, changed, and listed in two shapes at the same time.
 
 use serde_json::{Value, json};
 

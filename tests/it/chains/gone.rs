@@ -1,4 +1,4 @@
-//! What goes with a deployment, a Chain and a team, and that nothing is left behind.
+//! What is deleted together with a deployment, a Chain or a team. Nothing is left behind.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! How a deployment of a Chain comes to serve an environment, and what becomes of the one before.
+//! How a deployment of a Chain starts to serve an environment, and what happens to the previous deployment.
 
 use guildhall::runner;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Who may push what to which Chain, and what a push may not hold.
+//! Who may push what to which Chain, and what a push must not contain.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the audit log tells of Chains: one entry a write, with exactly the fields that the SDK requires.
+//! The entries of the audit log about Chains: one entry for each write, with exactly the fields that the SDK requires.
 
 use serde_json::{Value, json};
 

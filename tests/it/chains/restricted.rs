@@ -1,4 +1,4 @@
-//! Who may change what serves a restricted environment, or is about to.
+//! Who may change a deployment that serves a restricted environment or is its candidate.
 
 use serde_json::{Value, json};
 

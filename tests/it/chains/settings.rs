@@ -1,4 +1,4 @@
-//! What an environment sets the chainlets to.
+//! The settings of chainlets in an environment.
 
 use serde_json::{Value, json};
 

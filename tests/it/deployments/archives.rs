@@ -1,4 +1,4 @@
-//! What becomes of an archive: read, built, given back, and gone with the last deployment that uses it.
+//! The life of an archive: read, built, downloaded, and deleted with the last deployment that uses it.
 
 use serde_json::{Value, json};
 

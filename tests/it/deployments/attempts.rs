@@ -29,7 +29,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// An archive that takes long to read and no room on the disk: most of it is a hole.
-pub fn long_archive(data: &Path) -> Archive {
+fn long_archive(data: &Path) -> Archive {
     const BYTES: u64 = 3 << 30;
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in [("config.yaml", CONFIG), ("model/model.py", CODE)] {
@@ -160,9 +160,8 @@ fn patches_that_end_the_process_twice_have_failed() {
     assert_eq!(sql.query_row("SELECT count(*) FROM deployment_patch", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
 
-#[test]
-fn a_stop_is_no_attempt() {
-    let acme = Acme::new();
+/// A model of research, and a development deployment of it whose archive takes long to read.
+pub fn push_long_archive(acme: &Acme) -> String {
     let (model, _) = acme.create("max", "research", "llama");
     acme.run_all();
     let archive = long_archive(acme.server.data());
@@ -174,6 +173,13 @@ fn a_stop_is_no_attempt() {
         archive.bytes
     ));
     acme.push("max", &model, json!({ "s3_key": "models/long", "is_development": true }));
+    model
+}
+
+#[test]
+fn a_stop_is_no_attempt() {
+    let acme = Acme::new();
+    let model = push_long_archive(&acme);
     let sql = acme.server.sql();
     let attempts = || -> i64 {
         sql.query_row("SELECT coalesce(max(attempts), 0) FROM archive_reading", [], |row| row.get(0)).unwrap()

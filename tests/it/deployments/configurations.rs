@@ -1,4 +1,4 @@
-//! The configuration of a deployment: with truss's defaults, and as patches leave it; and what is told where nothing was
+//! The configuration of a deployment, with truss's defaults and after patches; and the refusal if no archive was
 //! uploaded that a patch could change.
 
 use serde_json::{Value, json};

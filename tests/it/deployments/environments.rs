@@ -1,4 +1,4 @@
-//! Deployments in environments: pushed to, promoted into, and who may change what serves one.
+//! Deployments in environments: pushes, promotions, and who may change a deployment that serves an environment.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Whose a failure is: what is wrong with a deployment ends that, a fault of ours is tried again, and neither keeps the
-//! others waiting.
+//! Kinds of failures: an error in a deployment ends that deployment, a fault of the installation is retried, and
+//! neither delays other deployments.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

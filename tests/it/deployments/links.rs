@@ -1,4 +1,5 @@
-//! What may be in an archive: links as truss writes them, names of any kind, gzip; and what it may become at most.
+//! The content that an archive may have: links as truss writes them, names of any kind, and gzip; and its maximum size
+//! when unpacked.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! What models and deployments are called: a name is one of them, however clients spell it.
+//! The names of models and deployments: each name refers to one of them, however clients spell it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,5 +1,5 @@
-//! Everything that a client can set is stored and shown, or refused by its name: otherwise it would set it again and again,
-//! or take for done what is not.
+//! Every setting that a client can send is either stored and shown, or refused by name. Otherwise a client would send
+//! it again and again, or assume that it has an effect.
 
 use serde_json::{Map, Value, json};
 

@@ -7,7 +7,7 @@ use guildhall::db::progress;
 use guildhall::runner;
 use serde_json::json;
 
-use super::attempts::{long_archive, until};
+use super::attempts::{push_long_archive, until};
 use super::{CONFIG, tar};
 use crate::acme::Acme;
 use crate::test_server::BEGIN;
@@ -51,17 +51,7 @@ fn the_list_of_what_waits_is_bounded_and_holds_every_team() {
 #[test]
 fn what_is_deleted_is_read_no_further() {
     let acme = Acme::new();
-    let (model, _) = acme.create("max", "research", "llama");
-    acme.run_all();
-    let archive = long_archive(acme.server.data());
-    let key = crate::vocabulary::prefix(acme.key("max"));
-    acme.run(&format!(
-        "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
-         SELECT 'models/long', org_id, user_id, prefix, x'{}', {}, 0 FROM api_key WHERE prefix = '{key}'",
-        archive.hex(),
-        archive.bytes
-    ));
-    acme.push("max", &model, json!({ "s3_key": "models/long", "is_development": true }));
+    let model = push_long_archive(&acme);
     let sql = acme.server.sql();
     let attempts = || -> i64 {
         sql.query_row("SELECT coalesce(max(attempts), 0) FROM archive_reading", [], |row| row.get(0)).unwrap()

@@ -1,4 +1,4 @@
-//! Chains and their pushes, as truss asks for them.
+//! Chains and their pushes, as truss requests them.
 
 use serde_json::json;
 

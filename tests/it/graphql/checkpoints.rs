@@ -1,4 +1,4 @@
-//! What truss asks to deploy what a training job saved.
+//! The requests of truss to deploy a checkpoint of a training job.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What of a document is answered, and which one is refused?
+//! Which parts of a document are answered, and which documents are refused?
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

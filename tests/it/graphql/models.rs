@@ -1,4 +1,4 @@
-//! Models and pushes, as truss asks for them.
+//! Models and pushes, as truss requests them.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What keys that are narrowed get of every root field: one to the environments `preview` and `trial` of research, one to
-//! its model. What is expected is written by hand.
+//! The replies of every root field to narrowed keys: one key is narrowed to the environments `preview` and `trial` of
+//! research, another to a model. The expected replies are written by hand.
 
 use std::collections::BTreeSet;
 

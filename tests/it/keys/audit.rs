@@ -1,4 +1,4 @@
-//! What does the audit log keep of keys, and where does nothing keep their text?
+//! What does the audit log contain about keys? The text of a key is stored nowhere.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Which keys are listed, for whom, and what of them is shown?
+//! Which keys does each caller see in lists, and which of their fields?
 
 use serde_json::json;
 

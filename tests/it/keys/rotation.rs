@@ -1,4 +1,4 @@
-//! What becomes of a key that is replaced, and what of the one that replaces it?
+//! What happens to a key that is replaced, and what can the new key do?
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A server with its door open, and clients that send it bytes.
+//! A server with an open listener, and clients that send it bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

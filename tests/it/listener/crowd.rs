@@ -1,4 +1,4 @@
-//! Do those who wait make room for those who ask, in seats and in bytes?
+//! Do idle clients make room for active clients, in connections and in bytes?
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;

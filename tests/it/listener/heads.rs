@@ -1,4 +1,4 @@
-//! Is everything refused from its head that its head decides, before a body has come?
+//! Are requests refused before their body arrives if their head is enough to refuse them?
 
 use super::client::{Client, Open, assert_refused, open_listener, patient};
 use crate::seed::WORLD;

@@ -1,4 +1,4 @@
-//! Does too slow, too many and too much end, and for nobody else?
+//! Are slow, numerous and large requests ended, without harm to other clients?
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;

@@ -1,4 +1,4 @@
-//! What is sent to a route about a place: its path, its query, its body.
+//! The request to a route about a place: its path, its query and its body.
 
 use guildhall::api::Listener;
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
-//! Would a wrong access in the route table be noticed? For each row the test puts every other access in its place and asks
-//! the server as each column about each place of the matrix, up to the point where the handler would run.
+//! Would the matrix notice a wrong access in the route table? For each row, the test sets every other access in its
+//! place and sends requests as each column about each place of the matrix, up to the point where the handler would run.
 //!
-//! A cell notices a swap if the caller is refused with another status than the cell expects, or is let in where it expects a
-//! refusal although the place answers somebody. What no cell notices must at least be told in other words by the API
-//! description, which `data/openapi-before.json` keeps. That is so for acts whose marks in the permission tables are the
-//! same: the swap changes nobody's access.
+//! A cell notices a swap if the caller is refused with a status that the cell does not expect, or is admitted although
+//! the cell expects a refusal and the place gives a reply. A swap that no cell notices must at least change the wording
+//! of the API description, which `data/openapi-before.json` contains. This applies to acts that have the same marks in
+//! the permission tables: such a swap changes nobody's access.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Acts on the Chain that a team holds: promoted into `production`, switched off, deleted, and the Chain with all of it.
+//! Acts on a team's Chain: promoting it to `production`, deactivating or deleting a deployment, and deleting the whole
+//! Chain.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Acts on what a team holds: secrets, training projects, keys, restricted environments.
+//! Acts on a team's resources: secrets, training projects, keys, restricted environments.
 
 use serde_json::json;
 

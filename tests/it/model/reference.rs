@@ -1,4 +1,4 @@
-//! What the documents say would happen, in memory: one organization, its people, teams, keys and invitations.
+//! An in-memory reference for what the documents say: one organization with its people, teams, keys and invitations.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Is the generated description compatible with the one that was written by hand? That one is kept in
-//! `data/openapi-before.json`: a line for each operation and each schema.
+//! Is the generated API description compatible with the one that was written by hand? The latter is kept in
+//! `data/openapi-before.json`, with one line for each operation and each schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Does the schema of a body have the fields that are read of it? Each body's type is read by a deserializer that offers it
-//! every field that it asks for, and notes them.
+//! Does the schema of a body have the fields that are read from it? The type of each body is read with a deserializer
+//! that offers every field that the type requests, and records these fields.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

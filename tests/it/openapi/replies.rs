@@ -1,4 +1,4 @@
-//! Does each reply have the shape that the description gives it? [`check`] is asked about every reply of every test server.
+//! Does each reply have the shape in the API description? [`check`] is called for every reply of every test server.
 
 use std::sync::LazyLock;
 

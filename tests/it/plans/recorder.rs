@@ -1,4 +1,4 @@
-//! Records the statements that the connections of one database run, with what each run cost.
+//! Records the statements that the connections of one database run, with the cost of each run.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};

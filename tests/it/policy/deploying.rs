@@ -1,4 +1,4 @@
-//! Who deploys, into which environments, and in which team where none is named.
+//! Who may deploy, into which environments, and in which team if none is named.
 
 use guildhall::policy::{Caller, Deployers, OrgRole, Reader, Restriction, TeamCategory, TeamRole, nowhere};
 

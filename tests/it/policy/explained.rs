@@ -1,4 +1,4 @@
-//! What an explanation says, for each kind of caller and question.
+//! The content of an explanation, for each kind of caller and question.
 
 use guildhall::policy::{Caller, Explanation, OrgAct, OrgRole, Question, Restriction, TeamAct, TeamCategory, TeamRole};
 

@@ -1,4 +1,4 @@
-//! The permission tables as they are shown.
+//! The permission tables in their displayed form.
 
 use guildhall::policy::{OrgAct, OrgRole, Standing, TeamAct, tables};
 

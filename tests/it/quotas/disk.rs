@@ -1,4 +1,5 @@
-//! Is there always room to revoke, remove and delete? On small disks of their own, where the system lets tests mount one.
+//! Is there always space to revoke, remove and delete? The tests use small disks of their own, if the system can mount
+//! them.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Does a write that changes nothing leave nothing?
+//! Does a write that changes nothing leave the database unchanged?
 
 use guildhall::api::routes;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The sentences of the document, one by one.
+//! One test for each sentence of the document.
 
 use serde_json::json;
 

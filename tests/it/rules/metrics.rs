@@ -1,4 +1,4 @@
-//! Decision 13: `WORKSPACE_EXPORT_METRICS` reads metrics, of its own team alone, and may be narrowed to models.
+//! Decision 13: `WORKSPACE_EXPORT_METRICS` reads only the metrics of its own team, and may be narrowed to models.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `GET /v1/permissions` and `…/explain`: told by the functions that enforce.
+//! `GET /v1/permissions` and `…/explain`: both use the functions that enforce the permissions.
 
 use serde_json::{Value, json};
 

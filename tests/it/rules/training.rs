@@ -1,4 +1,4 @@
-//! Training as state: jobs of a team's projects, their queue, their secrets and archives, and who may what.
+//! Training as stored state: jobs of a team's projects, their queue, their secrets and archives, and who may do what.
 
 use guildhall::domain::uploads::BUCKET;
 use rusqlite::params;

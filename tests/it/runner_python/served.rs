@@ -1,7 +1,7 @@
-//! Do models answer as they do on the stock server? Each is built and started as the runner does it, and beside it the server
-//! of the same package is started without us; both get the same requests.
+//! Do models answer as they do on the stock server? Each model is built and started as the runner does it. Beside it,
+//! the server of the same package is started without Guildhall. Both receive the same requests.
 //!
-//! This needs PyPI and uv or pip: it runs where `GUILDHALL_TESTS_PYPI` is set, as the gate sets it.
+//! This needs PyPI and uv or pip. It runs only if `GUILDHALL_TESTS_PYPI` is set, as it is in the gate.
 
 mod chains;
 mod child;

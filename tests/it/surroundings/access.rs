@@ -1,4 +1,4 @@
-//! Who may read the data directory, and whose it is.
+//! Who may read the data directory, and who owns it.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -1,4 +1,4 @@
-//! A first `init` that is killed at any point leaves what the next command completes.
+//! If a first `init` is killed at any point, the next command completes it.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! In a mount namespace: a root that cannot be written, folders for temporary files that are full, a data directory that is
-//! full; and disks that fail.
+//! Tests in a mount namespace: a read-only root, full folders for temporary files, a full data directory, and failing
+//! disks.
 
 use std::path::Path;
 use std::process::{Command, Output};

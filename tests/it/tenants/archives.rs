@@ -1,4 +1,4 @@
-//! Archives that unfold to more than they are: each push ends, by itself, and nobody else's waits for it.
+//! Archives that expand to more than their size: each push ends by itself, and no other tenant's push waits for it.
 
 use std::time::{Duration, Instant};
 

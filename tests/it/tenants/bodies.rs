@@ -1,5 +1,5 @@
-//! What is sent to every route of the table: bodies that nest, repeat and swell wherever the route takes something,
-//! queries and heads of many parts.
+//! Requests to every route of the table: bodies that nest, repeat and expand wherever the route accepts something, and
+//! queries and heads with many parts.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! What is only begun: connections that say nothing, heads and bodies that never end, bodies for keys that are none,
-//! answers that nobody collects.
+//! Connections and requests that are only started: connections that send nothing, heads and bodies that never end,
+//! bodies with invalid keys, and replies that nobody reads.
 
 use std::io::Write as _;
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! Documents that unfold: a variable used a thousand times, fragments of fragments, aliases, lists in lists, for every
-//! root field. Any key may send them.
+//! Documents that expand: a variable used a thousand times, fragments of fragments, aliases, and lists in lists, for
+//! every root field. Any key may send them.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a tenant makes the database and the disk hold.
+//! The data that a tenant can add to the database and the disk.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! How the neighbour fares: its requests are timed while nothing else happens, and while the hostile tenant acts.
+//! The effect on the neighbor: its requests are timed while nothing else happens, and while the hostile tenant acts.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

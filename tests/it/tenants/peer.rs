@@ -1,4 +1,4 @@
-//! A client that sends whatever it is told, and reads what comes back as far as it wants.
+//! A client that sends the bytes that it is given, and reads as much of the reply as it is told to.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

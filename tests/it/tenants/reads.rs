@@ -1,4 +1,4 @@
-//! What is asked for: lists of much, many times over, and searches through everything.
+//! Expensive reads: long lists, requested many times, and searches through all data.
 
 use std::time::Duration;
 

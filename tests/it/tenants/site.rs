@@ -1,4 +1,4 @@
-//! A server under a small limit of memory, and two organizations on it.
+//! A server with a low memory limit, and two organizations on it.
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The S3 part: what is begun, reserved or claimed there stays its team's own affair.
+//! The S3 interface: what a team starts, reserves or claims there does not affect other teams.
 
 use std::io::Write as _;
 use std::net::TcpStream;

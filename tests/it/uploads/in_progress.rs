@@ -1,4 +1,4 @@
-//! What may somebody have in progress, and what of it is left to others?
+//! How many unfinished uploads may one owner have, and what remains for others?
 
 use guildhall::domain::quotas::Settings;
 

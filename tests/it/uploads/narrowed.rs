@@ -1,4 +1,5 @@
-//! A key narrowed to environments pushes into them, as truss does it: from its credentials on, and nowhere else.
+//! A key that is narrowed to environments pushes into them as truss does, starting with its credentials, and into no
+//! others.
 
 use std::net::TcpListener;
 use std::sync::Arc;

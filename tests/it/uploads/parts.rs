@@ -1,4 +1,4 @@
-//! Archives that come in parts: in any order, at once, again, wrongly listed, given up.
+//! Multipart uploads: parts in any order, in parallel, repeated or wrongly listed, and uploads that are aborted.
 
 use std::io::Write as _;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What clients ask of S3 beyond storing bytes: it is done, or refused by its name, and never passed over.
+//! S3 features beyond storing bytes that clients request: each is supported or refused by name, and never ignored.
 
 use super::s3::{S3, crc32, noise, part_query, sha256, trailer};
 use super::site::BaseUrl;

@@ -1,4 +1,4 @@
-//! A client of S3 that signs by a Signature Version 4 of its own.
+//! An S3 client with its own implementation of Signature Version 4.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

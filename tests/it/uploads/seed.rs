@@ -1,4 +1,4 @@
-//! An organization with one team, written straight into a database, and the keys of whoever uploads.
+//! An organization with one team that is written directly into a database, and the keys of its uploaders.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Which archives a sweep takes, and which never.
+//! Which archives a sweep removes, and which it never removes.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

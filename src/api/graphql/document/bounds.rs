@@ -1,28 +1,29 @@
-//! The bounds of a document: what it is, and what it becomes.
+//! The bounds of a document and of the operation that is built from it.
 
 use std::cell::Cell;
 
 use crate::error::Error;
 
-// Bounds of a document, together. Braces, brackets and parentheses nest no deeper than the parser's own bound of 50.
-/// Of a document that pushes: it carries configurations or patches.
+// The bounds of a document. Braces, brackets and parentheses are also bounded by the parser: they nest at most 50 deep.
+/// The most bytes of a document that may push: it carries configurations or patches.
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
-/// Of a document of whoever may deploy nowhere.
+/// The most bytes of a document of a caller who may not deploy in any team.
 pub const SMALL_DOCUMENT_BYTES_MAX: usize = 64 << 10;
-/// The body that carries a document, and all arguments of a document as JSON, are at most so many times as long as it.
+/// The body that carries a document may be this many times as long as the document. The same holds for all arguments of
+/// a document together, as JSON.
 pub const EXPANSION_MAX: usize = 2;
-/// Names, numbers, texts and signs.
+/// The most tokens of a document: names, numbers, texts and signs.
 pub const TOKENS_MAX: usize = 20_000;
-/// Of all selections together.
+/// The most arguments of all selections together.
 const ARGUMENTS_MAX: usize = 1024;
-/// Of all arguments together: lists, objects, their fields and what stands in them.
+/// The most values of all arguments together: lists, objects, their fields and their elements.
 const NODES_MAX: usize = 50_000;
 pub const ROOT_FIELDS_MAX: usize = 16;
-/// Fields and fragments, those that a fragment brings counted each time.
+/// The most fields and fragments. The fields of a fragment count each time the fragment is used.
 const SELECTIONS_MAX: usize = 256;
 pub const DEPTH_MAX: usize = 50;
 
-/// How many tokens a document has, at most by a few more than the parser finds.
+/// Counts the tokens of a document. The count may be slightly higher than the parser's.
 pub fn tokens(document: &str) -> usize {
     let mut bytes = document.bytes().peekable();
     let mut tokens = 0;
@@ -53,7 +54,7 @@ pub fn tokens(document: &str) -> usize {
     tokens
 }
 
-/// What may still be built of a document.
+/// How much may still be built from a document.
 pub struct Left {
     selections: Cell<usize>,
     arguments: Cell<usize>,
@@ -73,16 +74,31 @@ impl Left {
         }
     }
 
+    /// Counts one field or fragment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the document has too many.
     pub fn take_selection(&self) -> Result<(), Error> {
         take(&self.selections, 1)
             .ok_or_else(|| Error::Invalid(format!("a document asks for at most {SELECTIONS_MAX} fields and fragments")))
     }
 
+    /// Counts one argument.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the document has too many.
     pub fn take_argument(&self) -> Result<(), Error> {
         take(&self.arguments, 1)
             .ok_or_else(|| Error::Invalid(format!("a document has at most {ARGUMENTS_MAX} arguments")))
     }
 
+    /// Counts the values of an argument and their bytes as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the arguments of the document are too large.
     pub fn take_value(&self, (nodes, bytes): (usize, usize)) -> Result<(), Error> {
         let taken = take(&self.nodes, nodes).and_then(|()| take(&self.bytes, bytes));
         taken.ok_or_else(|| {

@@ -149,7 +149,8 @@ fn each_once<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Result<()
     }
 }
 
-/// The environment of the path, for whoever may change it. Whoever may not is told so, whether or not the Chain has it.
+/// Finds the environment of the path, for a caller who may change it. Other callers get the same refusal whether or not
+/// the Chain has the environment.
 fn to_change<'a>(
     tx: &Tx,
     deployer: &Deployer<'a>,
