@@ -1,8 +1,8 @@
 //! Quotas: how much of the shared resources a team, an organization and a caller may use.
 //!
-//! A write is charged to its caller ([`Tx::charge_to`]). At its end the writer checks it against the numbers that
-//! [`accounting`] keeps, and undoes it completely if it would exceed a quota. A write that revokes, removes or deletes
-//! declares it ([`Tx::frees_space`]) and is never refused here. Uploads in progress are kept only in memory and counted
+//! A write is charged to its caller (`Tx::charge_to`). At its end the writer checks it against the numbers that
+//! `accounting` keeps, and undoes it completely if it would exceed a quota. A write that revokes, removes or deletes
+//! declares it (`Tx::frees_space`) and is never refused here. Uploads in progress are kept only in memory and counted
 //! by [`in_progress`].
 
 use std::cell::{Cell, RefCell};

@@ -1,7 +1,7 @@
 //! Disk space: a reserve for writes that revoke, remove or delete, so that they succeed even when the disk is full.
 //!
 //! The reserve is a file with allocated blocks. Other writes are refused as soon as little space is left beside the
-//! reserve ([`Space::is_low`]). Writes that free space may use that rest, and release the reserve when nothing is left.
+//! reserve (`Space::is_low`). Writes that free space may use that rest, and release the reserve when nothing is left.
 //! The reserve is allocated again once there is space. Where the number of database pages is limited, some of them are
 //! reserved in the same way.
 
