@@ -19,8 +19,8 @@ pub enum Action {
 
 /// Fetch ahead of time what every Python model needs
 ///
-/// The server's files and the environment of models are made in the data directory, with uv or else pip. A Guildhall may be
-/// running there. Without this command they are made when the first model is deployed.
+/// Makes the server's files and the environment of models in the data directory, with uv or else pip. Works with and without a
+/// running server. Models do not run yet.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,7 +33,7 @@ Wheels for a machine without a network, for the same version of Python:
   pip download --only-binary=:all: -d wheels -r REQUIREMENTS
 where REQUIREMENTS are those of the server, truss/templates/server/requirements.txt in the first wheel, and those of models.")]
 pub struct Prepare {
-    /// A folder of wheels: nothing is fetched, now or when models are deployed. Without it an earlier one is dropped
+    /// A folder of wheels: nothing is fetched. Without it, an earlier one is forgotten
     #[arg(long, value_name = "DIR")]
     wheelhouse: Option<PathBuf>,
     /// A file of requirements, as models have them in their configuration: their environment is made

@@ -83,7 +83,11 @@ fn pass(mut caller: TcpStream, mut chainlet: UnixStream, heads: &mpsc::Sender<St
     let head = text(&head);
     let Some((_, fields)) = head.split_once("\r\n") else { return };
     heads.send(head.clone()).unwrap();
-    write!(chainlet, "POST /v1/models/model:predict HTTP/1.1\r\nx-guildhall-token: {TOKEN}\r\n{fields}").unwrap();
+    // Only this head gets the token, so the connection is good for one call.
+    let fields: Vec<&str> =
+        fields.split("\r\n").filter(|field| !field.to_lowercase().starts_with("connection:")).collect();
+    let added = format!("x-guildhall-token: {TOKEN}\r\nconnection: close");
+    write!(chainlet, "POST /v1/models/model:predict HTTP/1.1\r\n{added}\r\n{}", fields.join("\r\n")).unwrap();
     let (mut from, mut to) = (chainlet.try_clone().unwrap(), caller.try_clone().unwrap());
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut from, &mut to);
