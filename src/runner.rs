@@ -213,8 +213,9 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         let mut candidates: Vec<Candidate> = Vec::new();
         self.stop_unwanted()?;
         let all_waiting = self.db.read((self.now)(), |tx| progress::waiting(tx, inspect::RULES))?;
-        self.served
-            .retain(|id, _| all_waiting.iter().any(|one| one.org_id.as_str() == id || one.team_id.as_str() == id));
+        let owners: HashSet<&str> =
+            all_waiting.iter().flat_map(|one| [one.org_id.as_str(), one.team_id.as_str()]).collect();
+        self.served.retain(|id, _| owners.contains(id.as_str()));
         for waiting in all_waiting {
             let row = Subject::Deployment(waiting.id.clone());
             // One candidate per team is enough. Planning more would make the time of a round grow with the queue.

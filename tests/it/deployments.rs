@@ -42,14 +42,19 @@ impl Acme {
         let path = stored.path(self.server.data());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, archive).unwrap();
+        self.record_upload(who, &s3_key, &stored);
+        s3_key
+    }
+
+    /// Records an upload of this caller whose archive is on the disk.
+    pub fn record_upload(&self, who: &str, s3_key: &str, archive: &Archive) {
         let key = prefix(self.key(who));
         self.run(&format!(
             "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
              SELECT '{s3_key}', org_id, user_id, prefix, x'{}', {}, 0 FROM api_key WHERE prefix = '{key}'",
-            stored.hex(),
-            stored.bytes
+            archive.hex(),
+            archive.bytes
         ));
-        s3_key
     }
 
     /// Pushes a new model to a team by REST. Answers the ids of the model and its first deployment.

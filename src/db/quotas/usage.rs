@@ -95,25 +95,32 @@ struct Statements {
     update: &'static str,
 }
 
-const TEAMS: Statements = Statements {
-    select: "SELECT database_bytes, database_rows, archive_bytes
-             FROM team_usage
-             WHERE team_id = :id",
-    update: "UPDATE team_usage
-             SET database_bytes = database_bytes + :bytes, database_rows = database_rows + :rows,
-                 archive_bytes = archive_bytes + :archive_bytes
-             WHERE team_id = :id",
-};
+/// The statements of a table of usage, with the column that identifies its rows.
+macro_rules! statements {
+    ($table:literal, $id:literal) => {
+        Statements {
+            select: concat!(
+                "SELECT database_bytes, database_rows, archive_bytes FROM ",
+                $table,
+                " WHERE ",
+                $id,
+                " = :id"
+            ),
+            update: concat!(
+                "UPDATE ",
+                $table,
+                " SET database_bytes = database_bytes + :bytes, database_rows = database_rows + :rows,
+                      archive_bytes = archive_bytes + :archive_bytes
+                  WHERE ",
+                $id,
+                " = :id"
+            ),
+        }
+    };
+}
 
-const ORGANIZATIONS: Statements = Statements {
-    select: "SELECT database_bytes, database_rows, archive_bytes
-             FROM organization_usage
-             WHERE org_id = :id",
-    update: "UPDATE organization_usage
-             SET database_bytes = database_bytes + :bytes, database_rows = database_rows + :rows,
-                 archive_bytes = archive_bytes + :archive_bytes
-             WHERE org_id = :id",
-};
+const TEAMS: Statements = statements!("team_usage", "team_id");
+const ORGANIZATIONS: Statements = statements!("organization_usage", "org_id");
 
 impl Statements {
     fn read(&self, sql: &Connection, id: &str) -> Result<Option<Used>, Error> {

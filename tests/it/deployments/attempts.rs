@@ -164,16 +164,14 @@ fn patches_that_end_the_process_twice_have_failed() {
 pub fn push_long_archive(acme: &Acme) -> String {
     let (model, _) = acme.create("max", "research", "llama");
     acme.run_all();
-    let archive = long_archive(acme.server.data());
-    let key = crate::vocabulary::prefix(acme.key("max"));
-    acme.run(&format!(
-        "INSERT INTO upload (s3_key, org_id, user_id, api_key_prefix, hash, bytes, uploaded_at)
-         SELECT 'models/long', org_id, user_id, prefix, x'{}', {}, 0 FROM api_key WHERE prefix = '{key}'",
-        archive.hex(),
-        archive.bytes
-    ));
+    acme.record_upload("max", "models/long", &long_archive(acme.server.data()));
     acme.push("max", &model, json!({ "s3_key": "models/long", "is_development": true }));
     model
+}
+
+/// The most attempts at an archive that began and did not end.
+pub fn open_attempts(sql: &Connection) -> i64 {
+    sql.query_row("SELECT coalesce(max(attempts), 0) FROM archive_reading", [], |row| row.get(0)).unwrap()
 }
 
 #[test]
@@ -181,9 +179,7 @@ fn a_stop_is_no_attempt() {
     let acme = Acme::new();
     let model = push_long_archive(&acme);
     let sql = acme.server.sql();
-    let attempts = || -> i64 {
-        sql.query_row("SELECT coalesce(max(attempts), 0) FROM archive_reading", [], |row| row.get(0)).unwrap()
-    };
+    let attempts = || open_attempts(&sql);
     let (db, stop) = (&acme.server.app.db, &AtomicBool::new(false));
     for _ in 0..3 {
         stop.store(false, Ordering::Relaxed);

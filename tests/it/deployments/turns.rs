@@ -7,7 +7,7 @@ use guildhall::db::progress;
 use guildhall::runner;
 use serde_json::json;
 
-use super::attempts::{push_long_archive, until};
+use super::attempts::{open_attempts, push_long_archive, until};
 use super::{CONFIG, tar};
 use crate::acme::Acme;
 use crate::test_server::BEGIN;
@@ -53,9 +53,7 @@ fn what_is_deleted_is_read_no_further() {
     let acme = Acme::new();
     let model = push_long_archive(&acme);
     let sql = acme.server.sql();
-    let attempts = || -> i64 {
-        sql.query_row("SELECT coalesce(max(attempts), 0) FROM archive_reading", [], |row| row.get(0)).unwrap()
-    };
+    let attempts = || open_attempts(&sql);
     let (db, stop) = (&acme.server.app.db, &AtomicBool::new(false));
     std::thread::scope(|scope| {
         let now = || Now { time: BEGIN, seed: [9; 32] };
