@@ -9,6 +9,7 @@ use crate::api::route::Table;
 use crate::api::routes;
 use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
+use crate::runner::fleet::Fleet;
 
 /// The database, the pool and the routes of a server.
 pub struct App {
@@ -16,6 +17,8 @@ pub struct App {
     pub pool: Arc<Pool>,
     pub db: Db,
     pub reverse_proxy: ReverseProxy,
+    /// The replicas that calls go to.
+    pub fleet: Arc<Fleet>,
     /// Every route that is served.
     pub routes: &'static Table,
     pub(super) failed_attempts: FailedAttempts,
@@ -32,6 +35,7 @@ impl App {
             pool: Arc::new(Pool::new(pool::Limits::default(), hooks)),
             db,
             reverse_proxy,
+            fleet: Arc::new(Fleet::off()),
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),
         }
