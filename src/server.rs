@@ -157,7 +157,7 @@ pub fn serve(
         retention::keep_swept(&kept.db, head::now, forget_unfinished, || *until.borrow());
     })?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
-    threads.push(thread("runner", move || runner::run(&runs.db, head::now, || *until.borrow()))?);
+    threads.push(thread("runner", move || runner::run(&runs.db, part, head::now, || *until.borrow()))?);
     let (expiring, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::now, || *until.borrow()))?);
     let runtime = runtime()?;

@@ -37,7 +37,7 @@ mod runtime;
 mod tool;
 
 pub use environment::Environment;
-pub use model::{Job, Model};
+pub use model::{Application, Job, Model};
 pub use prepare::{Order, Prepared};
 pub use tool::Watch;
 
