@@ -27,7 +27,7 @@ mod permissions;
 mod server;
 
 use output::{print, report};
-use server::{demo, fixtures, init, log, operator, organization, runner, secrets, serve, user};
+use server::{demo, fixtures, init, log, operator, organization, process, runner, secrets, serve, user};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -63,6 +63,8 @@ enum Action {
     #[command(subcommand)]
     Runner(runner::Action),
     Permissions(permissions::Options),
+    #[command(subcommand, hide = true)]
+    Process(process::Part),
 }
 
 /// Parses the arguments. An environment variable with an empty value counts as unset, as compose files and units expect.
@@ -82,6 +84,9 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 pub fn run() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO); // new files are for this user only
     let action = parse().action;
+    if let Action::Process(part) = &action {
+        return process::run(part);
+    }
     let _log = match &action {
         Action::Serve(options) => log::begin(options.log(), log::Level::Info),
         Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
@@ -91,6 +96,7 @@ pub fn run() -> ExitCode {
         | Action::Secrets(_)
         | Action::User(_)
         | Action::Runner(_)
+        | Action::Process(_)
         | Action::Permissions(_) => log::begin_of_command(),
     };
     let done = match action {
@@ -103,6 +109,7 @@ pub fn run() -> ExitCode {
         Action::User(action) => user::run(&action),
         Action::Runner(action) => runner::run(&action),
         Action::Permissions(options) => permissions::run(&options),
+        Action::Process(part) => return process::run(&part),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
