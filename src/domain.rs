@@ -36,6 +36,7 @@ pub mod network;
 pub mod password_resets;
 pub mod promotion;
 pub mod quotas;
+pub mod remote_url;
 mod roles;
 pub mod scaling;
 pub mod secrets;
