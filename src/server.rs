@@ -16,9 +16,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::App;
 use crate::budget::memory::Memory;
-use crate::db;
+use crate::db::progress::Part;
+use crate::db::{self, serving};
 use crate::jobs::{expiry, retention};
-use crate::runner;
+use crate::runner::{self, lifecycle};
 use crate::s3::{self, Uploads};
 
 mod accept;
@@ -157,7 +158,17 @@ pub fn serve(
         retention::keep_swept(&kept.db, head::now, forget_unfinished, || *until.borrow());
     })?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
+    let part = if app.machine.is_some() { Part::OfArchives } else { Part::All };
     threads.push(thread("runner", move || runner::run(&runs.db, part, head::now, || *until.borrow()))?);
+    if let Some(machine) = app.machine.clone() {
+        let (lives, until) = (Arc::clone(app), stopped.clone());
+        threads.push(thread("lifecycle", move || {
+            let parts = lifecycle::Parts { db: &lives.db, machine: &machine, fleet: &lives.fleet, now: head::now };
+            lifecycle::run(parts, || *until.borrow());
+        })?);
+    } else {
+        app.db.write_blocking(head::now(), serving::rest).map_err(|cause| std::io::Error::other(cause.to_string()))?;
+    }
     let (expiring, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::now, || *until.borrow()))?);
     let runtime = runtime()?;

@@ -10,6 +10,7 @@ use crate::api::routes;
 use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
 use crate::runner::fleet::Fleet;
+use crate::runner::machine::Machine;
 
 /// The database, the pool and the routes of a server.
 pub struct App {
@@ -19,6 +20,8 @@ pub struct App {
     pub reverse_proxy: ReverseProxy,
     /// The replicas that calls go to.
     pub fleet: Arc<Fleet>,
+    /// What models run on. `None`: they do not run here.
+    pub machine: Option<Arc<Machine>>,
     /// Every route that is served.
     pub routes: &'static Table,
     pub(super) failed_attempts: FailedAttempts,
@@ -36,9 +39,16 @@ impl App {
             db,
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
+            machine: None,
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),
         }
+    }
+
+    /// Runs models on this machine.
+    pub fn run_models(&mut self, machine: Machine) {
+        self.fleet = Arc::new(Fleet::on());
+        self.machine = Some(Arc::new(machine));
     }
 
     /// Marks as ended what a request found expired, before the request is answered. A failure is only logged, because

@@ -22,6 +22,8 @@ pub struct Kept {
     pub deployment: Deployment,
     /// How long it may take to become active.
     pub timeout_minutes: Option<i64>,
+    /// How often building it began and did not end, because the server ended meanwhile.
+    pub start_attempts: i64,
     /// Whether its archive is read or patched first.
     pub waits_for_archive: bool,
     /// The environment that the Chain of a chainlet serves.
@@ -61,6 +63,7 @@ pub fn kept(tx: &Tx) -> Result<Vec<Kept>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, model_id, name, number, status, environment, candidate_for, cleanup, labels, instance_type,
                 autoscaling, backpressure, s3_key, truss_hash, is_patched, created_at, org_id, team_id, timeout_minutes,
+                start_attempts,
                 CASE status
                     WHEN 'BUILDING' THEN s3_key IS NOT NULL AND truss_hash IS NULL
                     WHEN 'UPDATING' THEN EXISTS (
@@ -93,6 +96,7 @@ fn kept_from_row(row: &Row) -> rusqlite::Result<Kept> {
         team_id: row.get("team_id")?,
         deployment: from_row(row)?,
         timeout_minutes: row.get("timeout_minutes")?,
+        start_attempts: row.get("start_attempts")?,
         waits_for_archive: row.get("waits_for_archive")?,
         chain_environment: row.get("chain_environment")?,
     })
@@ -141,10 +145,7 @@ pub fn begin(tx: &Tx) -> Result<(), Error> {
     tx.sql.execute("UPDATE deployment SET replicas = 0", [])?;
     for one in kept(tx)? {
         let deployment = &one.deployment;
-        let attempts: i64 = tx
-            .sql
-            .prepare_cached("SELECT start_attempts FROM deployment WHERE id = :id")?
-            .query_row(named_params! { ":id": deployment.id }, |row| row.get(0))?;
+        let attempts = one.start_attempts;
         let step = match deployment.status {
             _ if attempts >= ATTEMPTS_MAX => {
                 end_attempt(tx, &deployment.id)?;
@@ -178,6 +179,17 @@ pub fn begin(tx: &Tx) -> Result<(), Error> {
 
 fn told(status: Status, message: &str) -> Step {
     Step { status, level: Level::Info, message: message.to_owned(), truss_hash: None }
+}
+
+/// Records that the server stops in order: no replica is left, and no attempt of these deployments was broken off.
+///
+/// # Errors
+///
+/// [`Error`] of the database.
+pub fn end(tx: &Tx, ids: &[String]) -> Result<(), Error> {
+    forget_replicas(tx)?;
+    tx.sql.execute("UPDATE deployment SET replicas = 0 WHERE replicas > 0", [])?;
+    ids.iter().try_for_each(|id| end_attempt(tx, id))
 }
 
 /// Prepares the rows for a server that does not run models: how many replicas run is no longer known.

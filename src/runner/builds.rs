@@ -3,6 +3,7 @@
 //! A Python model needs its application and an environment, a custom server its application. An external endpoint needs
 //! nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,8 @@ const NO_ARCHIVE: &str = "no archive was uploaded, so there is nothing to run: p
 /// How long the command of a build may take.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
+/// How many files a model may have whose code is reloaded when it is patched. One with more is started again.
+const PATCHED_FILES_MAX: usize = 5000;
 const GRACE: Duration = Duration::from_secs(2);
 /// What the processes of one replica or of one build may have together, besides memory.
 pub const PROCESSES_MAX: u64 = 1024;
@@ -39,6 +42,8 @@ pub struct Built {
     pub source: Source,
     pub needs: Needs,
     pub runs: Runs,
+    /// The files of its archive. `None` if there are too many to be patched while it runs.
+    pub files: Option<BTreeSet<PathBuf>>,
     folder: PathBuf,
 }
 
@@ -90,10 +95,9 @@ pub fn build(
     let folder = machine.application(deployment_id, id);
     fs::create_dir_all(&folder)?;
     let mut unfinished = Folder(Some(folder.clone()));
-    let named = |field: &str| move |why: String| Failure::Build(format!("config.yaml: {field} {why}"));
-    let runs = if let Some(endpoint) =
-        Endpoint::of_config(&source.config).map_err(named("model_metadata.guildhall.endpoint"))?
-    {
+    let refused = |why| Failure::Build(format!("config.yaml: model_metadata.guildhall.endpoint {why}"));
+    let mut files = None;
+    let runs = if let Some(endpoint) = Endpoint::of_config(&source.config).map_err(refused)? {
         Runs::Endpoint(endpoint)
     } else {
         let job = Job { archive: source.archive.as_deref(), config: &source.config, folder: &folder };
@@ -107,19 +111,39 @@ pub fn build(
             None if source.archive.is_none() => return Err(Failure::Build(NO_ARCHIVE.to_owned())),
             None => {
                 let model = machine.installation.build(&job, watch)?;
+                files = files_in(&model.directory);
                 run_commands(machine, id, &model.build_commands, &Place::of_model(&model), &needs, watch)?;
                 Runs::Python(Box::new(model))
             }
         }
     };
     unfinished.0 = None;
-    Ok(Built { source, needs, runs, folder })
+    Ok(Built { source, needs, runs, files, folder })
+}
+
+/// The files in a folder, by their paths in it. `None` if there are too many.
+fn files_in(folder: &Path) -> Option<BTreeSet<PathBuf>> {
+    let (mut files, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).ok()? {
+            let path = entry.ok()?.path();
+            if path.symlink_metadata().ok()?.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(folder).ok()?.to_owned());
+            }
+            if files.len() + folders.len() > PATCHED_FILES_MAX {
+                return None;
+            }
+        }
+    }
+    Some(files)
 }
 
 /// Where the commands of a build run.
 struct Place<'a> {
     directory: &'a Path,
-    variables: &'a std::collections::BTreeMap<String, String>,
+    variables: &'a BTreeMap<String, String>,
     reads: &'a [PathBuf],
 }
 
@@ -158,7 +182,7 @@ fn run_command(
     needs: &Needs,
     watch: Watch,
 ) -> Result<(), Failure> {
-    let (tell, told) = std::sync::mpsc::sync_channel(1000);
+    let (print, printed) = std::sync::mpsc::sync_channel(1000);
     let launch = Launch {
         id: id.to_owned(),
         folder: machine.engine.folder(id),
@@ -172,7 +196,7 @@ fn run_command(
         network: Network::Outbound,
         serves: Serves::Nothing,
         control: Control::default(),
-        output: Box::new(move |line| drop(tell.try_send(line.text))), // what is too much is dropped
+        output: Box::new(move |line| drop(print.try_send(line.text))), // what is too much is dropped
     };
     let process = machine.engine.start(launch).map_err(|cause| match cause {
         StartError::Command(why) => Failure::Build(why),
@@ -181,7 +205,7 @@ fn run_command(
     })?;
     let begun = std::time::Instant::now();
     let ended = loop {
-        told.try_iter().for_each(|line| (watch.log)(&line));
+        printed.try_iter().for_each(|line| (watch.log)(&line));
         if let Some(ended) = process.ended() {
             break ended;
         }
@@ -196,7 +220,7 @@ fn run_command(
         }
         std::thread::sleep(LOOKS_EVERY);
     };
-    told.try_iter().for_each(|line| (watch.log)(&line));
+    printed.try_iter().for_each(|line| (watch.log)(&line));
     match ended {
         Ended { exit: Exit::Code(0), why: None } => Ok(()),
         ended => Err(Failure::Build(format!("a build command failed: {}: {command}", told(ended, "of its own accord")))),

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use crate::db::progress::Step;
 use crate::db::secrets::Mark;
 use crate::db::serving::{self, Kept};
-use crate::db::{self, Db, Followed, Now, Tx, secrets};
+use crate::db::{self, Db, Followed, Now, Tx};
 use crate::domain::serving::{Level, Status};
 use crate::domain::turns::Turns;
-use crate::domain::{OrgId, TeamId};
+use crate::domain::TeamId;
 use crate::error::Error;
 use crate::runner::fleet::Fleet;
 use crate::runner::machine::Machine;
@@ -44,22 +44,23 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const GRACE_AT_END: Duration = Duration::from_secs(8);
 
 /// What the lifecycle works with.
-pub struct Parts<'a, N> {
+pub struct Parts<'a> {
     pub db: &'a Db,
     pub machine: &'a Arc<Machine>,
     pub fleet: &'a Arc<Fleet>,
-    pub now: N,
+    /// The clock.
+    pub now: fn() -> Now,
 }
 
 /// Runs until `stopped` returns true, then ends all replicas. This thread sleeps until [`std::thread::Thread::unpark`]
 /// wakes it.
-pub fn run<N: Fn() -> Now + Clone + Send + 'static>(parts: Parts<N>, stopped: impl Fn() -> bool) {
+pub fn run(parts: Parts, stopped: impl Fn() -> bool) {
     let Parts { db, machine, fleet, now } = parts;
     db::thread_parks();
     db.wake_on_commit(std::thread::current());
     let journal = Arc::new(Journal::default());
     std::thread::scope(|scope| {
-        let (written, clock) = (Arc::clone(&journal), now.clone());
+        let (written, clock) = (Arc::clone(&journal), now);
         scope.spawn(move || written.keep_written(db, clock));
         let mut lifecycle = Lifecycle::new(db, machine, fleet, now, Arc::clone(&journal));
         while !stopped() {
@@ -105,11 +106,11 @@ impl Tell {
     }
 }
 
-struct Lifecycle<'a, N> {
+struct Lifecycle<'a> {
     db: &'a Db,
     machine: &'a Arc<Machine>,
     fleet: &'a Arc<Fleet>,
-    now: N,
+    now: fn() -> Now,
     journal: Arc<Journal>,
     tell: Tell,
     told: mpsc::Receiver<Report>,
@@ -126,14 +127,14 @@ struct Lifecycle<'a, N> {
     news: Vec<Report>,
 }
 
-impl<'a, N: Fn() -> Now + Clone + Send + 'static> Lifecycle<'a, N> {
+impl<'a> Lifecycle<'a> {
     fn new(
         db: &'a Db,
         machine: &'a Arc<Machine>,
         fleet: &'a Arc<Fleet>,
-        now: N,
+        now: fn() -> Now,
         journal: Arc<Journal>,
-    ) -> Lifecycle<'a, N> {
+    ) -> Lifecycle<'a> {
         let (reports, told) = mpsc::channel();
         Lifecycle {
             db,

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::engine::{self, Engine, Ids, Unconfined};
 use super::python::{self, Installation};
 use crate::domain::capacity::{self, Accelerator, Capacity, Missing};
+use crate::domain::remote_url::PlainHttp;
 
 /// Where the applications of deployments are unpacked, in the data directory.
 const APPLICATIONS: &str = "runner/deployments";
@@ -28,17 +29,9 @@ pub struct Settings {
     /// Whether accelerators that are asked for are required.
     pub missing: Missing,
     /// Whether endpoints of other machines may be called without TLS.
-    pub plain_endpoints: PlainEndpoints,
+    pub plain_endpoints: PlainHttp,
     /// The program of supervisors. `None`: the program of this process.
     pub program: Option<PathBuf>,
-}
-
-/// Which external endpoints may have URLs with `http`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlainEndpoints {
-    /// Those of this machine.
-    Loopback,
-    All,
 }
 
 impl Default for Settings {
@@ -49,7 +42,7 @@ impl Default for Settings {
             memory_bytes_max: None,
             replicas_max: 4,
             missing: Missing::Refuse,
-            plain_endpoints: PlainEndpoints::Loopback,
+            plain_endpoints: PlainHttp::OnLoopback,
             program: None,
         }
     }

@@ -53,18 +53,28 @@ impl Journal {
     /// Takes a line that a replica has printed.
     pub fn take(&self, deployment_id: &str, replica_id: &str, at: Time, text: &str) {
         let Printed { level, message, request_id } = Printed::read(text);
-        if message.is_empty() {
+        self.add(deployment_id, Line { at, level, message, replica: Some(replica_id.to_owned()), request_id });
+    }
+
+    /// Takes a line about a deployment.
+    pub fn tell(&self, deployment_id: &str, at: Time, level: Level, message: &str) {
+        let Printed { message, .. } = Printed::read(message);
+        self.add(deployment_id, Line { at, level, message, replica: None, request_id: None });
+    }
+
+    fn add(&self, deployment_id: &str, line: Line) {
+        if line.message.is_empty() {
             return;
         }
         let mut waiting = self.lock();
         let is_full = waiting.bytes >= WAITING_BYTES_MAX;
-        let bytes = message.len();
+        let bytes = line.message.len();
         let deployment = waiting.by_deployment.entry(deployment_id.to_owned()).or_insert_with(Deployment::new);
         if is_full || !deployment.may_print(Instant::now()) {
             deployment.dropped += 1;
             return;
         }
-        deployment.lines.push(Line { at, level, message, replica: Some(replica_id.to_owned()), request_id });
+        deployment.lines.push(line);
         waiting.bytes += bytes;
         drop(waiting);
         self.changed.notify_one();

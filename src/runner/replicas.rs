@@ -49,6 +49,10 @@ pub struct Start {
 pub enum Report {
     Started(Arc<Process>),
     Ready,
+    /// It does not answer as it should, and goes on. The sentence says why.
+    Unwell(String),
+    /// It answers as it should again.
+    Well,
     /// It ended, or was never started. The end comes once, and nothing after it.
     Ended(End),
 }
@@ -83,6 +87,12 @@ impl Halt {
 
     pub fn is_told(&self) -> bool {
         *self.lock()
+    }
+
+    /// Waits until it is told.
+    pub fn wait(&self) {
+        let waited = self.told.wait_while(self.lock(), |is_told| !*is_told);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Waits until it is told, but not longer than a time. Returns whether it was.

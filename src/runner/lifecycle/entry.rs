@@ -10,6 +10,7 @@ use crate::domain::serving::{Autoscaling, Status};
 use crate::runner::builds::Built;
 use crate::runner::engine::Process;
 use crate::runner::fleet::{Load, Replica};
+use crate::runner::endpoints::Watched;
 use crate::runner::replicas::Halt;
 
 /// How often replicas may end by themselves before the deployment has failed.
@@ -29,6 +30,12 @@ pub struct Entry {
     pub built: Option<Arc<Built>>,
     pub build: Option<Build>,
     pub replicas: Vec<Slot>,
+    /// Whether its archive has changed since it was built.
+    pub is_outdated: bool,
+    /// Whether its replicas are being reloaded.
+    pub is_reloading: bool,
+    /// Whether its endpoint does not answer as it should.
+    pub is_unwell: bool,
     /// Why the deployment is about to fail.
     pub failure: Option<Failure>,
     pub crashes: u32,
@@ -72,6 +79,8 @@ pub struct Slot {
     pub halt: Arc<Halt>,
     pub process: Option<Arc<Process>>,
     pub token: String,
+    /// The external endpoint, if it is one.
+    pub endpoint: Option<Arc<Watched>>,
     /// What calls go to, once it serves.
     pub replica: Option<Arc<Replica>>,
     pub begun: Instant,
@@ -106,6 +115,9 @@ impl Entry {
             built: None,
             build: None,
             replicas: Vec::new(),
+            is_outdated: false,
+            is_reloading: false,
+            is_unwell: false,
             failure: None,
             crashes: 0,
             pause: None,
@@ -134,6 +146,8 @@ impl Entry {
     pub fn start_over(&mut self) {
         self.built = None;
         self.build = None;
+        self.is_outdated = false;
+        self.is_unwell = false;
         self.failure = None;
         self.crashes = 0;
         self.pause = None;
@@ -186,7 +200,13 @@ impl Entry {
             | Status::Failed
             | Status::ScaledToZero => false,
         };
-        may_build && !self.is_gone && self.built.is_none() && self.build.is_none() && self.failure.is_none()
+        let lacks = self.built.is_none() || self.is_outdated;
+        may_build && lacks && !self.is_gone && self.build.is_none() && self.failure.is_none()
+    }
+
+    /// Whether a patch is brought into replicas that run.
+    pub fn is_updating(&self) -> bool {
+        self.status() == Status::Updating && self.live() > 0
     }
 
     pub fn is_paused(&self, now: Instant) -> bool {
