@@ -18,6 +18,7 @@ mod archive;
 pub mod audit;
 mod base_url;
 pub mod billing;
+pub mod calls;
 pub mod chains;
 pub mod deployments;
 pub mod environment_groups;

@@ -25,6 +25,7 @@ use crate::error::Error;
 mod archive;
 pub mod fleet;
 mod inspect;
+pub mod meter;
 mod patched;
 mod plan;
 pub mod python;

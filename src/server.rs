@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::App;
 use crate::budget::memory::Memory;
 use crate::db;
+use crate::inference::{self, Calls};
 use crate::jobs::{expiry, retention};
 use crate::runner;
 use crate::s3::{self, Uploads};
@@ -66,6 +67,7 @@ pub struct Limits {
     /// How long a stopping server waits for the rest of a head.
     pub half_head: Duration,
     pub uploads: s3::Limits,
+    pub calls: inference::Limits,
 }
 
 impl Default for Limits {
@@ -86,6 +88,7 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             half_head: Duration::from_millis(200),
             uploads: s3::Limits::default(),
+            calls: inference::Limits::default(),
         }
     }
 }
@@ -138,6 +141,7 @@ pub fn serve(
         let worker = Worker {
             app: Arc::clone(app),
             uploads: Arc::clone(&uploads),
+            calls: Calls::new(Arc::clone(app), limits.calls, head::now),
             limits,
             addr,
             memory: Arc::clone(&memory),

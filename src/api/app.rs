@@ -10,6 +10,7 @@ use crate::api::routes;
 use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
 use crate::runner::fleet::Fleet;
+use crate::runner::meter::Meter;
 
 /// The database, the pool and the routes of a server.
 pub struct App {
@@ -19,6 +20,8 @@ pub struct App {
     pub reverse_proxy: ReverseProxy,
     /// The replicas that calls go to.
     pub fleet: Arc<Fleet>,
+    /// The calls that have ended and are not counted yet.
+    pub meter: Arc<Meter>,
     /// Every route that is served.
     pub routes: &'static Table,
     pub(super) failed_attempts: FailedAttempts,
@@ -36,6 +39,7 @@ impl App {
             db,
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
+            meter: Arc::default(),
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),
         }
