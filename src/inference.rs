@@ -8,13 +8,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::Response;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, Response};
 
 use crate::api::App;
 use crate::db::{self, Now};
-use crate::domain::calls::{CALL_BODY_BYTES_MAX, Call, PREDICT_TIMEOUT};
+use crate::domain::calls::{CALL_BODY_BYTES_MAX, Call, Mode, PREDICT_TIMEOUT};
 use crate::error::{CallFailure, Error};
 use crate::runner::fleet::{Lease, Unavailable};
 
@@ -24,8 +26,8 @@ mod guarded;
 mod head;
 mod sent;
 
-use answer::Replied;
-pub use answer::{Answer, Made};
+pub use answer::Answer;
+use answer::{Made, Replied};
 use connections::Connections;
 pub use sent::Sent;
 
@@ -74,7 +76,7 @@ impl Calls {
         &self.limits
     }
 
-    /// Makes a call. `head` is the head of the caller's request, and `made` counts the call.
+    /// Makes a call for a caller that waits. `head` is the head of its request.
     ///
     /// # Errors
     ///
@@ -86,32 +88,65 @@ impl Calls {
         head: &Parts,
         body: Sent,
         request_id: &str,
-        mut made: Made,
     ) -> Result<Response<Answer>, Error> {
+        let made = Made::begin(&self.app.meter, call, Mode::Sync);
         let deadline = Instant::now() + self.limits.call;
-        match self.exchange(call, head, body, request_id, deadline).await {
-            Ok((response, replied)) => {
-                made.answered(response.status().as_u16());
-                let mut response = response.map(|incoming| Answer::new(incoming, replied, deadline, made));
-                head::clean(&mut response, request_id);
-                Ok(response)
-            }
-            Err(error) => {
-                made.answered(error.status().0);
-                Err(error)
-            }
+        let exchange = async {
+            let lease = self.lease(call, deadline).await?;
+            self.exchange(call, lease, head, body, request_id, deadline).await
+        };
+        made.of(exchange.await, request_id, deadline)
+    }
+
+    /// Makes a call for nobody who waits, with a whole body, by a replica that was taken before.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure`] says why no model answered.
+    pub async fn send(
+        &self,
+        call: &Call,
+        lease: Lease,
+        headers: HeaderMap,
+        body: Bytes,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<Response<Answer>, Error> {
+        let made = Made::begin(&self.app.meter, call, Mode::Async);
+        let mut head = Request::new(()).into_parts().0;
+        (head.method, head.headers) = (Method::POST, headers);
+        let exchange = self.exchange(call, lease, &head, Sent::whole(body), request_id, deadline);
+        made.of(exchange.await, request_id, deadline)
+    }
+
+    /// Takes a replica for a call. A deployment that is asleep is woken first.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure`] says why no replica takes the call.
+    pub async fn lease(&self, call: &Call, deadline: Instant) -> Result<Lease, Error> {
+        if call.wakes && self.app.fleet.is_on() {
+            let deployment_id = call.deployment_id.clone();
+            self.app.db.write((self.now)(), move |tx| db::calls::wake_for_call(tx, &deployment_id)).await?;
         }
+        self.app.fleet.lease(&call.deployment_id, deadline).await.map_err(|unavailable| {
+            Error::Call(match unavailable {
+                Unavailable::Full => CallFailure::Full,
+                Unavailable::TimedOut => CallFailure::TimedOut,
+                Unavailable::Off | Unavailable::Gone(_) => CallFailure::Unavailable(unavailable.to_string()),
+            })
+        })
     }
 
     async fn exchange(
         &self,
         call: &Call,
+        lease: Lease,
         head: &Parts,
         body: Sent,
         request_id: &str,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Replied), Error> {
-        let lease = self.lease(call, deadline).await?;
         let sent = body.state();
         let request = head::request(head, call, &lease.replica, request_id, body)?;
         let exchange = self.connections.send(&lease.replica, request);
@@ -125,19 +160,17 @@ impl Calls {
             Err(_) => Err(Error::Call(CallFailure::TimedOut)),
         }
     }
+}
 
-    /// Takes a replica. A deployment that is asleep is woken first.
-    async fn lease(&self, call: &Call, deadline: Instant) -> Result<Lease, Error> {
-        if call.wakes && self.app.fleet.is_on() {
-            let deployment_id = call.deployment_id.clone();
-            self.app.db.write((self.now)(), move |tx| db::calls::wake_for_call(tx, &deployment_id)).await?;
-        }
-        self.app.fleet.lease(&call.deployment_id, deadline).await.map_err(|unavailable| {
-            Error::Call(match unavailable {
-                Unavailable::Full => CallFailure::Full,
-                Unavailable::TimedOut => CallFailure::TimedOut,
-                Unavailable::Off | Unavailable::Gone(_) => CallFailure::Unavailable(unavailable.to_string()),
-            })
-        })
+/// The whole body of a model's reply.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] for a body of more bytes, [`CallFailure::Broken`] if it breaks off.
+pub async fn collect(answer: Answer, bytes_max: usize) -> Result<Bytes, Error> {
+    match Limited::new(answer, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(cause) if cause.is::<LengthLimitError>() => Err(Error::TooLarge { bytes_max }),
+        Err(_) => Err(Error::Call(CallFailure::Broken("its reply broke off"))),
     }
 }

@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use hyper::Response;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
 use super::connections::Connection;
+use super::head;
 use super::sent::State;
 use crate::domain::calls::{Call, CallMade, Mode, STATUS_CALLER_LEFT};
+use crate::error::Error;
 use crate::runner::fleet::Lease;
 use crate::runner::meter::Meter;
 
@@ -37,7 +40,7 @@ pub(super) struct Replied {
 }
 
 impl Answer {
-    pub(super) fn new(incoming: Incoming, replied: Replied, deadline: Instant, made: Made) -> Answer {
+    fn new(incoming: Incoming, replied: Replied, deadline: Instant, made: Made) -> Answer {
         let deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
         let Replied { connection, sent, lease } = replied;
         Answer { incoming, has_ended: false, deadline, sent, connection: Some(connection), made, _lease: lease }
@@ -90,7 +93,7 @@ impl Drop for Answer {
 }
 
 /// A call that is counted when this is dropped.
-pub struct Made {
+pub(super) struct Made {
     meter: Arc<Meter>,
     since: Instant,
     record: CallMade,
@@ -116,8 +119,25 @@ impl Made {
         Made { meter: Arc::clone(meter), since: Instant::now(), record }
     }
 
-    pub(super) fn answered(&mut self, status: u16) {
-        self.record.status = status;
+    /// The reply to the call.
+    pub fn of(
+        mut self,
+        exchanged: Result<(Response<Incoming>, Replied), Error>,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<Response<Answer>, Error> {
+        match exchanged {
+            Ok((response, replied)) => {
+                self.record.status = response.status().as_u16();
+                let mut response = response.map(|incoming| Answer::new(incoming, replied, deadline, self));
+                head::clean(&mut response, request_id);
+                Ok(response)
+            }
+            Err(error) => {
+                self.record.status = error.status().0;
+                Err(error)
+            }
+        }
     }
 }
 

@@ -38,9 +38,8 @@ use crate::budget::connections::{Connection, Phase, Seat};
 use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
 use crate::db;
 use crate::domain::BaseUrl;
-use crate::domain::calls::Mode;
 use crate::error::{Error, quoted};
-use crate::inference::{Answer, Calls, Made, Sent};
+use crate::inference::{Answer, Calls, Sent};
 use crate::s3::{self, Uploads};
 
 /// How many bytes of replies the kernel takes for a connection before its peer reads. Without this bound the kernel takes
@@ -223,11 +222,15 @@ impl Worker {
         let log = &account.log;
         match self.read(request, &mut body, account).await {
             Ok((request, _held)) => {
-                let reply = guarded(dispatch::answer(&self.app, request), log).await;
+                let reply = self.handled(request, log).await;
                 (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
             }
             Err(error) => self.refuse(&error, &body, log),
         }
+    }
+
+    async fn handled(&self, request: Request, log: &RequestLog) -> Reply {
+        guarded(dispatch::answer(&self.app, request), log).await
     }
 
     /// Makes a call to a model. The handler decides on the head alone what is called; the body is then passed on as it
@@ -241,7 +244,7 @@ impl Worker {
         account: &Account,
     ) -> (Response<Outgoing>, Pace) {
         let log = &account.log;
-        let mut reply = guarded(dispatch::answer(&self.app, request), log).await;
+        let mut reply = self.handled(request, log).await;
         let Some(call) = reply.call.take() else { return self.unless_whole(reply, &body) };
         let has_ended = body.is_end_stream();
         let body = match Sent::arriving(body, account.clone(), self.calls.limits()) {
@@ -249,8 +252,7 @@ impl Worker {
             Err(error) => return refused(log.refuse(&error)),
         };
         visit.pace.set(Pace::Calling);
-        let made = Made::begin(&self.app.meter, &call, Mode::Sync);
-        let answered = self.calls.make(&call, &head, body, log.id(), made).await;
+        let answered = self.calls.make(&call, &head, body, log.id()).await;
         visit.pace.set(Pace::Answering);
         account.works();
         match answered {
