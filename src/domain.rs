@@ -34,6 +34,7 @@ pub mod network;
 pub mod password_resets;
 pub mod promotion;
 pub mod quotas;
+pub mod remote_url;
 mod roles;
 pub mod secrets;
 pub mod serving;
