@@ -36,6 +36,7 @@ pub mod archive_readings;
 pub mod archives;
 pub mod audit;
 pub mod billing;
+pub mod calls;
 pub mod chains;
 mod changes;
 mod columns;

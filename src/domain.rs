@@ -19,6 +19,7 @@ pub mod audit;
 mod base_url;
 pub mod billing;
 pub mod capacity;
+pub mod calls;
 pub mod chains;
 pub mod custom_servers;
 pub mod deployments;

@@ -32,6 +32,7 @@ mod inspect;
 pub mod lifecycle;
 pub mod machine;
 mod output;
+pub mod meter;
 mod patched;
 mod plan;
 mod probe;

@@ -18,6 +18,7 @@ use crate::api::App;
 use crate::budget::memory::Memory;
 use crate::db::progress::Part;
 use crate::db::{self, serving};
+use crate::inference::{self, Calls};
 use crate::jobs::{expiry, retention};
 use crate::runner::{self, lifecycle};
 use crate::s3::{self, Uploads};
@@ -67,6 +68,7 @@ pub struct Limits {
     /// How long a stopping server waits for the rest of a head.
     pub half_head: Duration,
     pub uploads: s3::Limits,
+    pub calls: inference::Limits,
 }
 
 impl Default for Limits {
@@ -87,6 +89,7 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             half_head: Duration::from_millis(200),
             uploads: s3::Limits::default(),
+            calls: inference::Limits::default(),
         }
     }
 }
@@ -139,6 +142,7 @@ pub fn serve(
         let worker = Worker {
             app: Arc::clone(app),
             uploads: Arc::clone(&uploads),
+            calls: Calls::new(Arc::clone(app), limits.calls, head::now),
             limits,
             addr,
             memory: Arc::clone(&memory),

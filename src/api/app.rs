@@ -11,6 +11,7 @@ use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
 use crate::runner::fleet::Fleet;
 use crate::runner::machine::Machine;
+use crate::runner::meter::Meter;
 
 /// The database, the pool and the routes of a server.
 pub struct App {
@@ -22,6 +23,8 @@ pub struct App {
     pub fleet: Arc<Fleet>,
     /// What models run on. `None`: they do not run here.
     pub machine: Option<Arc<Machine>>,
+    /// The calls that have ended and are not counted yet.
+    pub meter: Arc<Meter>,
     /// Every route that is served.
     pub routes: &'static Table,
     pub(super) failed_attempts: FailedAttempts,
@@ -40,6 +43,7 @@ impl App {
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
             machine: None,
+            meter: Arc::default(),
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),
         }

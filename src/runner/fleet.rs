@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::serving::Backpressure;
 
@@ -38,6 +38,7 @@ pub struct Replica {
     pub id: String,
     pub address: Address,
     outstanding: AtomicUsize,
+    has_ended: watch::Sender<bool>,
 }
 
 /// Where a replica listens.
@@ -102,7 +103,18 @@ struct Entry {
 
 impl Replica {
     pub fn new(id: String, address: Address) -> Replica {
-        Replica { id, address, outstanding: AtomicUsize::new(0) }
+        Replica { id, address, outstanding: AtomicUsize::new(0), has_ended: watch::Sender::new(false) }
+    }
+
+    /// Ends the calls that wait for an answer of this replica, because its process has ended. Its socket alone does not
+    /// tell: the server holds it open.
+    pub fn end(&self) {
+        self.has_ended.send_replace(true);
+    }
+
+    /// Waits until [`Replica::end`] is called.
+    pub async fn ended(&self) {
+        let _ = self.has_ended.subscribe().wait_for(|has_ended| *has_ended).await; // the sender lives as long as `self`
     }
 
     /// The number of calls that it is answering.
