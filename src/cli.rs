@@ -27,7 +27,7 @@ mod permissions;
 mod server;
 
 use output::{print, report};
-use server::{demo, fixtures, init, log, operator, organization, runner, secrets, serve, user};
+use server::{demo, echo, fixtures, init, log, operator, organization, runner, secrets, serve, user};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -63,6 +63,7 @@ enum Action {
     #[command(subcommand)]
     Runner(runner::Action),
     Permissions(permissions::Options),
+    Echo(echo::Options),
 }
 
 /// Parses the arguments. An environment variable with an empty value counts as unset, as compose files and units expect.
@@ -91,7 +92,8 @@ pub fn run() -> ExitCode {
         | Action::Secrets(_)
         | Action::User(_)
         | Action::Runner(_)
-        | Action::Permissions(_) => log::begin_of_command(),
+        | Action::Permissions(_)
+        | Action::Echo(_) => log::begin_of_command(),
     };
     let done = match action {
         Action::Serve(options) => serve::run(&options),
@@ -103,6 +105,7 @@ pub fn run() -> ExitCode {
         Action::User(action) => user::run(&action),
         Action::Runner(action) => runner::run(&action),
         Action::Permissions(options) => permissions::run(&options),
+        Action::Echo(options) => echo::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
