@@ -30,6 +30,7 @@ mod plan;
 pub mod python;
 mod source;
 mod task;
+pub mod training;
 mod tree;
 
 use plan::{Plan, plan};
