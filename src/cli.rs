@@ -27,7 +27,7 @@ mod permissions;
 mod server;
 
 use output::{print, report};
-use server::{demo, echo, fixtures, init, log, operator, organization, runner, secrets, serve, user};
+use server::{demo, echo, fixtures, init, log, operator, organization, process, runner, secrets, serve, user};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -64,6 +64,8 @@ enum Action {
     Runner(runner::Action),
     Permissions(permissions::Options),
     Echo(echo::Options),
+    #[command(subcommand, hide = true)]
+    Process(process::Part),
 }
 
 /// Parses the arguments. An environment variable with an empty value counts as unset, as compose files and units expect.
@@ -83,6 +85,9 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 pub fn run() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO); // new files are for this user only
     let action = parse().action;
+    if let Action::Process(part) = &action {
+        return process::run(part);
+    }
     let _log = match &action {
         Action::Serve(options) => log::begin(options.log(), log::Level::Info),
         Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
@@ -92,6 +97,7 @@ pub fn run() -> ExitCode {
         | Action::Secrets(_)
         | Action::User(_)
         | Action::Runner(_)
+        | Action::Process(_)
         | Action::Permissions(_)
         | Action::Echo(_) => log::begin_of_command(),
     };
@@ -106,6 +112,7 @@ pub fn run() -> ExitCode {
         Action::Runner(action) => runner::run(&action),
         Action::Permissions(options) => permissions::run(&options),
         Action::Echo(options) => echo::run(&options),
+        Action::Process(part) => return process::run(&part),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

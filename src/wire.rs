@@ -34,6 +34,7 @@ pub mod model_apis;
 pub mod models;
 pub mod organizations;
 pub mod permissions;
+pub mod processes;
 pub mod python;
 pub mod quotas;
 pub mod schemas;

@@ -7,6 +7,7 @@ pub mod init;
 pub mod log;
 pub mod operator;
 pub mod organization;
+pub mod process;
 pub mod runner;
 pub mod secrets;
 pub mod serve;

@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod deployments;
 mod documents;
+mod engine;
 mod environments;
 mod fixtures;
 mod freshness;
