@@ -41,3 +41,13 @@ pub enum Download {
         path: String,
     },
 }
+
+impl Download {
+    /// The archive, if it is one.
+    pub fn into_archive(self) -> Option<Archive> {
+        match self {
+            Download::Archive(archive) => Some(archive),
+            Download::Checkpoint { .. } => None,
+        }
+    }
+}

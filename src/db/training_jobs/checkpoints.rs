@@ -19,10 +19,11 @@ pub struct Page {
 /// The checkpoints of a job of the team, oldest first.
 pub fn list(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Checkpoint>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT name, kind, base_model, lora_adapter_config, size_bytes, training_checkpoint.created_at
+        "SELECT training_checkpoint.name, kind, base_model, lora_adapter_config, size_bytes,
+                training_checkpoint.created_at
          FROM training_checkpoint JOIN training_job ON training_job.id = training_checkpoint.job_id
          WHERE training_job.team_id = :team_id AND job_id = :job_id
-         ORDER BY training_checkpoint.created_at, name",
+         ORDER BY training_checkpoint.created_at, training_checkpoint.name",
     )?;
     let rows = query.query_map(named_params! { ":team_id": team.team().id, ":job_id": job.id }, from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -76,10 +77,10 @@ pub fn cached(tx: &Tx, team: &InTeam, project_id: &str) -> Result<Vec<StoredFile
 /// The name of the newest checkpoint of the job; `None` if it has none. `team_id` bounds the job to a team.
 pub fn latest_of_job(tx: &Tx, team_id: &str, job_id: &str) -> Result<Option<String>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT name
+        "SELECT training_checkpoint.name
          FROM training_checkpoint JOIN training_job ON training_job.id = training_checkpoint.job_id
          WHERE training_job.team_id = :team_id AND job_id = :job_id
-         ORDER BY training_checkpoint.created_at DESC, name DESC
+         ORDER BY training_checkpoint.created_at DESC, training_checkpoint.name DESC
          LIMIT 1",
     )?;
     let found = query.query_row(named_params! { ":team_id": team_id, ":job_id": job_id }, |row| row.get(0));

@@ -27,13 +27,23 @@ const LOOKS_EVERY: Duration = Duration::from_millis(200);
 const LISTS_EVERY: Duration = Duration::from_secs(3);
 const MEASURES_EVERY: Duration = Duration::from_secs(10);
 const COMMANDS_MAX: usize = 100;
-/// Runs each argument as a command of a shell, and ends with the first that fails.
+/// Runs each argument as a command of a shell, and ends with the first that fails. It passes SIGTERM on.
 const DRIVER: &str = "\
+trap 'stopped=yes; [ -z \"$child\" ] || kill -TERM \"$child\" 2>/dev/null' TERM
 number=0
 for command do
     number=$((number + 1))
     echo \"Start command $number of $#.\"
-    \"$0\" -c \"$command\" || exit $?
+    \"$0\" -c \"$command\" &
+    child=$!
+    [ -z \"$stopped\" ] || kill -TERM \"$child\"
+    wait \"$child\"
+    status=$?
+    while kill -0 \"$child\" 2>/dev/null; do
+        wait \"$child\"
+        status=$?
+    done
+    [ \"$status\" = 0 ] || exit \"$status\"
 done";
 
 /// Runs a job. `None` if the server stopped before the job ran, so that it is begun again.
