@@ -28,7 +28,7 @@ mod server;
 
 use output::{print, report};
 use server::running::RunnerOptions;
-use server::{demo, fixtures, init, log, operator, organization, process, runner, secrets, serve, user};
+use server::{demo, echo, fixtures, init, log, operator, organization, process, runner, secrets, serve, user};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -64,6 +64,7 @@ enum Action {
     #[command(subcommand)]
     Runner(runner::Action),
     Permissions(permissions::Options),
+    Echo(echo::Options),
     #[command(subcommand, hide = true)]
     Process(process::Part),
 }
@@ -98,7 +99,8 @@ pub fn run() -> ExitCode {
         | Action::User(_)
         | Action::Runner(_)
         | Action::Process(_)
-        | Action::Permissions(_) => log::begin_of_command(),
+        | Action::Permissions(_)
+        | Action::Echo(_) => log::begin_of_command(),
     };
     let done = match action {
         Action::Serve(options) => serve::run(&options),
@@ -110,6 +112,7 @@ pub fn run() -> ExitCode {
         Action::User(action) => user::run(&action),
         Action::Runner(action) => runner::run(&action),
         Action::Permissions(options) => permissions::run(&options),
+        Action::Echo(options) => echo::run(&options),
         Action::Process(part) => return process::run(&part),
     };
     match done {

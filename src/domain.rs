@@ -51,7 +51,7 @@ pub mod uploads;
 pub mod turns;
 pub mod users;
 
-pub use archive::{Archive, PATH_BYTES_MAX, PATH_DEPTH_MAX};
+pub use archive::{Archive, Download, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use base_url::BaseUrl;
 pub use roles::{Category, OrgRole, TeamCategory, TeamRole};
 

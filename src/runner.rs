@@ -41,6 +41,7 @@ mod reloads;
 mod replicas;
 mod source;
 mod task;
+pub mod training;
 mod tree;
 
 use plan::{Plan, plan};

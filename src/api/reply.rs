@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::Archive;
+use crate::domain::Download;
 use crate::domain::calls::Call;
 use crate::error::Error;
 use crate::wire;
@@ -14,8 +14,8 @@ pub struct Reply {
     pub content_type: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
-    /// Sent instead of `body`: an archive may be too large to be held in memory.
-    pub archive: Option<Archive>,
+    /// The file that is sent instead of `body`, because it may be too large to be held in memory.
+    pub archive: Option<Download>,
     /// Made after the transaction. Its answer is sent instead of this reply.
     pub call: Option<Box<Call>>,
 }
@@ -33,8 +33,12 @@ impl Reply {
         Reply { status: 200, content_type, headers: Vec::new(), body, archive: None, call: None }
     }
 
-    pub fn archive(archive: Archive) -> Reply {
-        Reply { archive: Some(archive), ..Reply::bytes("application/x-tar", Vec::new()) }
+    pub fn download(download: Download) -> Reply {
+        let content_type = match download {
+            Download::Archive(_) => "application/x-tar",
+            Download::Checkpoint { .. } => "application/octet-stream",
+        };
+        Reply { archive: Some(download), ..Reply::bytes(content_type, Vec::new()) }
     }
 
     /// The answer of a model to this call.

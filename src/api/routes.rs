@@ -382,7 +382,7 @@ pub const ROUTES: &[Route] = &[
          Access::Metrics(PROJECT, training_jobs::metrics_by_body),
          answers::<wire::training_jobs::Metrics>().takes::<wire::training_jobs::MetricsOf>()).searching(),
     get("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoints",
-         Access::Team(PROJECT, VIEW, training_jobs::checkpoints),
+         Access::Team(PROJECT, VIEW, training_jobs::list_checkpoints),
          answers::<wire::training_jobs::Checkpoints>()),
     get("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoint_files",
          Access::Team(PROJECT, VIEW, training_jobs::checkpoint_files),

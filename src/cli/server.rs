@@ -1,6 +1,7 @@
 //! Commands that work on a data directory: with its server, by the operator's socket, or without one, under its lock.
 
 pub mod demo;
+pub mod echo;
 pub mod fixtures;
 pub mod init;
 pub mod log;

@@ -9,6 +9,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRe
 use crate::domain::members::Via;
 use crate::domain::serving::{Backpressure, Cleanup, Level, RollingStrategy, Status};
 use crate::domain::training::{Availability, GpuType, JobStatus};
+use crate::domain::training_jobs::CheckpointKind;
 use crate::domain::{EnvironmentName, KeyName, OrgId, OrgRole, TeamId, TeamRole, Time, UserId};
 
 /// Ids, stored as text.
@@ -49,7 +50,7 @@ macro_rules! enums {
 
 enums! {
     Status Backpressure Cleanup RollingStrategy Level
-    JobStatus Availability GpuType
+    JobStatus Availability GpuType CheckpointKind
     OrgRole TeamRole Via
 }
 

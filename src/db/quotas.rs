@@ -7,7 +7,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::{Connection, named_params};
 use serde_json::json;
@@ -133,6 +134,8 @@ pub(in crate::db) struct Charged {
 pub(in crate::db) struct Desk {
     pub books: Books,
     pub space: Space,
+    /// Whether deployed training jobs are run.
+    pub has_trainer: Arc<AtomicBool>,
     usage: RefCell<Usage>,
     growth: RefCell<Growth>,
     /// When a refusal was last recorded, by team id, or by organization id where no team is charged.
@@ -148,6 +151,7 @@ impl Desk {
         Desk {
             books,
             space,
+            has_trainer: Arc::default(),
             usage: RefCell::new(Usage::new()),
             growth: RefCell::default(),
             noted: RefCell::default(),

@@ -160,6 +160,20 @@ fn update(tx: &Tx, team: &Team, name: &SecretName, before: Stored) -> Result<Sto
     Ok(Stored { name: name.as_str().to_owned(), version, ..before })
 }
 
+/// The value of the team's secret of this name, for the trainer; `None` if there is no such secret or its value was
+/// discarded.
+///
+/// # Errors
+///
+/// [`Error::Internal`] if the stored value cannot be opened.
+pub(super) fn value(tx: &Tx, team: &Team, name: &SecretName) -> Result<Option<SecretValue>, Error> {
+    let Some(stored) = stored(tx, team, name)? else { return Ok(None) };
+    let Some(sealed) = &stored.sealed else { return Ok(None) };
+    let name = SecretName::parse(&stored.name)?; // sealed under the spelling that it was set with
+    let opened = tx.sealer.open(stored.associated_data(team, &name), sealed);
+    opened.map(Some).ok_or_else(|| Error::Internal(format!("the secret {} cannot be opened", stored.id)))
+}
+
 /// Whether the team has a secret of this name.
 pub fn exists(tx: &Tx, team: &dyn Reader, name: &SecretName) -> Result<bool, Error> {
     let mut query =

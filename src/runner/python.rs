@@ -36,6 +36,8 @@ mod requirements;
 mod runtime;
 mod tool;
 
+pub(super) use application::unpack;
+pub(super) use disk::{bytes_of, entries, make_folder, remove};
 pub use environment::Environment;
 pub use model::{Application, Job, Model};
 pub use prepare::{Order, Prepared};

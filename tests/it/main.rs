@@ -41,6 +41,7 @@ mod tenants;
 mod test_server;
 mod tidy;
 mod token;
+mod training_runs;
 mod unserved;
 mod uploads;
 mod vocabulary;
