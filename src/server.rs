@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::App;
 use crate::budget::memory::Memory;
 use crate::db;
-use crate::inference::{self, Calls};
+use crate::inference::{self, Calls, Shares};
 use crate::jobs::{expiry, retention};
 use crate::runner;
 use crate::s3::{self, Uploads};
@@ -136,12 +136,13 @@ pub fn serve(
     let ready = Arc::new(Barrier::new(limits.workers + 1));
     let memory = Memory::new(limits.buffered_bytes_max, limits.patience);
     let operator_memory = Memory::new(limits.buffered_bytes_max, limits.patience);
+    let shares = Shares::of(limits.connections_max);
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
         let worker = Worker {
             app: Arc::clone(app),
             uploads: Arc::clone(&uploads),
-            calls: Calls::new(Arc::clone(app), limits.calls, head::now),
+            calls: Calls::new(Arc::clone(app), limits.calls, Arc::clone(&shares), head::now),
             limits,
             addr,
             memory: Arc::clone(&memory),
