@@ -55,6 +55,8 @@ pub enum CallFailure {
     Unavailable(String),
     /// All replicas are busy, and no more calls may wait.
     Full,
+    /// Too many calls of the team or its organization are in progress.
+    Crowded,
     /// The model did not answer before the deadline of the call.
     TimedOut,
     /// The model ended while it had the call, or what it sent is not HTTP. The text says which.
@@ -101,7 +103,7 @@ impl Error {
             Error::Internal(_) | Error::Defect(_) | Error::Unread => (500, "INTERNAL"),
             Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
             Error::Unavailable(_)      => (503, "UNAVAILABLE"),
-            Error::Call(CallFailure::Full) => (429, "RATE_LIMITED"),
+            Error::Call(CallFailure::Full | CallFailure::Crowded) => (429, "RATE_LIMITED"),
             Error::Call(CallFailure::Broken(_)) => (502, "BAD_GATEWAY"),
             Error::Call(CallFailure::Unavailable(_)) => (503, "UNAVAILABLE"),
             Error::Call(CallFailure::TimedOut) => (504, "GATEWAY_TIMEOUT"),
@@ -115,7 +117,7 @@ impl Error {
             Error::RateLimited { retry_after_seconds }
             | Error::Busy { retry_after_seconds }
             | Error::GrowthLimited { retry_after_seconds, .. } => Some(*retry_after_seconds),
-            Error::Call(CallFailure::Full) => Some(FULL_RETRY_AFTER_SECONDS),
+            Error::Call(CallFailure::Full | CallFailure::Crowded) => Some(FULL_RETRY_AFTER_SECONDS),
             _ => None,
         }
     }
@@ -194,6 +196,9 @@ impl fmt::Display for Error {
             Error::Unavailable(why) => f.write_str(why),
             Error::Call(CallFailure::Unavailable(why)) => f.write_str(why),
             Error::Call(CallFailure::Full) => f.write_str("all replicas are busy: send the call again later"),
+            Error::Call(CallFailure::Crowded) => {
+                f.write_str("too many calls of your team or organization are in progress: send the call again later")
+            }
             Error::Call(CallFailure::TimedOut) => f.write_str("the model did not answer in time"),
             Error::Call(CallFailure::Broken(what)) => write!(f, "the model did not answer: {what}"),
             Error::StorageFull => f.write_str("the disk is full: nothing was written; free space and send it again"),

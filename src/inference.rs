@@ -6,17 +6,18 @@
 //! nor its cookies.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::Body;
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::api::App;
 use crate::db::{self, Now};
-use crate::domain::calls::{CALL_BODY_BYTES_MAX, Call, Mode, PREDICT_TIMEOUT};
+use crate::domain::calls::{Call, Mode};
+use crate::domain::remote_url::{PlainHttp, RemoteUrl};
 use crate::error::{CallFailure, Error};
 use crate::runner::fleet::{Lease, Unavailable};
 
@@ -24,52 +25,43 @@ mod answer;
 mod connections;
 mod guarded;
 mod head;
+mod limits;
+mod progress;
+mod received;
 mod sent;
+mod shares;
+mod tunnel;
+mod upstream;
 
 pub use answer::Answer;
-use answer::{Made, Replied};
-use connections::Connections;
+use connections::{Connections, Dial};
+pub use limits::Limits;
+use progress::Progress;
+pub use received::Received;
 pub use sent::Sent;
-
-/// The limits of calls.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How long a call may take in all.
-    pub call: Duration,
-    /// How many bytes a call may send.
-    pub body_bytes_max: u64,
-    /// How long a caller may send nothing while a model waits for the body.
-    pub stalled: Duration,
-    /// How many bytes the head of a model's reply may have. Pieces of its body are read into as many.
-    pub head_bytes_max: usize,
-    /// How long a connection to a model that is not in use stays open. Servers of models close theirs after some
-    /// seconds, and a request that is sent at that moment is lost.
-    pub idle: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            call: PREDICT_TIMEOUT,
-            body_bytes_max: CALL_BODY_BYTES_MAX,
-            stalled: Duration::from_secs(60),
-            head_bytes_max: 64 << 10,
-            idle: Duration::from_secs(1),
-        }
-    }
-}
+pub use shares::Shares;
+pub use tunnel::Tunnel;
 
 /// The calls of one thread, with the connections that they share.
 pub struct Calls {
     app: Arc<App>,
     limits: Limits,
+    shares: Arc<Shares>,
     now: fn() -> Now,
     connections: Arc<Connections>,
 }
 
+/// The answer to a call.
+pub enum Made {
+    Reply(Response<Answer>),
+    /// The head of a reply, after which bytes pass in both directions.
+    Websocket(Response<()>, Tunnel),
+}
+
 impl Calls {
-    pub fn new(app: Arc<App>, limits: Limits, now: fn() -> Now) -> Arc<Calls> {
-        Arc::new(Calls { app, limits, now, connections: Connections::new(limits.idle, limits.head_bytes_max) })
+    pub fn new(app: Arc<App>, limits: Limits, shares: Arc<Shares>, now: fn() -> Now) -> Arc<Calls> {
+        let connections = Connections::new(limits.idle, limits.head_bytes_max);
+        Arc::new(Calls { app, limits, shares, now, connections })
     }
 
     pub fn limits(&self) -> &Limits {
@@ -82,20 +74,22 @@ impl Calls {
     ///
     /// [`CallFailure`] says why no model answered. [`Error::TooLarge`], [`Error::RequestTimeout`] and
     /// [`Error::Unavailable`] say what was wrong with the caller's body.
-    pub async fn make(
-        &self,
-        call: &Call,
-        head: &Parts,
-        body: Sent,
-        request_id: &str,
-    ) -> Result<Response<Answer>, Error> {
-        let made = Made::begin(&self.app.meter, call, Mode::Sync);
+    pub async fn make(&self, call: &Call, head: &Parts, body: Sent, request_id: &str) -> Result<Made, Error> {
+        let share = self.shares.take(call)?;
+        let mut progress = Progress::begin(&self.app.meter, call, Mode::Sync, Some(share));
         let deadline = Instant::now() + self.limits.call;
         let exchange = async {
-            let lease = self.lease(call, deadline).await?;
+            let lease = progress.hold(self.lease(call, deadline).await?);
             self.exchange(call, lease, head, body, request_id, deadline).await
         };
-        made.of(exchange.await, request_id, deadline)
+        let exchanged = exchange.await;
+        let mut response = answered(exchanged, &mut progress, request_id)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Made::Reply(response.map(|received| Answer::new(received, progress))));
+        }
+        let model = hyper::upgrade::on(&mut response).await;
+        let model = model.map_err(|_| Error::Call(CallFailure::Broken("its server closed the connection")))?;
+        Ok(Made::Websocket(response.map(drop), Tunnel::new(model, progress, self.limits.call)))
     }
 
     /// Makes a call for nobody who waits, with a whole body, by a replica that was taken before.
@@ -112,11 +106,36 @@ impl Calls {
         request_id: &str,
         deadline: Instant,
     ) -> Result<Response<Answer>, Error> {
-        let made = Made::begin(&self.app.meter, call, Mode::Async);
+        let mut progress = Progress::begin(&self.app.meter, call, Mode::Async, None);
         let mut head = Request::new(()).into_parts().0;
         (head.method, head.headers) = (Method::POST, headers);
-        let exchange = self.exchange(call, lease, &head, Sent::whole(body), request_id, deadline);
-        made.of(exchange.await, request_id, deadline)
+        let lease = progress.hold(lease);
+        let exchanged = self.exchange(call, lease, &head, Sent::whole(body), request_id, deadline).await;
+        let response = answered(exchanged, &mut progress, request_id)?;
+        Ok(response.map(|received| Answer::new(received, progress)))
+    }
+
+    /// Sends a request to a server elsewhere. The path and the host of the request are replaced by those of the URL;
+    /// redirects are not followed.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure`] says why that server did not answer.
+    pub async fn fetch(
+        &self,
+        url: &RemoteUrl,
+        plain: PlainHttp,
+        mut request: Request<Sent>,
+        deadline: Instant,
+    ) -> Result<Response<Received>, Error> {
+        head::lead_to(&mut request, url)?;
+        let sent = request.body().state();
+        let exchange = self.connections.send(Dial::Remote { of: "", url, plain }, request);
+        let (response, connection) = match tokio::time::timeout_at(deadline.into(), exchange).await {
+            Ok(answered) => answered.map_err(|failure| sent.error().unwrap_or(Error::Call(failure)))?,
+            Err(_) => return Err(Error::Call(CallFailure::TimedOut)),
+        };
+        Ok(response.map(|incoming| Received::new(incoming, connection, sent, deadline)))
     }
 
     /// Takes a replica for a call. A deployment that is asleep is woken first.
@@ -141,34 +160,58 @@ impl Calls {
     async fn exchange(
         &self,
         call: &Call,
-        lease: Lease,
+        lease: &Lease,
         head: &Parts,
         body: Sent,
         request_id: &str,
         deadline: Instant,
-    ) -> Result<(Response<Incoming>, Replied), Error> {
-        let sent = body.state();
-        let request = head::request(head, call, &lease.replica, request_id, body)?;
-        let exchange = self.connections.send(&lease.replica, request);
+    ) -> Result<Response<Received>, Error> {
+        let (replica, sent) = (&lease.replica, body.state());
+        let request = head::request(head, call, replica, request_id, body)?;
+        let exchange = self.connections.send(Dial::of(replica), request);
         let answered = tokio::select! {
             answered = tokio::time::timeout_at(deadline.into(), exchange) => answered,
-            () = lease.replica.ended() => Ok(Err(CallFailure::Broken("its process ended"))),
+            () = replica.ended() => Ok(Err(CallFailure::Broken("its process ended"))),
         };
         match answered {
-            Ok(Ok((response, connection))) => Ok((response, Replied { connection, sent, lease })),
+            Ok(Ok((response, connection))) => {
+                Ok(response.map(|incoming| Received::new(incoming, connection, sent, deadline)))
+            }
             Ok(Err(failure)) => Err(sent.error().unwrap_or(Error::Call(failure))),
             Err(_) => Err(Error::Call(CallFailure::TimedOut)),
         }
     }
 }
 
-/// The whole body of a model's reply.
+/// Notes how a call was answered, and makes the reply one for the caller.
+fn answered(
+    exchanged: Result<Response<Received>, Error>,
+    progress: &mut Progress,
+    request_id: &str,
+) -> Result<Response<Received>, Error> {
+    match exchanged {
+        Ok(mut response) => {
+            progress.answered(response.status().as_u16());
+            head::clean(&mut response, request_id);
+            Ok(response)
+        }
+        Err(error) => {
+            progress.answered(error.status().0);
+            Err(error)
+        }
+    }
+}
+
+/// The whole body of a reply.
 ///
 /// # Errors
 ///
 /// [`Error::TooLarge`] for a body of more bytes, [`CallFailure::Broken`] if it breaks off.
-pub async fn collect(answer: Answer, bytes_max: usize) -> Result<Bytes, Error> {
-    match Limited::new(answer, bytes_max).collect().await {
+pub async fn collect<B>(body: B, bytes_max: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes, Error = std::io::Error>,
+{
+    match Limited::new(body, bytes_max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(cause) if cause.is::<LengthLimitError>() => Err(Error::TooLarge { bytes_max }),
         Err(_) => Err(Error::Call(CallFailure::Broken("its reply broke off"))),

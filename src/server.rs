@@ -16,9 +16,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::App;
 use crate::budget::memory::Memory;
+<<<<<<< HEAD
 use crate::db::progress::Part;
 use crate::db::{self, serving};
 use crate::inference::{self, Calls};
+=======
+use crate::db;
+use crate::inference::{self, Calls, Shares};
+>>>>>>> calls
 use crate::jobs::{expiry, retention};
 use crate::runner::{self, lifecycle};
 use crate::s3::{self, Uploads};
@@ -137,12 +142,13 @@ pub fn serve(
     let ready = Arc::new(Barrier::new(limits.workers + 1));
     let memory = Memory::new(limits.buffered_bytes_max, limits.patience);
     let operator_memory = Memory::new(limits.buffered_bytes_max, limits.patience);
+    let shares = Shares::of(limits.connections_max);
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
         let worker = Worker {
             app: Arc::clone(app),
             uploads: Arc::clone(&uploads),
-            calls: Calls::new(Arc::clone(app), limits.calls, head::now),
+            calls: Calls::new(Arc::clone(app), limits.calls, Arc::clone(&shares), head::now),
             limits,
             addr,
             memory: Arc::clone(&memory),

@@ -2,10 +2,11 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 
 use super::sent::Sent;
 use crate::domain::calls::{Asks, Call};
+use crate::domain::remote_url::RemoteUrl;
 use crate::error::{CallFailure, Error};
 use crate::runner::fleet::{Address, Replica, Server};
 
@@ -58,28 +59,80 @@ pub(super) fn request(
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);
     }
+    if call.asks == Asks::Websocket {
+        check_handshake(&head.headers)?;
+    }
+    if is_handshake(&head.headers) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    let path = path(head, call.asks, &replica.address);
     match &replica.address {
-        Address::Process { token, server, .. } => {
-            headers.insert(TOKEN, HeaderValue::from_str(token).map_err(|_| unsendable())?);
-            *request.uri_mut() = target(head, call.asks, server)?;
+        Address::Process { token, .. } => {
+            headers.insert(TOKEN, secret(token)?);
+            *request.uri_mut() = target(&path, head.uri.query())?;
         }
-        Address::Endpoint(_) => return Err(unsendable()),
+        Address::Endpoint(endpoint) => {
+            for (name, value) in &endpoint.headers {
+                let name = HeaderName::try_from(name.as_str()).map_err(|_| unsendable())?;
+                headers.insert(name, secret(value)?);
+            }
+            let url = if path.is_empty() { endpoint.url.clone() } else { endpoint.url.join(&path) };
+            lead_to(&mut request, &url)?;
+            if !url.target().contains('?') {
+                *request.uri_mut() = target(url.target(), head.uri.query())?;
+            }
+        }
     }
     Ok(request)
 }
 
-fn unsendable() -> Error {
-    Error::Call(CallFailure::Unavailable("this replica cannot be called".to_owned()))
+/// Gives a request the host, the path and the query of a URL.
+pub(super) fn lead_to<B>(request: &mut Request<B>, url: &RemoteUrl) -> Result<(), Error> {
+    *request.uri_mut() = target(url.target(), None)?;
+    request.headers_mut().insert(header::HOST, HeaderValue::from_str(&url.authority()).map_err(|_| unsendable())?);
+    Ok(())
 }
 
-fn target(head: &Parts, asks: Asks, server: &Server) -> Result<Uri, Error> {
-    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let path = match (asks, server) {
-        (Asks::Prediction, Server::Truss) => TRUSS_PREDICT.to_owned(),
-        (Asks::Websocket, Server::Truss) => TRUSS_WEBSOCKET.to_owned(),
-        (Asks::Prediction | Asks::Websocket, Server::Custom { predict_path }) => predict_path.clone(),
-        (Asks::Path { segments }, Server::Truss | Server::Custom { .. }) => last(head.uri.path(), segments),
-    };
+/// A header value that is in no log.
+fn secret(text: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| unsendable())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn unsendable() -> Error {
+    let why = "a header of the endpoint holds what no header may: correct it in the configuration or in the secret";
+    Error::Call(CallFailure::Unavailable(why.to_owned()))
+}
+
+fn is_handshake(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn check_handshake(headers: &HeaderMap) -> Result<(), Error> {
+    if is_handshake(headers) {
+        return Ok(());
+    }
+    let why = "this path takes websockets alone: send `Connection: Upgrade` and `Upgrade: websocket`";
+    Err(Error::Invalid(why.to_owned()))
+}
+
+/// The path at the model's server. Empty for the URL of an endpoint itself.
+fn path(head: &Parts, asks: Asks, address: &Address) -> String {
+    match (asks, address) {
+        (Asks::Path { segments }, _) => last(head.uri.path(), segments),
+        (Asks::Prediction, Address::Process { server: Server::Truss, .. }) => TRUSS_PREDICT.to_owned(),
+        (Asks::Websocket, Address::Process { server: Server::Truss, .. }) => TRUSS_WEBSOCKET.to_owned(),
+        (Asks::Prediction | Asks::Websocket, Address::Process { server: Server::Custom { predict_path }, .. }) => {
+            predict_path.clone()
+        }
+        (Asks::Prediction | Asks::Websocket, Address::Endpoint(_)) => String::new(),
+    }
+}
+
+fn target(path: &str, query: Option<&str>) -> Result<Uri, Error> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let target = format!("{path}{query}");
     target.parse().map_err(|_| Error::Invalid("the path or the query cannot be passed on".to_owned()))
 }
@@ -95,6 +148,10 @@ fn last(path: &str, segments: usize) -> String {
 /// Removes from a model's reply what is not for the caller.
 pub(super) fn clean<B>(response: &mut Response<B>, request_id: &str) {
     let mut headers = without(response.headers(), &NOT_ANSWERED);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);

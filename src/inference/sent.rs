@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
-use super::Limits;
+use super::limits::Limits;
 use crate::budget::memory::{Account, gave_way};
 use crate::error::Error;
 

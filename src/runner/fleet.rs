@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
+use crate::domain::remote_url::{PlainHttp, RemoteUrl};
 use crate::domain::serving::Backpressure;
 
 /// All replicas of this installation, by deployment.
@@ -60,7 +61,8 @@ pub enum Server {
 
 /// An external server that a deployment names in its configuration. The values of its headers may be secrets.
 pub struct Endpoint {
-    pub url: String,
+    pub url: RemoteUrl,
+    pub plain: PlainHttp,
     pub headers: Vec<(String, String)>,
 }
 
@@ -324,7 +326,9 @@ mod tests {
     const LIMITS: CallLimits = CallLimits { calls_per_replica_max: 1, waiting_max: 1, on_full: Backpressure::Queue };
 
     fn replica(id: &str) -> Arc<Replica> {
-        let address = Address::Endpoint(Endpoint { url: "http://127.0.0.1".to_owned(), headers: Vec::new() });
+        let plain = PlainHttp::OnLoopback;
+        let url = RemoteUrl::parse("url", "http://127.0.0.1", plain).unwrap();
+        let address = Address::Endpoint(Endpoint { url, plain, headers: Vec::new() });
         Arc::new(Replica::new(id.to_owned(), address))
     }
 

@@ -53,6 +53,8 @@ pub struct Machine {
     pub engine: Engine,
     pub installation: Installation,
     pub settings: Settings,
+    /// This program, which custom servers may run.
+    pub program: PathBuf,
     applications: PathBuf,
     capacity: Mutex<Capacity>,
 }
@@ -82,7 +84,11 @@ impl Machine {
             accelerators: accelerators(Path::new(ACCELERATORS)),
             missing: settings.missing,
         });
-        Ok(Machine { engine, installation, settings, applications, capacity: Mutex::new(capacity) })
+        let program = match &settings.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?,
+        };
+        Ok(Machine { engine, installation, settings, program, applications, capacity: Mutex::new(capacity) })
     }
 
     /// The folder for a build of a deployment. It is removed with its parent when the deployment is.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,9 @@ const LIVENESS_FAILURES_MAX: u32 = 3;
 const GRACE: Duration = Duration::from_secs(2);
 /// Variables that say what a process is.
 const DEPLOYMENT_VARIABLE: &str = "GUILDHALL_DEPLOYMENT_ID";
+
+/// The variable that names our own program, which a custom server may run.
+const PROGRAM_VARIABLE: &str = "GUILDHALL_PROGRAM";
 
 /// A replica that is to be started.
 pub struct Start {
@@ -167,7 +170,7 @@ fn launch(
     print: impl Fn(Line) + Send + Sync + 'static,
 ) -> Result<Arc<Process>, End> {
     let Start { deployment_id, replica_id, built, control, accelerators, .. } = start;
-    let Command { command, directory, mut variables, reads, network, serves } = process_of(&built)?;
+    let Command { command, directory, mut variables, reads, network, serves } = command_of(&built, &machine.program)?;
     variables.insert(DEPLOYMENT_VARIABLE.to_owned(), deployment_id);
     let launch = Launch {
         folder: machine.engine.folder(&replica_id),
@@ -205,7 +208,7 @@ struct Command {
     serves: Serves,
 }
 
-fn process_of(built: &Built) -> Result<Command, End> {
+fn command_of(built: &Built, program: &Path) -> Result<Command, End> {
     match &built.runs {
         Runs::Python(model) => Ok(Command {
             command: model.command.clone(),
@@ -218,11 +221,14 @@ fn process_of(built: &Built) -> Result<Command, End> {
         Runs::Custom(application, server) => {
             let mut variables = application.variables.clone();
             variables.insert("PORT".to_owned(), server.port.to_string());
+            variables.insert(PROGRAM_VARIABLE.to_owned(), program.to_string_lossy().into_owned());
+            let mut reads = application.reads.clone();
+            reads.push(program.to_owned());
             Ok(Command {
                 command: ["/bin/sh", "-c", &server.start_command].map(str::to_owned).to_vec(),
                 directory: application.directory.clone(),
                 variables,
-                reads: application.reads.clone(),
+                reads,
                 network: Network::Private,
                 serves: Serves::Port(server.port),
             })

@@ -39,7 +39,7 @@ use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
 use crate::db;
 use crate::domain::BaseUrl;
 use crate::error::{Error, quoted};
-use crate::inference::{Answer, Calls, Sent};
+use crate::inference::{Answer, Calls, Made, Sent, Tunnel};
 use crate::s3::{self, Uploads};
 
 /// How many bytes of replies the kernel takes for a connection before its peer reads. Without this bound the kernel takes
@@ -96,14 +96,15 @@ impl Worker {
                 let here = socket.local_addr().unwrap_or(self.addr);
                 if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
                     let (from, peer) = (Listener::Network, Some(peer.ip()));
-                    let visit = Visit { from, peer, here, seat, pace: Pace::first(&self.limits) };
+                    let visit =
+                        Visit { from, peer, here, seat, pace: Pace::first(&self.limits), tunnel: Cell::default() };
                     self.converse(TokioIo::new(socket), &visit).await;
                 }
             }
             Accepted::Operator(socket, seat) => {
                 if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
                     let (from, pace) = (Listener::Operator, Pace::first(&self.limits));
-                    let visit = Visit { from, peer: None, here: self.addr, seat, pace };
+                    let visit = Visit { from, peer: None, here: self.addr, seat, pace, tunnel: Cell::default() };
                     self.converse(TokioIo::new(socket), &visit).await;
                 }
             }
@@ -130,44 +131,48 @@ impl Worker {
     /// receive it.
     async fn exchange<I: Read + Write + Watched + Unpin>(&self, io: &mut I, visit: &Visit) -> Result<(), hyper::Error> {
         let (pace, connection_of) = (&*visit.pace, visit.connection());
-        let io = Paced::new(io, pace, connection_of, self.limits);
-        let service = service_fn(|request| async move {
+        let paced = Paced::new(&mut *io, pace, connection_of, self.limits);
+        // The future is boxed because a connection that becomes a websocket is taken apart, and so must not be pinned.
+        let answer = |request| async move {
             pace.set(Pace::Answering);
             connection_of.enter(Phase::Working);
             let (response, next) = self.respond(request, visit).await;
             connection_of.enter(match next {
                 Pace::Refused => Phase::Closing,
-                Pace::Calling => Phase::Working, // until the reply has ended
-                Pace::Idle(_) | Pace::Head(_) | Pace::Answering => Phase::Idle,
+                Pace::Calling | Pace::Answering => Phase::Working, // until the reply or the websocket has ended
+                Pace::Idle(_) | Pace::Head(_) => Phase::Idle,
             });
             pace.set(next);
             Ok::<_, Infallible>(response)
-        });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .header_read_timeout(None) // it cannot tell a slow head from an idle connection; `Paced` can
-                .half_close(true) // a client that has sent everything still gets its reply; one that hung up cancels nothing
-                .max_header_size(self.limits.head_bytes_max)
-                .max_buf_size(self.limits.piece_bytes_max)
-                .writev(false)
-                .serve_connection(io, service)
-        );
+        };
+        let mut connection = http1::Builder::new()
+            .header_read_timeout(None) // it cannot tell a slow head from an idle connection; `Paced` can
+            .half_close(true) // a client that has sent everything still gets its reply; one that hung up cancels nothing
+            .max_header_size(self.limits.head_bytes_max)
+            .max_buf_size(self.limits.piece_bytes_max)
+            .writev(false)
+            .serve_connection(paced, service_fn(|request| Box::pin(answer(request))));
         let mut stopped = self.stopped.clone();
         let over = tokio::select! {
-            outcome = connection.as_mut() => Some(outcome),
+            outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(outcome),
             _ = stopped.wait_for(|stopped| *stopped) => None,
             () = visit.given_way(self.limits.linger) => return Ok(()),
         };
         let outcome = match over {
             Some(outcome) => outcome,
             None => {
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
                 tokio::select! {
-                    outcome = connection => outcome,
+                    outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => outcome,
                     () = visit.idles(self.limits.half_head) => Ok(()),
                 }
             }
         };
+        let already = connection.into_parts().read_buf;
+        if let Some(tunnel) = visit.tunnel.take() {
+            tunnel.run(io, already).await;
+        }
+        let _ = poll_fn(|context| Pin::new(&mut *io).poll_shutdown(context)).await; // it may be closed already
         outcome.or_else(|cause| if cause.is_parse() { Err(cause) } else { Ok(()) })
     }
 
@@ -256,7 +261,11 @@ impl Worker {
         visit.pace.set(Pace::Answering);
         account.works();
         match answered {
-            Ok(response) => (response.map(|answer| visit.streams(answer, self.limits)), Pace::Calling),
+            Ok(Made::Reply(response)) => (response.map(|answer| visit.streams(answer, self.limits)), Pace::Calling),
+            Ok(Made::Websocket(response, tunnel)) => {
+                visit.tunnel.set(Some(tunnel));
+                (response.map(|()| Outgoing::Whole(Bytes::new(), None)), Pace::Answering)
+            }
             Err(error) if has_ended => (response(log.refuse(&error)), Pace::idle(&self.limits)),
             Err(error) => refused(log.refuse(&error)),
         }
@@ -376,6 +385,8 @@ struct Visit {
     here: SocketAddr,
     seat: Seat,
     pace: Rc<Cell<Pace>>,
+    /// The websocket that the connection becomes after the reply.
+    tunnel: Cell<Option<Tunnel>>,
 }
 
 impl Visit {

@@ -127,7 +127,7 @@ impl Lifecycle<'_> {
 /// Where the calls of an external endpoint go.
 pub(super) fn address_of(watched: &Watched) -> Address {
     let headers = watched.headers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Address::Endpoint(Endpoint { url: watched.url.to_string(), headers })
+    Address::Endpoint(Endpoint { url: watched.url.clone(), plain: watched.plain, headers })
 }
 
 /// How many calls the server of a model answers at the same time.
