@@ -16,14 +16,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::App;
 use crate::budget::memory::Memory;
-<<<<<<< HEAD
 use crate::db::progress::Part;
 use crate::db::{self, serving};
-use crate::inference::{self, Calls};
-=======
-use crate::db;
 use crate::inference::{self, Calls, Shares};
->>>>>>> calls
 use crate::jobs::{expiry, retention};
 use crate::runner::{self, lifecycle};
 use crate::s3::{self, Uploads};
