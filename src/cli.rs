@@ -27,7 +27,7 @@ mod permissions;
 mod server;
 
 use output::{print, report};
-use server::{demo, fixtures, init, log, operator, organization, runner, secrets, serve, user};
+use server::{demo, fixtures, init, log, model_api, operator, organization, runner, secrets, serve, user};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -62,6 +62,8 @@ enum Action {
     User(user::Action),
     #[command(subcommand)]
     Runner(runner::Action),
+    #[command(subcommand)]
+    ModelApi(model_api::Action),
     Permissions(permissions::Options),
 }
 
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
         | Action::Secrets(_)
         | Action::User(_)
         | Action::Runner(_)
+        | Action::ModelApi(_)
         | Action::Permissions(_) => log::begin_of_command(),
     };
     let done = match action {
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
         Action::Secrets(action) => secrets::run(&action),
         Action::User(action) => user::run(&action),
         Action::Runner(action) => runner::run(&action),
+        Action::ModelApi(action) => model_api::run(&action),
         Action::Permissions(options) => permissions::run(&options),
     };
     match done {

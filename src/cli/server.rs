@@ -4,6 +4,7 @@ pub mod demo;
 pub mod fixtures;
 pub mod init;
 pub mod log;
+pub mod model_api;
 pub mod operator;
 pub mod organization;
 pub mod runner;
