@@ -27,6 +27,7 @@ mod permissions;
 mod server;
 
 use output::{print, report};
+use server::running::RunnerOptions;
 use server::{demo, echo, fixtures, init, log, operator, organization, process, runner, secrets, serve, user};
 
 /// Teams for an organization, self-hosted
@@ -293,9 +294,21 @@ struct Opened {
 }
 
 /// Opens the installation of a directory, and prints what the operator must know.
-fn open(path: &Path, directory: Directory, reverse_proxy: ReverseProxy, quotas: Settings) -> Result<Opened, Failure> {
+///
+/// `runner` runs models there, if it is given.
+fn open(
+    path: &Path,
+    directory: Directory,
+    reverse_proxy: ReverseProxy,
+    quotas: Settings,
+    runner: Option<&RunnerOptions>,
+) -> Result<Opened, Failure> {
     let had_key = Directory::master_key(path).exists();
-    let app = Arc::new(App::behind(reverse_proxy, Db::open_with(directory, now(), quotas)?));
+    let mut app = App::behind(reverse_proxy, Db::open_with(directory, now(), quotas)?);
+    if let Some(machine) = runner.map(|runner| runner.machine(path)).transpose()?.flatten() {
+        app.run_models(machine);
+    }
+    let app = Arc::new(app);
     app.db.notes().iter().for_each(|note| tracing::warn!("{note}"));
     if let Some(db::Migrated { from, to, copy }) = app.db.migrated() {
         let copy = copy.display();

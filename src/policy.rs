@@ -16,8 +16,10 @@
 //! | [`Deployer`] | the caller may deploy in the team, perhaps only into some environments |
 //! | [`InEnvironment`] | the caller may change this one environment of the team |
 //! | [`MetricsReader`] | the caller may read these metrics |
+//! | [`Invoker`] | the caller may call this model or Chain in this environment, or by this deployment |
 //!
-//! Verbs that read a team's rows take a [`Reader`]. Every proof for a team is a `Reader`, except [`MetricsReader`].
+//! Verbs that read a team's rows take a [`Reader`]. Every proof for a team is a `Reader`, except
+//! [`MetricsReader`] and [`Invoker`].
 //! Other modules cannot make a proof:
 //!
 //! ```compile_fail,E0451
@@ -36,6 +38,7 @@ use crate::table::{mark, table};
 
 mod deploying;
 mod explain;
+mod invoking;
 pub mod keys;
 pub mod metrics;
 pub mod tables;
@@ -43,6 +46,7 @@ pub mod tables;
 pub use crate::domain::{Category, OrgRole, TeamCategory, TeamRole};
 pub use deploying::{Deployer, Deployers, InEnvironment, Restriction, nowhere};
 pub use explain::{Explanation, Question};
+pub use invoking::{Invoker, Invoking};
 pub use metrics::MetricsReader;
 
 table! {

@@ -16,9 +16,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::App;
 use crate::budget::memory::Memory;
-use crate::db;
+use crate::db::progress::Part;
+use crate::db::{self, serving};
+use crate::inference::{self, Calls, Shares};
 use crate::jobs::{expiry, retention};
-use crate::runner;
+use crate::runner::{self, lifecycle};
 use crate::s3::{self, Uploads};
 
 mod accept;
@@ -66,6 +68,7 @@ pub struct Limits {
     /// How long a stopping server waits for the rest of a head.
     pub half_head: Duration,
     pub uploads: s3::Limits,
+    pub calls: inference::Limits,
 }
 
 impl Default for Limits {
@@ -86,6 +89,7 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             half_head: Duration::from_millis(200),
             uploads: s3::Limits::default(),
+            calls: inference::Limits::default(),
         }
     }
 }
@@ -133,11 +137,13 @@ pub fn serve(
     let ready = Arc::new(Barrier::new(limits.workers + 1));
     let memory = Memory::new(limits.buffered_bytes_max, limits.patience);
     let operator_memory = Memory::new(limits.buffered_bytes_max, limits.patience);
+    let shares = Shares::of(limits.connections_max);
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
         let worker = Worker {
             app: Arc::clone(app),
             uploads: Arc::clone(&uploads),
+            calls: Calls::new(Arc::clone(app), limits.calls, Arc::clone(&shares), head::now),
             limits,
             addr,
             memory: Arc::clone(&memory),
@@ -157,7 +163,17 @@ pub fn serve(
         retention::keep_swept(&kept.db, head::now, forget_unfinished, || *until.borrow());
     })?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
-    threads.push(thread("runner", move || runner::run(&runs.db, head::now, || *until.borrow()))?);
+    let part = if app.machine.is_some() { Part::OfArchives } else { Part::All };
+    threads.push(thread("runner", move || runner::run(&runs.db, part, head::now, || *until.borrow()))?);
+    if let Some(machine) = app.machine.clone() {
+        let (lives, until) = (Arc::clone(app), stopped.clone());
+        threads.push(thread("lifecycle", move || {
+            let parts = lifecycle::Parts { db: &lives.db, machine: &machine, fleet: &lives.fleet, now: head::now };
+            lifecycle::run(parts, || *until.borrow());
+        })?);
+    } else {
+        app.db.write_blocking(head::now(), serving::rest).map_err(|cause| std::io::Error::other(cause.to_string()))?;
+    }
     let (expiring, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::now, || *until.borrow()))?);
     let runtime = runtime()?;

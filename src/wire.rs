@@ -126,6 +126,10 @@ pub struct InferenceRefusal<'a> {
     pub error: &'a str,
 }
 
+/// An object without fields.
+#[derive(Serialize)]
+pub struct Empty {}
+
 /// A refusal in the form of OAuth 2.0.
 #[derive(Serialize)]
 pub struct OAuthRefusal<'a> {

@@ -10,10 +10,12 @@ use crate::api::request::Listener;
 use crate::db::resources::Kind;
 use crate::db::{self, Tx};
 use crate::domain::Team;
+use crate::domain::calls::{Callee, Place};
+use crate::domain::serving::PRODUCTION;
 use crate::error::Error;
 use crate::policy::keys::KeyMaker;
 use crate::policy::metrics::Measured;
-use crate::policy::{Caller, Deployer, Deployers, InOrg, InTeam, MetricsReader, Operator, OrgAct, TeamAct};
+use crate::policy::{Caller, Deployer, Deployers, InOrg, InTeam, Invoker, MetricsReader, Operator, OrgAct, TeamAct};
 
 /// A kind of table: what its handlers get besides the proof, and what they return.
 pub trait Surface {
@@ -27,6 +29,9 @@ pub trait Context {
     fn named(&self, name: &str) -> Result<&str, Error>;
 
     fn listener(&self) -> Listener;
+
+    /// The model or the Chain that is called.
+    fn callee(&self) -> Option<&Callee>;
 
     /// Tells the log which team the request is about.
     fn note_team(&self, team: &Team);
@@ -58,6 +63,8 @@ pub enum Access<S: Surface> {
     DeployAnywhere(for<'c> fn(&Tx, &Deployers, &S::Context<'c>) -> Answer<S>),
     /// Callers who may read metrics of what a team owns: those who may view the team, and keys that export metrics.
     Metrics(Source, for<'c> fn(&Tx, &MetricsReader, &S::Context<'c>) -> Answer<S>),
+    /// Callers who may call the model or the Chain that the request is for, at this place.
+    Invoke(At, for<'c> fn(&Tx, &Invoker, &S::Context<'c>) -> Answer<S>),
     /// The operator, through the socket in the data directory. Over the network, the row does not exist (404).
     Operator(for<'c> fn(&Tx, &Operator, &S::Context<'c>) -> Answer<S>),
 }
@@ -83,6 +90,17 @@ pub enum Source {
     Own,
     /// The organization's default team.
     Default,
+}
+
+/// Which deployment of the called model or Chain answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    Production,
+    Development,
+    /// The deployment that serves `{env_name}` of the path.
+    Environment,
+    /// The deployment `{deployment_id}` of the path.
+    Deployment,
 }
 
 /// What must hold in the organization.
@@ -207,11 +225,49 @@ impl<S: Surface> Access<S> {
                 let proof = caller.to_read_metrics(&team, source.measured(ctx)?)?;
                 then(&|| handler(tx, &proof, ctx))
             }
+            Access::Invoke(at, handler) => {
+                let caller = signed_in()?;
+                let callee = ctx.callee().ok_or(Error::NotFound(NO_CALLEE))?;
+                let team = called_team(tx, caller, callee)?;
+                ctx.note_team(&team);
+                let place = at.place(ctx)?;
+                let invoker = caller.to_invoke(&team, callee)?.at(place, |invoking| match place {
+                    Place::Deployment(id) => db::calls::environment_served(tx, invoking, id),
+                    Place::Environment(_) | Place::Development => Ok(None),
+                })?;
+                then(&|| handler(tx, &invoker, ctx))
+            }
             Access::Operator(handler) => match ctx.listener() {
                 Listener::Operator => then(&|| handler(tx, &Operator::of_this_host(), ctx)),
                 Listener::Network => Err(Error::NotFound("route")),
             },
         }
+    }
+}
+
+/// What a request for inference is missing that names neither a model nor a Chain.
+const NO_CALLEE: &str =
+    "model: call it at the host `model-ID.…` or the path `/models/ID/…`, a Chain at `chain-ID.…` or `/chains/ID/…`";
+
+/// The team that owns what is called. An id that does not exist and one that the caller may not see are refused with the
+/// same message.
+fn called_team(tx: &Tx, caller: &Caller, callee: &Callee) -> Result<Team, Error> {
+    let (kind, id) = match callee {
+        Callee::Model(id) => (Kind::Model, id),
+        Callee::Chain(id) => (Kind::Chain, id),
+    };
+    let team = db::resources::team_of(tx, kind, id)?.filter(|team| caller.standing_in(team).is_some());
+    team.ok_or(Error::NotFound(kind.as_str()))
+}
+
+impl At {
+    fn place<'c>(self, ctx: &'c impl Context) -> Result<Place<'c>, Error> {
+        Ok(match self {
+            At::Production => Place::Environment(PRODUCTION),
+            At::Development => Place::Development,
+            At::Environment => Place::Environment(ctx.named("env_name")?),
+            At::Deployment => Place::Deployment(ctx.named("deployment_id")?),
+        })
     }
 }
 
@@ -296,6 +352,7 @@ impl<S: Surface> fmt::Debug for Access<S> {
             Access::Deploy(source, _) => f.debug_tuple("Deploy").field(source).finish(),
             Access::DeployAnywhere(_) => f.write_str("DeployAnywhere"),
             Access::Metrics(source, _) => f.debug_tuple("Metrics").field(source).finish(),
+            Access::Invoke(at, _) => f.debug_tuple("Invoke").field(at).finish(),
             Access::Operator(_) => f.write_str("Operator"),
         }
     }
@@ -344,6 +401,9 @@ impl<S: Surface> fmt::Display for Access<S> {
                 "Needs \"{}\" in {source}, or a key of that team of category WORKSPACE_EXPORT_METRICS.",
                 TeamAct::View.wording()
             ),
+            Access::Invoke(..) => {
+                write!(f, "Needs \"{}\" in the team that owns the model or the Chain.", TeamAct::CallModels.wording())
+            }
             Access::Operator(_) => f.write_str("The operator's alone."),
         }
     }

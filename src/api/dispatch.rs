@@ -48,6 +48,11 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     admitted
 }
 
+/// Whether a request is a call to a model, whose body is passed on and not read here.
+pub fn is_call(app: &App, request: &Request) -> bool {
+    app.routes.find(request).is_ok_and(|row| matches!(row.route.run, Run::Call))
+}
+
 /// Carries out a request.
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let now = Now { time: request.at, seed: request.seed };
@@ -71,7 +76,7 @@ fn find(app: &App, request: &Request) -> Result<&'static Row, Error> {
             request.log.note_template(route.template);
         }
         // At the host of a model or a Chain, a path without a route also belongs to inference.
-        Err(_) => request.log.note_api(if request.is_for_model { Api::Inference } else { Api::Management }),
+        Err(_) => request.log.note_api(if request.callee.is_some() { Api::Inference } else { Api::Management }),
     }
     row
 }
@@ -84,6 +89,7 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request
         Run::Write => write(app, now, row, request).await,
         Run::Password(find_work) => write_password(app, now, row, request, find_work).await,
         Run::ReadByWriter => read_by_writer(app, now, row, request).await,
+        Run::Call => read(app, now, row, &request, &Prepared::default()),
         Run::Document => {
             return carry_out_document(app, now, row, request).await.unwrap_or_else(|error| {
                 log.note_failure(&error);

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::domain::Download;
+use crate::domain::calls::Call;
 use crate::error::Error;
 use crate::wire;
 use crate::wire::schemas::Listed;
@@ -15,6 +16,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The file that is sent instead of `body`, because it may be too large to be held in memory.
     pub archive: Option<Download>,
+    /// Made after the transaction. Its answer is sent instead of this reply.
+    pub call: Option<Box<Call>>,
 }
 
 impl Reply {
@@ -27,7 +30,7 @@ impl Reply {
     }
 
     pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None }
+        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None, call: None }
     }
 
     pub fn download(download: Download) -> Reply {
@@ -36,6 +39,16 @@ impl Reply {
             Download::Checkpoint { .. } => "application/octet-stream",
         };
         Reply { archive: Some(download), ..Reply::bytes(content_type, Vec::new()) }
+    }
+
+    /// The answer of a model to this call.
+    pub fn call(call: Call) -> Reply {
+        Reply { call: Some(Box::new(call)), ..Reply::bytes("application/json", Vec::new()) }
+    }
+
+    /// The reply to a request that was taken and is carried out later.
+    pub fn accepted(body: &impl Serialize) -> Reply {
+        Reply::json(202, body)
     }
 
     /// The reply to a request that failed. For an internal error it names the id of the request, with which the log has
@@ -53,6 +66,6 @@ impl Reply {
 
     fn json(status: u16, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
-        Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None }
+        Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None, call: None }
     }
 }

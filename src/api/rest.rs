@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod audit_logs;
 pub mod billing;
+pub mod calls;
 pub mod chains;
 pub mod deployments;
 pub mod environment_groups;

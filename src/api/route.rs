@@ -53,6 +53,9 @@ pub enum Run {
     /// As a read or as a write, depending on the operation of the GraphQL document, after the document was read on the
     /// pool.
     Document,
+    /// In a read transaction before the body is read. The server then makes the call that the handler allowed, and
+    /// passes the body on as it arrives.
+    Call,
     /// Not at all: the route belongs to Baseten's interface and is not served.
     NotServed,
 }
@@ -95,7 +98,7 @@ impl Route {
     pub fn writes(&self) -> bool {
         match self.run {
             Run::Write | Run::Password(_) | Run::Document => true,
-            Run::Read | Run::Search | Run::ReadByWriter | Run::NotServed => false,
+            Run::Read | Run::Search | Run::ReadByWriter | Run::Call | Run::NotServed => false,
         }
     }
 
@@ -190,8 +193,13 @@ impl Table {
     /// [`Error::NotFound`] if no row has the path, [`Error::MethodNotAllowed`] with the methods of the rows that have
     /// the path.
     pub fn find(&self, request: &Request) -> Result<&Row, Error> {
-        let on_path =
-            || self.0.iter().filter(|row| row.route.is_reachable_by(request.from) && row.path.matches(&request.path));
+        let reaches = |row: &&Row| {
+            row.route.is_reachable_by(request.from)
+                // What is sent to a model or a Chain is for no other API.
+                && (request.callee.is_none() || row.route.api == Api::Inference)
+                && row.path.matches(&request.path)
+        };
+        let on_path = || self.0.iter().filter(reaches);
         on_path().find(|row| row.route.method == request.method).ok_or_else(|| {
             let methods: Vec<&str> = on_path().map(|row| row.route.method).collect();
             if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }

@@ -9,6 +9,7 @@ pub mod operator;
 pub mod organization;
 pub mod process;
 pub mod runner;
+pub mod running;
 pub mod secrets;
 pub mod serve;
 pub mod user;

@@ -39,7 +39,7 @@ mod tool;
 pub(super) use application::unpack;
 pub(super) use disk::{bytes_of, entries, make_folder, remove};
 pub use environment::Environment;
-pub use model::{Job, Model};
+pub use model::{Application, Job, Model};
 pub use prepare::{Order, Prepared};
 pub use tool::Watch;
 

@@ -41,7 +41,7 @@ pub fn send_here(app: &Arc<App>, now: Now, mode: Mode, path: &str, body: &[u8]) 
             .clone()
             .unwrap_or_else(|| BaseUrl::of_host("localhost:8000").expect("it is a host")),
         s3_hosts: S3Hosts::default(),
-        is_for_model: false,
+        callee: None,
         path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
         query: query(now, mode),
         authorization: None,

@@ -59,8 +59,14 @@ mod tests {
     #[test]
     fn a_value_that_would_split_a_reply_is_left_out() {
         let headers = vec![("location", "/\r\nset-cookie: a=b".to_owned()), ("allow", "GET".to_owned())];
-        let reply =
-            response(Reply { status: 200, content_type: "text/plain", headers, body: Vec::new(), archive: None });
+        let reply = response(Reply {
+            status: 200,
+            content_type: "text/plain",
+            headers,
+            body: Vec::new(),
+            archive: None,
+            call: None,
+        });
         assert!(!reply.headers().contains_key("location") && !reply.headers().contains_key("set-cookie"));
         assert_eq!(reply.headers()["allow"], "GET");
     }

@@ -117,10 +117,8 @@ pub struct Log<'a> {
     /// Nanoseconds since the epoch, as text.
     timestamp: String,
     message: &'a str,
-    #[schemars(with = "Option<String>")]
-    replica: Option<()>,
-    #[schemars(with = "Option<String>")]
-    request_id: Option<()>,
+    replica: Option<&'a str>,
+    request_id: Option<&'a str>,
     level: Level,
 }
 
@@ -133,7 +131,9 @@ pub struct Logs<'a> {
 impl<'a> From<&'a Line> for Log<'a> {
     fn from(line: &'a Line) -> Log<'a> {
         let timestamp = format!("{}000000", line.at.0);
-        Log { timestamp, message: &line.message, replica: None, request_id: None, level: line.level }
+        let Line { message, level, replica, request_id, .. } = line;
+        let (replica, request_id) = (replica.as_deref(), request_id.as_deref());
+        Log { timestamp, message, replica, request_id, level: *level }
     }
 }
 

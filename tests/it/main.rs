@@ -4,6 +4,7 @@ mod acme;
 mod audit;
 mod authority;
 mod billing;
+mod calls;
 mod canaries;
 mod chains;
 mod cli;

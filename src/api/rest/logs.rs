@@ -48,10 +48,9 @@ pub fn of_environment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Re
 /// [`Error::Invalid`] for a filter that is malformed or out of bounds.
 pub(super) fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked) -> Result<Reply, Error> {
     let filter = filter(tx.now, asked)?;
-    // No line belongs to a replica, a request or a component yet.
-    let is_of_something_else = asked.replica.is_some() || asked.request_id.is_some() || asked.component.is_some();
+    // No line belongs to a component: a deployment has one.
     let lines = match deployment {
-        Some(deployment) if !is_of_something_else => logs::list(tx, &deployment.id, &filter)?,
+        Some(deployment) if asked.component.is_none() => logs::list(tx, &deployment.id, &filter)?,
         Some(_) | None => Vec::new(),
     };
     let logs = lines.iter().map(wire::deployments::Log::from).collect();
@@ -129,6 +128,8 @@ pub(super) fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
         min_level,
         includes: Text::all(includes.map(String::as_str)),
         excludes: Text::all(excludes.map(String::as_str)),
+        replica: asked.replica.clone(),
+        request_id: asked.request_id.clone(),
     })
 }
 

@@ -46,7 +46,7 @@ pub fn ask_here(
     body: &[u8],
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Opened { app, has_new_key } = open(path, directory, ReverseProxy::default(), Settings::default())?;
+    let Opened { app, has_new_key } = open(path, directory, ReverseProxy::default(), Settings::default(), None)?;
     let done = ask_app(&app, route, body, show);
     match &done {
         Ok(()) => tell_of_key(path, has_new_key),
