@@ -203,11 +203,6 @@ impl Tx<'_> {
         self.client.get()
     }
 
-    /// Whether deployed training jobs are run. Only the writer knows.
-    fn has_trainer(&self) -> bool {
-        self.desk.is_some_and(|desk| desk.has_trainer.load(Ordering::Relaxed))
-    }
-
     pub(crate) fn rng(&self) -> std::cell::RefMut<'_, StdRng> {
         self.rng.borrow_mut()
     }
@@ -223,7 +218,6 @@ pub struct Db {
     notes: Vec<String>,
     /// Whether the files that opening the database created are kept.
     keeps: Arc<AtomicBool>,
-    has_trainer: Arc<AtomicBool>,
 }
 
 /// What a thread needs to read the database.
@@ -268,7 +262,6 @@ impl Db {
         let folder = readable.path.parent().expect("the database stands in a directory");
         let space = Space::open(folder, &sql, &settings, readable.shortage.clone())?;
         let desk = Desk::new(books, space);
-        let has_trainer = Arc::clone(&desk.has_trainer);
         quotas::measure_disk(&sql, &readable.quotas, &desk, now.time)?;
         let (writer, jobs) = mpsc::channel();
         let path = directory.database();
@@ -283,17 +276,12 @@ impl Db {
             .spawn(move || writer_of().run(&jobs))
             .map_err(|cause| Error::Internal(format!("cannot start the writer: {cause}")))?;
         let archives = archives::Archives::new(readable.path.parent().expect("the database is in a directory"));
-        Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread), migrated, notes, keeps, has_trainer })
+        Ok(Db { readable, archives, writer: Some(writer), thread: Some(thread), migrated, notes, keeps })
     }
 
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.readable.path.parent().expect("the database stands in a directory")
-    }
-
-    /// Declares that deployed training jobs are run from now on.
-    pub fn attach_trainer(&self) {
-        self.has_trainer.store(true, Ordering::Relaxed);
     }
 
     /// The quotas, which all connections share.

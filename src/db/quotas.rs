@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::{Connection, named_params};
@@ -86,17 +85,20 @@ pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {
     ])
 }
 
-/// The state of quotas that all connections share.
+/// The state of quotas, and of what runs, that all connections share.
 pub struct Quotas {
     pub settings: Settings,
     pub in_progress: InProgress,
     /// The size of the disk space that is available to this installation, used or free.
     disk_bytes: AtomicU64,
+    /// Whether deployed training jobs are run.
+    pub(in crate::db) has_trainer: AtomicBool,
 }
 
 impl Quotas {
     pub(in crate::db) fn new(settings: Settings) -> Quotas {
-        Quotas { settings, in_progress: InProgress::default(), disk_bytes: AtomicU64::new(u64::MAX) }
+        let (disk_bytes, has_trainer) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
+        Quotas { settings, in_progress: InProgress::default(), disk_bytes, has_trainer }
     }
 
     /// The share of the disk that one organization may use, in bytes.
@@ -140,8 +142,6 @@ pub(in crate::db) struct Charged {
 pub(in crate::db) struct Desk {
     pub books: Books,
     pub space: Space,
-    /// Whether deployed training jobs are run.
-    pub has_trainer: Arc<AtomicBool>,
     usage: RefCell<Usage>,
     growth: RefCell<Growth>,
     /// When a refusal was last recorded, by team id, or by organization id where no team is charged.
@@ -157,7 +157,6 @@ impl Desk {
         Desk {
             books,
             space,
-            has_trainer: Arc::default(),
             usage: RefCell::new(Usage::new()),
             growth: RefCell::default(),
             noted: RefCell::default(),

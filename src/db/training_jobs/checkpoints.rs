@@ -19,10 +19,9 @@ pub struct Page {
 /// The checkpoints of a job of the team, oldest first.
 pub fn list(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Checkpoint>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT training_checkpoint.name, kind, base_model, lora_adapter_config, size_bytes,
-                training_checkpoint.created_at
-         FROM training_checkpoint JOIN training_job ON training_job.id = training_checkpoint.job_id
-         WHERE training_job.team_id = :team_id AND job_id = :job_id
+        "SELECT name, kind, base_model, lora_adapter_config, size_bytes, created_at
+         FROM training_checkpoint
+         WHERE job_id = (SELECT id FROM training_job WHERE team_id = :team_id AND id = :job_id)
          ORDER BY training_checkpoint.created_at, training_checkpoint.name",
     )?;
     let rows = query.query_map(named_params! { ":team_id": team.team().id, ":job_id": job.id }, from_row)?;
@@ -33,8 +32,8 @@ pub fn list(tx: &Tx, team: &InTeam, job: &Job) -> Result<Vec<Checkpoint>, Error>
 pub fn files(tx: &Tx, team: &InTeam, job: &Job, offset: i64, count: i64) -> Result<Page, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT path, size_bytes, modified_at, 0 AS permissions
-         FROM training_checkpoint_file JOIN training_job ON training_job.id = training_checkpoint_file.job_id
-         WHERE training_job.team_id = :team_id AND job_id = :job_id
+         FROM training_checkpoint_file
+         WHERE job_id = (SELECT id FROM training_job WHERE team_id = :team_id AND id = :job_id)
          ORDER BY path
          LIMIT :count OFFSET :offset",
     )?;
@@ -43,8 +42,8 @@ pub fn files(tx: &Tx, team: &InTeam, job: &Job, offset: i64, count: i64) -> Resu
     let files = query.query_map(params, file_from_row)?.collect::<Result<_, _>>()?;
     let mut query = tx.sql.prepare_cached(
         "SELECT count(*)
-         FROM training_checkpoint_file JOIN training_job ON training_job.id = training_checkpoint_file.job_id
-         WHERE training_job.team_id = :team_id AND job_id = :job_id",
+         FROM training_checkpoint_file
+         WHERE job_id = (SELECT id FROM training_job WHERE team_id = :team_id AND id = :job_id)",
     )?;
     let total: i64 = query.query_row(named_params! { ":team_id": team_id, ":job_id": job_id }, |row| row.get(0))?;
     Ok(Page { files, total: total as u64 })
@@ -54,8 +53,8 @@ pub fn files(tx: &Tx, team: &InTeam, job: &Job, offset: i64, count: i64) -> Resu
 pub fn has_file(tx: &Tx, team: &InTeam, job_id: &str, path: &str) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT 1
-         FROM training_checkpoint_file JOIN training_job ON training_job.id = training_checkpoint_file.job_id
-         WHERE training_job.team_id = :team_id AND job_id = :job_id AND path = :path",
+         FROM training_checkpoint_file
+         WHERE job_id = (SELECT id FROM training_job WHERE team_id = :team_id AND id = :job_id) AND path = :path",
     )?;
     let params = named_params! { ":team_id": team.team().id, ":job_id": job_id, ":path": path };
     Ok(query.exists(params)?)
@@ -65,8 +64,8 @@ pub fn has_file(tx: &Tx, team: &InTeam, job_id: &str, path: &str) -> Result<bool
 pub fn cached(tx: &Tx, team: &InTeam, project_id: &str) -> Result<Vec<StoredFile>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT path, size_bytes, modified_at, permissions
-         FROM training_cache_file JOIN training_project ON training_project.id = training_cache_file.project_id
-         WHERE training_project.team_id = :team_id AND project_id = :project_id
+         FROM training_cache_file
+         WHERE project_id = (SELECT id FROM training_project WHERE team_id = :team_id AND id = :project_id)
          ORDER BY path",
     )?;
     let params = named_params! { ":team_id": team.team().id, ":project_id": project_id };
@@ -77,10 +76,10 @@ pub fn cached(tx: &Tx, team: &InTeam, project_id: &str) -> Result<Vec<StoredFile
 /// The name of the newest checkpoint of the job; `None` if it has none. `team_id` bounds the job to a team.
 pub fn latest_of_job(tx: &Tx, team_id: &str, job_id: &str) -> Result<Option<String>, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT training_checkpoint.name
-         FROM training_checkpoint JOIN training_job ON training_job.id = training_checkpoint.job_id
-         WHERE training_job.team_id = :team_id AND job_id = :job_id
-         ORDER BY training_checkpoint.created_at DESC, training_checkpoint.name DESC
+        "SELECT name
+         FROM training_checkpoint
+         WHERE job_id = (SELECT id FROM training_job WHERE team_id = :team_id AND id = :job_id)
+         ORDER BY created_at DESC, name DESC
          LIMIT 1",
     )?;
     let found = query.query_row(named_params! { ":team_id": team_id, ":job_id": job_id }, |row| row.get(0));
@@ -106,8 +105,8 @@ pub fn latest_of_project(tx: &Tx, team_id: &str, project_name: &str) -> Result<O
 pub fn exists(tx: &Tx, team_id: &str, job_id: &str, name: &str) -> Result<bool, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT 1
-         FROM training_checkpoint JOIN training_job ON training_job.id = training_checkpoint.job_id
-         WHERE training_job.team_id = :team_id AND job_id = :job_id AND training_checkpoint.name = :name",
+         FROM training_checkpoint
+         WHERE job_id = (SELECT id FROM training_job WHERE team_id = :team_id AND id = :job_id) AND name = :name",
     )?;
     Ok(query.exists(named_params! { ":team_id": team_id, ":job_id": job_id, ":name": name })?)
 }

@@ -1,10 +1,12 @@
 //! What the trainer reads and writes: jobs of all teams that are deployed or run. The trainer acts for no caller, so
 //! these functions take no proof of access and make no entry in the audit log; its actions are in the log of the job.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::training_jobs::{find_in, queue};
-use crate::db::{Tx, logs, secrets, teams, uploads};
+use crate::db::{Db, Tx, logs, secrets, teams, uploads};
 use crate::domain::serving::Level;
 use crate::domain::training::JobStatus;
 use crate::domain::training_jobs::{Job, Sample};
@@ -254,4 +256,18 @@ pub fn samples(tx: &Tx, job: &Job, start: Time, end: Time) -> Result<Vec<Sample>
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+impl Db {
+    /// Declares that deployed training jobs are run from now on.
+    pub fn attach_trainer(&self) {
+        self.quotas().has_trainer.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Tx<'_> {
+    /// Whether deployed training jobs are run.
+    pub(in crate::db) fn has_trainer(&self) -> bool {
+        self.quotas.has_trainer.load(Ordering::Relaxed)
+    }
 }
