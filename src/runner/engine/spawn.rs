@@ -19,7 +19,9 @@ use crate::wire::processes::{Answer, Plan, Report};
 /// The program of supervisors and of what they start: this one, even if its file was replaced.
 pub const SELF: &str = "/proc/self/exe";
 
-/// The descriptors that a process starts with, besides 3 and 4: the listener and the control pipe, which the command keeps.
+/// The descriptors that a process starts with. The command keeps the first two.
+pub const LISTENER: i32 = 3;
+pub const CONTROL: i32 = 4;
 pub const PLAN: i32 = 5;
 pub const REPORT: i32 = 6;
 /// Our program, inside of bubblewrap.

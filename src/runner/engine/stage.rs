@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,7 +16,7 @@ use rustix::fs::{Access, access};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{confinement, spawn, system};
+use super::{bridge, confinement, spawn, system};
 use crate::wire::processes::{Bubblewrap, Limits, Plan, Report};
 
 /// Where commands are looked for if the variables do not say.
@@ -121,10 +121,20 @@ fn confined(plan: &Plan, supervisor: &UnixStream) -> Result<Infallible, Refusal>
     std::env::set_current_dir(&plan.directory)
         .map_err(|cause| Refusal::Failed(format!("{} cannot be entered: {cause}", plan.directory.display())))?;
     let program = find(&plan.command, &plan.variables)?;
-    tell(supervisor, &Report::Ready)?;
     let name = &plan.command[0];
     let mut command = Command::new(&program);
-    let cause = command.arg0(name).args(&plan.command[1..]).env_clear().envs(&plan.variables).exec();
+    command.arg0(name).args(&plan.command[1..]).env_clear().envs(&plan.variables);
+    if let Some(bridge) = &plan.bridge {
+        let listener = UnixListener::from(system::take_inherited(spawn::LISTENER)?);
+        let control = File::from(system::take_inherited(spawn::CONTROL)?);
+        let started = |started: io::Result<()>| match started {
+            Ok(()) => tell(supervisor, &Report::Ready),
+            Err(cause) => tell(supervisor, &no_command(name, &cause.to_string()).report()),
+        };
+        return Ok(bridge::run(bridge, &mut command, listener, control, started)?);
+    }
+    tell(supervisor, &Report::Ready)?;
+    let cause = command.exec();
     let _ = writeln!(io::stderr(), "guildhall: {name} cannot be executed: {cause}"); // it counts as started
     Err(no_command(name, &cause.to_string()))
 }
