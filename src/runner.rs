@@ -23,6 +23,7 @@ use crate::domain::{Archive, OrgId, TeamId};
 use crate::error::Error;
 
 mod archive;
+pub mod chain_keys;
 pub mod fleet;
 mod inspect;
 pub mod meter;

@@ -9,6 +9,7 @@ use crate::api::route::Table;
 use crate::api::routes;
 use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
+use crate::runner::chain_keys::ChainKeys;
 use crate::runner::fleet::Fleet;
 use crate::runner::meter::Meter;
 
@@ -20,6 +21,8 @@ pub struct App {
     pub reverse_proxy: ReverseProxy,
     /// The replicas that calls go to.
     pub fleet: Arc<Fleet>,
+    /// The keys of running Chains.
+    pub chain_keys: ChainKeys,
     /// The calls that have ended and are not counted yet.
     pub meter: Arc<Meter>,
     /// Every route that is served.
@@ -39,6 +42,7 @@ impl App {
             db,
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
+            chain_keys: ChainKeys::default(),
             meter: Arc::default(),
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),
