@@ -33,6 +33,7 @@ mod resources;
 mod reverse_proxy;
 mod rules;
 mod runner_python;
+mod running;
 mod schema;
 mod seal;
 mod seed;

@@ -89,6 +89,12 @@ pub fn deactivate(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<
     running::deactivate(tx, &to_change(tx, deployer, ctx)?).map(switched)
 }
 
+/// Terminates a replica of a deployment.
+pub fn terminate_replica(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    serving::terminate(tx, &to_change(tx, deployer, ctx)?, ctx.param("replica_id"))?;
+    Ok(Reply::ok(&wire::deployments::TerminatedReplica { success: true }))
+}
+
 pub(super) fn switched(done: Done) -> Reply {
     Reply::ok(&wire::deployments::Switched { success: true, no_op: done == Done::AsItWas })
 }
