@@ -4,7 +4,7 @@ use crate::api::{Reply, RequestContext};
 use crate::db::deployments::running::{self, Done};
 use crate::db::deployments::{self, Changeable};
 use crate::db::environments::promotion::{self, Instance, Promotion};
-use crate::db::{Tx, downloads, environment_groups, environments, models};
+use crate::db::{Tx, downloads, environment_groups, environments, models, serving};
 use crate::domain::deployments::{Deployment, Which};
 use crate::domain::environments::Change;
 use crate::domain::models::Model;
