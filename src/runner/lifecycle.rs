@@ -45,8 +45,10 @@ const ROUNDS_EVERY: Duration = Duration::from_millis(10);
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How long the runner waits before a retry after a fault of this installation.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long replicas may take to end when the server stops.
-const GRACE_AT_END: Duration = Duration::from_secs(8);
+/// When the server stops: how long the last calls are waited for, and then the end of the replicas.
+const CALLS_AT_END: Duration = Duration::from_secs(6);
+const GRACE_AT_END: Duration = Duration::from_secs(3);
+const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
 /// What the lifecycle works with.
 pub struct Parts<'a> {
@@ -330,9 +332,15 @@ impl<'a> Lifecycle<'a> {
         }
         std::thread::scope(|scope| {
             for slot in self.entries.values().flat_map(|entry| &entry.replicas) {
-                if let Some(process) = &slot.process {
-                    scope.spawn(|| process.stop(GRACE_AT_END));
-                }
+                let Some(process) = &slot.process else { continue };
+                let is_busy = || slot.replica.as_ref().is_some_and(|replica| replica.outstanding() > 0);
+                scope.spawn(move || {
+                    let until = Instant::now() + CALLS_AT_END;
+                    while is_busy() && Instant::now() < until && process.ended().is_none() {
+                        std::thread::sleep(LOOKS_EVERY);
+                    }
+                    process.stop(GRACE_AT_END);
+                });
             }
         });
         let ids: Vec<String> = self.entries.keys().cloned().collect();

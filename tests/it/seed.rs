@@ -290,6 +290,10 @@ impl Seed {
                 FROM json_each('[[\"development\", 0, \"ACTIVE\", null, null], [\"first\", 1, \"ACTIVE\", \"production\", null],
                                  [\"idle\", 2, \"ACTIVE\", null, null], [\"second\", 3, \"ACTIVE\", \"preview\", null],
                                  [\"third\", 4, \"ACTIVE\", \"trial\", null], [\"waiting\", 5, \"BUILDING\", null, \"trial\"]]');
+            INSERT INTO replica (id, org_id, team_id, deployment_id, started_at)
+                SELECT id || 'replica', org_id, team_id, id, :now
+                FROM deployment
+                WHERE team_id = :team AND name IN ('idle', 'second');
             INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at)
                 VALUES (:team, 'guarded', :org, 1, :now);
             INSERT INTO chain (id, org_id, team_id, name, published, created_at)
