@@ -18,6 +18,7 @@ use std::time::Duration;
 
 mod bridge;
 mod bubblewrap;
+mod check;
 mod confinement;
 mod control;
 mod descendants;
@@ -41,6 +42,7 @@ mod system;
 mod watcher;
 
 pub use crate::wire::processes::{Control, Ids};
+pub use check::{Finding, Level};
 pub use launch::{Launch, Limits, Network, Serves, StartError};
 pub use machine::{Machine, Use};
 pub use output::{LINE_BYTES_MAX, Line, Output, Source};
@@ -104,6 +106,11 @@ impl Engine {
         groups.sweep();
         machine.memory.iter().for_each(|memory| secrets::sweep(&settings.folder, memory));
         Ok(Engine { settings, machine, groups, watcher: Watcher::start()?, processes: Mutex::default() })
+    }
+
+    /// What this machine has for models, in sentences for its operator.
+    pub fn check(&self) -> Vec<Finding> {
+        check::look(&self.machine, &self.settings.folder)
     }
 
     /// What was found on this machine.
@@ -243,6 +250,16 @@ impl Drop for Engine {
         self.watcher.close();
         self.live().iter().for_each(|process| process.kill());
     }
+}
+
+/// What this machine has for models, without an engine: a server may be running.
+pub fn check(folder: &Path) -> Vec<Finding> {
+    check::look(&Machine::look(None, Use::Everything), folder)
+}
+
+/// Whether models can run confined.
+pub fn can_confine(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.level != Level::Missing)
 }
 
 fn check_id(id: &str) -> Result<(), StartError> {

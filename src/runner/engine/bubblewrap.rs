@@ -3,6 +3,7 @@
 //! It sees the system's programs, its own paths under their own names, a `/tmp` and a `/dev/shm` of its own, and no process
 //! but its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,11 @@ pub fn options(plan: &Plan, view: &View) -> Vec<String> {
     let devices = plan.devices.iter().map(|path| ("--dev-bind-try", path));
     let mut binds: Vec<(&str, &PathBuf)> = reads.chain(writes.map(|path| ("--bind", path))).chain(devices).collect();
     binds.sort_by_key(|(_, path)| path.as_os_str().as_bytes().len()); // what is inside of another comes later
+    // Another user must be able to pass through the folders that lead to its own.
+    let ancestors: BTreeSet<&Path> = binds.iter().flat_map(|(_, path)| path.ancestors().skip(1)).collect();
+    for folder in ancestors.into_iter().filter(|folder| folder.components().count() > 1) {
+        options.extend(["--perms".to_owned(), "0755".to_owned(), "--dir".to_owned(), text(folder)]);
+    }
     for (option, path) in binds {
         options.extend([option.to_owned(), text(path), text(path)]);
     }

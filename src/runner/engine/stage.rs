@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use rustix::fs::{Access, access};
-use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{bridge, confinement, spawn, system};
@@ -84,8 +83,7 @@ fn entered() -> io::Result<Entered> {
     }
     fs::write("/proc/self/oom_score_adj", OOM_SCORE)?;
     let Some(Bubblewrap { program, options }) = &plan.bubblewrap else { return Ok(Entered::Plan(plan)) };
-    let own = system::place(&File::open(spawn::SELF)?.into(), spawn::PROGRAM)?;
-    fcntl_setfd(&own, FdFlags::empty())?;
+    let _own = system::place(&spawn::above(File::open(spawn::SELF)?)?, spawn::PROGRAM)?;
     let inside = format!("/proc/self/fd/{}", spawn::PROGRAM);
     Ok(Entered::Bubblewrap(
         Command::new(program).args(options).args(["--", &inside, "process", "confine"]).env_clear().exec(),

@@ -210,7 +210,7 @@ fn a_process_with_a_socket_has_its_listener_and_its_control_pipe() {
 #[test]
 fn the_control_pipe_never_blocks() {
     let bench = Bench::new(Use::Everything);
-    let mut launch = bench.launch("a", "sleep 2; while read line <&4; do echo \"${#line}\"; done");
+    let mut launch = bench.launch("a", "sleep 15; while read line <&4; do echo \"${#line}\"; done");
     launch.serves = Serves::Socket;
     let started = bench.start(launch).unwrap();
     let long = "x".repeat(300_000);
@@ -218,7 +218,7 @@ fn the_control_pipe_never_blocks() {
     for _ in 0..20 {
         started.process.control(&control(Some(&long), "token")).unwrap();
     }
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(14), "{:?}", begun.elapsed());
     started.process.control(&control(Some("last"), "token")).unwrap();
     let last = serde_json::to_string(&control(Some("last"), "token")).unwrap().len().to_string();
     started.wait_for_line(&last);

@@ -16,8 +16,10 @@ fn too_much_memory_ends_a_process() {
 #[test]
 fn too_much_memory_of_several_processes_ends_them() {
     let bench = Bench::new(Use::NoBubblewrap);
-    let mut launch = bench
-        .launch("hogs", "for i in 1 2 3 4; do (x=$(head -c 30000000 /dev/zero | tr '\\0' x); sleep 60) & done; wait");
+    let mut launch = bench.launch(
+        "hogs",
+        "for i in 1 2 3 4; do (x=$(head -c 30000000 /dev/zero | tr '\\0' x); sleep 60; :) & done; wait",
+    );
     launch.limits.memory_bytes = 80 << 20;
     let started = bench.start(launch).unwrap();
     assert_eq!(started.wait(), Ended { exit: Exit::Signal(9), why: Some(Excess::Memory) });

@@ -55,7 +55,18 @@ fn files_of_the_server_and_of_a_sibling_are_out_of_reach() {
         let signals = if has_scopes { signals } else { String::new() };
         let spy = bench.run("spy", &format!("{tries}{writes}{folders}{signals}head -c 1 /etc/passwd >/dev/null && echo x > own && cat own && echo done"));
         spy.wait();
-        assert_eq!(spy.texts(), ["x", "done"]);
+        // Inside of bubblewrap, what is not its own is empty: it may make files there, which nobody else sees.
+        let is_seen =
+            |line: &String| !bench.has_bubblewrap() || !line.starts_with("wrote") && !line.starts_with("made");
+        let texts: Vec<String> = spy.texts().into_iter().filter(is_seen).collect();
+        assert_eq!(texts, ["x", "done"]);
+        for file in &files {
+            assert_eq!(std::fs::read_to_string(file).unwrap(), "the treasure\n");
+        }
+        for folder in [bench.folder.path(), &folder, &app] {
+            assert!(!folder.join("new").exists());
+        }
+        assert_eq!(std::fs::read_to_string(app.join("file")).unwrap(), "mine\n");
         sibling.process.stop(Duration::ZERO);
     });
 }

@@ -18,17 +18,29 @@ const STATUS_LINE_BYTES_MAX: usize = 1 << 10;
 
 /// Forwards the requests of a caller until either side closes.
 pub fn forward(client: UnixStream, connect: impl FnOnce() -> io::Result<TcpStream>, token: &Token) {
-    let refused = forward_requests(&client, connect, token);
-    let status = match refused {
-        Refused::Gone => None,
-        Refused::Token => Some("403 Forbidden"),
-        Refused::TooLarge => Some("431 Request Header Fields Too Large"),
-        Refused::Malformed => Some("400 Bad Request"),
-    };
-    if let Some(status) = status {
-        answer(&client, status);
+    let _ = client.set_read_timeout(Some(FIRST_HEAD_WITHIN)); // fails for no timeout that is not zero
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, &client);
+    match framing::read_head(&mut reader, &known(token)) {
+        Ok(first) => {
+            let _ = client.set_read_timeout(None);
+            forward_to(connect, first, &mut reader, token);
+        }
+        Err(refused) => refuse(&client, &refused),
     }
     let _ = client.shutdown(Shutdown::Both); // the other thread sees it
+}
+
+fn known(token: &Token) -> Vec<u8> {
+    token.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn refuse(client: &UnixStream, refused: &Refused) {
+    match refused {
+        Refused::Gone => {}
+        Refused::Token => answer(client, "403 Forbidden"),
+        Refused::TooLarge => answer(client, "431 Request Header Fields Too Large"),
+        Refused::Malformed => answer(client, "400 Bad Request"),
+    }
 }
 
 fn answer(mut client: &UnixStream, status: &str) {
@@ -36,26 +48,18 @@ fn answer(mut client: &UnixStream, status: &str) {
     let _ = client.write_all(head.as_bytes()); // the caller may be gone
 }
 
-fn forward_requests(client: &UnixStream, connect: impl FnOnce() -> io::Result<TcpStream>, token: &Token) -> Refused {
-    let _ = client.set_read_timeout(Some(FIRST_HEAD_WITHIN)); // fails for no timeout that is not zero
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, client);
-    let known = || token.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let first = match framing::read_head(&mut reader, &known()) {
-        Ok(head) => head,
-        Err(refused) => return refused,
-    };
-    let _ = client.set_read_timeout(None);
-    let Ok(server) = connect() else {
-        answer(client, "503 Service Unavailable");
-        return Refused::Gone;
-    };
-    let Ok(answers) = Answers::start(client, &server) else {
-        answer(client, "503 Service Unavailable");
-        return Refused::Gone;
-    };
-    let refused = forward_from(first, &mut reader, &server, &answers, known);
+fn forward_to(
+    connect: impl FnOnce() -> io::Result<TcpStream>,
+    first: framing::Head,
+    reader: &mut BufReader<&UnixStream>,
+    token: &Token,
+) {
+    let client = *reader.get_ref();
+    let connected = connect().and_then(|server| Ok((Answers::start(client, &server)?, server)));
+    let Ok((answers, server)) = connected else { return answer(client, "503 Service Unavailable") };
+    let refused = forward_from(first, reader, &server, &answers, token);
+    refuse(client, &refused); // before the other thread closes the connection
     let _ = server.shutdown(Shutdown::Both); // a server that watches for it learns that the caller is gone
-    refused
 }
 
 fn forward_from(
@@ -63,7 +67,7 @@ fn forward_from(
     reader: &mut BufReader<&UnixStream>,
     mut server: &TcpStream,
     answers: &Answers,
-    known: impl Fn() -> Vec<u8>,
+    token: &Token,
 ) -> Refused {
     let mut head = first;
     loop {
@@ -83,7 +87,7 @@ fn forward_from(
                 None => return Refused::Gone,
             }
         }
-        head = match framing::read_head(reader, &known()) {
+        head = match framing::read_head(reader, &known(token)) {
             Ok(head) => head,
             Err(refused) => return refused,
         };

@@ -122,7 +122,7 @@ fn forward_chunks(reader: &mut impl BufRead, writer: &mut impl Write) -> Result<
         }
         forward_bytes(reader, writer, bytes)?;
         line.clear();
-        read_line(reader, &mut line, 2)?;
+        read_line(reader, &mut line, CHUNK_LINE_BYTES_MAX)?;
         if line != b"\r\n" {
             return Err(Refused::Malformed);
         }
