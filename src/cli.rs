@@ -28,7 +28,9 @@ mod server;
 
 use output::{print, report};
 use server::running::RunnerOptions;
-use server::{demo, echo, fixtures, init, log, operator, organization, process, runner, secrets, serve, user};
+use server::{
+    demo, echo, fixtures, init, log, model_api, operator, organization, process, runner, secrets, serve, user,
+};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -63,6 +65,8 @@ enum Action {
     User(user::Action),
     #[command(subcommand)]
     Runner(runner::Action),
+    #[command(subcommand)]
+    ModelApi(model_api::Action),
     Permissions(permissions::Options),
     Echo(echo::Options),
     #[command(subcommand, hide = true)]
@@ -98,6 +102,7 @@ pub fn run() -> ExitCode {
         | Action::Secrets(_)
         | Action::User(_)
         | Action::Runner(_)
+        | Action::ModelApi(_)
         | Action::Process(_)
         | Action::Permissions(_)
         | Action::Echo(_) => log::begin_of_command(),
@@ -111,6 +116,7 @@ pub fn run() -> ExitCode {
         Action::Secrets(action) => secrets::run(&action),
         Action::User(action) => user::run(&action),
         Action::Runner(action) => runner::run(&action),
+        Action::ModelApi(action) => model_api::run(&action),
         Action::Permissions(options) => permissions::run(&options),
         Action::Echo(options) => echo::run(&options),
         Action::Process(part) => return process::run(&part),

@@ -27,11 +27,13 @@ mod guarded;
 mod head;
 mod limits;
 mod progress;
+pub mod queue;
 mod received;
 mod sent;
 mod shares;
 mod tunnel;
 mod upstream;
+mod webhooks;
 
 pub use answer::Answer;
 use connections::{Connections, Dial};
@@ -148,7 +150,16 @@ impl Calls {
             let deployment_id = call.deployment_id.clone();
             self.app.db.write((self.now)(), move |tx| db::calls::wake_for_call(tx, &deployment_id)).await?;
         }
-        self.app.fleet.lease(&call.deployment_id, deadline).await.map_err(|unavailable| {
+        self.lease_of(&call.deployment_id, deadline).await
+    }
+
+    /// Takes a replica of a deployment that is awake.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure`] says why no replica takes a call.
+    async fn lease_of(&self, deployment_id: &str, deadline: Instant) -> Result<Lease, Error> {
+        self.app.fleet.lease(deployment_id, deadline).await.map_err(|unavailable| {
             Error::Call(match unavailable {
                 Unavailable::Full => CallFailure::Full,
                 Unavailable::TimedOut => CallFailure::TimedOut,

@@ -19,7 +19,7 @@ use crate::budget::memory::Memory;
 use crate::db::progress::Part;
 use crate::db::{self, serving};
 use crate::inference::{self, Calls, Shares};
-use crate::jobs::{expiry, retention};
+use crate::jobs::{expiry, metering, retention};
 use crate::runner::{self, lifecycle, training};
 use crate::s3::{self, Uploads};
 
@@ -182,6 +182,16 @@ pub fn serve(
     }
     let (expiring, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::now, || *until.borrow()))?);
+    let (metered, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("metering", move || {
+        let App { db, meter, fleet, .. } = &*metered;
+        metering::keep_metered(db, head::now, || meter.take(), || fleet.replica_counts(), || *until.borrow());
+    })?);
+    let (queue, until, of_queue) = (Arc::clone(app), stopped.clone(), runtime()?);
+    threads.push(thread("queue", move || {
+        let calls = Calls::new(Arc::clone(&queue), limits.calls, shares, head::now);
+        of_queue.block_on(inference::queue::run(queue, calls, head::now, until));
+    })?);
     let runtime = runtime()?;
     let accepting = Accepting::new(limits, app.reverse_proxy.trusted_proxies.clone());
     threads.push(thread("door", move || runtime.block_on(accepting.run(listener, operator, workers, stopped)))?);

@@ -46,6 +46,11 @@ impl Reply {
         Reply { call: Some(Box::new(call)), ..Reply::bytes("application/json", Vec::new()) }
     }
 
+    /// The reply to a request that made something, with the status that says so.
+    pub fn created(body: &impl Serialize) -> Reply {
+        Reply::json(201, body)
+    }
+
     /// The reply to a request that was taken and is carried out later.
     pub fn accepted(body: &impl Serialize) -> Reply {
         Reply::json(202, body)

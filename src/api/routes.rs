@@ -13,8 +13,8 @@ use crate::api::refusal::Api;
 use crate::api::reply::Reply;
 use crate::api::rest::{
     api_keys, audit_logs, billing, chains, deployments, environment_groups, environments, fixtures, health,
-    installation, instance_types, invitations, logs, members, model_apis, models, organizations, patches, permissions,
-    pushes, quotas, secrets, teams, training_capacity, training_jobs, training_projects, uploads, users,
+    installation, instance_types, invitations, logs, members, metrics, model_apis, models, organizations, patches,
+    permissions, pushes, quotas, secrets, teams, training_capacity, training_jobs, training_projects, uploads, users,
 };
 use crate::api::route::{Route, Run, Table, delete, get, not_served, patch, post};
 use crate::api::shapes::{Shapes, answers, query};
@@ -257,8 +257,8 @@ pub const ROUTES: &[Route] = &[
          Access::Team(MODEL, VIEW, logs::of_deployment_by_body),
          answers::<wire::deployments::Logs>().takes::<wire::deployments::LogsAsked>()).searching(),
     get("/v1/models/{model_id}/deployments/{deployment_id}/metrics",
-         Access::Metrics(MODEL, logs::metrics_of_deployment),
-         answers::<wire::deployments::Metrics>().query(query::METRICS)),
+         Access::Metrics(MODEL, metrics::of_deployment),
+         answers::<wire::metrics::Metrics>().query(query::METRICS)),
     post("/v1/models/{model_id}/deployments/{deployment_id}/patches", Access::Deploy(MODEL, patches::stage),
          answers::<wire::deployments::CreatedPatch>().takes::<wire::deployments::CreatePatch>()),
     get("/v1/models/{model_id}/deployments/{deployment_id}/patches/state",
@@ -297,8 +297,11 @@ pub const ROUTES: &[Route] = &[
     get("/v1/models/{model_id}/environments/{env_name}/logs",
          Access::Team(MODEL, VIEW, logs::of_environment),
          answers::<wire::deployments::Logs>().query(query::LOGS)).searching(),
-    get("/v1/models/{model_id}/environments/{env_name}/metrics", Access::Metrics(MODEL, logs::metrics_of_environment),
-         answers::<wire::deployments::Metrics>().query(query::METRICS)),
+    get("/v1/models/{model_id}/environments/{env_name}/metrics", Access::Metrics(MODEL, metrics::of_environment),
+         answers::<wire::metrics::Metrics>().query(query::METRICS)),
+
+    // metrics for collectors
+    get("/metrics", Access::MetricsOfTeams(metrics::export), Shapes::UNDESCRIBED).searching(),
 
     // Chains
     get("/v1/chains", Access::Teams(IN_VIEW, chains::list_all), answers::<wire::chains::Chains>()).searching(),
@@ -462,6 +465,12 @@ const OPERATOR: &[Route] = &[
          answers::<wire::users::IssuedApiKey>().takes::<wire::users::IssueApiKey>()).ours(),
     post("/v1/operator/users/password_resets", Access::Operator(users::make_reset_by_operator),
          answers::<wire::users::PasswordReset>().takes::<wire::users::IssuePasswordReset>()).ours(),
+    get("/v1/model_apis", Access::Operator(model_apis::list_upstreams),
+         answers::<wire::model_apis::ModelApiUpstreams>()).ours(),
+    post("/v1/model_apis", Access::Operator(model_apis::add_upstream),
+         answers::<wire::model_apis::ModelApiUpstream>().takes::<wire::model_apis::AddModelApi>()).ours(),
+    delete("/v1/model_apis/{slug}", Access::Operator(model_apis::remove_upstream),
+         answers::<wire::Tombstone>()).ours(),
 ];
 
 /// Describes the routes of the network.

@@ -5,6 +5,7 @@ pub mod echo;
 pub mod fixtures;
 pub mod init;
 pub mod log;
+pub mod model_api;
 pub mod operator;
 pub mod organization;
 pub mod process;

@@ -1,7 +1,7 @@
 //! Counts commits, and wakes the threads that wait for the next one.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 
 use crate::db::changes::Changes;

@@ -144,9 +144,8 @@ pub fn size(tx: &Tx, deployment_id: &str) -> Result<Size, Error> {
          FROM deployment_log
          WHERE deployment_id = :id",
     )?;
-    Ok(query.query_row(named_params! { ":id": deployment_id }, |row| {
-        Ok(Size { lines: row.get(0)?, bytes: row.get(1)? })
-    })?)
+    Ok(query
+        .query_row(named_params! { ":id": deployment_id }, |row| Ok(Size { lines: row.get(0)?, bytes: row.get(1)? }))?)
 }
 
 /// Adds lines that replicas of a deployment have printed, in their order. Each gets a time of its own, at least one

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::space::Space;
-use crate::db::{Tx, teams};
+use crate::db::{Tx, async_requests, teams};
 use crate::domain::Time;
 use crate::domain::quotas::{Quota, Settings, Unit};
 use crate::domain::uploads::Owner;
@@ -63,6 +63,12 @@ pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {
             training_jobs_in_progress(tx, team_id.as_str())?,
             settings.training_jobs_in_progress,
             Unit::TrainingJobs,
+        ),
+        quota(
+            "async_requests",
+            async_requests::unfinished(tx, team_id.as_str())?,
+            settings.async_requests,
+            Unit::Requests,
         ),
         quota(
             "organization_archive_bytes",

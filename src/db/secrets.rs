@@ -55,6 +55,16 @@ pub(super) fn store(tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue
     write(tx, team, name, value, before).map(drop)
 }
 
+/// The value of the team's secret of this name. `None` if there is no such secret, or its value was discarded. Only for
+/// what the server itself does for the team: no reply contains it.
+pub(super) fn value(tx: &Tx, team: &Team, name: &SecretName) -> Result<Option<SecretValue>, Error> {
+    let Some(stored) = stored(tx, team, name)? else { return Ok(None) };
+    let Some(sealed) = &stored.sealed else { return Ok(None) };
+    let spelled = SecretName::parse(&stored.name)?;
+    let opened = tx.sealer.open(stored.associated_data(team, &spelled), sealed);
+    opened.map(Some).ok_or_else(|| Error::Defect("a secret does not open under the master key".to_owned()))
+}
+
 /// A secret as the database holds it.
 struct Stored {
     id: String,
@@ -160,20 +170,6 @@ fn update(tx: &Tx, team: &Team, name: &SecretName, before: Stored) -> Result<Sto
     Ok(Stored { name: name.as_str().to_owned(), version, ..before })
 }
 
-/// The value of the team's secret of this name, for the trainer; `None` if there is no such secret or its value was
-/// discarded.
-///
-/// # Errors
-///
-/// [`Error::Internal`] if the stored value cannot be opened.
-pub(super) fn value(tx: &Tx, team: &Team, name: &SecretName) -> Result<Option<SecretValue>, Error> {
-    let Some(stored) = stored(tx, team, name)? else { return Ok(None) };
-    let Some(sealed) = &stored.sealed else { return Ok(None) };
-    let name = SecretName::parse(&stored.name)?; // sealed under the spelling that it was set with
-    let opened = tx.sealer.open(stored.associated_data(team, &name), sealed);
-    opened.map(Some).ok_or_else(|| Error::Internal(format!("the secret {} cannot be opened", stored.id)))
-}
-
 /// Whether the team has a secret of this name.
 pub fn exists(tx: &Tx, team: &dyn Reader, name: &SecretName) -> Result<bool, Error> {
     let mut query =
@@ -272,6 +268,8 @@ pub(super) fn discard(tx: &Tx, operator: &Operator) -> Result<Discarded, Error> 
         discarded.organizations += 1;
     }
     tx.sql.execute("DELETE FROM secret_value", [])?;
+    // An upstream whose credential cannot be opened answers nothing: the operator adds it again.
+    tx.sql.execute("DELETE FROM model_api_upstream WHERE sealed IS NOT NULL", [])?;
     Ok(discarded)
 }
 

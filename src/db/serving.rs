@@ -124,11 +124,7 @@ pub fn chain_of(tx: &Tx, deployment_id: &str) -> Result<Option<InChain>, Error> 
          ORDER BY place",
     )?;
     let chainlets = query.query_map(named_params! { ":id": chain_deployment_id }, |row| {
-        Ok(Sibling {
-            name: row.get("name")?,
-            model_id: row.get("model_id")?,
-            deployment_id: row.get("deployment_id")?,
-        })
+        Ok(Sibling { name: row.get("name")?, model_id: row.get("model_id")?, deployment_id: row.get("deployment_id")? })
     })?;
     let chainlets = chainlets.collect::<Result<_, _>>()?;
     Ok(Some(InChain { chain_id, chain_deployment_id, chainlets }))
@@ -281,9 +277,7 @@ pub fn add_replica(tx: &Tx, deployment_id: &str, replica_id: &str) -> Result<(),
 ///
 /// [`Error`] of the database.
 pub fn remove_replica(tx: &Tx, deployment_id: &str, replica_id: &str) -> Result<(), Error> {
-    tx.sql
-        .prepare_cached("DELETE FROM replica WHERE id = :id")?
-        .execute(named_params! { ":id": replica_id })?;
+    tx.sql.prepare_cached("DELETE FROM replica WHERE id = :id")?.execute(named_params! { ":id": replica_id })?;
     count_replicas(tx, deployment_id)
 }
 
@@ -304,8 +298,7 @@ fn count_replicas(tx: &Tx, deployment_id: &str) -> Result<(), Error> {
 ///
 /// [`Error`] of the database.
 pub fn unwanted_replicas(tx: &Tx) -> Result<Vec<(String, String)>, Error> {
-    let mut query =
-        tx.sql.prepare_cached("SELECT deployment_id, id FROM replica WHERE is_unwanted = 1 ORDER BY id")?;
+    let mut query = tx.sql.prepare_cached("SELECT deployment_id, id FROM replica WHERE is_unwanted = 1 ORDER BY id")?;
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

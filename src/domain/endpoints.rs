@@ -94,7 +94,8 @@ fn headers(given: Option<&Value>) -> Result<Vec<(String, Template)>, String> {
             return Err(format!("names the header \"{}\", which cannot be set", quoted(name)));
         }
         let text = value.as_str().filter(|text| is_header_value(text));
-        let text = text.ok_or_else(|| format!("has a value of the header \"{}\" that is no line of text", quoted(name)))?;
+        let text =
+            text.ok_or_else(|| format!("has a value of the header \"{}\" that is no line of text", quoted(name)))?;
         Ok((name.clone(), Template::parse(text)?))
     };
     given.iter().map(header).collect()
@@ -136,7 +137,10 @@ impl Template {
                 Part::Text(text) => filled.push_str(text),
                 Part::Secret(name) => {
                     let value = secrets.get(&name.lookup()).ok_or_else(|| {
-                        format!("its headers name the secret `{}`, which the team does not have: set it", quoted(name.as_str()))
+                        format!(
+                            "its headers name the secret `{}`, which the team does not have: set it",
+                            quoted(name.as_str())
+                        )
                     })?;
                     filled.push_str(value.expose());
                 }
@@ -159,7 +163,10 @@ mod tests {
     }
 
     fn secrets(pairs: &[(&str, &str)]) -> BTreeMap<String, SecretValue> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), SecretValue::parse((*value).to_owned()).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), SecretValue::parse((*value).to_owned()).unwrap()))
+            .collect()
     }
 
     #[test]

@@ -152,11 +152,7 @@ impl Resources {
         let millicpus = text("cpu").map(|cpu| millicpus(cpu).ok_or_else(|| unreadable("cpu"))).transpose()?;
         let memory_mib =
             text("memory").map(|memory| mebibytes(memory).ok_or_else(|| unreadable("memory"))).transpose()?;
-        Ok(Resources {
-            millicpus: millicpus.unwrap_or_default(),
-            memory_mib: memory_mib.unwrap_or_default(),
-            gpus,
-        })
+        Ok(Resources { millicpus: millicpus.unwrap_or_default(), memory_mib: memory_mib.unwrap_or_default(), gpus })
     }
 }
 

@@ -86,8 +86,7 @@ mod tests {
         let read = Printed::read(
             r#"{"asctime": "2026-11-27", "levelname": "WARNING", "message": "slow", "request_id": "r1"}"#,
         );
-        let expected =
-            Printed { level: Level::Warning, message: "slow".to_owned(), request_id: Some("r1".to_owned()) };
+        let expected = Printed { level: Level::Warning, message: "slow".to_owned(), request_id: Some("r1".to_owned()) };
         assert_eq!(read, expected);
         let failed = Printed::read(r#"{"levelname": "ERROR", "message": "no", "exc_info": "Traceback"}"#);
         assert_eq!((failed.level, failed.message.as_str()), (Level::Error, "no\nTraceback"));

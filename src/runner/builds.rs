@@ -84,13 +84,7 @@ fn remove(folder: &Path) {
 /// # Errors
 ///
 /// See [`Failure`]. Its sentences are for the deployment's log.
-pub fn build(
-    machine: &Machine,
-    deployment_id: &str,
-    id: &str,
-    source: Source,
-    watch: Watch,
-) -> Result<Built, Failure> {
+pub fn build(machine: &Machine, deployment_id: &str, id: &str, source: Source, watch: Watch) -> Result<Built, Failure> {
     let needs = Needs::of_config(&source.config).map_err(|cause| Failure::Build(cause.to_string()))?;
     let folder = machine.application(deployment_id, id);
     fs::create_dir_all(&folder)?;
@@ -223,7 +217,9 @@ fn run_command(
     printed.try_iter().for_each(|line| (watch.log)(&line));
     match ended {
         Ended { exit: Exit::Code(0), why: None } => Ok(()),
-        ended => Err(Failure::Build(format!("a build command failed: {}: {command}", told(ended, "of its own accord")))),
+        ended => {
+            Err(Failure::Build(format!("a build command failed: {}: {command}", told(ended, "of its own accord"))))
+        }
     }
 }
 

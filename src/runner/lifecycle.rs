@@ -15,9 +15,9 @@ use crate::db::progress::Step;
 use crate::db::secrets::Mark;
 use crate::db::serving::{self, Kept};
 use crate::db::{self, Db, Followed, Now, Tx};
+use crate::domain::TeamId;
 use crate::domain::serving::{Level, Status};
 use crate::domain::turns::Turns;
-use crate::domain::TeamId;
 use crate::error::Error;
 use crate::runner::fleet::Fleet;
 use crate::runner::machine::Machine;
@@ -216,9 +216,9 @@ impl<'a> Lifecycle<'a> {
     fn scan(&mut self) -> Result<(), Error> {
         let (kept, unwanted) = self.read(|tx| Ok((serving::kept(tx)?, serving::unwanted_replicas(tx)?)))?;
         let ids: HashSet<&str> = kept.iter().map(|kept| kept.deployment.id.as_str()).collect();
-        let gone: Vec<String> =
-            self.entries.keys().filter(|id| !ids.contains(id.as_str())).cloned().collect();
-        let owners: HashSet<&str> = kept.iter().flat_map(|kept| [kept.org_id.as_str(), kept.team_id.as_str()]).collect();
+        let gone: Vec<String> = self.entries.keys().filter(|id| !ids.contains(id.as_str())).cloned().collect();
+        let owners: HashSet<&str> =
+            kept.iter().flat_map(|kept| [kept.org_id.as_str(), kept.team_id.as_str()]).collect();
         self.turns.keep(&owners);
         for id in gone {
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -248,7 +248,9 @@ impl<'a> Lifecycle<'a> {
         let is_new_settings = was.settings != is.settings;
         let is_new_environment = before.environment() != entry.kept.environment();
         let is_pushed_again = is.status == Status::Building
-            && (was.status != Status::Building || was.s3_key != is.s3_key || was.truss_hash.is_some() && is.truss_hash.is_none());
+            && (was.status != Status::Building
+                || was.s3_key != is.s3_key
+                || was.truss_hash.is_some() && is.truss_hash.is_none());
         let is_changed = is_new_settings
             || is_new_environment
             || entry.is_gone
@@ -323,9 +325,7 @@ impl<'a> Lifecycle<'a> {
             }
         });
         let ids: Vec<String> = self.entries.keys().cloned().collect();
-        let ended = self.write(move |tx| {
-            serving::end(tx, &ids)
-        });
+        let ended = self.write(move |tx| serving::end(tx, &ids));
         if let Err(cause) = ended {
             tracing::warn!(?cause, "the end of replicas is not recorded");
         }

@@ -114,9 +114,8 @@ fn accelerators(folder: &Path) -> Vec<Accelerator> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let read = |entry: fs::DirEntry| {
         let text = fs::read_to_string(entry.path().join("information")).ok()?;
-        let field = |name: &str| {
-            text.lines().find_map(|line| line.split_once(':').filter(|(field, _)| field.trim() == name))
-        };
+        let field =
+            |name: &str| text.lines().find_map(|line| line.split_once(':').filter(|(field, _)| field.trim() == name));
         let name = field("Model")?.1.trim().to_owned();
         Some(Accelerator { index: field("Device Minor")?.1.trim().parse().ok()?, name })
     };

@@ -1,7 +1,7 @@
 //! Decides the next step of a deployment.
 
 use super::inspect::RULES;
-use super::{Deployment, Error, Level, Status, Part, Step, Synced, Task, Tx, archive_readings, patches, progress};
+use super::{Deployment, Error, Level, Part, Status, Step, Synced, Task, Tx, archive_readings, patches, progress};
 use crate::db::archive_readings::{ATTEMPTS_MAX, Reading};
 
 const NO_ARCHIVE: &str = "no archive was uploaded, so it can be neither patched nor downloaded";

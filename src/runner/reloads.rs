@@ -122,8 +122,7 @@ fn read(folder: &OwnedFd, name: &Path) -> Option<Vec<u8>> {
 fn write(folder: &OwnedFd, name: &Path, content: &[u8], permissions: fs::Permissions) -> io::Result<()> {
     let _ = rustix::fs::unlinkat(folder, UNFINISHED, AtFlags::empty()); // an earlier patch was broken off
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut file =
-        File::from(rustix::fs::openat2(folder, UNFINISHED, flags, Mode::RUSR | Mode::WUSR, BENEATH)?);
+    let mut file = File::from(rustix::fs::openat2(folder, UNFINISHED, flags, Mode::RUSR | Mode::WUSR, BENEATH)?);
     file.write_all(content)?;
     file.set_permissions(permissions)?;
     rustix::fs::renameat(folder, UNFINISHED, folder, name)?;

@@ -164,11 +164,7 @@ impl Interface {
     }
 }
 
-fn launch(
-    machine: &Machine,
-    start: Start,
-    print: impl Fn(Line) + Send + Sync + 'static,
-) -> Result<Arc<Process>, End> {
+fn launch(machine: &Machine, start: Start, print: impl Fn(Line) + Send + Sync + 'static) -> Result<Arc<Process>, End> {
     let Start { deployment_id, replica_id, built, control, accelerators, .. } = start;
     let Command { command, directory, mut variables, reads, network, serves } = command_of(&built, &machine.program)?;
     variables.insert(DEPLOYMENT_VARIABLE.to_owned(), deployment_id);

@@ -157,33 +157,6 @@ pub struct LogsAsked {
     pub excludes: Option<Vec<String>>,
 }
 
-/// Measured metrics. Baseten's `GetModelMetricsResponseV1`.
-#[derive(JsonSchema, Serialize)]
-pub struct Metrics {
-    pub start_epoch_millis: i64,
-    pub end_epoch_millis: i64,
-    pub mode: &'static str,
-    pub step_seconds: Option<i64>,
-    pub metric_descriptors: Vec<MetricDescriptor>,
-    pub metric_values: Vec<MetricValues>,
-}
-
-/// What a metric measures. Baseten's `ModelMetricDescriptorV1`.
-#[derive(JsonSchema, Serialize)]
-pub struct MetricDescriptor {
-    pub name: &'static str,
-    pub unit_hint: &'static str,
-    pub kind: &'static str,
-    pub label_sets: Vec<Map<String, Value>>,
-}
-
-/// The value of each label set of each metric, from a given time. Baseten's `ModelMetricValueSetV1`.
-#[derive(JsonSchema, Serialize)]
-pub struct MetricValues {
-    pub start_epoch_millis: i64,
-    pub values: Vec<Vec<Option<i64>>>,
-}
-
 // ---- pushing ----
 
 /// A pushed archive and its settings. Unknown fields are ignored. Fields that are known but not supported are refused.

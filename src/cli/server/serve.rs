@@ -63,14 +63,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let Opened { app, has_new_key } =
-        open(
-            &path,
-            directory,
-            options.proxy.reverse_proxy(&options.listen),
-            options.quotas.settings(),
-            Some(&options.runner),
-        )?;
+    let Opened { app, has_new_key } = open(
+        &path,
+        directory,
+        options.proxy.reverse_proxy(&options.listen),
+        options.quotas.settings(),
+        Some(&options.runner),
+    )?;
     tell_of_key(&path, has_new_key);
     tell_of_missing_archives(&app, &path)?;
     if app.db.read(now(), organizations::count)? == 0 {

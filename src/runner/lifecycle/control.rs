@@ -55,7 +55,8 @@ impl Lifecycle<'_> {
     /// Gives the calls of an external endpoint its headers again.
     fn renew_endpoint(&mut self, id: &str) {
         let Some(entry) = self.entries.get(id) else { return };
-        let found = entry.replicas.iter().find_map(|slot| Some((slot.id.clone(), slot.endpoint.clone()?, slot.is_ready())));
+        let found =
+            entry.replicas.iter().find_map(|slot| Some((slot.id.clone(), slot.endpoint.clone()?, slot.is_ready())));
         let Some((replica_id, watched, is_ready)) = found else { return };
         let Some(built) = entry.built.clone() else { return };
         let headers = match self.headers_of(entry, &built) {

@@ -8,9 +8,9 @@ use crate::db::serving::Kept;
 use crate::domain::scaling::{self, Observed};
 use crate::domain::serving::{Autoscaling, Status};
 use crate::runner::builds::Built;
+use crate::runner::endpoints::Watched;
 use crate::runner::engine::Process;
 use crate::runner::fleet::{Load, Replica};
-use crate::runner::endpoints::Watched;
 use crate::runner::replicas::Halt;
 
 /// How often replicas may end by themselves before the deployment has failed.

@@ -46,7 +46,8 @@ impl Lifecycle<'_> {
         entry.is_outdated = false;
         let running: Vec<_> =
             entry.replicas.iter().filter(|slot| slot.is_ready()).filter_map(|slot| slot.process.clone()).collect();
-        let before = entry.built.clone().filter(|before| running.len() == entry.live() && reloads::fits(before, &built));
+        let before =
+            entry.built.clone().filter(|before| running.len() == entry.live() && reloads::fits(before, &built));
         let tokens: Vec<String> =
             entry.replicas.iter().filter(|slot| slot.is_ready()).map(|slot| slot.token.clone()).collect();
         let Some(before) = before else { return self.start_again(id, built) };
@@ -75,7 +76,9 @@ impl Lifecycle<'_> {
             End::Refused(why) => self.log(
                 id,
                 Level::Error,
-                format!("the patch is not used: the model could not be reloaded, and runs with its code from before: {why}"),
+                format!(
+                    "the patch is not used: the model could not be reloaded, and runs with its code from before: {why}"
+                ),
             ),
             End::Impossible(built) => self.start_again(id, built),
         }

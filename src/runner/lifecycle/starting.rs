@@ -78,11 +78,8 @@ impl Lifecycle<'_> {
         let Some(built) = entry.built.clone() else { return false };
         let replica_id = new_id();
         let is_endpoint = matches!(built.runs, Runs::Endpoint(_));
-        let reserved = if is_endpoint {
-            Ok(Vec::new())
-        } else {
-            self.machine.capacity().reserve(&replica_id, &built.needs)
-        };
+        let reserved =
+            if is_endpoint { Ok(Vec::new()) } else { self.machine.capacity().reserve(&replica_id, &built.needs) };
         let accelerators = match reserved {
             Ok(accelerators) => accelerators,
             Err(Refusal::Later(why)) => {

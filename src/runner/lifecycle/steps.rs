@@ -57,11 +57,9 @@ impl Lifecycle<'_> {
             Status::Deactivating => self.deactivate(id),
             Status::ScaledToZero => self.sleep(id),
             Status::Deploying | Status::LoadingModel | Status::WakingUp | Status::Updating => {}
-            Status::DeployFailed
-            | Status::BuildFailed
-            | Status::BuildStopped
-            | Status::Inactive
-            | Status::Failed => self.let_go(id),
+            Status::DeployFailed | Status::BuildFailed | Status::BuildStopped | Status::Inactive | Status::Failed => {
+                self.let_go(id)
+            }
         }
     }
 
@@ -150,9 +148,7 @@ impl Lifecycle<'_> {
         let Some(entry) = self.entries.get(id) else { return };
         let surplus = entry.live().saturating_sub(entry.wanted(self.machine.settings.replicas_max));
         let mut live: Vec<&Slot> = entry.replicas.iter().filter(|slot| slot.is_live()).collect();
-        live.sort_by_key(|slot| {
-            (slot.is_ready(), slot.replica.as_ref().map_or(0, |replica| replica.outstanding()))
-        });
+        live.sort_by_key(|slot| (slot.is_ready(), slot.replica.as_ref().map_or(0, |replica| replica.outstanding())));
         let unwanted: Vec<String> = live.into_iter().take(surplus).map(|slot| slot.id.clone()).collect();
         unwanted.iter().for_each(|replica_id| self.stop(id, replica_id, Calls::Finish));
     }
