@@ -31,13 +31,15 @@ fn a_crash_is_mended_and_its_neighbour_does_not_notice() {
     let site = Site::new();
     let neighbour = site.push("neighbour", echo(""), json!({}));
     site.wait_for(&neighbour, "ACTIVE");
-    let process = site.call(&neighbour)["process"].clone();
+    site.wait_for_line(&neighbour, "listening");
+    let replica = site.replica(&neighbour);
     let model = site.push("echo", echo("--exit-after-ms 3000"), json!({}));
     site.wait_for(&model, "ACTIVE");
     site.wait_for(&model, "UNHEALTHY");
     site.wait_for_line(&model, "another is started");
     site.wait_for(&model, "ACTIVE");
-    assert_eq!(site.call(&neighbour)["process"], process);
+    site.call(&neighbour);
+    assert_eq!(site.replica(&neighbour), replica);
 }
 
 #[test]
