@@ -93,6 +93,10 @@ impl Expected {
         format!("{} {}", self.method, self.template)
     }
 
+    fn is_of_inference(&self) -> bool {
+        routes::all().any(|route| route.api == Api::Inference && names(route).contains(&self.name()))
+    }
+
     /// Some routes are asked by POST and only look.
     fn writes(&self) -> bool {
         let is_this = |route: &&Route| names(route).contains(&self.name());
@@ -368,6 +372,12 @@ impl Judge<'_> {
             _ => "",
         };
         let body: Value = serde_json::from_slice(answered).unwrap_or_default();
+        if self.expected.is_of_inference() {
+            if body["error"].as_str().is_none_or(str::is_empty) || body.as_object().map(|body| body.len()) != Some(1) {
+                self.complain(place, column, &format!("a refusal without its message alone: {body}"));
+            }
+            return;
+        }
         if body["code"] != code || body["message"].as_str().is_none_or(str::is_empty) {
             self.complain(place, column, &format!("a refusal without its code and message: {body}"));
         }
