@@ -173,7 +173,7 @@ fn a_call_to_a_deployment_that_sleeps_wakes_it_and_waits() {
     until("it wakes up", || {
         let status: String =
             sql.query_row("SELECT status FROM deployment WHERE id = 'researchfirst'", [], |row| row.get(0)).unwrap();
-        status == "WAKING_UP"
+        status != "SCALED_TO_ZERO"
     });
     site.runs("researchfirst", &model);
     assert_eq!(call.reply().status, 200);

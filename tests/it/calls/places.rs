@@ -51,10 +51,8 @@ fn a_restriction_does_not_affect_calls() {
     let before = statuses();
     assert_eq!(before, [200, 404, 200, 200, 404, 404, 200, 200, 403, 200]);
     let ada = with(&site.test_server, WORLD.keys.text("ada"));
-    ada.post(
-        "/v1/teams/research/environment_groups",
-        json!({ "name": "preview", "manage_access": { "is_restricted": true } }),
-    );
+    let restricted = json!({ "manage_access": { "is_restricted": true } });
+    ada.patch("/v1/teams/research/environment_groups/preview", restricted);
     assert_eq!(statuses(), before);
 }
 
