@@ -26,14 +26,18 @@ mod connections;
 mod guarded;
 mod head;
 mod limits;
+mod model_api;
 mod progress;
+pub mod queue;
 mod received;
 mod sent;
 mod shares;
 mod tunnel;
 mod upstream;
+mod webhooks;
 
 pub use answer::Answer;
+use answer::Counts;
 use connections::{Connections, Dial};
 pub use limits::Limits;
 use progress::Progress;
@@ -75,7 +79,7 @@ impl Calls {
     /// [`CallFailure`] says why no model answered. [`Error::TooLarge`], [`Error::RequestTimeout`] and
     /// [`Error::Unavailable`] say what was wrong with the caller's body.
     pub async fn make(&self, call: &Call, head: &Parts, body: Sent, request_id: &str) -> Result<Made, Error> {
-        let share = self.shares.take(call)?;
+        let share = self.shares.take(&call.org_id, &call.team_id)?;
         let mut progress = Progress::begin(&self.app.meter, call, Mode::Sync, Some(share));
         let deadline = Instant::now() + self.limits.call;
         let exchange = async {
@@ -85,7 +89,7 @@ impl Calls {
         let exchanged = exchange.await;
         let mut response = answered(exchanged, &mut progress, request_id)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Made::Reply(response.map(|received| Answer::new(received, progress))));
+            return Ok(Made::Reply(response.map(|received| Answer::new(received, Counts::Call(progress)))));
         }
         let model = hyper::upgrade::on(&mut response).await;
         let model = model.map_err(|_| Error::Call(CallFailure::Broken("its server closed the connection")))?;
@@ -112,7 +116,7 @@ impl Calls {
         let lease = progress.hold(lease);
         let exchanged = self.exchange(call, lease, &head, Sent::whole(body), request_id, deadline).await;
         let response = answered(exchanged, &mut progress, request_id)?;
-        Ok(response.map(|received| Answer::new(received, progress)))
+        Ok(response.map(|received| Answer::new(received, Counts::Call(progress))))
     }
 
     /// Sends a request to a server elsewhere. The path and the host of the request are replaced by those of the URL;
@@ -148,7 +152,16 @@ impl Calls {
             let deployment_id = call.deployment_id.clone();
             self.app.db.write((self.now)(), move |tx| db::calls::wake_for_call(tx, &deployment_id)).await?;
         }
-        self.app.fleet.lease(&call.deployment_id, deadline).await.map_err(|unavailable| {
+        self.lease_of(&call.deployment_id, deadline).await
+    }
+
+    /// Takes a replica of a deployment that is awake.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure`] says why no replica takes a call.
+    async fn lease_of(&self, deployment_id: &str, deadline: Instant) -> Result<Lease, Error> {
+        self.app.fleet.lease(deployment_id, deadline).await.map_err(|unavailable| {
             Error::Call(match unavailable {
                 Unavailable::Full => CallFailure::Full,
                 Unavailable::TimedOut => CallFailure::TimedOut,

@@ -277,6 +277,26 @@ impl Caller {
         }
     }
 
+    /// Proves that the caller may call Model APIs, which are only available in the default team.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::with_model_apis`], for the row that lets callers call models, and [`Error::Forbidden`] for a
+    /// key that is narrowed to models or environments: a Model API is neither.
+    pub fn to_call_model_apis<'a>(&'a self, default_team: &'a Team) -> Result<InTeam<'a>, Error> {
+        let Some(standing) = self.standing_in(default_team) else {
+            return Err(Error::Forbidden("Model APIs are only available in the default team".to_owned()));
+        };
+        let proof =
+            self.allowed(default_team, standing, TeamAct::CallModels.allowed_to(standing), TeamAct::CallModels)?;
+        match &self.who {
+            Who::TeamKey(TeamKey { models: Some(_), .. } | TeamKey { environments: Some(_), .. }) => {
+                Err(Error::Forbidden("this key is narrowed and calls no Model APIs: send a key that is not".to_owned()))
+            }
+            Who::TeamKey(_) | Who::Person(_) | Who::KeyManager { .. } => Ok(proof),
+        }
+    }
+
     /// The teams in which the caller may do `act`.
     ///
     /// # Errors

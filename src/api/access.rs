@@ -15,7 +15,9 @@ use crate::domain::serving::PRODUCTION;
 use crate::error::Error;
 use crate::policy::keys::KeyMaker;
 use crate::policy::metrics::Measured;
-use crate::policy::{Caller, Deployer, Deployers, InOrg, InTeam, Invoker, MetricsReader, Operator, OrgAct, TeamAct};
+use crate::policy::{
+    Caller, Deployer, Deployers, InOrg, InTeam, Invoker, Invoking, MetricsReader, Operator, OrgAct, TeamAct,
+};
 
 /// A kind of table: what its handlers get besides the proof, and what they return.
 pub trait Surface {
@@ -65,6 +67,11 @@ pub enum Access<S: Surface> {
     Metrics(Source, for<'c> fn(&Tx, &MetricsReader, &S::Context<'c>) -> Answer<S>),
     /// Callers who may call the model or the Chain that the request is for, at this place.
     Invoke(At, for<'c> fn(&Tx, &Invoker, &S::Context<'c>) -> Answer<S>),
+    /// Callers who may call the model or the Chain that the request is for, perhaps only at some places. The `db` function
+    /// checks the place.
+    Invoking(for<'c> fn(&Tx, &Invoking, &S::Context<'c>) -> Answer<S>),
+    /// All teams whose metrics the caller may export.
+    MetricsOfTeams(for<'c> fn(&Tx, &[MetricsReader], &S::Context<'c>) -> Answer<S>),
     /// The operator, through the socket in the data directory. Over the network, the row does not exist (404).
     Operator(for<'c> fn(&Tx, &Operator, &S::Context<'c>) -> Answer<S>),
 }
@@ -124,6 +131,8 @@ pub enum TeamRule {
     MayOrSelf(TeamAct),
     /// The caller may view the team, and the team has Model APIs.
     ModelApis,
+    /// The caller may call models in the team, and the team has Model APIs.
+    CallModelApis,
 }
 
 /// What must hold in each team of a list.
@@ -237,6 +246,20 @@ impl<S: Surface> Access<S> {
                 })?;
                 then(&|| handler(tx, &invoker, ctx))
             }
+            Access::Invoking(handler) => {
+                let caller = signed_in()?;
+                let callee = ctx.callee().ok_or(Error::NotFound(NO_CALLEE))?;
+                let team = called_team(tx, caller, callee)?;
+                ctx.note_team(&team);
+                let invoking = caller.to_invoke(&team, callee)?;
+                then(&|| handler(tx, &invoking, ctx))
+            }
+            Access::MetricsOfTeams(handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                let proofs = caller.to_export_all_metrics(&teams)?;
+                then(&|| handler(tx, &proofs, ctx))
+            }
             Access::Operator(handler) => match ctx.listener() {
                 Listener::Operator => then(&|| handler(tx, &Operator::of_this_host(), ctx)),
                 Listener::Network => Err(Error::NotFound("route")),
@@ -324,6 +347,7 @@ impl TeamRule {
             (TeamRule::MayEither(act, other), _) => caller.in_team_by_either(team, act, other),
             (TeamRule::MayOrSelf(act), _) => caller.in_team_or_self(team, act, ctx.named("user_id")?),
             (TeamRule::ModelApis, _) => caller.with_model_apis(team),
+            (TeamRule::CallModelApis, _) => caller.to_call_model_apis(team),
         }
     }
 }
@@ -353,6 +377,8 @@ impl<S: Surface> fmt::Debug for Access<S> {
             Access::DeployAnywhere(_) => f.write_str("DeployAnywhere"),
             Access::Metrics(source, _) => f.debug_tuple("Metrics").field(source).finish(),
             Access::Invoke(at, _) => f.debug_tuple("Invoke").field(at).finish(),
+            Access::Invoking(_) => f.write_str("Invoking"),
+            Access::MetricsOfTeams(_) => f.write_str("MetricsOfTeams"),
             Access::Operator(_) => f.write_str("Operator"),
         }
     }
@@ -376,6 +402,7 @@ impl<S: Surface> fmt::Display for Access<S> {
                     write!(f, "Needs \"{}\" in {source}, or to be that person.", act.wording())
                 }
                 TeamRule::ModelApis => write!(f, "Needs \"{}\" in {source}.", TeamAct::View.wording()),
+                TeamRule::CallModelApis => write!(f, "Needs \"{}\" in {source}.", TeamAct::CallModels.wording()),
             },
             Access::Teams(rule, _) => match rule {
                 TeamsRule::May(act) | TeamsRule::MayInAny(act) => {
@@ -401,9 +428,14 @@ impl<S: Surface> fmt::Display for Access<S> {
                 "Needs \"{}\" in {source}, or a key of that team of category WORKSPACE_EXPORT_METRICS.",
                 TeamAct::View.wording()
             ),
-            Access::Invoke(..) => {
+            Access::Invoke(..) | Access::Invoking(_) => {
                 write!(f, "Needs \"{}\" in the team that owns the model or the Chain.", TeamAct::CallModels.wording())
             }
+            Access::MetricsOfTeams(_) => write!(
+                f,
+                "Joins all teams in which the caller has \"{}\", or the team of a key of category WORKSPACE_EXPORT_METRICS.",
+                TeamAct::View.wording()
+            ),
             Access::Operator(_) => f.write_str("The operator's alone."),
         }
     }

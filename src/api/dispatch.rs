@@ -21,8 +21,9 @@ use crate::api::route::{FindWork, Row, Run};
 use crate::db::api_keys::LastUsed;
 use crate::db::{self, Db, Now, Tx};
 use crate::domain::Client;
-use crate::error::Error;
+use crate::error::{CallFailure, Error};
 use crate::policy::Caller;
+use crate::runner::fleet::Unavailable;
 
 /// Checks a request by its head alone, before its body is read, and returns how many bytes the body may have.
 ///
@@ -87,6 +88,7 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request
         Run::Read | Run::NotServed => read(app, now, row, &request, &Prepared::default()),
         Run::Search => search(app, now, row, request).await,
         Run::Write => write(app, now, row, request).await,
+        Run::Queue => queue(app, now, row, request).await,
         Run::Password(find_work) => write_password(app, now, row, request, find_work).await,
         Run::ReadByWriter => read_by_writer(app, now, row, request).await,
         Run::Call => call(app, now, row, &request),
@@ -139,6 +141,20 @@ async fn write(app: &App, now: Now, row: &'static Row, request: Request) -> Resu
     };
     let body = read_before_transaction(&app.db, &app.pool, now, &request.body, attempt).await?;
     write_prepared(app, now, row, request, Prepared { body, ..Prepared::default() }).await
+}
+
+/// Runs a handler that queues a call. Where models do not run, nothing is queued, because nothing would take it.
+async fn queue(app: &App, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
+    if app.fleet.is_on() {
+        return write(app, now, row, request).await;
+    }
+    app.db.read(now, |tx| {
+        let caller = authenticate(tx, &request)?.map(|(caller, _)| caller);
+        let prepared = Prepared::default();
+        let ctx = RequestContext { request: &request, path: &row.path, shapes: &row.route.shapes, prepared: &prepared };
+        row.route.access.check(tx, caller.as_ref(), &ctx)?;
+        Err(Error::Call(CallFailure::Unavailable(Unavailable::Off.to_string())))
+    })
 }
 
 /// Runs a handler that writes and needs work on a password. This work is done before the write transaction, because the

@@ -101,7 +101,7 @@ pub struct CallMade {
 }
 
 /// Whether the caller waited for the reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     Sync,
     Async,

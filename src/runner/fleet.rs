@@ -185,6 +185,13 @@ impl Fleet {
         self.lock().get(deployment_id).map(|entry| entry.replicas.clone()).unwrap_or_default()
     }
 
+    /// How many replicas each deployment has that has any.
+    pub fn replica_counts(&self) -> Vec<(String, i64)> {
+        let deployments = self.lock();
+        let counts = deployments.iter().map(|(id, entry)| (id.clone(), entry.replicas.len() as i64));
+        counts.filter(|(_, replicas)| *replicas > 0).collect()
+    }
+
     /// The calls of a deployment at this moment.
     pub fn load(&self, deployment_id: &str) -> Load {
         let deployments = self.lock();
