@@ -1,7 +1,7 @@
 //! Calls to models and Chains: do they reach the right deployment, does everything pass through, and does every way in
 //! which a call can fail end with its own status?
 
-mod model;
+pub mod model;
 mod passed;
 
 use std::net::{SocketAddr, TcpListener};
