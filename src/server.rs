@@ -21,7 +21,7 @@ use crate::db::{self, serving};
 use crate::domain::metering::Batch;
 use crate::inference::{self, Calls, Shares};
 use crate::jobs::{expiry, metering, retention};
-use crate::runner::{self, lifecycle};
+use crate::runner::{self, lifecycle, training};
 use crate::s3::{self, Uploads};
 
 mod accept;
@@ -171,6 +171,12 @@ pub fn serve(
         threads.push(thread("lifecycle", move || {
             let parts = lifecycle::Parts { db: &lives.db, machine: &machine, fleet: &lives.fleet, now: head::now };
             lifecycle::run(parts, || *until.borrow());
+        })?);
+        app.db.attach_trainer();
+        let (trains, until) = (Arc::clone(app), stopped.clone());
+        threads.push(thread("trainer", move || {
+            let Some(machine) = &trains.machine else { return };
+            training::run(&trains.db, machine, training::Settings::default(), &head::now, || *until.borrow());
         })?);
     } else {
         app.db.write_blocking(head::now(), serving::rest).map_err(|cause| std::io::Error::other(cause.to_string()))?;

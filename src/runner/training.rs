@@ -21,9 +21,11 @@ use std::time::{Duration, Instant};
 
 use crate::db::training_jobs::running::{self, Ending, Order, Waiting};
 use crate::db::{self, Db, Now};
-use crate::domain::training::JobStatus;
+use crate::domain::capacity::{Accelerators, Needs, Refusal};
+use crate::domain::serving::Level;
+use crate::domain::training::{Compute, GpuType, JobStatus};
 use crate::error::Error;
-use crate::runner::engine::Engine;
+use crate::runner::machine::Machine;
 
 mod files;
 mod folders;
@@ -48,25 +50,13 @@ pub struct Settings {
     pub jobs_max: usize,
     /// How many jobs of one team run at the same time.
     pub team_jobs_max: usize,
-    /// The memory of all running jobs together, as they ask for it.
-    pub memory_bytes_max: u64,
     /// The bytes of the checkpoints and caches of one team.
     pub team_bytes_max: u64,
     /// The bytes of the folders of one running job.
     pub job_bytes_max: u64,
     pub processes_max: u64,
-    pub accelerators: Accelerators,
     /// How long the processes of a job that is stopped may take to end by themselves.
     pub grace: Duration,
-}
-
-/// What happens to jobs that ask for GPUs. This machine offers none to jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accelerators {
-    /// The job is not started.
-    Refused,
-    /// The job runs without them.
-    Ignored,
 }
 
 impl Default for Settings {
@@ -74,12 +64,10 @@ impl Default for Settings {
         Settings {
             jobs_max: 8,
             team_jobs_max: 4,
-            memory_bytes_max: u64::MAX,
             team_bytes_max: 50 << 30,
             job_bytes_max: 20 << 30,
             processes_max: 512,
-            accelerators: Accelerators::Refused,
-            grace: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
         }
     }
 }
@@ -115,7 +103,7 @@ impl Signal {
 #[derive(Clone, Copy)]
 struct Site<'a> {
     db: &'a Db,
-    engine: &'a Engine,
+    machine: &'a Machine,
     settings: Settings,
     now: &'a (dyn Fn() -> Now + Sync),
 }
@@ -130,8 +118,8 @@ impl Site<'_> {
 }
 
 /// Runs until `stopped` returns true; then it ends all jobs. `now` is the clock. Call [`Db::attach_trainer`] before.
-pub fn run(db: &Db, engine: &Engine, settings: Settings, now: &(dyn Fn() -> Now + Sync), stopped: impl Fn() -> bool) {
-    let site = Site { db, engine, settings, now };
+pub fn run(db: &Db, machine: &Machine, settings: Settings, now: &(dyn Fn() -> Now + Sync), stopped: impl Fn() -> bool) {
+    let site = Site { db, machine, settings, now };
     if let Err(cause) = site.write(running::end_abandoned) {
         tracing::error!(?cause, "training jobs that ran before are not ended");
     }
@@ -140,27 +128,11 @@ pub fn run(db: &Db, engine: &Engine, settings: Settings, now: &(dyn Fn() -> Now 
     db.wake_on_commit(std::thread::current());
     std::thread::scope(|scope| {
         let (tell, told) = mpsc::channel::<String>();
-        let mut trainer = Trainer { site, running: HashMap::new(), served: HashMap::new(), begun: 0 };
+        let mut trainer = Trainer::new(site);
         let mut swept: Option<Instant> = None;
         while !stopped() {
             match trainer.due() {
-                Ok(due) => {
-                    for order in due {
-                        let (id, signal) = (order.job.id.clone(), trainer.enter(&order));
-                        let (tell, thread) = (tell.clone(), std::thread::current());
-                        let run = move || {
-                            run_one(site, &order, &signal);
-                            let _ = tell.send(order.job.id);
-                            thread.unpark();
-                        };
-                        let started =
-                            std::thread::Builder::new().name("training job".to_owned()).spawn_scoped(scope, run);
-                        if let Err(cause) = started {
-                            tracing::error!(training_job = id, ?cause, "cannot be started now");
-                            trainer.running.remove(&id);
-                        }
-                    }
-                }
+                Ok(due) => due.into_iter().for_each(|due| trainer.start(scope, due, &tell)),
                 Err(cause) => tracing::error!(?cause, "training jobs do not move"),
             }
             trainer.stop_unwanted();
@@ -170,17 +142,17 @@ pub fn run(db: &Db, engine: &Engine, settings: Settings, now: &(dyn Fn() -> Now 
             }
             db::park();
             std::thread::park_timeout(ROUNDS_EVERY);
-            told.try_iter().for_each(|id| drop(trainer.running.remove(&id)));
+            told.try_iter().for_each(|id| trainer.forget(&id));
         }
         trainer.running.values().for_each(|running| running.signal.tell(Told::ServerStops));
     });
 }
 
 /// Runs a job and stores how it ended. A fault of this installation ends the job as failed, and no other job.
-fn run_one(site: Site, order: &Order, signal: &Signal) {
+fn run_one(site: Site, Due { order, accelerators }: &Due, signal: &Signal) {
     db::thread_parks();
     let id = &order.job.id;
-    let ending = catch_unwind(AssertUnwindSafe(|| job::run(site, order, signal)));
+    let ending = catch_unwind(AssertUnwindSafe(|| job::run(site, order, accelerators, signal)));
     let ending = ending.unwrap_or_else(|_| Err(Error::Defect("a training job panicked the trainer".to_owned())));
     let ending = ending.unwrap_or_else(|cause| {
         tracing::error!(training_job = id, ?cause, "a training job is given up");
@@ -197,28 +169,40 @@ fn run_one(site: Site, order: &Order, signal: &Signal) {
     db::park();
 }
 
+/// A job that begins now, and the accelerators that it has.
+struct Due {
+    order: Order,
+    accelerators: Vec<u32>,
+}
+
 struct Trainer<'a> {
     site: Site<'a>,
     running: HashMap<String, Running>,
     /// When a team was last served, as a count of jobs. Those that were never served come first.
     served: HashMap<String, u64>,
     begun: u64,
+    /// What jobs that wait for the machine were told.
+    told: HashMap<String, String>,
 }
 
 struct Running {
     team_id: String,
-    memory_bytes: u64,
     signal: Arc<Signal>,
 }
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
+    fn new(site: Site<'a>) -> Trainer<'a> {
+        Trainer { site, running: HashMap::new(), served: HashMap::new(), begun: 0, told: HashMap::new() }
+    }
+
     /// The jobs that there is room for now. Teams take turns.
-    fn due(&self) -> Result<Vec<Order>, Error> {
+    fn due(&mut self) -> Result<Vec<Due>, Error> {
         let Site { db, now, settings, .. } = self.site;
         let mut waiting = db.read(now(), running::waiting)?;
         waiting.retain(|waiting| !self.running.contains_key(&waiting.id));
+        self.told.retain(|id, _| waiting.iter().any(|waiting| waiting.id == *id));
         waiting.sort_by_key(|waiting| (self.jobs_of(&waiting.team_id), self.served.get(&waiting.team_id).copied()));
-        let (mut jobs, mut memory_bytes) = (self.running.len(), self.memory_bytes());
+        let mut jobs = self.running.len();
         let mut of_teams: HashMap<&str, usize> = HashMap::new();
         let mut due = Vec::new();
         for waiting in &waiting {
@@ -226,54 +210,84 @@ impl Trainer<'_> {
             if jobs >= settings.jobs_max {
                 break;
             }
-            if *of_team >= settings.team_jobs_max {
-                continue;
+            if *of_team < settings.team_jobs_max
+                && let Some(order) = self.admit(waiting)?
+            {
+                jobs += 1;
+                *of_team += 1;
+                due.push(order);
             }
-            let Some(order) = self.order(waiting)? else { continue };
-            // A job that asks for more than there is runs alone: its processes are bounded all the same.
-            if jobs > 0 && memory_bytes.saturating_add(order_bytes(&order)) > settings.memory_bytes_max {
-                continue;
-            }
-            jobs += 1;
-            *of_team += 1;
-            memory_bytes = memory_bytes.saturating_add(order_bytes(&order));
-            due.push(order);
         }
         Ok(due)
     }
 
-    /// What a job needs. `None` if it was deleted, or is not begun again because it ended the server too often.
-    fn order(&self, waiting: &Waiting) -> Result<Option<Order>, Error> {
+    /// What a job needs, for which room of the machine is reserved. `None` if it was deleted, waits for room, or cannot
+    /// run here.
+    fn admit(&mut self, waiting: &Waiting) -> Result<Option<Due>, Error> {
+        let id = waiting.id.clone();
         let order = match self.site.db.read((self.site.now)(), |tx| running::order(tx, waiting)) {
             Err(Error::NotFound(_)) => return Ok(None),
             order => order?,
         };
-        let id = waiting.id.clone();
         if order.attempts >= ATTEMPTS_MAX {
             let why = "the server ended each time that it was begun: recreate the job".to_owned();
             self.site.write(move |tx| running::end(tx, &id, &Ending::DeployFailed(why)))?;
             return Ok(None);
         }
-        self.site.write(move |tx| running::begin(tx, &id))?;
-        Ok(Some(order))
+        let reserved = self.site.machine.capacity().reserve(&owner(&id), &needs(&order.job.compute));
+        match reserved {
+            Ok(accelerators) => {
+                self.site.write(move |tx| running::begin(tx, &id)).inspect_err(|_| self.release(&waiting.id))?;
+                Ok(Some(Due { order, accelerators }))
+            }
+            Err(Refusal::Never(why)) => {
+                self.site.write(move |tx| running::end(tx, &id, &Ending::DeployFailed(why)))?;
+                Ok(None)
+            }
+            Err(Refusal::Later(why)) => {
+                if self.told.get(&id) != Some(&why) {
+                    self.told.insert(id.clone(), why.clone());
+                    let line = (Level::Info, format!("Waits: {why}."));
+                    self.site.write(move |tx| running::append_lines(tx, &id, &[line]))?;
+                }
+                Ok(None)
+            }
+        }
     }
 
-    fn enter(&mut self, order: &Order) -> Arc<Signal> {
+    /// Runs a job on a thread of its own.
+    fn start<'scope>(&mut self, scope: &'scope std::thread::Scope<'scope, '_>, due: Due, tell: &mpsc::Sender<String>)
+    where
+        'a: 'scope,
+    {
         self.begun += 1;
-        let team_id = order.team.id.as_str().to_owned();
+        let (id, team_id) = (due.order.job.id.clone(), due.order.team.id.as_str().to_owned());
         self.served.insert(team_id.clone(), self.begun);
         let signal = Arc::<Signal>::default();
-        let running = Running { team_id, memory_bytes: order_bytes(order), signal: Arc::clone(&signal) };
-        self.running.insert(order.job.id.clone(), running);
-        signal
+        self.running.insert(id.clone(), Running { team_id, signal: Arc::clone(&signal) });
+        let (site, tell, thread) = (self.site, tell.clone(), std::thread::current());
+        let run = move || {
+            run_one(site, &due, &signal);
+            let _ = tell.send(due.order.job.id);
+            thread.unpark();
+        };
+        if let Err(cause) = std::thread::Builder::new().name("training job".to_owned()).spawn_scoped(scope, run) {
+            tracing::error!(training_job = id, ?cause, "cannot be started now");
+            self.forget(&id);
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.running.remove(id);
+        self.release(id);
+    }
+
+    fn release(&self, id: &str) {
+        self.site.machine.capacity().release(&owner(id));
     }
 
     fn jobs_of(&self, team_id: &str) -> usize {
         self.running.values().filter(|running| running.team_id == team_id).count()
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.running.values().map(|running| running.memory_bytes).fold(0, u64::saturating_add)
     }
 
     /// Tells jobs that were stopped or deleted.
@@ -288,6 +302,26 @@ impl Trainer<'_> {
     }
 }
 
-fn order_bytes(order: &Order) -> u64 {
-    (order.job.compute.memory_mib as u64) << 20
+/// The name under which a job has room of the machine, and under which its processes run.
+fn owner(job_id: &str) -> String {
+    format!("job-{job_id}")
+}
+
+fn needs(compute: &Compute) -> Needs {
+    Needs {
+        memory_bytes: (compute.memory_mib as u64) << 20,
+        millicpus: u32::try_from(compute.cpus * 1000).unwrap_or(u32::MAX),
+        accelerators: compute.gpus.map(|(kind, count)| Accelerators {
+            kind: accelerator(kind).to_owned(),
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+        }),
+    }
+}
+
+/// The word of an accelerator's name that tells its kind.
+fn accelerator(kind: GpuType) -> &'static str {
+    match kind {
+        GpuType::RtxPro6000 => "6000",
+        other => other.as_str().trim_end_matches("_40GB"),
+    }
 }

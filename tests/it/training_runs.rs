@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use guildhall::db::Now;
 use guildhall::domain::Time;
-use guildhall::runner::engine::{Engine, Unconfined};
-use guildhall::runner::{engine, training};
+use guildhall::domain::capacity::Missing;
+use guildhall::runner::machine::{self, Machine};
+use guildhall::runner::training;
 use serde_json::{Value, json};
 
 use crate::acme::Acme;
@@ -30,6 +31,7 @@ struct Gym {
     acme: Acme,
     trainer: Option<(JoinHandle<()>, Arc<AtomicBool>)>,
     settings: training::Settings,
+    missing: Missing,
 }
 
 impl Gym {
@@ -38,7 +40,12 @@ impl Gym {
     }
 
     fn with(settings: training::Settings) -> Gym {
-        let mut gym = Gym { acme: Acme::new(), trainer: None, settings };
+        Gym::on(settings, Missing::Refuse)
+    }
+
+    /// Where accelerators that are missing are refused or ignored.
+    fn on(settings: training::Settings, missing: Missing) -> Gym {
+        let mut gym = Gym { acme: Acme::new(), trainer: None, settings, missing };
         gym.start();
         gym
     }
@@ -48,15 +55,14 @@ impl Gym {
         let (app, settings) = (Arc::clone(&self.acme.server.app), self.settings);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let folder = self.acme.server.data().join("runner").join("processes");
+        let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_guildhall")));
+        let settings_of_machine = machine::Settings { program, missing: self.missing, ..machine::Settings::default() };
+        let machine = Machine::open(self.acme.server.data(), settings_of_machine).unwrap();
         app.db.attach_trainer();
         let thread = std::thread::spawn(move || {
-            let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_guildhall")));
-            let settings_of_engine = engine::Settings { folder, program, unconfined: Unconfined::Refused, user: None };
-            let engine = Engine::open(settings_of_engine).unwrap();
             let begun = Instant::now();
             let now = || Now { time: Time(BEGIN.0 + begun.elapsed().as_millis() as i64), seed: rand::random() };
-            training::run(&app.db, &engine, settings, &now, || stopped.load(Ordering::Relaxed));
+            training::run(&app.db, &machine, settings, &now, || stopped.load(Ordering::Relaxed));
         });
         self.trainer = Some((thread, stop));
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::folders::{Folders, remove_or_note};
 use super::log::Log;
-use super::{Accelerators, Signal, Site, Told, files};
+use super::{Signal, Site, Told, files, owner, variables};
 use crate::db::training_jobs::checkpoints;
 use crate::db::training_jobs::running::{self, Ending, Order};
 use crate::domain::serving::Level;
@@ -51,10 +51,10 @@ done";
 /// # Errors
 ///
 /// A fault of this installation.
-pub fn run(site: Site, order: &Order, signal: &Signal) -> Result<Option<Ending>, Error> {
+pub fn run(site: Site, order: &Order, accelerators: &[u32], signal: &Signal) -> Result<Option<Ending>, Error> {
     let log = Arc::new(Log::default());
     let folders = Folders::make(site.db.directory(), order).map_err(ours)?;
-    let ending = Run { site, order, signal, log: &log, folders: &folders }.run();
+    let ending = Run { site, order, accelerators, signal, log: &log, folders: &folders }.run();
     log.store(site, &order.job.id);
     remove_or_note(&folders.own);
     ending
@@ -63,6 +63,7 @@ pub fn run(site: Site, order: &Order, signal: &Signal) -> Result<Option<Ending>,
 struct Run<'a> {
     site: Site<'a>,
     order: &'a Order,
+    accelerators: &'a [u32],
     signal: &'a Signal,
     log: &'a Arc<Log>,
     folders: &'a Folders,
@@ -80,7 +81,7 @@ impl Run<'_> {
             Told::Unwanted => return Ok(Some(Ending::Failed("it was stopped".to_owned()))), // `end` leaves it as it is
             Told::ServerStops => return Ok(None),
         }
-        let process = match self.site.engine.start(self.launch(&spec, variables)) {
+        let process = match self.site.machine.engine.start(self.launch(&spec, variables)) {
             Ok(process) => process,
             Err(StartError::Command(why) | StartError::Deploy(why)) => return Ok(Some(Ending::DeployFailed(why))),
             Err(StartError::Ours(cause)) => return Err(ours(cause)),
@@ -119,8 +120,8 @@ impl Run<'_> {
                 return Ok(Err(why));
             }
         }
-        let (order, folders) = (self.order, self.folders);
-        self.site.db.read((self.site.now)(), |tx| super::variables::variables(tx, order, spec, folders))
+        let (order, folders, gpus) = (self.order, self.folders, self.accelerators.len());
+        self.site.db.read((self.site.now)(), |tx| variables::variables(tx, order, spec, folders, gpus))
     }
 
     /// What the job asks for and one machine does not have.
@@ -130,15 +131,6 @@ impl Run<'_> {
             return Some(format!(
                 "it asks for {} nodes, and this installation has one: set node_count to 1",
                 compute.nodes
-            ));
-        }
-        if let Some((gpu, count)) = compute.gpus
-            && self.site.settings.accelerators == Accelerators::Refused
-        {
-            return Some(format!(
-                "it asks for {count} {}, and this machine offers no GPU to jobs: leave the accelerator out, or start the \
-                 server with --runner-ignore-accelerators",
-                gpu.as_str()
             ));
         }
         if spec.weights.as_ref().is_some_and(|weights| !weights.is_empty()) {
@@ -222,9 +214,9 @@ impl Run<'_> {
             writes.extend([self.folders.project_cache.clone(), self.folders.team_cache.clone()]);
         }
         let log = Arc::clone(self.log);
-        let id = format!("job-{}", self.order.job.id);
+        let id = owner(&self.order.job.id);
         Launch {
-            folder: self.site.engine.folder(&id),
+            folder: self.site.machine.engine.folder(&id),
             id,
             directory: self.folders.working.clone(),
             command,
@@ -237,7 +229,7 @@ impl Run<'_> {
                 cpus: compute.cpus as f64,
                 disk_bytes: settings.job_bytes_max,
             },
-            accelerators: Vec::new(),
+            accelerators: self.accelerators.to_vec(),
             network: Network::Outbound,
             serves: Serves::Nothing,
             control: Control::default(),

@@ -2,18 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
-
 use super::Site;
 use crate::db::training_jobs::running;
+use crate::domain::logs::Printed;
 use crate::domain::serving::Level;
 use crate::error::Error;
 
 /// How many lines of a job are kept, and how many more may be there before the oldest are removed.
 const LINES_MAX: usize = 20_000;
 const LINES_EXCESS_MAX: usize = 2_000;
-/// The maximum length of a line. The rest of a longer line is left out.
-const LINE_BYTES_MAX: usize = 8 << 10;
 /// How many bytes wait to be stored. Lines beyond it are counted and dropped.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
@@ -35,14 +32,13 @@ struct Waiting {
 impl Log {
     /// Takes a line that a process printed.
     pub fn print(&self, line: &str) {
-        let (level, message) = read(line);
+        let Printed { level, message, .. } = Printed::read(line);
         self.add(level, message);
     }
 
     /// Adds a line of our own.
     pub fn add(&self, level: Level, message: String) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let message = bounded(message);
         if waiting.bytes + message.len() > WAITING_BYTES_MAX {
             waiting.dropped += 1;
             return;
@@ -88,54 +84,17 @@ impl Log {
     }
 }
 
-/// The level and the message of a line. Lines of JSON as loggers write them say both.
-fn read(line: &str) -> (Level, String) {
-    if line.starts_with('{')
-        && let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(line)
-        && let Some(message) = fields.get("message").and_then(Value::as_str)
-    {
-        let level = fields.get("levelname").or_else(|| fields.get("level")).and_then(Value::as_str);
-        let level = match level.map(str::to_ascii_uppercase).as_deref() {
-            Some("DEBUG" | "TRACE") => Level::Debug,
-            Some("WARN" | "WARNING") => Level::Warning,
-            Some("ERROR" | "CRITICAL" | "FATAL") => Level::Error,
-            _ => Level::Info,
-        };
-        return (level, message.to_owned());
-    }
-    (Level::Info, line.to_owned())
-}
-
-fn bounded(mut message: String) -> String {
-    message.retain(|c| c != '\0');
-    if message.len() > LINE_BYTES_MAX {
-        let end = (0..=LINE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or_default();
-        message.truncate(end);
-        message.push('…');
-    }
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_of_json_say_their_level() {
-        assert!(
-            matches!(read(r#"{"levelname": "WARNING", "message": "hot"}"#), (Level::Warning, text) if text == "hot")
-        );
-        assert!(matches!(read(r#"{"level": "error", "message": "broken"}"#), (Level::Error, text) if text == "broken"));
-        assert!(matches!(read(r#"{"loss": 1}"#), (Level::Info, text) if text == r#"{"loss": 1}"#));
-        assert!(matches!(read("{not json"), (Level::Info, text) if text == "{not json"));
-    }
+    use crate::domain::logs::MESSAGE_BYTES_MAX;
 
     #[test]
     fn what_waits_is_bounded() {
         let log = Log::default();
-        (0..2000).for_each(|_| log.print(&"é".repeat(LINE_BYTES_MAX)));
+        (0..2000).for_each(|_| log.print(&"é".repeat(MESSAGE_BYTES_MAX)));
         let waiting = log.waiting.lock().unwrap();
         assert!(waiting.bytes <= WAITING_BYTES_MAX + 200 && waiting.dropped > 1000);
-        assert!(waiting.lines[0].1.len() <= LINE_BYTES_MAX + '…'.len_utf8());
+        assert!(waiting.lines[0].1.len() <= MESSAGE_BYTES_MAX);
     }
 }

@@ -21,6 +21,7 @@ pub fn variables(
     order: &Order,
     spec: &Spec,
     folders: &Folders,
+    gpus: usize,
 ) -> Result<Result<BTreeMap<String, String>, String>, Error> {
     let mut variables = BTreeMap::from([
         ("PATH".to_owned(), PATH.to_owned()),
@@ -52,12 +53,12 @@ pub fn variables(
     if variables.len() > VARIABLES_MAX {
         return Ok(Err(format!("it has more than {VARIABLES_MAX} environment variables")));
     }
-    variables.extend(contract(order, spec, folders));
+    variables.extend(contract(order, spec, folders, gpus));
     Ok(Ok(variables))
 }
 
 /// The variables that every job has, whatever it asks for.
-fn contract(order: &Order, spec: &Spec, folders: &Folders) -> BTreeMap<String, String> {
+fn contract(order: &Order, spec: &Spec, folders: &Folders, gpus: usize) -> BTreeMap<String, String> {
     let job = &order.job;
     let mut variables = BTreeMap::from(
         [
@@ -65,7 +66,7 @@ fn contract(order: &Order, spec: &Spec, folders: &Folders) -> BTreeMap<String, S
             ("BT_TRAINING_JOB_NAME", job.name.clone().unwrap_or_default()),
             ("BT_TRAINING_PROJECT_ID", job.project.id.clone()),
             ("BT_TRAINING_PROJECT_NAME", job.project.name.clone()),
-            ("BT_NUM_GPUS", "0".to_owned()),
+            ("BT_NUM_GPUS", gpus.to_string()),
             ("BT_GROUP_SIZE", "1".to_owned()),
             ("BT_NODE_RANK", "0".to_owned()),
             ("BT_LEADER_ADDR", "127.0.0.1".to_owned()),

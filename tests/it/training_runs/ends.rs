@@ -45,7 +45,7 @@ fn what_one_machine_has_not_is_told_and_not_started() {
         text(&gym.wait_for(&job, "TRAINING_JOB_DEPLOY_FAILED")["error_message"])
     };
     let gpu = json!({ "compute": { "accelerator": { "accelerator": "H100", "count": 2 } } });
-    assert!(refused(&["true"], gpu).contains("asks for 2 H100"));
+    assert!(refused(&["true"], gpu).contains("asks for 2 accelerator(s) of the kind H100"));
     assert!(refused(&["true"], json!({ "compute": { "node_count": 2 } })).contains("node_count"));
     assert!(refused(&[], Value::Null).contains("no start commands"));
     let named = json!({ "environment_variables": { "A=B": "x" } });
@@ -54,8 +54,7 @@ fn what_one_machine_has_not_is_told_and_not_started() {
 
 #[test]
 fn accelerators_are_ignored_where_the_operator_says_so() {
-    let settings = training::Settings { accelerators: training::Accelerators::Ignored, ..Default::default() };
-    let gym = Gym::with(settings);
+    let gym = Gym::on(training::Settings::default(), Missing::Ignore);
     let project = gym.project("max", "research", "kites");
     let gpu = json!({ "compute": { "accelerator": { "accelerator": "H100", "count": 2 } } });
     gym.completed(&gym.push("max", &project, &["[ $BT_NUM_GPUS = 0 ]"], gpu));
@@ -158,8 +157,7 @@ fn a_job_that_ended_the_server_twice_is_not_begun_again() {
 
 #[test]
 fn the_end_of_a_job_lets_the_next_of_the_queue_begin() {
-    let settings = training::Settings { accelerators: training::Accelerators::Ignored, ..Default::default() };
-    let gym = Gym::with(settings);
+    let gym = Gym::on(training::Settings::default(), Missing::Ignore);
     let ceiling = json!({ "team_id": "research", "gpu_type": "H100", "max_gpus": 1 });
     gym.acme.patch("ada", "/v1/training/capacity", ceiling);
     let project = gym.project("max", "research", "kites");
