@@ -6,7 +6,7 @@ use crate::api::passwords::Work;
 use crate::api::path_template::PathTemplate;
 use crate::api::refusal::Api;
 use crate::api::reply::Reply;
-use crate::api::request::{Listener, Request};
+use crate::api::request::{Listener, Named, Request};
 use crate::api::shapes::Shapes;
 use crate::db::Tx;
 use crate::domain::async_requests;
@@ -202,8 +202,7 @@ impl Table {
     pub fn find(&self, request: &Request) -> Result<&Row, Error> {
         let reaches = |row: &&Row| {
             row.route.is_reachable_by(request.from)
-                // What is sent to a model or a Chain is for no other API.
-                && (request.callee.is_none() || row.route.api == Api::Inference)
+                && (row.route.api == Api::Inference || !matches!(request.callee, Some(Named::ByPath(_))))
                 && row.path.matches(&request.path)
         };
         let on_path = || self.0.iter().filter(reaches);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use guildhall::db::metering;
+use guildhall::db::{metering, teams};
 use guildhall::domain::calls::{CallMade, Mode};
 use guildhall::domain::metering::Batch;
-use guildhall::domain::{OrgId, TeamId};
+use guildhall::domain::Team;
 use serde_json::{Value, json};
 
 use crate::async_calls::Site;
@@ -18,10 +18,11 @@ const METRICS: &str = "/v1/models/researchmodel/deployments/researchfirst/metric
 const NOVEMBER: &str = "/v1/billing/usage_summary?start_date=2026-11-01T00:00:00Z&end_date=2026-12-01T00:00:00Z";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn call(team: &str, caller: &str, status: u16, milliseconds: u64) -> CallMade {
+fn call(server: &TestServer, team: &str, caller: &str, status: u16, milliseconds: u64) -> CallMade {
+    let Team { id, org_id, .. } = server.app.db.read(server.now(), |tx| teams::find(tx, team)).unwrap();
     CallMade {
-        org_id: OrgId("acme".to_owned()),
-        team_id: TeamId(team.to_owned()),
+        org_id,
+        team_id: id,
         model_id: format!("{team}model"),
         deployment_id: format!("{team}first"),
         environment: Some("production".to_owned()),
@@ -50,11 +51,11 @@ fn calls_are_summed_by_minute_key_and_status() {
     let server = WORLD.server();
     store(
         &server,
-        &[call("research", "one", 200, 10), call("research", "one", 500, 30), call("research", "two", 200, 20)],
+        &[call(&server, "research", "one", 200, 10), call(&server, "research", "one", 500, 30), call(&server, "research", "two", 200, 20)],
     );
-    store(&server, &[call("research", "one", 404, 40)]);
+    store(&server, &[call(&server, "research", "one", 404, 40)]);
     server.now.set(BEGIN.plus_seconds(60));
-    store(&server, &[call("research", "one", 200, 50)]);
+    store(&server, &[call(&server, "research", "one", 200, 50)]);
     let rows: Vec<(String, i64, i64, i64, i64)> = server
         .sql()
         .prepare("SELECT caller, requests, errors, milliseconds, bytes FROM call_minute ORDER BY minute, caller")
@@ -73,7 +74,7 @@ fn metrics_show_requests_and_latencies() {
     let server = WORLD.server();
     store(
         &server,
-        &[call("research", "one", 200, 10), call("research", "one", 503, 1000), call("research", "one", 404, 10)],
+        &[call(&server, "research", "one", 200, 10), call(&server, "research", "one", 503, 1000), call(&server, "research", "one", 404, 10)],
     );
     let shown = by(&server, "metrics").get(METRICS);
     let names: Vec<_> = shown["metric_descriptors"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
@@ -99,7 +100,7 @@ fn a_series_has_each_call_in_one_step() {
     let server = WORLD.server();
     for minute in 0..30 {
         server.now.set(BEGIN.plus_seconds(60 * minute));
-        store(&server, &[call("research", "one", 200, 10)]);
+        store(&server, &[call(&server, "research", "one", 200, 10)]);
     }
     let series = by(&server, "max").get(&format!("{METRICS}?mode=SERIES&metrics=baseten_inference_requests_total"));
     let steps = series["metric_values"].as_array().unwrap();
@@ -110,7 +111,7 @@ fn a_series_has_each_call_in_one_step() {
 #[test]
 fn calls_and_replica_minutes_are_billed_once() {
     let server = WORLD.server();
-    store(&server, &[call("research", "one", 200, 10), call("research", "two", 200, 10)]);
+    store(&server, &[call(&server, "research", "one", 200, 10), call(&server, "research", "two", 200, 10)]);
     let counts = vec![("researchfirst".to_owned(), 2)];
     for seconds in [0, 10, 61] {
         server.now.set(BEGIN.plus_seconds(seconds));
@@ -126,7 +127,7 @@ fn calls_and_replica_minutes_are_billed_once() {
 #[test]
 fn collectors_read_what_their_key_may_read() {
     let server = WORLD.server();
-    store(&server, &[call("research", "one", 200, 10), call("inference", "one", 200, 10)]);
+    store(&server, &[call(&server, "research", "one", 200, 10), call(&server, "inference", "one", 200, 10)]);
     let export = |key: &str| {
         let reply = server.reply(Some(WORLD.keys.text(key)), "GET", "/metrics", Vec::new());
         assert_eq!(reply.status, 200);
@@ -148,14 +149,15 @@ fn collectors_read_what_their_key_may_read() {
 #[test]
 fn counts_go_with_their_deployment_and_the_bill_stays() {
     let server = WORLD.server();
-    store(&server, &[call("research", "one", 200, 10)]);
+    store(&server, &[call(&server, "research", "one", 200, 10)]);
     server.app.db.write_blocking(server.now(), |tx| metering::note_replicas(tx, "researchfirst", 1)).unwrap();
+    let last = call(&server, "research", "one", 200, 10);
     by(&server, "ada").delete("/v1/teams/research?force=true");
     for table in ["call_minute", "deployment_minute", "deployment_total", "replica_count"] {
         assert_eq!(one(&server, &format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
     // What is stored afterwards is of a deployment that is gone.
-    store(&server, &[call("research", "one", 200, 10)]);
+    store(&server, &[last]);
     let summary = by(&server, "ada").get(NOVEMBER);
     let items = summary["dedicated_usage"]["breakdown"].as_array().unwrap();
     let item = items.iter().find(|item| item["billable_resource"]["id"] == "researchfirst").unwrap();
@@ -165,7 +167,7 @@ fn counts_go_with_their_deployment_and_the_bill_stays() {
 #[test]
 fn old_counts_are_deleted() {
     let server = WORLD.server();
-    store(&server, &[call("research", "one", 200, 10)]);
+    store(&server, &[call(&server, "research", "one", 200, 10)]);
     for (seconds, replicas) in [(0, 1), (1, 2), (2, 3)] {
         server.now.set(BEGIN.plus_seconds(seconds));
         let write = move |tx: &guildhall::db::Tx| metering::note_replicas(tx, "researchfirst", replicas);
