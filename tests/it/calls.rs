@@ -75,6 +75,12 @@ impl Site {
         replica
     }
 
+    /// How many calls with this status are counted in the database.
+    pub fn counted(&self, status: u16) -> i64 {
+        let query = "SELECT ifnull(sum(requests), 0) FROM deployment_total WHERE status = ?";
+        self.test_server.sql().query_row(query, [status], |row| row.get(0)).unwrap()
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.addr)
     }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use guildhall::db::{metering, teams};
+use guildhall::domain::Team;
 use guildhall::domain::calls::{CallMade, Mode};
 use guildhall::domain::metering::Batch;
-use guildhall::domain::Team;
 use serde_json::{Value, json};
 
 use crate::async_calls::Site;
@@ -51,7 +51,11 @@ fn calls_are_summed_by_minute_key_and_status() {
     let server = WORLD.server();
     store(
         &server,
-        &[call(&server, "research", "one", 200, 10), call(&server, "research", "one", 500, 30), call(&server, "research", "two", 200, 20)],
+        &[
+            call(&server, "research", "one", 200, 10),
+            call(&server, "research", "one", 500, 30),
+            call(&server, "research", "two", 200, 20),
+        ],
     );
     store(&server, &[call(&server, "research", "one", 404, 40)]);
     server.now.set(BEGIN.plus_seconds(60));
@@ -74,7 +78,11 @@ fn metrics_show_requests_and_latencies() {
     let server = WORLD.server();
     store(
         &server,
-        &[call(&server, "research", "one", 200, 10), call(&server, "research", "one", 503, 1000), call(&server, "research", "one", 404, 10)],
+        &[
+            call(&server, "research", "one", 200, 10),
+            call(&server, "research", "one", 503, 1000),
+            call(&server, "research", "one", 404, 10),
+        ],
     );
     let shown = by(&server, "metrics").get(METRICS);
     let names: Vec<_> = shown["metric_descriptors"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();

@@ -153,8 +153,11 @@ fn models_that_can_be_called_are_listed() {
 fn a_credential_is_in_no_row_as_text() {
     let site = Site::new();
     add(&site, "ours", "http://127.0.0.1:9/v1", Some("upstream-key-in-clear"));
-    let sealed: Vec<u8> =
-        site.test_server.sql().query_row("SELECT sealed FROM model_api_upstream WHERE slug = 'ours'", [], |row| row.get(0)).unwrap();
+    let sealed: Vec<u8> = site
+        .test_server
+        .sql()
+        .query_row("SELECT sealed FROM model_api_upstream WHERE slug = 'ours'", [], |row| row.get(0))
+        .unwrap();
     assert!(!sealed.windows(12).any(|part| part == b"upstream-key"), "it is sealed");
     let events = site.get("ada", "/v1/audit_logs");
     assert!(events.body.contains("MODEL_API_ADDED") && !events.body.contains("in-clear"), "{events:?}");

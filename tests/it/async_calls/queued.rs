@@ -156,7 +156,10 @@ fn what_cannot_be_queued_is_refused() {
         assert!(refused.error().contains(field), "{refused:?}");
     }
     assert_eq!(site.post("max", "/models/researchmodel/deployment/nosuch/async_predict", &input(1)).status, 404);
-    assert_eq!(one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"), 0);
+    assert_eq!(
+        one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"),
+        0
+    );
 }
 
 #[test]
@@ -178,9 +181,15 @@ fn requests_are_seen_and_canceled_by_those_who_may_call_the_model() {
 fn a_deployment_takes_its_requests_along() {
     let site = Site::new();
     site.queue("max", &input(1));
-    assert_eq!(one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"), 1);
+    assert_eq!(
+        one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"),
+        1
+    );
     assert_eq!(site.send("ada", "DELETE", "/v1/teams/research?force=true", "localhost", "").status, 200);
-    assert_eq!(one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"), 0);
+    assert_eq!(
+        one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"),
+        0
+    );
 }
 
 #[test]
@@ -194,7 +203,10 @@ fn where_models_do_not_run_nothing_is_queued() {
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.error().contains("--runner off"), "{refused:?}");
     assert_eq!(site.post("ian", PREDICT, &input(1)).status, 404);
-    assert_eq!(one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"), 0);
+    assert_eq!(
+        one(&site, "SELECT count(*) FROM async_request WHERE model_id = 'researchmodel' AND id <> 'researchrequest'"),
+        0
+    );
 }
 
 #[test]
