@@ -206,10 +206,7 @@ impl Table {
                 && row.path.matches(&request.path)
         };
         let on_path = || self.0.iter().filter(reaches);
-        let found = || on_path().filter(|row| row.route.method == request.method);
-        // A path of the network may also be one of the operator's, who then reaches their own row.
-        let of_operator = found().find(|row| row.route.access.is_operators());
-        of_operator.or_else(|| found().next()).ok_or_else(|| {
+        on_path().find(|row| row.route.method == request.method).ok_or_else(|| {
             let methods: Vec<&str> = on_path().map(|row| row.route.method).collect();
             if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }
         })

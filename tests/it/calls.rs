@@ -3,7 +3,7 @@
 
 mod failed;
 mod keys;
-mod model;
+pub mod model;
 mod passed;
 mod places;
 mod streams;
@@ -73,6 +73,12 @@ impl Site {
         let replica = Arc::new(Replica::new(format!("{deployment_id}-1"), address));
         self.fleet().add(deployment_id, Arc::clone(&replica));
         replica
+    }
+
+    /// How many calls with this status are counted in the database.
+    pub fn counted(&self, status: u16) -> i64 {
+        let query = "SELECT ifnull(sum(requests), 0) FROM deployment_total WHERE status = ?";
+        self.test_server.sql().query_row(query, [status], |row| row.get(0)).unwrap()
     }
 
     pub fn client(&self) -> Client {

@@ -209,6 +209,8 @@ fn filled(part: &str) -> String {
         "{training_job_id}" => "researchjob",
         "{model_api_name}" => "nosuchmodelapi",
         "{token}" => "nosuchlink",
+        "{request_id}" => "researchrequest",
+        "{slug}" => "upstream",
         "{path...}" => "x",
         part if part.starts_with('{') => panic!("say what {part} is here"),
         part => part,

@@ -59,7 +59,7 @@ fn a_caller_that_leaves_closes_the_websocket() {
     drop(client);
     until("the model's connection closes", || model.ended() == 1);
     until("the replica is free", || replica.outstanding() == 0);
-    until("the call is counted", || site.test_server.app.meter.take().iter().any(|made| made.status == 101));
+    until("the call is counted", || site.counted(101) == 1);
 }
 
 #[test]

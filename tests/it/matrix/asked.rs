@@ -86,6 +86,8 @@ fn of_call(noun: &str, template: &str, place: &str) -> Option<String> {
         ("environments", "gone") => Some("nosuchenvironment".to_owned()),
         ("environments", _) => Some("preview".to_owned()),
         ("deployment", "gone") => Some("nosuchid".to_owned()),
+        ("async_request", "gone") => Some("nosuchid".to_owned()),
+        ("async_request", _) => Some(format!("{}request", team(place))),
         ("deployment", "strange") => Some(format!("inference{kind}idle")),
         ("deployment", "preview") => Some(format!("{}{kind}second", team(place))),
         ("deployment", "chainlet") => Some("researchchainfirsthellomodelrun".to_owned()),
@@ -143,6 +145,7 @@ fn named(noun: &str, place: &str, caller: &Caller, server: &TestServer) -> Strin
             link.as_str().and_then(|link| link.rsplit('/').next()).expect("a link has parts").to_owned()
         }
         ("downloads", _) => "nosuchlink".to_owned(),
+        ("model_apis", "network" | "socket") => "upstream".to_owned(),
         ("model_apis", "gone") => "nosuchmodelapi".to_owned(),
         ("model_apis", _) => {
             let listed = server.send(Some(WORLD.keys.text("ada")), "GET", "/v1/model_apis", None);
@@ -203,6 +206,8 @@ fn query(method: &str, template: &str, place: &str) -> String {
 fn body(method: &str, template: &str, place: &str) -> Option<Value> {
     let body = match (method, template) {
         ("PATCH", "/v1/organizations/me") => json!({ "name": "Renamed" }),
+        ("POST", template) if template.starts_with("/inference/") => json!({ "model": "upstream" }),
+        ("POST", "/v1/operator/model_apis") => json!({ "slug": "ours", "url": "http://127.0.0.1:9/v1" }),
         ("POST", "/v1/teams") => json!({ "name": "Platform", "icon": "🛠" }),
         ("PATCH", "/v1/teams/{}") => json!({ "name": "Renamed" }),
         ("POST", "/v1/secrets" | "/v1/teams/{}/secrets") => json!({ "name": "hf_token", "value": "hf_1" }),
