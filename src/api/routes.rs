@@ -470,11 +470,11 @@ const OPERATOR: &[Route] = &[
          answers::<wire::users::IssuedApiKey>().takes::<wire::users::IssueApiKey>()).ours(),
     post("/v1/operator/users/password_resets", Access::Operator(users::make_reset_by_operator),
          answers::<wire::users::PasswordReset>().takes::<wire::users::IssuePasswordReset>()).ours(),
-    get("/v1/model_apis", Access::Operator(model_apis::list_upstreams),
+    get("/v1/operator/model_apis", Access::Operator(model_apis::list_upstreams),
          answers::<wire::model_apis::ModelApiUpstreams>()).ours(),
-    post("/v1/model_apis", Access::Operator(model_apis::add_upstream),
+    post("/v1/operator/model_apis", Access::Operator(model_apis::add_upstream),
          answers::<wire::model_apis::ModelApiUpstream>().takes::<wire::model_apis::AddModelApi>()).ours(),
-    delete("/v1/model_apis/{slug}", Access::Operator(model_apis::remove_upstream),
+    delete("/v1/operator/model_apis/{slug}", Access::Operator(model_apis::remove_upstream),
          answers::<wire::Tombstone>()).ours(),
 ];
 

@@ -1,6 +1,7 @@
 //! The tests of the server. Each file answers one question.
 
 mod acme;
+mod async_calls;
 mod audit;
 mod authority;
 mod billing;
@@ -21,7 +22,9 @@ mod keys;
 mod listener;
 mod log;
 mod matrix;
+mod metering;
 mod model;
+mod model_apis;
 mod openapi;
 mod org;
 mod plans;
