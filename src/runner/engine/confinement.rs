@@ -15,7 +15,7 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::namespaces;
+use super::{namespaces, view};
 use crate::wire::processes::{Ids, Landlock, Plan};
 
 /// The newest version of Landlock that we know the rights of. What an older kernel lacks is left out.
@@ -60,7 +60,7 @@ pub const READS: &[&str] = &[
 /// Devices that every process may open.
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
-/// Folders that are each process's own inside of bubblewrap.
+/// Folders that are each process's own in a mount namespace.
 const OWN: &[&str] = &["/tmp", "/dev/shm"];
 
 /// The version of Landlock that this kernel has; none if it is off.
@@ -81,6 +81,9 @@ pub fn apply(plan: &Plan) -> Result<(), String> {
         move |cause: Errno| format!("{what}: {cause}")
     };
     namespaces::enter(plan.namespaces).map_err(|cause| format!("a namespace cannot be made: {cause}"))?;
+    if let Some(mounts) = &plan.mounts {
+        view::narrow(plan, mounts).map_err(|cause| format!("the files of others cannot be covered: {cause}"))?;
+    }
     set_no_new_privs(true).map_err(because("new privileges cannot be given up"))?;
     if plan.landlock == Landlock::Required {
         restrict(plan)?;
@@ -122,7 +125,7 @@ fn restrict(plan: &Plan) -> Result<(), String> {
         for path in &plan.writes {
             rules = allow(rules, path, all)?;
         }
-        if plan.bubblewrap.is_some() {
+        if plan.bubblewrap.is_some() || plan.mounts.is_some() {
             for path in OWN {
                 rules = allow_if_there(rules, Path::new(path), all)?;
             }
