@@ -9,7 +9,10 @@ use crate::api::route::Table;
 use crate::api::routes;
 use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
+use crate::runner::chain_keys::ChainKeys;
 use crate::runner::fleet::Fleet;
+use crate::runner::machine::Machine;
+use crate::runner::meter::Meter;
 
 /// The database, the pool and the routes of a server.
 pub struct App {
@@ -19,6 +22,12 @@ pub struct App {
     pub reverse_proxy: ReverseProxy,
     /// The replicas that calls go to.
     pub fleet: Arc<Fleet>,
+    /// What models run on. `None`: they do not run here.
+    pub machine: Option<Arc<Machine>>,
+    /// The keys of running Chains.
+    pub chain_keys: ChainKeys,
+    /// The calls that have ended and are not counted yet.
+    pub meter: Arc<Meter>,
     /// Every route that is served.
     pub routes: &'static Table,
     pub(super) failed_attempts: FailedAttempts,
@@ -36,9 +45,18 @@ impl App {
             db,
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
+            machine: None,
+            chain_keys: ChainKeys::default(),
+            meter: Arc::default(),
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),
         }
+    }
+
+    /// Runs models on this machine.
+    pub fn run_models(&mut self, machine: Machine) {
+        self.fleet = Arc::new(Fleet::on());
+        self.machine = Some(Arc::new(machine));
     }
 
     /// Marks as ended what a request found expired, before the request is answered. A failure is only logged, because

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::request_log::RequestLog;
+use crate::domain::calls::Callee;
 use crate::domain::network::Network;
 use crate::domain::{BaseUrl, Time};
 
@@ -45,8 +46,9 @@ pub struct Request {
     /// The URL at which the sender reaches this server.
     pub base_url: BaseUrl,
     pub s3_hosts: S3Hosts,
-    /// Whether the request was sent to the host at which a model or a Chain is called.
-    pub is_for_model: bool,
+    /// The model or the Chain that the request is for, if its host or the beginning of its path names one. Such a
+    /// beginning is not part of `path`.
+    pub callee: Option<Callee>,
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
     pub authorization: Option<String>,
@@ -58,4 +60,23 @@ pub struct Request {
     pub seed: [u8; 32],
     /// What the log will say about this request.
     pub log: Arc<RequestLog>,
+}
+
+/// The label of the host at which Model APIs are called, and the first segment of their paths.
+const INFERENCE_HOST: &str = "inference";
+
+/// The model or the Chain that a request is for, and the path of the request there. `host` is the host that the request
+/// was sent to. The public host of this server names neither, whatever it is called.
+pub fn callee(host: &BaseUrl, public: Option<&BaseUrl>, path: Vec<String>) -> (Option<Callee>, Vec<String>) {
+    let is_of_its_own = public.is_none_or(|public| public.authority() != host.authority());
+    if is_of_its_own && let Some(callee) = Callee::of_label(host.label()) {
+        return (Some(callee), path);
+    }
+    if is_of_its_own && host.label() == INFERENCE_HOST {
+        return (None, std::iter::once(INFERENCE_HOST.to_owned()).chain(path).collect());
+    }
+    match Callee::of_path(&path) {
+        Some((callee, rest)) => (Some(callee), rest.to_vec()),
+        None => (None, path),
+    }
 }

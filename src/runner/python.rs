@@ -37,9 +37,11 @@ mod requirements;
 mod runtime;
 mod tool;
 
+pub(super) use application::unpack;
+pub(super) use disk::{bytes_of, entries, make_folder, remove};
 pub use environment::Environment;
 pub use interpreter::find_uv;
-pub use model::{Job, Model};
+pub use model::{Application, Job, Model};
 pub use prepare::{Order, Prepared};
 pub use tool::Watch;
 

@@ -40,6 +40,7 @@ const SORTED: &[&str] = &[
     "ORDER BY team.name_key, training_capacity.gpu_type",
     "ORDER BY training_job.created_at DESC, training_job.rowid DESC",
     "training_job.gpu_type IS :gpu_type ORDER BY training_job.rowid",
+    "ORDER BY training_checkpoint.created_at, training_checkpoint.name",
     "ORDER BY training_job_artifact.place",
     "ORDER BY training_job_event.number",
     "ORDER BY training_project.created_at DESC, training_project.rowid DESC",

@@ -6,6 +6,7 @@ use guildhall::api::Listener;
 use guildhall::api::refusal::Api;
 use guildhall::api::route::Route;
 use guildhall::api::routes;
+use guildhall::domain::calls::Callee;
 
 use serde_json::{Value, json};
 
@@ -75,7 +76,7 @@ fn a_path_that_nobody_has_is_not_there() {
 /// A request for the host of a model.
 fn at_model(server: &TestServer, key: Option<&str>, method: &str, target: &str) -> (u16, Value) {
     let mut request = server.request(key, method, target, b"{}".to_vec());
-    request.is_for_model = true;
+    request.callee = Some(Callee::Model("something".to_owned()));
     let reply = server.answer(request);
     (reply.status, serde_json::from_slice(&reply.body).unwrap())
 }

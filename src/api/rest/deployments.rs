@@ -148,9 +148,9 @@ pub fn download(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, E
     Ok(Reply::ok(&wire::deployments::Download { download_url: &download_url }))
 }
 
-/// Sends the archive to which a link leads.
+/// Sends the archive or the file to which a link leads.
 pub fn downloaded(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
-    Ok(Reply::archive(downloads::redeem(tx, ctx.param("token"))?))
+    Ok(Reply::download(downloads::redeem(tx, ctx.param("token"))?))
 }
 
 fn shown(deployment: &Deployment) -> Reply {

@@ -71,7 +71,7 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
     let listener = serve::bind(&options.listen)?;
     let address = listener.local_addr().map_err(|cause| Failure::new(format!("cannot listen: {cause}")))?;
     let Opened { app, has_new_key } =
-        open(path, directory, options.proxy.reverse_proxy(&options.listen), Settings::default())?;
+        open(path, directory, options.proxy.reverse_proxy(&options.listen), Settings::default(), None)?;
     if app.db.read(now(), organizations::count)? > 0 {
         return Err(Failure::new(format!(
             "{0} holds organizations already, and keys are shown once: serve it with `guildhall serve --data {0}`, or \

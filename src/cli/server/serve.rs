@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::api::App;
+use crate::cli::server::running::RunnerOptions;
 use crate::cli::server::{descriptors, log};
 use crate::cli::{Data, Failure, Listen, Opened, ProxyOptions, Quotas, now, open, print, take, tell_of_key};
 use crate::db::directory::{self, Directory};
@@ -40,6 +41,8 @@ pub struct Options {
     #[command(flatten)]
     quotas: Quotas,
     #[command(flatten)]
+    runner: RunnerOptions,
+    #[command(flatten)]
     log: log::LogOptions,
     #[command(flatten)]
     data: Data,
@@ -60,8 +63,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let path = options.data.path()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let Opened { app, has_new_key } =
-        open(&path, directory, options.proxy.reverse_proxy(&options.listen), options.quotas.settings())?;
+    let Opened { app, has_new_key } = open(
+        &path,
+        directory,
+        options.proxy.reverse_proxy(&options.listen),
+        options.quotas.settings(),
+        Some(&options.runner),
+    )?;
     tell_of_key(&path, has_new_key);
     tell_of_missing_archives(&app, &path)?;
     if app.db.read(now(), organizations::count)? == 0 {

@@ -119,6 +119,7 @@ fn form(access: &Access) -> String {
         Access::Deploy(source, _) => format!("Deploy({source:?})"),
         Access::DeployAnywhere(_) => "DeployAnywhere".to_owned(),
         Access::Metrics(source, _) => format!("Metrics({source:?})"),
+        Access::Invoke(at, _) => format!("Invoke({at:?})"),
         Access::Operator(_) => "Operator".to_owned(),
     }
 }
