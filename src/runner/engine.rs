@@ -39,6 +39,7 @@ mod spawn;
 pub mod stage;
 pub mod supervisor;
 mod system;
+mod system_files;
 mod view;
 mod watcher;
 

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_remount};
 use rustix::process::umask;
 
-use super::confinement::READS;
+use super::system_files::READS;
 use crate::wire::processes::{Mounts, Plan};
 
 /// Folders at the top that are not covered: Landlock keeps what is in them from the process.
