@@ -26,6 +26,7 @@ mod connections;
 mod guarded;
 mod head;
 mod limits;
+mod model_api;
 mod progress;
 pub mod queue;
 mod received;
@@ -36,6 +37,7 @@ mod upstream;
 mod webhooks;
 
 pub use answer::Answer;
+use answer::Counts;
 use connections::{Connections, Dial};
 pub use limits::Limits;
 use progress::Progress;
@@ -77,7 +79,7 @@ impl Calls {
     /// [`CallFailure`] says why no model answered. [`Error::TooLarge`], [`Error::RequestTimeout`] and
     /// [`Error::Unavailable`] say what was wrong with the caller's body.
     pub async fn make(&self, call: &Call, head: &Parts, body: Sent, request_id: &str) -> Result<Made, Error> {
-        let share = self.shares.take(call)?;
+        let share = self.shares.take(&call.org_id, &call.team_id)?;
         let mut progress = Progress::begin(&self.app.meter, call, Mode::Sync, Some(share));
         let deadline = Instant::now() + self.limits.call;
         let exchange = async {
@@ -87,7 +89,7 @@ impl Calls {
         let exchanged = exchange.await;
         let mut response = answered(exchanged, &mut progress, request_id)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Made::Reply(response.map(|received| Answer::new(received, progress))));
+            return Ok(Made::Reply(response.map(|received| Answer::new(received, Counts::Call(progress)))));
         }
         let model = hyper::upgrade::on(&mut response).await;
         let model = model.map_err(|_| Error::Call(CallFailure::Broken("its server closed the connection")))?;
@@ -114,7 +116,7 @@ impl Calls {
         let lease = progress.hold(lease);
         let exchanged = self.exchange(call, lease, &head, Sent::whole(body), request_id, deadline).await;
         let response = answered(exchanged, &mut progress, request_id)?;
-        Ok(response.map(|received| Answer::new(received, progress)))
+        Ok(response.map(|received| Answer::new(received, Counts::Call(progress))))
     }
 
     /// Sends a request to a server elsewhere. The path and the host of the request are replaced by those of the URL;

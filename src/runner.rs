@@ -27,6 +27,7 @@ mod builds;
 mod endings;
 mod endpoints;
 pub mod engine;
+pub mod chain_keys;
 pub mod fleet;
 mod inspect;
 pub mod lifecycle;

@@ -372,6 +372,7 @@ impl Uploads {
             body: Vec::new(),
             archive: None,
             call: None,
+            model_api: None,
         })
     }
 
@@ -458,7 +459,15 @@ fn tag(hash: &[u8; 32]) -> String {
 fn stored(content: &Content) -> Reply {
     let crc32 = BASE64.encode(content.crc32().to_be_bytes());
     let headers = vec![("etag", format!("\"{}\"", tag(&content.hash))), ("x-amz-checksum-crc32", crc32)];
-    Reply { status: 200, content_type: "application/xml", headers, body: Vec::new(), archive: None, call: None }
+    Reply {
+        status: 200,
+        content_type: "application/xml",
+        headers,
+        body: Vec::new(),
+        archive: None,
+        call: None,
+        model_api: None,
+    }
 }
 
 fn invalid_token() -> Refusal {

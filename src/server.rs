@@ -18,6 +18,7 @@ use crate::api::App;
 use crate::budget::memory::Memory;
 use crate::db::progress::Part;
 use crate::db::{self, serving};
+use crate::domain::metering::Batch;
 use crate::inference::{self, Calls, Shares};
 use crate::jobs::{expiry, metering, retention};
 use crate::runner::{self, lifecycle, training};
@@ -185,7 +186,12 @@ pub fn serve(
     let (metered, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("metering", move || {
         let App { db, meter, fleet, .. } = &*metered;
-        metering::keep_metered(db, head::now, || meter.take(), || fleet.replica_counts(), || *until.borrow());
+        let take = |batch: &mut Batch| {
+            let waiting = meter.take();
+            waiting.calls.iter().for_each(|call| batch.add(call));
+            waiting.model_apis.iter().for_each(|used| batch.add_model_api(used));
+        };
+        metering::keep_metered(db, head::now, take, || fleet.replica_counts(), || *until.borrow());
     })?);
     let (queue, until, of_queue) = (Arc::clone(app), stopped.clone(), runtime()?);
     threads.push(thread("queue", move || {

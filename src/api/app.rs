@@ -9,6 +9,7 @@ use crate::api::route::Table;
 use crate::api::routes;
 use crate::db::{self, Db, Now};
 use crate::pool::{self, Hooks, Pool};
+use crate::runner::chain_keys::ChainKeys;
 use crate::runner::fleet::Fleet;
 use crate::runner::machine::Machine;
 use crate::runner::meter::Meter;
@@ -23,6 +24,8 @@ pub struct App {
     pub fleet: Arc<Fleet>,
     /// What models run on. `None`: they do not run here.
     pub machine: Option<Arc<Machine>>,
+    /// The keys of running Chains.
+    pub chain_keys: ChainKeys,
     /// The calls that have ended and are not counted yet.
     pub meter: Arc<Meter>,
     /// Every route that is served.
@@ -43,6 +46,7 @@ impl App {
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
             machine: None,
+            chain_keys: ChainKeys::default(),
             meter: Arc::default(),
             routes: routes::table(),
             failed_attempts: FailedAttempts::default(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::api::app::App;
-use crate::api::authentication::authenticate;
+use crate::api::authentication::{authenticate, authenticate_call};
 use crate::api::body::{BODY_BYTES_MAX, Body, read_before_transaction};
 use crate::api::context::{Prepared, RequestContext};
 use crate::api::graphql::document::EXPANSION_MAX;
@@ -91,7 +91,7 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request
         Run::Queue => queue(app, now, row, request).await,
         Run::Password(find_work) => write_password(app, now, row, request, find_work).await,
         Run::ReadByWriter => read_by_writer(app, now, row, request).await,
-        Run::Call => read(app, now, row, &request, &Prepared::default()),
+        Run::Call => call(app, now, row, &request),
         Run::Document => {
             return carry_out_document(app, now, row, request).await.unwrap_or_else(|error| {
                 log.note_failure(&error);
@@ -104,6 +104,16 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request
 
 fn read(app: &App, now: Now, row: &Row, request: &Request, prepared: &Prepared) -> Result<Reply, Error> {
     let (reply, used) = app.db.read(now, |tx| read_in(tx, row, request, prepared))?;
+    note_use(&app.db, now, used);
+    Ok(reply)
+}
+
+/// Decides on a call to a model. The server makes it.
+fn call(app: &App, now: Now, row: &Row, request: &Request) -> Result<Reply, Error> {
+    let (reply, used) = app.db.read(now, |tx| {
+        let known = authenticate_call(tx, &app.chain_keys, request)?;
+        read_as(tx, row, request, &Prepared::default(), known)
+    })?;
     note_use(&app.db, now, used);
     Ok(reply)
 }
@@ -229,7 +239,16 @@ enum Next {
 type Used = Option<String>;
 
 fn read_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result<(Reply, Used), Error> {
-    let known = authenticate(tx, request)?;
+    read_as(tx, row, request, prepared, authenticate(tx, request)?)
+}
+
+fn read_as(
+    tx: &Tx,
+    row: &Row,
+    request: &Request,
+    prepared: &Prepared,
+    known: Option<(Caller, LastUsed)>,
+) -> Result<(Reply, Used), Error> {
     let ctx = RequestContext { request, path: &row.path, shapes: &row.route.shapes, prepared };
     let reply = row.route.access.answer(tx, known.as_ref().map(|(caller, _)| caller), &ctx)?;
     Ok((reply, used(known.as_ref())))

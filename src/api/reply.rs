@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::domain::Download;
 use crate::domain::calls::Call;
+use crate::domain::model_apis::ModelApiCall;
 use crate::error::Error;
 use crate::wire;
 use crate::wire::schemas::Listed;
@@ -18,6 +19,9 @@ pub struct Reply {
     pub archive: Option<Download>,
     /// Made after the transaction. Its answer is sent instead of this reply.
     pub call: Option<Box<Call>>,
+    /// Passed to the upstream after the transaction, with the body of the request. Its answer is sent instead of this
+    /// reply.
+    pub model_api: Option<Box<ModelApiCall>>,
 }
 
 impl Reply {
@@ -30,7 +34,7 @@ impl Reply {
     }
 
     pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None, call: None }
+        Reply { status: 200, content_type, headers: Vec::new(), body, archive: None, call: None, model_api: None }
     }
 
     pub fn download(download: Download) -> Reply {
@@ -44,6 +48,11 @@ impl Reply {
     /// The answer of a model to this call.
     pub fn call(call: Call) -> Reply {
         Reply { call: Some(Box::new(call)), ..Reply::bytes("application/json", Vec::new()) }
+    }
+
+    /// The answer of an upstream to this call.
+    pub fn model_api(call: ModelApiCall) -> Reply {
+        Reply { model_api: Some(Box::new(call)), ..Reply::bytes("application/json", Vec::new()) }
     }
 
     /// The reply to a request that made something, with the status that says so.
@@ -71,6 +80,14 @@ impl Reply {
 
     fn json(status: u16, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("shapes of ours always serialize");
-        Reply { status, content_type: "application/json", headers: Vec::new(), body, archive: None, call: None }
+        Reply {
+            status,
+            content_type: "application/json",
+            headers: Vec::new(),
+            body,
+            archive: None,
+            call: None,
+            model_api: None,
+        }
     }
 }

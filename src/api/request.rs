@@ -62,13 +62,18 @@ pub struct Request {
     pub log: Arc<RequestLog>,
 }
 
+/// The label of the host at which Model APIs are called, and the first segment of their paths.
+const INFERENCE_HOST: &str = "inference";
+
 /// The model or the Chain that a request is for, and the path of the request there. `host` is the host that the request
 /// was sent to. The public host of this server names neither, whatever it is called.
 pub fn callee(host: &BaseUrl, public: Option<&BaseUrl>, path: Vec<String>) -> (Option<Callee>, Vec<String>) {
-    if public.is_none_or(|public| public.authority() != host.authority())
-        && let Some(callee) = Callee::of_label(host.label())
-    {
+    let is_of_its_own = public.is_none_or(|public| public.authority() != host.authority());
+    if is_of_its_own && let Some(callee) = Callee::of_label(host.label()) {
         return (Some(callee), path);
+    }
+    if is_of_its_own && host.label() == INFERENCE_HOST {
+        return (None, std::iter::once(INFERENCE_HOST.to_owned()).chain(path).collect());
     }
     match Callee::of_path(&path) {
         Some((callee, rest)) => (Some(callee), rest.to_vec()),

@@ -19,6 +19,7 @@ pub mod members;
 pub mod metrics;
 pub mod model_apis;
 pub mod models;
+pub mod openai;
 pub mod organizations;
 pub mod patches;
 pub mod permissions;

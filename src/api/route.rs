@@ -1,6 +1,6 @@
 //! A row of the route table, and how the row of a request is found.
 
-use crate::api::body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX};
+use crate::api::body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX, PROMPT_BYTES_MAX};
 use crate::api::context::{Access, RequestContext};
 use crate::api::passwords::Work;
 use crate::api::path_template::PathTemplate;
@@ -121,6 +121,8 @@ impl Route {
             FIXTURES_BYTES_MAX
         } else if matches!(self.run, Run::Queue) {
             async_requests::BODY_BYTES_MAX
+        } else if self.api == Api::OpenAi {
+            PROMPT_BYTES_MAX
         } else {
             BODY_BYTES_MAX
         }

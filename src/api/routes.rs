@@ -27,6 +27,7 @@ use crate::policy::{self, OrgAct, TeamAct};
 use crate::wire;
 
 mod inference;
+mod model_api_calls;
 mod unserved;
 
 /// A table of routes.
@@ -41,6 +42,7 @@ pub const TABLES: &[NamedTable] = &[
     NamedTable { name: "operator's socket", rows: OPERATOR },
     NamedTable { name: "not served", rows: unserved::ROUTES },
     NamedTable { name: "inference", rows: inference::ROUTES },
+    NamedTable { name: "Model APIs", rows: model_api_calls::ROUTES },
     NamedTable { name: "sign-in by a device code", rows: unserved::SIGN_IN },
 ];
 
@@ -58,7 +60,7 @@ pub fn table() -> &'static Table {
 // Where the team of a request comes from.
 const PATH: Source = Source::Path;
 const OWN: Source = Source::Own;
-const DEFAULT: Source = Source::Default;
+pub(super) const DEFAULT: Source = Source::Default;
 const MODEL: Source = Source::Owner(Kind::Model, "model_id");
 const CHAIN: Source = Source::Owner(Kind::Chain, "chain_id");
 const PROJECT: Source = Source::Owner(Kind::TrainingProject, "training_project_id");

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
-use crate::db::Tx;
+use crate::db::{Tx, model_apis};
 use crate::domain::Time;
 use crate::domain::billing;
 use crate::domain::calls::Mode;
@@ -30,7 +30,7 @@ pub fn add(tx: &Tx, batch: &Batch) -> Result<(), Error> {
         add_to_minute(tx, by, sum)?;
         add_to_total(tx, by, sum)?;
     }
-    Ok(())
+    batch.of_model_apis.iter().try_for_each(|(of, sum)| model_apis::add_usage(tx, minute(tx.now), of, sum))
 }
 
 fn add_by_caller(tx: &Tx, by: &ByCaller, sum: &Sum) -> Result<(), Error> {
@@ -263,6 +263,16 @@ pub fn forget_old(tx: &Tx) -> Result<bool, Error> {
             "DELETE FROM call_minute
              WHERE (deployment_id, minute, environment, caller) IN (
                  SELECT deployment_id, minute, environment, caller FROM call_minute
+                 WHERE minute < :before
+                 ORDER BY minute
+                 LIMIT :rows_max
+             )",
+            minute(tx.now) - CALLERS_KEPT_MINUTES,
+        ),
+        (
+            "DELETE FROM model_api_minute
+             WHERE (org_id, minute, slug, caller) IN (
+                 SELECT org_id, minute, slug, caller FROM model_api_minute
                  WHERE minute < :before
                  ORDER BY minute
                  LIMIT :rows_max

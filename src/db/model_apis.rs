@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
-use crate::domain::model_apis::{Added, Route, Slug, Upstream};
+use crate::domain::billing;
+use crate::domain::metering::{ModelApiSum, OfModelApi};
+use crate::domain::model_apis::{Added, Endpoint, ModelApiCall, Route, Slug, Tokens, Upstream};
 use crate::domain::remote_url::{PlainHttp, RemoteUrl};
 use crate::domain::{OrgId, SecretValue};
 use crate::error::Error;
@@ -53,12 +55,12 @@ fn upstreams(tx: &Tx) -> Result<Vec<Upstream>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// How the Model API of this name is called.
+/// The call to the Model API of this name.
 ///
 /// # Errors
 ///
 /// [`Error::NotFound`] for a name that no upstream has.
-pub fn route(tx: &Tx, _: &InTeam, slug: &str) -> Result<Route, Error> {
+pub fn call(tx: &Tx, team: &InTeam, slug: &str, endpoint: Endpoint) -> Result<ModelApiCall, Error> {
     let mut query = tx.sql.prepare_cached("SELECT id, url, sealed FROM model_api_upstream WHERE slug = :slug")?;
     let found = query.query_row(named_params! { ":slug": slug }, |row| {
         Ok((row.get::<_, String>("id")?, row.get::<_, String>("url")?, row.get::<_, Option<Vec<u8>>>("sealed")?))
@@ -68,10 +70,16 @@ pub fn route(tx: &Tx, _: &InTeam, slug: &str) -> Result<Route, Error> {
         let opened = tx.sealer.open_credential(&id, &sealed);
         opened.ok_or_else(|| Error::Defect("a credential does not open under the master key".to_owned()))
     };
-    Ok(Route {
-        slug: slug.to_owned(),
-        url: RemoteUrl::parse("url", &url, PlainHttp::Anywhere)?,
-        credential: sealed.map(open).transpose()?,
+    Ok(ModelApiCall {
+        org_id: team.team().org_id.clone(),
+        team_id: team.team().id.clone(),
+        caller: team.caller().prefix().to_owned(),
+        route: Route {
+            slug: slug.to_owned(),
+            url: RemoteUrl::parse("url", &url, PlainHttp::Anywhere)?,
+            credential: sealed.map(open).transpose()?,
+        },
+        endpoint,
     })
 }
 
@@ -133,6 +141,77 @@ pub fn remove(tx: &Tx, operator: &Operator, slug: &str) -> Result<(), Error> {
         return Err(Error::NotFound("Model API"));
     }
     record(tx, operator, "MODEL_API_REMOVED", slug)
+}
+
+/// Adds what calls used to the sums of this minute, to the bill of this day, and to the time of the last use.
+pub(super) fn add_usage(tx: &Tx, minute: i64, of: &OfModelApi, sum: &ModelApiSum) -> Result<(), Error> {
+    let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let Tokens { input, output, cached } = sum.tokens;
+    let added = tx
+        .sql
+        .prepare_cached(
+            "INSERT INTO model_api_minute (org_id, minute, slug, caller, team_id, requests, errors, milliseconds,
+                                           input_tokens, output_tokens, cached_tokens)
+             SELECT org_id, :minute, :slug, :caller, id, :requests, :errors, :milliseconds, :input, :output, :cached
+             FROM team
+             WHERE org_id = :org_id AND id = :team_id
+             ON CONFLICT (org_id, minute, slug, caller) DO UPDATE SET
+                 requests = requests + excluded.requests,
+                 errors = errors + excluded.errors,
+                 milliseconds = milliseconds + excluded.milliseconds,
+                 input_tokens = input_tokens + excluded.input_tokens,
+                 output_tokens = output_tokens + excluded.output_tokens,
+                 cached_tokens = cached_tokens + excluded.cached_tokens",
+        )?
+        .execute(named_params! {
+            ":minute": minute,
+            ":slug": of.slug,
+            ":caller": of.caller,
+            ":requests": stored(sum.requests),
+            ":errors": stored(sum.errors),
+            ":milliseconds": stored(sum.milliseconds),
+            ":input": stored(input),
+            ":output": stored(output),
+            ":cached": stored(cached),
+            ":org_id": of.org_id,
+            ":team_id": of.team_id,
+        })?;
+    if added == 0 {
+        return Ok(()); // the organization is gone
+    }
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO usage (org_id, day, kind, resource_id, resource_name, team_id, team_name, requests,
+                                input_tokens, output_tokens, cached_tokens, micro_usd)
+             SELECT org_id, :day, 'MODEL_API', :slug, :slug, id, name, :requests, :input, :output, :cached, :micro_usd
+             FROM team
+             WHERE org_id = :org_id AND id = :team_id
+             ON CONFLICT (org_id, day, kind, resource_id) DO UPDATE SET
+                 requests = requests + excluded.requests,
+                 input_tokens = input_tokens + excluded.input_tokens,
+                 output_tokens = output_tokens + excluded.output_tokens,
+                 cached_tokens = cached_tokens + excluded.cached_tokens,
+                 micro_usd = micro_usd + excluded.micro_usd",
+        )?
+        .execute(named_params! {
+            ":day": billing::day(tx.now),
+            ":slug": of.slug,
+            ":requests": stored(sum.requests),
+            ":input": stored(input),
+            ":output": stored(output),
+            ":cached": stored(cached),
+            ":micro_usd": sum.tokens.micro_usd(&of.slug),
+            ":org_id": of.org_id,
+            ":team_id": of.team_id,
+        })?;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO model_api (org_id, name, added_at, last_used_at)
+             VALUES (:org_id, :slug, :now, :now)
+             ON CONFLICT (org_id, name) DO UPDATE SET last_used_at = excluded.last_used_at",
+        )?
+        .execute(named_params! { ":org_id": of.org_id, ":slug": of.slug, ":now": tx.now })?;
+    Ok(())
 }
 
 fn record(tx: &Tx, operator: &Operator, event_type: &'static str, slug: &str) -> Result<(), Error> {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use crate::domain::calls::{CallMade, Mode};
 use crate::domain::latencies::Latencies;
+use crate::domain::model_apis::{ModelApiUsed, Tokens};
+use crate::domain::{OrgId, TeamId};
 
 /// How many sums are kept while they cannot be stored. Calls beyond are counted only as lost.
 const SUMS_MAX: usize = 100_000;
@@ -13,6 +15,7 @@ const SUMS_MAX: usize = 100_000;
 pub struct Batch {
     pub by_caller: HashMap<ByCaller, Sum>,
     pub by_status: HashMap<ByStatus, Sum>,
+    pub of_model_apis: HashMap<OfModelApi, ModelApiSum>,
     /// How many calls were left out because the batch was full.
     pub lost: u64,
 }
@@ -33,6 +36,23 @@ pub struct ByStatus {
     pub mode: Mode,
 }
 
+/// Calls to a Model API by one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OfModelApi {
+    pub org_id: OrgId,
+    pub team_id: TeamId,
+    pub slug: String,
+    pub caller: String,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ModelApiSum {
+    pub requests: u64,
+    pub errors: u64,
+    pub milliseconds: u64,
+    pub tokens: Tokens,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Sum {
     pub requests: u64,
@@ -46,7 +66,7 @@ pub struct Sum {
 
 impl Batch {
     pub fn is_empty(&self) -> bool {
-        self.by_caller.is_empty()
+        self.by_caller.is_empty() && self.of_model_apis.is_empty()
     }
 
     pub fn add(&mut self, call: &CallMade) {
@@ -65,6 +85,28 @@ impl Batch {
         };
         self.by_caller.entry(by_caller).or_default().note(call);
         self.by_status.entry(by_status).or_default().note(call);
+    }
+}
+
+impl Batch {
+    pub fn add_model_api(&mut self, used: &ModelApiUsed) {
+        if self.of_model_apis.len() >= SUMS_MAX {
+            self.lost += 1;
+            return;
+        }
+        let of = OfModelApi {
+            org_id: used.org_id.clone(),
+            team_id: used.team_id.clone(),
+            slug: used.slug.clone(),
+            caller: used.caller.clone(),
+        };
+        let (sum, tokens) = (self.of_model_apis.entry(of).or_default(), used.tokens.unwrap_or_default());
+        sum.requests += 1;
+        sum.errors += u64::from(used.status >= 400);
+        sum.milliseconds += used.milliseconds;
+        sum.tokens.input += tokens.input;
+        sum.tokens.output += tokens.output;
+        sum.tokens.cached += tokens.cached;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The catalog of Model APIs. It is the same for every organization.
 
 use crate::domain::remote_url::RemoteUrl;
-use crate::domain::{SecretValue, Time};
+use crate::domain::{OrgId, SecretValue, TeamId, Time};
 use crate::error::Error;
 
 /// A model that can be called without a deployment.
@@ -133,6 +133,32 @@ pub struct Route {
     pub slug: String,
     pub url: RemoteUrl,
     pub credential: Option<SecretValue>,
+}
+
+/// A call to a Model API that was allowed.
+#[derive(Debug)]
+pub struct ModelApiCall {
+    pub org_id: OrgId,
+    /// The default team.
+    pub team_id: TeamId,
+    /// The prefix of the key that was sent.
+    pub caller: String,
+    pub route: Route,
+    pub endpoint: Endpoint,
+}
+
+/// A call to a Model API that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelApiUsed {
+    pub org_id: OrgId,
+    pub team_id: TeamId,
+    pub caller: String,
+    pub slug: String,
+    /// The status that was answered.
+    pub status: u16,
+    pub milliseconds: u64,
+    /// What the upstream says it used. `None` if it did not say.
+    pub tokens: Option<Tokens>,
 }
 
 /// The part of OpenAI's interface that is called.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::model_api::Asking;
 use super::progress::Progress;
 use super::received::Received;
 
@@ -14,12 +15,18 @@ use super::received::Received;
 pub struct Answer {
     received: Received,
     /// Ends after the connection is free, so that the next call finds the connection.
-    progress: Progress,
+    counts: Counts,
+}
+
+/// What counts a call when it ends.
+pub(super) enum Counts {
+    Call(Progress),
+    ModelApi(Asking),
 }
 
 impl Answer {
-    pub(super) fn new(received: Received, progress: Progress) -> Answer {
-        Answer { received, progress }
+    pub(super) fn new(received: Received, counts: Counts) -> Answer {
+        Answer { received, counts }
     }
 }
 
@@ -28,7 +35,13 @@ impl Body for Answer {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.received).poll_frame(context)
+        let polled = Pin::new(&mut self.received).poll_frame(context);
+        if let (Poll::Ready(Some(Ok(frame))), Counts::ModelApi(asking)) = (&polled, &mut self.counts)
+            && let Some(data) = frame.data_ref()
+        {
+            asking.saw(data);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -42,6 +55,9 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.progress.exchanged(self.received.exchanged_bytes());
+        match &mut self.counts {
+            Counts::Call(progress) => progress.exchanged(self.received.exchanged_bytes()),
+            Counts::ModelApi(_) => {}
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::calls::Call;
+use crate::domain::{OrgId, TeamId};
 use crate::error::{CallFailure, Error};
 
 /// The calls in progress, of all threads.
@@ -36,8 +36,8 @@ impl Shares {
     /// # Errors
     ///
     /// [`CallFailure::Crowded`] if the team or its organization has no place left.
-    pub(super) fn take(self: &Arc<Self>, call: &Call) -> Result<Share, Error> {
-        let payers = [call.org_id.as_str().to_owned(), call.team_id.as_str().to_owned()];
+    pub(super) fn take(self: &Arc<Self>, org_id: &OrgId, team_id: &TeamId) -> Result<Share, Error> {
+        let payers = [org_id.as_str().to_owned(), team_id.as_str().to_owned()];
         let mut in_progress = self.lock();
         let of = |id: &String| in_progress.get(id).copied().unwrap_or_default();
         if of(&payers[0]) >= self.of_organization_max || of(&payers[1]) >= self.of_team_max {
@@ -72,31 +72,20 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::calls::Asks;
-    use crate::domain::{OrgId, TeamId};
 
-    fn call(team: &str) -> Call {
-        Call {
-            org_id: OrgId("acme".to_owned()),
-            team_id: TeamId(team.to_owned()),
-            model_id: "model".to_owned(),
-            deployment_id: "deployment".to_owned(),
-            environment: None,
-            caller: "guild_caller00".to_owned(),
-            asks: Asks::Prediction,
-            wakes: false,
-        }
+    fn take(shares: &Arc<Shares>, team: &str) -> Result<Share, Error> {
+        shares.take(&OrgId("acme".to_owned()), &TeamId(team.to_owned()))
     }
 
     #[test]
     fn a_team_has_a_quarter_and_an_organization_half() {
         let shares = Shares::of(8);
-        let mut taken: Vec<Share> = (0..2).map(|_| shares.take(&call("one")).unwrap()).collect();
-        assert!(shares.take(&call("one")).is_err(), "the team has its share");
-        taken.extend((0..2).map(|_| shares.take(&call("two")).unwrap()));
-        assert!(shares.take(&call("three")).is_err(), "the organization has its share");
+        let mut taken: Vec<Share> = (0..2).map(|_| take(&shares, "one").unwrap()).collect();
+        assert!(take(&shares, "one").is_err(), "the team has its share");
+        taken.extend((0..2).map(|_| take(&shares, "two").unwrap()));
+        assert!(take(&shares, "three").is_err(), "the organization has its share");
         taken.truncate(1);
-        assert!(shares.take(&call("one")).is_ok());
+        assert!(take(&shares, "one").is_ok());
         drop(taken);
         assert!(shares.lock().is_empty());
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::db::{Db, Now, metering};
-use crate::domain::calls::CallMade;
 use crate::domain::metering::Batch;
 use crate::jobs::pause;
 
@@ -17,12 +16,12 @@ const STORES_EVERY: Duration = Duration::from_secs(1);
 const COUNTED_EVERY_ROUNDS: u64 = 5;
 const FORGOTTEN_EVERY_ROUNDS: u64 = 600;
 
-/// Stores once a second, until it is stopped, and a last time then. `take` takes the calls that were made since it was
-/// last asked; `replicas` counts the replicas of each deployment that has any.
+/// Stores once a second, until it is stopped, and a last time then. `take` adds the calls that were made since it was last
+/// called to a batch; `replicas` counts the replicas of each deployment that has any.
 pub fn keep_metered(
     db: &Db,
     now: impl Fn() -> Now,
-    mut take: impl FnMut() -> Vec<CallMade>,
+    mut take: impl FnMut(&mut Batch),
     replicas: impl Fn() -> Vec<(String, i64)>,
     stopped: impl Fn() -> bool,
 ) {
@@ -32,7 +31,8 @@ pub fn keep_metered(
     }
     for round in 0_u64.. {
         let is_last = stopped();
-        metering.store(db, now(), take());
+        take(&mut metering.batch);
+        metering.store(db, now());
         if round % COUNTED_EVERY_ROUNDS == 0 {
             metering.count_replicas(db, now(), replicas());
         }
@@ -54,8 +54,7 @@ struct Metering {
 }
 
 impl Metering {
-    fn store(&mut self, db: &Db, now: Now, calls: Vec<CallMade>) {
-        calls.iter().for_each(|call| self.batch.add(call));
+    fn store(&mut self, db: &Db, now: Now) {
         if self.batch.is_empty() {
             return;
         }

@@ -7,7 +7,6 @@
 //!
 //! The engine is synchronous: a start takes milliseconds, an end at most the grace period.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,33 +16,49 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+mod bridge;
+mod bubblewrap;
+mod check;
 mod confinement;
 mod control;
 mod descendants;
+mod devices;
+mod disk;
 mod folder;
+mod groups;
+mod launch;
 mod leash;
+mod machine;
+pub mod namespaces;
 mod output;
+mod plan;
 mod process;
+mod secrets;
+mod snapshot;
 mod spawn;
 pub mod stage;
 pub mod supervisor;
 mod system;
+mod watcher;
 
 pub use crate::wire::processes::{Control, Ids};
+pub use check::{Finding, Level};
+pub use launch::{Launch, Limits, Network, Serves, StartError};
+pub use machine::{Machine, Use};
 pub use output::{LINE_BYTES_MAX, Line, Output, Source};
 pub use process::{Ended, Excess, Exit, Process, Usage};
 
-use crate::wire::processes::{self as wire, Answer, Plan};
+use crate::wire::processes::Answer;
 use control::ControlPipe;
+use groups::Groups;
 use output::Lines;
-use process::{Ears, Parts};
+use plan::Planned;
+use process::{Belongings, Ears, Parts};
+use watcher::Watcher;
 
 /// How long a start may take until the process runs its command.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
-const OPEN_FILES: u64 = 65_536;
 const ID_BYTES_MAX: usize = 64;
-/// What a process maps without using it, such as the stacks of its threads.
-const MAPPED_BYTES: u64 = 1 << 30;
 
 /// Whether processes may run without confinement on a machine that has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,90 +76,18 @@ pub struct Settings {
     /// The program of supervisors: `guildhall`. Without it, the program of this process.
     pub program: Option<PathBuf>,
     pub unconfined: Unconfined,
+    /// What of this machine is used.
+    pub use_of: Use,
     /// The user that processes run as: only root may choose one.
     pub user: Option<Ids>,
-}
-
-/// A process to be started.
-pub struct Launch {
-    /// A unique name of letters, digits, `-` and `_`.
-    pub id: String,
-    /// The private folder: home, temporary files, socket. It is made by the start, and removed after the end.
-    pub folder: PathBuf,
-    /// The current directory. It may be written.
-    pub directory: PathBuf,
-    pub command: Vec<String>,
-    /// The whole environment besides `HOME` and `TMPDIR`.
-    pub variables: BTreeMap<String, String>,
-    pub reads: Vec<PathBuf>,
-    pub writes: Vec<PathBuf>,
-    pub limits: Limits,
-    /// The indices of its accelerators.
-    pub accelerators: Vec<u32>,
-    pub network: Network,
-    pub serves: Serves,
-    pub control: Control,
-    pub output: Output,
-}
-
-/// What a process and its descendants may have together.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub memory_bytes: u64,
-    pub processes: u64,
-    pub cpus: f64,
-    pub disk_bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// The machine's.
-    Outbound,
-    /// One of its own, with a loopback interface alone.
-    Private,
-}
-
-/// How a process is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serves {
-    /// Descriptor 3 is a listening Unix socket, descriptor 4 the control pipe.
-    Socket,
-    /// A server on a port of the loopback interface, behind a bridge.
-    Port(u16),
-    /// Not at all.
-    Nothing,
-}
-
-/// Why a process was not started.
-#[derive(Debug)]
-pub enum StartError {
-    /// The command cannot be executed. The team can fix it.
-    Command(String),
-    /// Something that this machine lacks. The operator can fix it.
-    Deploy(String),
-    /// A fault of this installation, which may be temporary.
-    Ours(io::Error),
-}
-
-impl From<io::Error> for StartError {
-    fn from(cause: io::Error) -> StartError {
-        StartError::Ours(cause)
-    }
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StartError::Command(why) | StartError::Deploy(why) => f.write_str(why),
-            StartError::Ours(cause) => write!(f, "{cause}"),
-        }
-    }
 }
 
 /// The live processes of this server, and what this machine has for them.
 pub struct Engine {
     settings: Settings,
-    landlock: wire::Landlock,
+    machine: Machine,
+    groups: Groups,
+    watcher: Arc<Watcher>,
     processes: Mutex<Vec<Weak<Process>>>,
 }
 
@@ -152,17 +95,27 @@ impl Engine {
     /// Looks at what this machine has, and removes what an earlier server left.
     ///
     /// # Errors
-    /// If the folder cannot be made or emptied.
+    /// If the folder cannot be made or emptied, or no thread can be started.
     pub fn open(settings: Settings) -> io::Result<Engine> {
         std::fs::create_dir_all(&settings.folder)?;
         for entry in std::fs::read_dir(&settings.folder)? {
             folder::remove(&entry?.path())?;
         }
-        let landlock = match confinement::landlock_version() {
-            Some(_) => wire::Landlock::Required,
-            None => wire::Landlock::Unavailable,
-        };
-        Ok(Engine { settings, landlock, processes: Mutex::default() })
+        let machine = Machine::look(settings.program.as_deref(), settings.use_of);
+        let groups = Groups::find(&settings.folder);
+        groups.sweep();
+        machine.memory.iter().for_each(|memory| secrets::sweep(&settings.folder, memory));
+        Ok(Engine { settings, machine, groups, watcher: Watcher::start()?, processes: Mutex::default() })
+    }
+
+    /// What this machine has for models, in sentences for its operator.
+    pub fn check(&self) -> Vec<Finding> {
+        check::look(&self.machine, &self.settings.folder)
+    }
+
+    /// What was found on this machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// The folder of a process of this name.
@@ -176,14 +129,15 @@ impl Engine {
     /// See [`StartError`].
     pub fn start(&self, launch: Launch) -> Result<Arc<Process>, StartError> {
         check_id(&launch.id)?;
-        if self.landlock == wire::Landlock::Unavailable && self.settings.unconfined == Unconfined::Refused {
-            return Err(StartError::Deploy("this machine has neither Landlock nor bubblewrap".to_owned()));
+        self.check_confinement()?;
+        self.check_user()?;
+        if self.live().iter().any(|process| process.id() == launch.id && process.ended().is_none()) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a process of this name is running").into());
         }
         folder::make(&launch.folder)?;
-        let started = self.start_in_folder(launch);
-        let process = started.map_err(|(folder, error)| {
+        let folder = launch.folder.clone();
+        let process = self.start_in_folder(launch).inspect_err(|_| {
             let _ = folder::remove(&folder); // the next start with this name tries again
-            error
         })?;
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
         processes.retain(|process| process.strong_count() > 0);
@@ -191,13 +145,43 @@ impl Engine {
         Ok(process)
     }
 
-    fn start_in_folder(&self, launch: Launch) -> Result<Arc<Process>, (PathBuf, StartError)> {
-        let folder = launch.folder.clone();
-        self.start_made(launch).map_err(|error| (folder, error))
+    /// Another user reaches its files by bubblewrap alone: the data directory is closed to everybody else.
+    fn check_user(&self) -> Result<(), StartError> {
+        match (self.settings.user, &self.machine.bubblewrap) {
+            (Some(_), Err(why)) => Err(StartError::Deploy(format!(
+                "models that run as another user need bubblewrap, and {why}: install it, or serve without `--runner-user`"
+            ))),
+            (Some(_), Ok(_)) if !machine::is_root() => {
+                Err(StartError::Deploy("only root can run models as another user".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn start_made(&self, launch: Launch) -> Result<Arc<Process>, StartError> {
-        let plan = self.plan(&launch);
+    fn live(&self) -> Vec<Arc<Process>> {
+        let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn check_confinement(&self) -> Result<(), StartError> {
+        let is_confined = self.machine.landlock.is_some() || self.machine.bubblewrap.is_ok();
+        if is_confined || self.settings.unconfined == Unconfined::Allowed {
+            return Ok(());
+        }
+        Err(StartError::Deploy(
+            "this machine cannot confine models: it has neither Landlock (Linux 5.13) nor a working bubblewrap; \
+             `guildhall runner check` says more"
+                .to_owned(),
+        ))
+    }
+
+    fn start_in_folder(&self, launch: Launch) -> Result<Arc<Process>, StartError> {
+        let Planned { plan, mut bounds, groups, secrets } =
+            plan::plan(&launch, &self.machine, &self.groups, self.settings.user)?;
+        let made = Belongings::make(&launch, groups, secrets)?;
+        if let Some(user) = self.settings.user {
+            folder::give(&launch, user)?;
+        }
         let mut files: Vec<OwnedFd> = Vec::new();
         let mut control = None;
         if launch.serves != Serves::Nothing {
@@ -208,22 +192,26 @@ impl Engine {
         }
         let (leash, theirs) = UnixStream::pair()?;
         let mut supervisor = self.supervisor(theirs.into())?;
-        let (stdout, stderr) = (supervisor.stdout.take(), supervisor.stderr.take());
-        let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
+        let (Some(stdout), Some(stderr)) = (supervisor.stdout.take(), supervisor.stderr.take()) else {
             return Err(io::Error::other("a supervisor has no output").into());
         };
-        leash.set_read_timeout(Some(STARTED_WITHIN))?;
-        let sent: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
-        leash::send(&leash, &plan, &sent)?;
-        drop(files); // who listens is the process alone: nobody, once it ended
         let mut answers = BufReader::new(leash.try_clone()?);
-        let pid = read_start(&mut answers)?;
-        leash.set_read_timeout(None)?;
+        let sent: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+        let started = leash::send(&leash, &plan, &sent).map_err(StartError::from);
+        drop(files); // who listens is the process alone: nobody, once it ended
+        let pid = match started.and_then(|()| read_start(&leash, &mut answers)) {
+            Ok(pid) => pid,
+            Err(error) => {
+                drop((leash, answers)); // the supervisor ends everything
+                let _ = supervisor.wait();
+                return Err(error);
+            }
+        };
         let process = Arc::new(Process::new(Parts {
             id: launch.id,
             pid,
             supervisor: supervisor.id() as i32,
-            folder: launch.folder,
+            belongings: made,
             leash,
             control,
         }));
@@ -233,8 +221,10 @@ impl Engine {
             stderr: OwnedFd::from(stderr).into(),
             lines: Lines::new(launch.output),
         };
+        bounds.bridge = plan.bridge.is_some().then_some(pid);
+        self.watcher.add(&process, bounds);
         let followed = Arc::clone(&process);
-        std::thread::Builder::new().name("process".to_owned()).stack_size(128 << 10).spawn(move || {
+        std::thread::Builder::new().name("process".to_owned()).stack_size(256 << 10).spawn(move || {
             ears.follow(&followed);
             let _ = supervisor.wait(); // it has told its end
         })?;
@@ -253,42 +243,23 @@ impl Engine {
             .stderr(Stdio::piped())
             .spawn()
     }
-
-    fn plan(&self, launch: &Launch) -> Plan {
-        let (home, temporary) = (folder::home(&launch.folder), folder::temporary(&launch.folder));
-        let mut variables = launch.variables.clone();
-        variables.insert("HOME".to_owned(), home.to_string_lossy().into_owned());
-        variables.insert("TMPDIR".to_owned(), temporary.to_string_lossy().into_owned());
-        let mut writes = launch.writes.clone();
-        writes.extend([launch.directory.clone(), home, temporary]);
-        Plan {
-            command: launch.command.clone(),
-            variables,
-            directory: launch.directory.clone(),
-            reads: launch.reads.clone(),
-            writes,
-            devices: Vec::new(),
-            limits: wire::Limits {
-                memory_bytes: Some(launch.limits.memory_bytes.saturating_add(MAPPED_BYTES)),
-                processes: None,
-                file_bytes: launch.limits.disk_bytes,
-                open_files: OPEN_FILES,
-            },
-            landlock: self.landlock,
-            network: wire::Network::Shared,
-            user: self.settings.user,
-            bubblewrap: None,
-            bridge: None,
-            control_groups: Vec::new(),
-        }
-    }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let processes = self.processes.get_mut().unwrap_or_else(PoisonError::into_inner);
-        processes.iter().filter_map(Weak::upgrade).for_each(|process| process.kill());
+        self.watcher.close();
+        self.live().iter().for_each(|process| process.kill());
     }
+}
+
+/// What this machine has for models, without an engine: a server may be running.
+pub fn check(folder: &Path) -> Vec<Finding> {
+    check::look(&Machine::look(None, Use::Everything), folder)
+}
+
+/// Whether models can run confined.
+pub fn can_confine(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.level != Level::Missing)
 }
 
 fn check_id(id: &str) -> Result<(), StartError> {
@@ -301,9 +272,12 @@ fn check_id(id: &str) -> Result<(), StartError> {
 }
 
 /// Waits until the command runs. The number of its process.
-fn read_start(answers: &mut BufReader<UnixStream>) -> Result<i32, StartError> {
+fn read_start(leash: &UnixStream, answers: &mut BufReader<UnixStream>) -> Result<i32, StartError> {
     let mut line = String::new();
-    match answers.read_line(&mut line) {
+    leash.set_read_timeout(Some(STARTED_WITHIN))?;
+    let read = answers.read_line(&mut line);
+    leash.set_read_timeout(None)?;
+    match read {
         Ok(0) => return Err(io::Error::other("the supervisor of a process ended before it answered").into()),
         Ok(_) => {}
         Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::engine::{self, Engine, Ids, Unconfined};
+use super::engine::{self, Engine, Ids, Unconfined, Use};
 use super::python::{self, Installation};
 use crate::domain::capacity::{self, Accelerator, Capacity, Missing};
 use crate::domain::remote_url::PlainHttp;
@@ -20,6 +20,8 @@ const ACCELERATORS: &str = "/proc/driver/nvidia/gpus";
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub unconfined: Unconfined,
+    /// What of this machine confines models.
+    pub use_of: Use,
     /// The user that processes run as.
     pub user: Option<Ids>,
     /// The memory that all models together may ask for. `None`: it is not limited.
@@ -38,6 +40,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             unconfined: Unconfined::Refused,
+            use_of: Use::Everything,
             user: None,
             memory_bytes_max: None,
             replicas_max: 4,
@@ -71,6 +74,7 @@ impl Machine {
             folder: data.join(PROCESSES),
             program: settings.program.clone(),
             unconfined: settings.unconfined,
+            use_of: settings.use_of,
             user: settings.user,
         })?;
         let applications = data.join(APPLICATIONS);

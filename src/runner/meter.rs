@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::calls::CallMade;
+use crate::domain::model_apis::ModelApiUsed;
 
 /// How many calls wait to be counted at most.
 const WAITING_MAX: usize = 100_000;
@@ -15,9 +16,11 @@ pub struct Meter {
     waiting: Mutex<Waiting>,
 }
 
+/// What was made since it was last taken.
 #[derive(Default)]
-struct Waiting {
-    calls: Vec<CallMade>,
+pub struct Waiting {
+    pub calls: Vec<CallMade>,
+    pub model_apis: Vec<ModelApiUsed>,
     lost: u64,
 }
 
@@ -25,23 +28,37 @@ impl Meter {
     /// Notes a call that has ended.
     pub fn note(&self, call: CallMade) {
         let mut waiting = self.lock();
-        if waiting.calls.len() < WAITING_MAX {
+        if waiting.has_room() {
             waiting.calls.push(call);
-        } else {
-            waiting.lost += 1;
+        }
+    }
+
+    /// Notes a call to a Model API that has ended.
+    pub fn note_model_api(&self, used: ModelApiUsed) {
+        let mut waiting = self.lock();
+        if waiting.has_room() {
+            waiting.model_apis.push(used);
         }
     }
 
     /// Takes all calls that were noted since the last time.
-    pub fn take(&self) -> Vec<CallMade> {
-        let Waiting { calls, lost } = std::mem::take(&mut *self.lock());
-        if lost > 0 {
-            tracing::warn!(lost, "calls are not counted: too many waited to be written");
+    pub fn take(&self) -> Waiting {
+        let waiting = std::mem::take(&mut *self.lock());
+        if waiting.lost > 0 {
+            tracing::warn!(lost = waiting.lost, "calls are not counted: too many waited to be written");
         }
-        calls
+        waiting
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn has_room(&mut self) -> bool {
+        let has_room = self.calls.len() + self.model_apis.len() < WAITING_MAX;
+        self.lost += u64::from(!has_room);
+        has_room
     }
 }

@@ -66,6 +66,7 @@ mod tests {
             body: Vec::new(),
             archive: None,
             call: None,
+            model_api: None,
         });
         assert!(!reply.headers().contains_key("location") && !reply.headers().contains_key("set-cookie"));
         assert_eq!(reply.headers()["allow"], "GET");

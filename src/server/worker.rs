@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::{Body as _, Incoming};
-use hyper::header;
+use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper::server::conn::http1;
@@ -38,6 +38,7 @@ use crate::budget::connections::{Connection, Phase, Seat};
 use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
 use crate::db;
 use crate::domain::BaseUrl;
+use crate::domain::model_apis::ModelApiCall;
 use crate::error::{Error, quoted};
 use crate::inference::{Answer, Calls, Made, Sent, Tunnel};
 use crate::s3::{self, Uploads};
@@ -218,19 +219,48 @@ impl Worker {
             Ok(request) if dispatch::is_call(&self.app, &request) => {
                 self.call(head, body, request, visit, account).await
             }
-            Ok(request) => self.answer(request, body, account).await,
+            Ok(request) => self.answer(&head.headers, request, body, visit, account).await,
             Err(error) => self.refuse(&error, &body, log),
         }
     }
 
-    async fn answer(&self, request: Request, mut body: Incoming, account: &Account) -> (Response<Outgoing>, Pace) {
+    async fn answer(
+        &self,
+        headers: &HeaderMap,
+        request: Request,
+        mut body: Incoming,
+        visit: &Visit,
+        account: &Account,
+    ) -> (Response<Outgoing>, Pace) {
         let log = &account.log;
         match self.read(request, &mut body, account).await {
             Ok((request, _held)) => {
-                let reply = self.handled(request, log).await;
-                (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
+                let body = request.body.clone();
+                let mut reply = self.handled(request, log).await;
+                match reply.model_api.take() {
+                    Some(call) => self.ask(&call, headers, body, visit, log).await,
+                    None => (with_archive(&self.app, reply, log), Pace::idle(&self.limits)),
+                }
             }
             Err(error) => self.refuse(&error, &body, log),
+        }
+    }
+
+    /// Passes the body of a request to the upstream of a Model API, which the handler decided on.
+    async fn ask(
+        &self,
+        call: &ModelApiCall,
+        headers: &HeaderMap,
+        body: Bytes,
+        visit: &Visit,
+        log: &RequestLog,
+    ) -> (Response<Outgoing>, Pace) {
+        visit.pace.set(Pace::Calling);
+        let answered = self.calls.ask(call, headers, body, log.id()).await;
+        visit.pace.set(Pace::Answering);
+        match answered {
+            Ok(response) => (response.map(|answer| visit.streams(answer, self.limits)), Pace::Calling),
+            Err(error) => (response(log.refuse(&error)), Pace::idle(&self.limits)),
         }
     }
 

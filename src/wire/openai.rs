@@ -71,12 +71,7 @@ impl Refusal {
     }
 }
 
-/// The part of an answer, or of the last event of a stream, that says how many tokens were used.
-#[derive(Deserialize)]
-struct Answered {
-    usage: Option<Usage>,
-}
-
+/// How many tokens were used, as an answer or the last event of a stream says.
 #[derive(Deserialize)]
 struct Usage {
     #[serde(default)]
@@ -92,10 +87,11 @@ struct PromptDetails {
     cached_tokens: u64,
 }
 
-/// The tokens that an answer, or an event of a stream, says were used. `None` if it does not say.
-pub fn tokens(json: &[u8]) -> Option<Tokens> {
-    let Answered { usage } = serde_json::from_slice(json).ok()?;
-    let usage = usage?;
+/// The tokens that were used, where an answer says so. `rest` is what follows the name `"usage"` in it.
+pub fn tokens(rest: &[u8]) -> Option<Tokens> {
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?;
+    let mut reader = serde_json::Deserializer::from_slice(rest).into_iter::<Usage>();
+    let usage = reader.next()?.ok()?;
     let cached = usage.prompt_tokens_details.map_or(0, |details| details.cached_tokens);
     Some(Tokens { input: usage.prompt_tokens, output: usage.completion_tokens, cached })
 }
@@ -106,11 +102,10 @@ mod tests {
 
     #[test]
     fn an_answer_says_how_many_tokens_were_used() {
-        let answer = br#"{"id": "1", "usage": {"prompt_tokens": 7, "completion_tokens": 3,
-                          "prompt_tokens_details": {"cached_tokens": 2}}}"#;
-        assert_eq!(tokens(answer), Some(Tokens { input: 7, output: 3, cached: 2 }));
-        assert_eq!(tokens(br#"{"usage": {"prompt_tokens": 7}}"#), Some(Tokens { input: 7, output: 0, cached: 0 }));
-        for other in [&b"{}"[..], br#"{"usage": null}"#, b"[DONE]", br#"{"usage": {"prompt_tokens": -1}}"#] {
+        let rest = br#": {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}}"#;
+        assert_eq!(tokens(rest), Some(Tokens { input: 7, output: 3, cached: 2 }));
+        assert_eq!(tokens(br#": {"prompt_tokens": 7}"#), Some(Tokens { input: 7, output: 0, cached: 0 }));
+        for other in [&b""[..], b": null", b": [DONE]", br#": {"prompt_tokens": -1}"#] {
             assert_eq!(tokens(other), None);
         }
     }

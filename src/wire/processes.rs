@@ -22,6 +22,7 @@ pub struct Plan {
     pub limits: Limits,
     pub landlock: Landlock,
     pub network: Network,
+    pub namespaces: Namespaces,
     /// The user and group that the process runs as, if not those of the server.
     pub user: Option<Ids>,
     pub bubblewrap: Option<Bubblewrap>,
@@ -48,14 +49,18 @@ pub enum Landlock {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
-    /// The network of the machine.
-    Shared,
-    /// A network of its own, made by the process itself, with a loopback interface alone.
-    Own,
-    /// A network of its own, made by the process in a user namespace.
-    OwnByUserNamespace,
+    /// The network of the machine, or one that the process makes itself.
+    AsNamespaces,
     /// A network of its own, which bubblewrap makes.
     OwnByBubblewrap,
+}
+
+/// The namespaces that a process makes itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    pub user: bool,
+    /// With a loopback interface alone.
+    pub network: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,11 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use guildhall::runner::engine::{
-    Control, Ended, Engine, Exit, Launch, Limits, Line, Network, Process, Serves, Settings, StartError, Unconfined,
+    Control, Ended, Engine, Excess, Exit, Launch, Limits, Line, Network, Process, Serves, Settings, StartError,
+    Unconfined, Use,
 };
 
+mod custom;
+mod excess;
+mod inside;
 mod output;
+mod spy;
 mod tree;
+mod users;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -28,17 +34,35 @@ struct Started {
     lines: Arc<Mutex<Vec<Line>>>,
 }
 
+/// Runs a test with and without bubblewrap, or only without where it does not work.
+fn each_way(test: impl Fn(&Bench)) {
+    let bench = Bench::new(Use::Everything);
+    if bench.has_bubblewrap() {
+        println!("with bubblewrap");
+        test(&bench);
+    } else {
+        println!("skipped with bubblewrap: it does not work here");
+    }
+    println!("without bubblewrap");
+    test(&Bench::new(Use::NoBubblewrap));
+}
+
 impl Bench {
-    fn new() -> Bench {
+    fn new(use_of: Use) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::open(Settings {
             folder: folder.path().join("processes"),
-            program: Some(PathBuf::from(env!("CARGO_BIN_EXE_guildhall"))),
+            program: Some(program()),
             unconfined: Unconfined::Refused,
+            use_of,
             user: None,
         })
         .unwrap();
         Bench { folder, engine }
+    }
+
+    fn has_bubblewrap(&self) -> bool {
+        self.engine.machine().bubblewrap.is_ok()
     }
 
     /// A launch of a shell script that serves nothing, in a directory of its own.
@@ -74,6 +98,11 @@ impl Bench {
     }
 }
 
+/// The built program, or a copy that another user can run.
+fn program() -> PathBuf {
+    std::env::var_os("GUILDHALL_TESTS_PROGRAM").map_or(PathBuf::from(env!("CARGO_BIN_EXE_guildhall")), PathBuf::from)
+}
+
 impl Started {
     fn wait(&self) -> Ended {
         self.process.wait_for(LONG).expect("it ends")
@@ -101,16 +130,4 @@ fn wait_until(what: &str, is_true: impl Fn() -> bool) {
 fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
-}
-
-fn read_pid(path: &Path) -> i32 {
-    let mut pid = None;
-    let begun = Instant::now();
-    while pid.is_none() {
-        assert!(begun.elapsed() < LONG, "no number in {}", path.display());
-        std::thread::sleep(Duration::from_millis(10));
-        pid =
-            std::fs::read_to_string(path).ok().filter(|text| text.ends_with('\n')).and_then(|t| t.trim().parse().ok());
-    }
-    pid.unwrap()
 }

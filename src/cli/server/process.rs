@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::runner::engine::{stage, supervisor};
+use crate::runner::engine::{namespaces, stage, supervisor};
+use crate::wire::processes::Namespaces;
 
 /// A part of a model's process
 #[derive(clap::Subcommand)]
@@ -13,6 +14,13 @@ pub enum Part {
     Enter,
     /// A process that confines itself, and then becomes the model's
     Confine,
+    /// A process that tries namespaces
+    Try {
+        #[arg(long)]
+        user: bool,
+        #[arg(long)]
+        network: bool,
+    },
 }
 
 /// Runs before anything else is started: what is here limits and confines the whole process.
@@ -21,5 +29,6 @@ pub fn run(part: &Part) -> ExitCode {
         Part::Supervise => supervisor::run(),
         Part::Enter => stage::enter(),
         Part::Confine => stage::confine(),
+        Part::Try { user, network } => namespaces::attempt(Namespaces { user: *user, network: *network }),
     }
 }

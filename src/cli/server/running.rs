@@ -9,7 +9,7 @@ use crate::cli::Failure;
 use crate::domain::capacity::Missing;
 use crate::domain::quotas;
 use crate::domain::remote_url::PlainHttp;
-use crate::runner::engine::{Ids, Unconfined};
+use crate::runner::engine::{Ids, Unconfined, Use};
 use crate::runner::machine::{Machine, Settings};
 
 const USERS: &str = "/etc/passwd";
@@ -60,6 +60,7 @@ impl RunnerOptions {
         Settings {
             unconfined: if self.runner_unconfined { Unconfined::Allowed } else { Unconfined::Refused },
             user: self.runner_user,
+            use_of: Use::Everything,
             memory_bytes_max: self.runner_memory_max,
             replicas_max: self.runner_replicas_max,
             missing: if self.runner_ignore_accelerators { Missing::Ignore } else { Missing::Refuse },

@@ -2,8 +2,11 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
+
+use super::launch::Launch;
+use crate::wire::processes::Ids;
 
 /// The maximum length of a socket's path, by the system's structure.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -34,6 +37,24 @@ pub fn make(folder: &Path) -> io::Result<()> {
     remove(folder)?;
     for path in [folder.to_owned(), home(folder), temporary(folder)] {
         fs::DirBuilder::new().mode(0o700).recursive(path == folder).create(path)?;
+    }
+    Ok(())
+}
+
+/// Gives what a process may write to the user that it runs as. Links are given away themselves, not what they lead to.
+///
+/// # Errors
+/// The error of the file system.
+pub fn give(launch: &Launch, ids: Ids) -> io::Result<()> {
+    let mut waiting = vec![home(&launch.folder), temporary(&launch.folder), launch.directory.clone()];
+    waiting.extend(launch.writes.iter().cloned());
+    while let Some(path) = waiting.pop() {
+        lchown(&path, Some(ids.user), Some(ids.group))?;
+        if path.symlink_metadata()?.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                waiting.push(entry?.path());
+            }
+        }
     }
     Ok(())
 }

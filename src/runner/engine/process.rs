@@ -1,7 +1,8 @@
 //! A running process, as the engine sees it.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::control::ControlPipe;
-use super::folder;
-use super::leash;
+use super::groups::Made;
+use super::launch::Launch;
 use super::output::{Lines, Source, Stream};
+use super::{folder, leash};
 use crate::wire::processes::{Answer, Control};
 
 /// How long output is read after everything ended.
@@ -60,7 +62,7 @@ pub struct Process {
     pid: i32,
     supervisor: i32,
     socket: PathBuf,
-    folder: PathBuf,
+    belongings: Mutex<Option<Belongings>>,
     leash: UnixStream,
     control: Option<Mutex<ControlPipe>>,
     state: Mutex<State>,
@@ -79,20 +81,52 @@ pub struct Parts {
     pub id: String,
     pub pid: i32,
     pub supervisor: i32,
-    pub folder: PathBuf,
+    pub belongings: Belongings,
     pub leash: UnixStream,
     pub control: Option<ControlPipe>,
 }
 
+/// What is made for a process and removed after its end. Dropping it removes it.
+pub struct Belongings {
+    folder: PathBuf,
+    groups: Made,
+    /// The folder of secrets in memory, if bubblewrap does not make it.
+    secrets: Option<PathBuf>,
+}
+
+impl Belongings {
+    /// Takes over the private folder and the groups, and makes the folder of secrets.
+    ///
+    /// # Errors
+    /// The error of the file system.
+    pub fn make(launch: &Launch, groups: Made, secrets: Option<PathBuf>) -> io::Result<Belongings> {
+        if let Some(secrets) = &secrets {
+            folder::remove(secrets)?;
+            DirBuilder::new().mode(0o700).create(secrets)?;
+        }
+        Ok(Belongings { folder: launch.folder.clone(), groups, secrets })
+    }
+}
+
+impl Drop for Belongings {
+    fn drop(&mut self) {
+        for folder in std::iter::once(&self.folder).chain(&self.secrets) {
+            if let Err(cause) = folder::remove(folder) {
+                tracing::warn!(folder = %folder.display(), %cause, "the folder of an ended process is not removed");
+            }
+        }
+    }
+}
+
 impl Process {
     pub fn new(parts: Parts) -> Process {
-        let Parts { id, pid, supervisor, folder, leash, control } = parts;
+        let Parts { id, pid, supervisor, belongings, leash, control } = parts;
         Process {
             id,
             pid,
             supervisor,
-            socket: folder::socket(&folder),
-            folder,
+            socket: folder::socket(&belongings.folder),
+            belongings: Mutex::new(Some(belongings)),
             leash,
             control: control.map(Mutex::new),
             state: Mutex::default(),
@@ -212,10 +246,13 @@ impl Process {
     }
 
     fn end(&self, exit: Exit) {
-        if let Err(cause) = folder::remove(&self.folder) {
-            tracing::warn!(replica = self.id, %cause, "the folder of an ended process is not removed");
-        }
+        let belongings = self.belongings.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let was_out_of_memory = belongings.as_ref().is_some_and(|belongings| belongings.groups.was_out_of_memory());
+        drop(belongings);
         let mut state = self.state();
+        if was_out_of_memory {
+            state.excess.get_or_insert(Excess::Memory);
+        }
         state.ended = Some(Ended { exit, why: state.excess });
         drop(state);
         self.changed.notify_all();

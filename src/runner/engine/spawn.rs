@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -19,7 +19,9 @@ use crate::wire::processes::{Answer, Plan, Report};
 /// The program of supervisors and of what they start: this one, even if its file was replaced.
 pub const SELF: &str = "/proc/self/exe";
 
-/// The descriptors that a process starts with, besides 3 and 4: the listener and the control pipe, which the command keeps.
+/// The descriptors that a process starts with. The command keeps the first two.
+pub const LISTENER: i32 = 3;
+pub const CONTROL: i32 = 4;
 pub const PLAN: i32 = 5;
 pub const REPORT: i32 = 6;
 /// Our program, inside of bubblewrap.
@@ -109,6 +111,6 @@ fn text(plan: &Plan) -> io::Result<File> {
 }
 
 /// The same file at a number that no child expects anything at.
-fn above(file: OwnedFd) -> io::Result<OwnedFd> {
-    Ok(fcntl_dupfd_cloexec(&file, OWN)?)
+pub fn above(file: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(fcntl_dupfd_cloexec(file, OWN)?)
 }

@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use rustix::fs::{Access, access};
-use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{confinement, spawn, system};
+use super::{bridge, confinement, spawn, system};
 use crate::wire::processes::{Bubblewrap, Limits, Plan, Report};
 
 /// Where commands are looked for if the variables do not say.
@@ -84,8 +83,7 @@ fn entered() -> io::Result<Entered> {
     }
     fs::write("/proc/self/oom_score_adj", OOM_SCORE)?;
     let Some(Bubblewrap { program, options }) = &plan.bubblewrap else { return Ok(Entered::Plan(plan)) };
-    let own = system::place(&File::open(spawn::SELF)?.into(), spawn::PROGRAM)?;
-    fcntl_setfd(&own, FdFlags::empty())?;
+    let _own = system::place(&spawn::above(File::open(spawn::SELF)?)?, spawn::PROGRAM)?;
     let inside = format!("/proc/self/fd/{}", spawn::PROGRAM);
     Ok(Entered::Bubblewrap(
         Command::new(program).args(options).args(["--", &inside, "process", "confine"]).env_clear().exec(),
@@ -121,10 +119,20 @@ fn confined(plan: &Plan, supervisor: &UnixStream) -> Result<Infallible, Refusal>
     std::env::set_current_dir(&plan.directory)
         .map_err(|cause| Refusal::Failed(format!("{} cannot be entered: {cause}", plan.directory.display())))?;
     let program = find(&plan.command, &plan.variables)?;
-    tell(supervisor, &Report::Ready)?;
     let name = &plan.command[0];
     let mut command = Command::new(&program);
-    let cause = command.arg0(name).args(&plan.command[1..]).env_clear().envs(&plan.variables).exec();
+    command.arg0(name).args(&plan.command[1..]).env_clear().envs(&plan.variables);
+    if let Some(bridge) = &plan.bridge {
+        let listener = UnixListener::from(system::take_inherited(spawn::LISTENER)?);
+        let control = File::from(system::take_inherited(spawn::CONTROL)?);
+        let started = |started: io::Result<()>| match started {
+            Ok(()) => tell(supervisor, &Report::Ready),
+            Err(cause) => tell(supervisor, &no_command(name, &cause.to_string()).report()),
+        };
+        return Ok(bridge::run(bridge, &mut command, listener, control, started)?);
+    }
+    tell(supervisor, &Report::Ready)?;
+    let cause = command.exec();
     let _ = writeln!(io::stderr(), "guildhall: {name} cannot be executed: {cause}"); // it counts as started
     Err(no_command(name, &cause.to_string()))
 }

@@ -34,7 +34,7 @@ pub fn run() -> ExitCode {
 
 fn supervise() -> io::Result<()> {
     system::close_inherited();
-    let engine = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let engine = UnixStream::from(spawn::above(io::stdin().as_fd())?);
     set_child_subreaper(Some(getpid()))?;
     setsid()?;
     system::ignore_terminations();
