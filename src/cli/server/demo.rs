@@ -1,7 +1,7 @@
 //! `guildhall demo`
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -128,13 +128,17 @@ fn run_models(
     format: Output,
 ) -> Result<(), Failure> {
     let cannot = |cause: std::io::Error| Failure::new(format!("cannot run the demo's models: {cause}"));
-    let program = std::env::current_exe().map_err(cannot)?;
-    let run = move || match models::run(server, &url, &organizations, &program) {
+    let run = move || match models::run(server, &url, &organizations) {
         Ok(page) if format == Output::Text => drop(print(page)), // who closed the output does not want it
         Ok(_) => {}
-        Err(why) => report(format_args!("the demo's models do not run: {why}")),
+        Err(why) if is_listening(server) => report(format_args!("the demo's models do not run: {why}")),
+        Err(_) => {} // the demo ends
     };
     std::thread::Builder::new().name("models of the demo".to_owned()).spawn(run).map(drop).map_err(cannot)
+}
+
+fn is_listening(server: SocketAddr) -> bool {
+    TcpStream::connect(server).is_ok()
 }
 
 /// The fixtures as one file, so that all of them are loaded or none.

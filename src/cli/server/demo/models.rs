@@ -1,7 +1,6 @@
 //! The running models of the demo: `guildhall echo` as a custom server in two teams, each with a secret of its team.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -28,12 +27,7 @@ struct Model {
 /// # Errors
 ///
 /// Why a model does not run, as a sentence.
-pub fn run(
-    server: SocketAddr,
-    url: &str,
-    organizations: &[LoadedOrganization],
-    program: &Path,
-) -> Result<String, String> {
+pub fn run(server: SocketAddr, url: &str, organizations: &[LoadedOrganization]) -> Result<String, String> {
     let organization = organizations
         .iter()
         .find(|organization| TEAMS.iter().all(|team| organization.teams.iter().any(|known| known.name == *team)))
@@ -43,7 +37,7 @@ pub fn run(
     let mut models = Vec::new();
     for team in TEAMS {
         let known = organization.teams.iter().find(|known| known.name == team).ok_or("a team is missing")?;
-        models.push(deploy(&client, team, &known.team_id, program)?);
+        models.push(deploy(&client, team, &known.team_id)?);
     }
     let mut hashes = Vec::new();
     for model in &models {
@@ -59,14 +53,13 @@ pub fn run(
     Ok(page(url, admin, member, &models, &hashes, &request_id))
 }
 
-fn deploy(client: &Client, team: &'static str, team_id: &str, program: &Path) -> Result<Model, String> {
+fn deploy(client: &Client, team: &'static str, team_id: &str) -> Result<Model, String> {
     let value = format!("{:032x}", rand::random::<u128>());
     client.ask("POST", &format!("/v1/teams/{team_id}/secrets"), &json!({ "name": SECRET, "value": value }))?;
-    let program = program.display().to_string().replace('\'', "'\\''");
     let config = json!({
         "model_name": MODEL,
         "docker_server": {
-            "start_command": format!("'{program}' echo --secret {SECRET} --log-calls"),
+            "start_command": format!("\"$GUILDHALL_PROGRAM\" echo --secret {SECRET} --log-calls"),
             "server_port": 8080,
             "predict_endpoint": "/predict",
             "readiness_endpoint": "/health",
