@@ -7,6 +7,9 @@ from baseten.client.inferenceapi import ResponseError, RunRemoteInput
 from guildhall import one
 from truss_cli import RUNNING_SECONDS_MAX, chain_source, eventually
 
+# One worker runs them all, so that one server makes their environment once.
+pytestmark = pytest.mark.xdist_group("running chains")
+
 
 @pytest.fixture(scope="module")
 def chain(running_acme, tmp_path_factory):

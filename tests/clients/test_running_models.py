@@ -16,6 +16,9 @@ CONFIG = f"secrets:\n  {SECRET}: null\nresources:\n  memory: 512Mi\n"
 CODE = f"""
 import hashlib
 
+# One worker runs them all, so that one server makes their environment once.
+pytestmark = pytest.mark.xdist_group("running models")
+
 
 class Model:
     def __init__(self, **kwargs):

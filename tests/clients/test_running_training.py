@@ -2,6 +2,7 @@
 
 import urllib.request
 
+import pytest
 from baseten.client.managementapi import UpsertSecretRequest
 
 from guildhall import one, refusal
@@ -26,6 +27,9 @@ project = definitions.TrainingProject(
 """
 TRAIN = """
 import os, pathlib
+
+# One worker runs them all, so that one server makes their environment once.
+pytestmark = pytest.mark.xdist_group("running training")
 checkpoint = pathlib.Path(os.environ["BT_CHECKPOINT_DIR"], "checkpoint-1")
 checkpoint.mkdir()
 (checkpoint / "model.bin").write_text("weights of " + os.environ["TOKEN"])
@@ -71,7 +75,7 @@ def test_a_job_completes_with_a_checkpoint(running_acme, at_running):
     assert file.relative_file_name == "checkpoint-1/model.bin"
     with urllib.request.urlopen(file.url) as answer:
         assert answer.read() == b"weights of the team"
-    assert "checkpoint-1" in terminal("train", "checkpoints", "list", "--job-id", job.id, "--non-interactive")
+    assert "checkpoint-1" in terminal("train", "checkpoints", "list", "--job-id", job.id)
     refusal(404, running_acme.stranger.api.get_training_projects_jobs_checkpoints, **ids)
     metrics = running_acme.team_key("WORKSPACE_EXPORT_METRICS")
     refusal(403, metrics.api.get_training_projects_jobs_checkpoints, **ids)
