@@ -11,13 +11,13 @@ from baseten.client.managementapi import GetModelsParams, UpsertSecretRequest
 from guildhall import one
 from truss_cli import RUNNING_SECONDS_MAX, eventually, model_dir
 
+# One worker runs them all, so that one server makes their environment once.
+pytestmark = pytest.mark.xdist_group("running models")
+
 SECRET = "model_key"
 CONFIG = f"secrets:\n  {SECRET}: null\nresources:\n  memory: 512Mi\n"
 CODE = f"""
 import hashlib
-
-# One worker runs them all, so that one server makes their environment once.
-pytestmark = pytest.mark.xdist_group("running models")
 
 
 class Model:

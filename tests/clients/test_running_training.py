@@ -8,6 +8,9 @@ from baseten.client.managementapi import UpsertSecretRequest
 from guildhall import one, refusal
 from truss_cli import RUNNING_SECONDS_MAX, eventually
 
+# One worker runs them all, so that one server makes their environment once.
+pytestmark = pytest.mark.xdist_group("running training")
+
 JOB = """
 from truss_train import definitions
 
@@ -27,9 +30,6 @@ project = definitions.TrainingProject(
 """
 TRAIN = """
 import os, pathlib
-
-# One worker runs them all, so that one server makes their environment once.
-pytestmark = pytest.mark.xdist_group("running training")
 checkpoint = pathlib.Path(os.environ["BT_CHECKPOINT_DIR"], "checkpoint-1")
 checkpoint.mkdir()
 (checkpoint / "model.bin").write_text("weights of " + os.environ["TOKEN"])
