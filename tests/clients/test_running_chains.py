@@ -5,7 +5,7 @@ from baseten.client import InferenceClient
 from baseten.client.inferenceapi import ResponseError, RunRemoteInput
 
 from guildhall import one
-from truss_cli import RUNNING_SECONDS_MAX, chain_source, eventually
+from truss_cli import RUNNING_SECONDS_MAX, Terminal, chain_source, eventually
 
 # One worker runs them all, so that one server makes their environment once.
 pytestmark = pytest.mark.xdist_group("running chains")
@@ -13,8 +13,6 @@ pytestmark = pytest.mark.xdist_group("running chains")
 
 @pytest.fixture(scope="module")
 def chain(running_acme, tmp_path_factory):
-    from truss_cli import Terminal
-
     acme, home = running_acme, tmp_path_factory.mktemp("home")
     source = chain_source(home, "greets")
     terminal = Terminal(acme, acme.member, home / "member", None, RUNNING_SECONDS_MAX)

@@ -9,7 +9,7 @@ from baseten.client.inferenceapi import AsyncPredictRequest, PredictInput, Respo
 from baseten.client.managementapi import GetModelsParams, UpsertSecretRequest
 
 from guildhall import one
-from truss_cli import RUNNING_SECONDS_MAX, eventually, model_dir
+from truss_cli import RUNNING_SECONDS_MAX, Terminal, eventually, model_dir
 
 # One worker runs them all, so that one server makes their environment once.
 pytestmark = pytest.mark.xdist_group("running models")
@@ -59,8 +59,6 @@ def refused(status, client, request=None):
 @pytest.fixture(scope="module")
 def pushed(running_acme, tmp_path_factory):
     """One model in two teams, each with its own value of one secret."""
-    from truss_cli import Terminal
-
     acme, home = running_acme, tmp_path_factory.mktemp("home")
     folder = model_dir(home, "hasher", CONFIG, CODE)
     terminal = Terminal(acme, acme.admin, home / "admin", None, RUNNING_SECONDS_MAX)
