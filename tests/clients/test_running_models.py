@@ -82,7 +82,8 @@ def test_each_model_reads_the_secret_of_its_own_team(running_acme, pushed):
 def test_truss_predict(running_acme, pushed):
     _, terminal, models = pushed
     model = models[running_acme.team.name]
-    said = terminal("predict", "--model", model.id, "--published", "-d", json.dumps({"a": 1}))
+    deployment = one(running_acme.admin.api.get_models_deployments(model_id=model.id).deployments)
+    said = terminal("predict", "--model-deployment", deployment.id, "-d", json.dumps({"a": 1}))
     assert sha256(f"secret of {running_acme.team.name}") in said
 
 
