@@ -10,6 +10,7 @@ mod canaries;
 mod chains;
 mod cli;
 mod crash;
+mod demo;
 mod deployments;
 mod documents;
 mod engine;
