@@ -44,6 +44,7 @@ mod source;
 mod task;
 pub mod training;
 mod tree;
+pub mod trust;
 
 use plan::{Plan, plan};
 use task::{Done, Outcome, Subject, Task};

@@ -114,11 +114,12 @@ impl Capacity {
     ///
     /// [`Refusal`] if it does not fit now or never.
     pub fn reserve(&mut self, owner: &str, needs: &Needs) -> Result<Vec<u32>, Refusal> {
+        let asked = needs.accelerators.as_ref().filter(|_| self.machine.missing == Missing::Refuse);
+        // What never fits is said at once, whatever is in use now.
+        self.check_machine(needs.memory_bytes)?;
+        asked.map_or(Ok(()), |asked| self.check_kind(asked))?;
         self.check_memory(needs.memory_bytes)?;
-        let accelerators = match &needs.accelerators {
-            Some(asked) if self.machine.missing == Missing::Refuse => self.free(asked)?,
-            Some(_) | None => Vec::new(),
-        };
+        let accelerators = asked.map_or(Ok(Vec::new()), |asked| self.free(asked))?;
         let owned = Owned { memory_bytes: needs.memory_bytes, accelerators: accelerators.clone() };
         self.owners.insert(owner.to_owned(), owned);
         Ok(accelerators)
@@ -129,7 +130,7 @@ impl Capacity {
         self.owners.remove(owner);
     }
 
-    fn check_memory(&self, needed: u64) -> Result<(), Refusal> {
+    fn check_machine(&self, needed: u64) -> Result<(), Refusal> {
         let Machine { memory_bytes_max, memory_bytes, .. } = &self.machine;
         if needed > *memory_bytes {
             return Err(Refusal::Never(format!(
@@ -138,15 +139,19 @@ impl Capacity {
                 shown(*memory_bytes)
             )));
         }
-        let Some(max) = *memory_bytes_max else { return Ok(()) };
-        if needed > max {
-            return Err(Refusal::Never(format!(
+        match *memory_bytes_max {
+            Some(max) if needed > max => Err(Refusal::Never(format!(
                 "it asks for {} of memory, and all models together may have {} (`--runner-memory-max`): ask for less under \
                  resources",
                 shown(needed),
                 shown(max)
-            )));
+            ))),
+            Some(_) | None => Ok(()),
         }
+    }
+
+    fn check_memory(&self, needed: u64) -> Result<(), Refusal> {
+        let Some(max) = self.machine.memory_bytes_max else { return Ok(()) };
         let used: u64 = self.owners.values().map(|owned| owned.memory_bytes).sum();
         if used.saturating_add(needed) > max {
             return Err(Refusal::Later(format!(
@@ -159,19 +164,26 @@ impl Capacity {
         Ok(())
     }
 
-    fn free(&self, asked: &Accelerators) -> Result<Vec<u32>, Refusal> {
-        let Accelerators { kind, count } = asked;
-        let count = *count as usize;
-        let there: Vec<u32> =
-            self.machine.accelerators.iter().filter(|one| one.is(kind)).map(|one| one.index).collect();
-        let kind = quoted(kind);
-        if there.len() < count {
-            return Err(Refusal::Never(format!(
-                "it asks for {count} accelerator(s) of the kind {kind}, and this machine has {}: change \
-                 resources.accelerator, or let the operator start the server with `--runner-ignore-accelerators`",
-                there.len()
-            )));
+    /// The accelerators of this kind.
+    fn of_kind(&self, kind: &str) -> Vec<u32> {
+        self.machine.accelerators.iter().filter(|one| one.is(kind)).map(|one| one.index).collect()
+    }
+
+    fn check_kind(&self, Accelerators { kind, count }: &Accelerators) -> Result<(), Refusal> {
+        let there = self.of_kind(kind).len();
+        if there >= *count as usize {
+            return Ok(());
         }
+        let kind = quoted(kind);
+        Err(Refusal::Never(format!(
+            "it asks for {count} accelerator(s) of the kind {kind}, and this machine has {there}: change \
+             resources.accelerator, or let the operator start the server with `--runner-ignore-accelerators`"
+        )))
+    }
+
+    fn free(&self, Accelerators { kind, count }: &Accelerators) -> Result<Vec<u32>, Refusal> {
+        let (there, count) = (self.of_kind(kind), *count as usize);
+        let kind = quoted(kind);
         let is_owned = |index: &u32| self.owners.values().any(|owned| owned.accelerators.contains(index));
         let free: Vec<u32> = there.iter().copied().filter(|index| !is_owned(index)).take(count).collect();
         if free.len() < count {

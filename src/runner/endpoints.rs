@@ -79,7 +79,11 @@ impl Watched {
             if !url.may_connect_to(address.ip(), self.plain) {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "its address must not be called"));
             }
-            match probe.of_address(address, ANSWERS_WITHIN) {
+            let asked = match url.is_https() {
+                true => probe.of_name(url.host(), address, ANSWERS_WITHIN),
+                false => probe.of_address(address, ANSWERS_WITHIN),
+            };
+            match asked {
                 Ok(status) => return Ok(status),
                 Err(cause) => last = cause,
             }

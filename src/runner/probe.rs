@@ -7,7 +7,13 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
+
+use super::trust::TRUST;
 
 /// How much of an answer is read for its status line.
 const HEAD_BYTES_MAX: usize = 4 << 10;
@@ -33,6 +39,23 @@ impl Probe<'_> {
             let left = left(deadline)?;
             stream.set_read_timeout(Some(left))?;
             stream.set_write_timeout(Some(left))
+        })
+    }
+
+    /// Asks a server at an address by TLS, which must prove that it has this name. Returns the status of its answer.
+    ///
+    /// # Errors
+    ///
+    /// The error of the connection or the handshake, or [`io::ErrorKind::InvalidData`] for an answer that is not HTTP.
+    pub fn of_name(&self, name: &str, address: SocketAddr, within: Duration) -> io::Result<u16> {
+        let deadline = Instant::now() + within;
+        let stream = TcpStream::connect_timeout(&address, within)?;
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(Arc::clone(&TRUST), name).map_err(io::Error::other)?;
+        self.ask(StreamOwned::new(connection, stream), |stream| {
+            let left = left(deadline)?;
+            stream.sock.set_read_timeout(Some(left))?;
+            stream.sock.set_write_timeout(Some(left))
         })
     }
 

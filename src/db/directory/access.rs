@@ -14,6 +14,8 @@ const STICKY: u32 = 0o1000;
 /// The names that a data directory holds. Names that begin with `guildhall.` also belong to it: the database, its log
 /// and its copies.
 const OURS: &[&str] = &["archives", "lock", "master.key", "operator.sock", "reserve", "runner", "swept", "uploads"];
+/// The folder of what models run on.
+const RUNNER: &str = "runner";
 const NOTES_MAX: usize = 10;
 
 /// A message for a failed act on a file. For a denied permission, it names the file's owner and the user of this
@@ -124,8 +126,13 @@ fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
     let mut notes = Vec::new();
     for entry in std::fs::read_dir(data).map_err(|cause| failed("read", data, &cause))? {
         let entry = entry.map_err(|cause| failed("read", data, &cause))?;
-        if is_ours(&entry.file_name()) {
-            tighten_below(&entry.path(), &mut notes)?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if name == RUNNER {
+            // Others cannot pass this folder. What is below it needs its modes, and is partly written by models.
+            let metadata = path.symlink_metadata().map_err(|cause| failed("use", &path, &cause))?;
+            notes.extend(if metadata.is_dir() { tighten(&path, &metadata)? } else { None });
+        } else if is_ours(&name) {
+            tighten_below(&path, &mut notes)?;
         }
     }
     if let Some(more) = notes.len().checked_sub(NOTES_MAX).filter(|more| *more > 0) {
@@ -135,6 +142,8 @@ fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
     Ok(notes)
 }
 
+/// Closes a file or a folder with everything in it. The entry of the data directory itself may be a link that the
+/// operator made, to another disk; links below it are never followed.
 fn tighten_below(path: &Path, notes: &mut Vec<String>) -> Result<(), String> {
     let metadata = match path.metadata() {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()), // a symbolic link without a target
@@ -144,7 +153,10 @@ fn tighten_below(path: &Path, notes: &mut Vec<String>) -> Result<(), String> {
     if metadata.is_dir() {
         let unreadable = |cause| failed("read", path, &cause);
         for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            tighten_below(&entry.map_err(unreadable)?.path(), notes)?;
+            let entry = entry.map_err(unreadable)?;
+            if !entry.file_type().map_err(unreadable)?.is_symlink() {
+                tighten_below(&entry.path(), notes)?;
+            }
         }
     }
     Ok(())
