@@ -31,6 +31,7 @@ mod outgoing;
 mod paced;
 mod reply;
 mod signals;
+mod visit;
 mod worker;
 
 use accept::Accepting;

@@ -51,7 +51,8 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
 
 /// Whether a request is a call to a model, whose body is passed on and not read here.
 pub fn is_call(app: &App, request: &Request) -> bool {
-    app.routes.find(request).is_ok_and(|row| matches!(row.route.run, Run::Call))
+    // Most requests name neither a model nor a Chain, and need not look for their row twice.
+    request.callee.is_some() && app.routes.find(request).is_ok_and(|row| matches!(row.route.run, Run::Call))
 }
 
 /// Carries out a request.

@@ -3,13 +3,12 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::{Arc, Barrier};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -28,19 +27,20 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::accept::Accepted;
 use super::outgoing::Outgoing;
-use super::paced::{Pace, Paced, Streaming, Watched};
+use super::paced::{Pace, Paced, Watched};
 use super::reply::{response, with_archive};
+use super::visit::Visit;
 use super::{Limits, head};
 use crate::api::request;
 use crate::api::request_log::RequestLog;
 use crate::api::{App, Listener, Reply, Request, dispatch};
-use crate::budget::connections::{Connection, Phase, Seat};
+use crate::budget::connections::Phase;
 use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
 use crate::db;
 use crate::domain::BaseUrl;
 use crate::domain::model_apis::ModelApiCall;
 use crate::error::{Error, quoted};
-use crate::inference::{Answer, Calls, Made, Sent, Tunnel};
+use crate::inference::{Calls, Made, Sent};
 use crate::s3::{self, Uploads};
 
 /// How many bytes of replies the kernel takes for a connection before its peer reads. Without this bound the kernel takes
@@ -403,48 +403,6 @@ impl Worker {
                 collected.unwrap_or(Err(Error::RequestTimeout))
             }
             () = account.given_way() => Err(gave_way()),
-        }
-    }
-}
-
-/// One connection and its peer.
-struct Visit {
-    from: Listener,
-    peer: Option<IpAddr>,
-    /// The local address that it connected to.
-    here: SocketAddr,
-    seat: Seat,
-    pace: Rc<Cell<Pace>>,
-    /// The websocket that the connection becomes after the reply.
-    tunnel: Cell<Option<Tunnel>>,
-}
-
-impl Visit {
-    fn connection(&self) -> &Arc<Connection> {
-        &self.seat.connection
-    }
-
-    /// The reply of a model, during which the connection waits for nobody's next request.
-    fn streams(&self, answer: Answer, limits: Limits) -> Outgoing {
-        let (pace, connection) = (Rc::clone(&self.pace), Arc::clone(self.connection()));
-        Outgoing::Call { answer: Box::new(answer), _streaming: Streaming { pace, connection, limits } }
-    }
-
-    /// Waits until this connection must close to make room. A request whose body gives way is answered first.
-    async fn given_way(&self, linger: Duration) {
-        self.connection().given_way().await;
-        if self.connection().phase() == Phase::Body {
-            tokio::time::sleep(linger).await;
-        }
-    }
-
-    /// Waits until the connection has been idle, or has sent only part of a head, for this long.
-    async fn idles(&self, long: Duration) {
-        loop {
-            tokio::time::sleep(long).await;
-            if matches!(self.connection().phase(), Phase::Idle | Phase::Head) && self.connection().since() >= long {
-                return;
-            }
         }
     }
 }
