@@ -4,8 +4,8 @@ ALTER TABLE training_job ADD COLUMN error_message TEXT;
 -- How often the job was begun. One that crashed the server twice is not begun again.
 ALTER TABLE training_job ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
 
-CREATE INDEX training_job_to_run ON training_job (status)
-WHERE status IN ('TRAINING_JOB_DEPLOYING', 'TRAINING_JOB_RUNNING');
+-- The trainer looks for these again and again.
+CREATE INDEX training_job_deploying ON training_job (team_id) WHERE status = 'TRAINING_JOB_DEPLOYING';
 
 -- A folder in the checkpoint folder of a job.
 CREATE TABLE training_checkpoint (

@@ -35,8 +35,9 @@ mod variables;
 
 pub use files::open_inside;
 
-/// How long the trainer sleeps at most. A commit or the end of a job wakes it.
+/// How long the trainer sleeps at most. A commit or the end of a job wakes it, but never sooner than after the pause.
 const ROUNDS_EVERY: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(50);
 /// How often folders of jobs, projects and teams that were deleted are removed.
 const SWEEPS_EVERY: Duration = Duration::from_secs(30);
 /// A job that was begun so often, and ended the server each time, is not begun again.
@@ -141,6 +142,7 @@ pub fn run(db: &Db, machine: &Machine, settings: Settings, now: &(dyn Fn() -> No
                 swept = Some(Instant::now());
             }
             db::park();
+            std::thread::sleep(PAUSE);
             std::thread::park_timeout(ROUNDS_EVERY);
             told.try_iter().for_each(|id| trainer.forget(&id));
         }

@@ -210,6 +210,7 @@ fn filled(part: &str) -> String {
         "{env_name}" => "preview",
         "{model_id}" => "researchmodel",
         "{deployment_id}" => "researchidle",
+        "{replica_id}" => "researchidlereplica",
         "{chain_id}" => "researchchain",
         "{chain_deployment_id}" => "researchchainidle",
         "{chainlet_id}" => "researchchainidlehello",

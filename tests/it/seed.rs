@@ -291,6 +291,10 @@ impl Seed {
                 FROM json_each('[[\"development\", 0, \"ACTIVE\", null, null], [\"first\", 1, \"ACTIVE\", \"production\", null],
                                  [\"idle\", 2, \"ACTIVE\", null, null], [\"second\", 3, \"ACTIVE\", \"preview\", null],
                                  [\"third\", 4, \"ACTIVE\", \"trial\", null], [\"waiting\", 5, \"BUILDING\", null, \"trial\"]]');
+            INSERT INTO replica (id, org_id, team_id, deployment_id, started_at)
+                SELECT id || 'replica', org_id, team_id, id, :now
+                FROM deployment
+                WHERE team_id = :team AND name IN ('idle', 'second');
             INSERT INTO async_request (id, org_id, team_id, model_id, deployment_id, environment, api_key_prefix, priority, status,
                                        webhook_status, created_at, status_at, expires_at)
                 VALUES (:team || 'request', :org, :team, :team || 'model', :team || 'second', 'preview', 'guild_somebody', 0,

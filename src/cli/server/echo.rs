@@ -36,7 +36,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     secret: Option<String>,
     /// The folder that holds a file for each secret
-    #[arg(long, env = "GUILDHALL_SECRETS", value_name = "DIR", default_value = "/secrets")]
+    #[arg(long, env = "GUILDHALL_SECRETS_FOLDER", value_name = "DIR", default_value = "/secrets")]
     secrets_folder: PathBuf,
     /// The deployment that each answer names
     #[arg(long, env = "GUILDHALL_DEPLOYMENT_ID", value_name = "ID")]

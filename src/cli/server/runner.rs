@@ -22,7 +22,7 @@ pub enum Action {
 /// Fetch ahead of time what every Python model needs
 ///
 /// Makes the server's files and the environment of models in the data directory, with uv or else pip. Works with and without a
-/// running server. Models do not run yet.
+/// running server. Otherwise the first push that needs it fetches it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

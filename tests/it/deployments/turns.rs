@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guildhall::db::Now;
-use guildhall::db::progress::Part;
 use guildhall::db::progress::{self, Part};
 use guildhall::runner;
 use serde_json::json;

@@ -162,6 +162,8 @@ fn of_model(noun: &str, template: &str, place: &str) -> Option<String> {
         "deployments" if place == "nothing" => Some("nosuchid".to_owned()),
         "deployments" if place == "preview" => Some(format!("{}second", team(place))),
         "deployments" => Some(format!("{}idle", team(place))),
+        "replicas" if place == "preview" => Some(format!("{}secondreplica", team(place))),
+        "replicas" => Some(format!("{}idlereplica", team(place))),
         "environments" if template.ends_with("_promotion") => Some("trial".to_owned()),
         "environments" if place == "gone" => Some("nosuchenvironment".to_owned()),
         "environments" => Some("preview".to_owned()),
