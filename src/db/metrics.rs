@@ -88,7 +88,7 @@ pub fn exported(tx: &Tx, readers: &[MetricsReader]) -> Result<Vec<Exported>, Err
                 deployment.status, deployment.autoscaling, deployment.backpressure, deployment.replicas
          FROM deployment JOIN model ON model.id = deployment.model_id
          WHERE deployment.org_id = :org_id AND deployment.team_id = :team_id
-         ORDER BY deployment.org_id, deployment.team_id, deployment.model_id, deployment.id
+         ORDER BY deployment.org_id, deployment.team_id, deployment.model_id
          LIMIT :rows_max",
     )?;
     let mut exported = Vec::new();

@@ -48,7 +48,8 @@ const SORTED: &[&str] = &[
 ];
 
 /// Statements that walk a table: one of a single row, and one that SQLite walks only if statistics tell it that it is tiny.
-const WALKED: &[&str] = &["FROM installation", "FROM password_reset WHERE expires_at <= :now"];
+const WALKED: &[&str] =
+    &["FROM installation", "FROM model_api_upstream ORDER BY slug", "FROM password_reset WHERE expires_at <= :now"];
 
 /// Routes about all of an organization, whose cost grows with it: its audit log, of which a page reads at most 10,000 entries,
 /// and the queue of its jobs.
@@ -172,7 +173,14 @@ fn is_of_organization(route: &Route, caller: &str) -> bool {
 }
 
 /// What they ask about does not exist here.
-const NEVER_ANSWERED: &[&str] = &["/v1/model_apis/{model_api_name}", "/downloads/{token}"];
+const NEVER_ANSWERED: &[&str] = &[
+    "/v1/model_apis/{model_api_name}",
+    "/downloads/{token}",
+    "/v1/operator/model_apis",
+    "/inference/v1/chat/completions",
+    "/inference/v1/completions",
+    "/inference/v1/embeddings",
+];
 
 fn target(route: &Route) -> String {
     let filled: Vec<String> = route.template.split('/').map(filled).collect();

@@ -37,6 +37,8 @@ const PARENTS: &[Parent] = &[
 pub const UNCHARGED: &[&str] = &[
     "accounting",
     "installation",
+    "metered",
+    "model_api_upstream",
     "organization",
     "organization_usage",
     "refinery_schema_history",
