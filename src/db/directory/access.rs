@@ -14,6 +14,8 @@ const STICKY: u32 = 0o1000;
 /// The names that a data directory holds. Names that begin with `guildhall.` also belong to it: the database, its log
 /// and its copies.
 const OURS: &[&str] = &["archives", "lock", "master.key", "operator.sock", "reserve", "runner", "swept", "uploads"];
+/// The folder of what models run on.
+const RUNNER: &str = "runner";
 const NOTES_MAX: usize = 10;
 
 /// A message for a failed act on a file. For a denied permission, it names the file's owner and the user of this
@@ -124,8 +126,13 @@ fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
     let mut notes = Vec::new();
     for entry in std::fs::read_dir(data).map_err(|cause| failed("read", data, &cause))? {
         let entry = entry.map_err(|cause| failed("read", data, &cause))?;
-        if is_ours(&entry.file_name()) {
-            tighten_below(&entry.path(), &mut notes)?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if name == RUNNER {
+            // Others cannot pass this folder. What is below it needs its modes, and is partly written by models.
+            let metadata = path.symlink_metadata().map_err(|cause| failed("use", &path, &cause))?;
+            notes.extend(if metadata.is_dir() { tighten(&path, &metadata)? } else { None });
+        } else if is_ours(&name) {
+            tighten_below(&path, &mut notes)?;
         }
     }
     if let Some(more) = notes.len().checked_sub(NOTES_MAX).filter(|more| *more > 0) {
@@ -135,6 +142,8 @@ fn tighten_contents(data: &Path) -> Result<Vec<String>, String> {
     Ok(notes)
 }
 
+/// Closes a file or a folder with everything in it. The entry of the data directory itself may be a link that the
+/// operator made, to another disk; links below it are never followed.
 fn tighten_below(path: &Path, notes: &mut Vec<String>) -> Result<(), String> {
     let metadata = match path.metadata() {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()), // a symbolic link without a target
@@ -144,7 +153,10 @@ fn tighten_below(path: &Path, notes: &mut Vec<String>) -> Result<(), String> {
     if metadata.is_dir() {
         let unreadable = |cause| failed("read", path, &cause);
         for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            tighten_below(&entry.map_err(unreadable)?.path(), notes)?;
+            let entry = entry.map_err(unreadable)?;
+            if !entry.file_type().map_err(unreadable)?.is_symlink() {
+                tighten_below(&entry.path(), notes)?;
+            }
         }
     }
     Ok(())
@@ -162,5 +174,46 @@ fn tighten(path: &Path, metadata: &Metadata) -> Result<Option<String>, String> {
             let why = failed("close", path, &cause);
             Err(format!("{why}: others may enter or read it; set its mode to {private:04o}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_links_point_to_and_programs_of_tenants_stay_as_they_are() {
+        let (data, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [data, program, folder] = [data.path(), &outside.path().join("python"), &outside.path().join("folder")];
+        let file = |path: &Path| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        };
+        let [archive, script] = [data.join("archives/ab/archive"), data.join("runner/environments/e/bin/script")];
+        [program, &folder.join("inside"), &archive, &script].into_iter().for_each(|path| file(path));
+        symlink(program, data.join("runner/environments/e/bin/python")).unwrap();
+        symlink(program, data.join("archives/ab/link")).unwrap();
+        symlink(folder, data.join("archives/folder")).unwrap();
+        std::fs::set_permissions(data.join("runner"), Permissions::from_mode(0o755)).unwrap();
+        tighten_all(data).unwrap();
+        let modes = [program, &folder.join("inside"), &script, &archive, &data.join("runner")].map(|path| mode(path));
+        assert_eq!(modes, [0o755, 0o755, 0o755, 0o600, 0o700]);
+    }
+
+    #[test]
+    fn a_folder_that_the_operator_has_put_elsewhere_is_closed() {
+        let (data, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::set_permissions(outside.path(), Permissions::from_mode(0o755)).unwrap();
+        symlink(outside.path(), data.path().join("archives")).unwrap();
+        symlink("nowhere", data.path().join("uploads")).unwrap();
+        tighten_all(data.path()).unwrap();
+        assert_eq!(mode(outside.path()), 0o700);
     }
 }
