@@ -169,7 +169,8 @@ pub fn serve(
     if let Some(machine) = app.machine.clone() {
         let (lives, until) = (Arc::clone(app), stopped.clone());
         threads.push(thread("lifecycle", move || {
-            let parts = lifecycle::Parts { db: &lives.db, machine: &machine, fleet: &lives.fleet, now: head::now };
+            let App { db, fleet, chain_keys, .. } = &*lives;
+            let parts = lifecycle::Parts { db, machine: &machine, fleet, chain_keys, address: addr, now: head::now };
             lifecycle::run(parts, || *until.borrow());
         })?);
         app.db.attach_trainer();

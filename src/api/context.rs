@@ -5,7 +5,7 @@ use crate::api::body::Body;
 use crate::api::passwords::Outcome;
 use crate::api::path_template::PathTemplate;
 use crate::api::reply::Reply;
-use crate::api::request::{Listener, Request};
+use crate::api::request::{Listener, Named, Request};
 use crate::api::shapes::Shapes;
 use crate::domain::Team;
 use crate::domain::calls::Callee;
@@ -67,7 +67,7 @@ impl Context for RequestContext<'_> {
     }
 
     fn callee(&self) -> Option<&Callee> {
-        self.request.callee.as_ref()
+        self.request.callee.as_ref().map(Named::callee)
     }
 
     fn note_team(&self, team: &Team) {

@@ -6,7 +6,7 @@ use crate::api::passwords::Work;
 use crate::api::path_template::PathTemplate;
 use crate::api::refusal::Api;
 use crate::api::reply::Reply;
-use crate::api::request::{Listener, Request};
+use crate::api::request::{Listener, Named, Request};
 use crate::api::shapes::Shapes;
 use crate::db::Tx;
 use crate::domain::async_requests;
@@ -202,15 +202,11 @@ impl Table {
     pub fn find(&self, request: &Request) -> Result<&Row, Error> {
         let reaches = |row: &&Row| {
             row.route.is_reachable_by(request.from)
-                // What is sent to a model or a Chain is for no other API.
-                && (request.callee.is_none() || row.route.api == Api::Inference)
+                && (row.route.api == Api::Inference || !matches!(request.callee, Some(Named::ByPath(_))))
                 && row.path.matches(&request.path)
         };
         let on_path = || self.0.iter().filter(reaches);
-        let found = || on_path().filter(|row| row.route.method == request.method);
-        // A path of the network may also be one of the operator's, who then reaches their own row.
-        let of_operator = found().find(|row| row.route.access.is_operators());
-        of_operator.or_else(|| found().next()).ok_or_else(|| {
+        on_path().find(|row| row.route.method == request.method).ok_or_else(|| {
             let methods: Vec<&str> = on_path().map(|row| row.route.method).collect();
             if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }
         })

@@ -85,7 +85,7 @@ pub fn of_environment(
 pub fn exported(tx: &Tx, readers: &[MetricsReader]) -> Result<Vec<Exported>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT deployment.id, deployment.model_id, model.name AS model_name, deployment.environment,
-                deployment.status, deployment.autoscaling, deployment.backpressure
+                deployment.status, deployment.autoscaling, deployment.backpressure, deployment.replicas
          FROM deployment JOIN model ON model.id = deployment.model_id
          WHERE deployment.org_id = :org_id AND deployment.team_id = :team_id
          ORDER BY deployment.org_id, deployment.team_id, deployment.model_id, deployment.id
@@ -156,7 +156,7 @@ struct Running {
 fn running(tx: &Tx, reader: &MetricsReader, model_id: &str, which: Which) -> Result<Option<Running>, Error> {
     let (id, number, environment) = which.columns();
     let mut query = tx.sql.prepare_cached(
-        "SELECT id, status, autoscaling, backpressure
+        "SELECT id, status, autoscaling, backpressure, replicas
          FROM deployment
          WHERE team_id = :team_id AND model_id = :model_id
            AND (id = :id OR number = :number OR environment = :environment)",
@@ -176,7 +176,10 @@ fn running_from_row(row: &Row) -> rusqlite::Result<Running> {
         autoscaling: read_json(row, "autoscaling")?.unwrap_or_default(),
         backpressure: row.get("backpressure")?,
     };
-    Ok(Running { deployment_id: row.get("id")?, replicas_of_status: settings.active_replicas(row.get("status")?) })
+    let status = row.get("status")?;
+    let replicas: Option<i64> = row.get("replicas")?;
+    let replicas_of_status = replicas.unwrap_or_else(|| settings.active_replicas(status));
+    Ok(Running { deployment_id: row.get("id")?, replicas_of_status })
 }
 
 fn measured(tx: &Tx, running: Option<Running>, period: &Period, minutes: Vec<Minute>) -> Result<Measurements, Error> {

@@ -2,8 +2,9 @@
 //! them. Like the rest of the runner it acts for no caller, so these functions take no proof of access.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
+use serde_json::json;
 
-use crate::db::deployments::from_row;
+use crate::db::deployments::{Changeable, from_row};
 use crate::db::progress::{self, Step};
 use crate::db::{Tx, logs};
 use crate::domain::deployments::Deployment;
@@ -26,7 +27,9 @@ pub struct Kept {
     pub start_attempts: i64,
     /// Whether its archive is read or patched first.
     pub waits_for_archive: bool,
-    /// The environment that the Chain of a chainlet serves.
+    /// The deployment of the Chain that a chainlet belongs to.
+    pub chain_deployment_id: Option<String>,
+    /// The environment that it serves.
     pub chain_environment: Option<String>,
 }
 
@@ -62,7 +65,8 @@ pub struct Sibling {
 pub fn kept(tx: &Tx) -> Result<Vec<Kept>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, model_id, name, number, status, environment, candidate_for, cleanup, labels, instance_type,
-                autoscaling, backpressure, s3_key, truss_hash, is_patched, created_at, org_id, team_id, timeout_minutes,
+                autoscaling, backpressure, s3_key, truss_hash, replicas, is_patched, created_at, org_id, team_id,
+                timeout_minutes,
                 start_attempts,
                 CASE status
                     WHEN 'BUILDING' THEN s3_key IS NOT NULL AND truss_hash IS NULL
@@ -71,6 +75,7 @@ pub fn kept(tx: &Tx) -> Result<Vec<Kept>, Error> {
                     )
                     ELSE 0
                 END AS waits_for_archive,
+                (SELECT chain_deployment_id FROM chainlet WHERE deployment_id = deployment.id) AS chain_deployment_id,
                 (SELECT chain_deployment.environment
                  FROM chainlet JOIN chain_deployment ON chain_deployment.id = chainlet.chain_deployment_id
                  WHERE chainlet.deployment_id = deployment.id) AS chain_environment
@@ -98,6 +103,7 @@ fn kept_from_row(row: &Row) -> rusqlite::Result<Kept> {
         timeout_minutes: row.get("timeout_minutes")?,
         start_attempts: row.get("start_attempts")?,
         waits_for_archive: row.get("waits_for_archive")?,
+        chain_deployment_id: row.get("chain_deployment_id")?,
         chain_environment: row.get("chain_environment")?,
     })
 }
@@ -290,6 +296,22 @@ fn count_replicas(tx: &Tx, deployment_id: &str) -> Result<(), Error> {
         )?
         .execute(named_params! { ":id": deployment_id })?;
     Ok(())
+}
+
+/// Terminates a replica of a deployment. Another is started in its place.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] for a replica that does not serve.
+pub fn terminate(tx: &Tx, changeable: &Changeable, replica_id: &str) -> Result<(), Error> {
+    let terminated = tx
+        .sql
+        .prepare_cached("UPDATE replica SET is_unwanted = 1 WHERE id = :id AND deployment_id = :deployment_id")?
+        .execute(named_params! { ":id": replica_id, ":deployment_id": changeable.deployment().id })?;
+    if terminated == 0 {
+        return Err(Error::NotFound("replica"));
+    }
+    changeable.record(tx, "MODEL_DEPLOYMENT_REPLICA_TERMINATED", json!({ "replica_id": replica_id }))
 }
 
 /// The replicas that somebody has terminated and that have not ended yet, each with its deployment.

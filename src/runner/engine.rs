@@ -39,6 +39,8 @@ mod spawn;
 pub mod stage;
 pub mod supervisor;
 mod system;
+mod system_files;
+mod view;
 mod watcher;
 
 pub use crate::wire::processes::{Control, Ids};
@@ -145,15 +147,18 @@ impl Engine {
         Ok(process)
     }
 
-    /// Another user reaches its files by bubblewrap alone: the data directory is closed to everybody else.
+    /// Another user reaches its files in a mount namespace alone: the data directory is closed to everybody else.
     fn check_user(&self) -> Result<(), StartError> {
-        match (self.settings.user, &self.machine.bubblewrap) {
-            (Some(_), Err(why)) => Err(StartError::Deploy(format!(
-                "models that run as another user need bubblewrap, and {why}: install it, or serve without `--runner-user`"
-            ))),
-            (Some(_), Ok(_)) if !machine::is_root() => {
+        let has_mounts = self.machine.bubblewrap.is_ok() || self.machine.namespaces.mounts;
+        match self.settings.user {
+            Some(_) if !machine::is_root() => {
                 Err(StartError::Deploy("only root can run models as another user".to_owned()))
             }
+            Some(_) if !has_mounts => Err(StartError::Deploy(
+                "models that run as another user need bubblewrap or mount namespaces: `guildhall runner check` says \
+                 what is missing; or serve without `--runner-user`"
+                    .to_owned(),
+            )),
             _ => Ok(()),
         }
     }

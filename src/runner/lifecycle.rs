@@ -5,7 +5,9 @@
 //! it, after each report of a build or a replica, and at deadlines. Each step is decided from the row and the replicas
 //! alone, so that a step that failed is tried again. While nothing happens, the thread sleeps.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread::Thread;
@@ -19,12 +21,15 @@ use crate::domain::TeamId;
 use crate::domain::serving::{Level, Status};
 use crate::domain::turns::Turns;
 use crate::error::Error;
+use crate::runner::chain_keys::ChainKeys;
 use crate::runner::fleet::Fleet;
 use crate::runner::machine::Machine;
 use crate::runner::output::Journal;
 use crate::runner::python;
+use crate::token::PlainKey;
 
 mod building;
+mod chains;
 mod control;
 mod entry;
 mod replacing;
@@ -40,14 +45,19 @@ const ROUNDS_EVERY: Duration = Duration::from_millis(10);
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How long the runner waits before a retry after a fault of this installation.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long replicas may take to end when the server stops.
-const GRACE_AT_END: Duration = Duration::from_secs(8);
+/// When the server stops: how long the last calls are waited for, and then the end of the replicas.
+const CALLS_AT_END: Duration = Duration::from_secs(6);
+const GRACE_AT_END: Duration = Duration::from_secs(3);
+const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
 /// What the lifecycle works with.
 pub struct Parts<'a> {
     pub db: &'a Db,
     pub machine: &'a Arc<Machine>,
     pub fleet: &'a Arc<Fleet>,
+    pub chain_keys: &'a ChainKeys,
+    /// Where this server listens. Chainlets call each other there.
+    pub address: SocketAddr,
     /// The clock.
     pub now: fn() -> Now,
 }
@@ -55,14 +65,14 @@ pub struct Parts<'a> {
 /// Runs until `stopped` returns true, then ends all replicas. This thread sleeps until [`std::thread::Thread::unpark`]
 /// wakes it.
 pub fn run(parts: Parts, stopped: impl Fn() -> bool) {
-    let Parts { db, machine, fleet, now } = parts;
+    let (db, now) = (parts.db, parts.now);
     db::thread_parks();
     db.wake_on_commit(std::thread::current());
     let journal = Arc::new(Journal::default());
     std::thread::scope(|scope| {
         let (written, clock) = (Arc::clone(&journal), now);
         scope.spawn(move || written.keep_written(db, clock));
-        let mut lifecycle = Lifecycle::new(db, machine, fleet, now, Arc::clone(&journal));
+        let mut lifecycle = Lifecycle::new(parts, Arc::clone(&journal));
         while !stopped() {
             let begun = Instant::now();
             let round = catch_unwind(AssertUnwindSafe(|| lifecycle.round()));
@@ -110,11 +120,14 @@ struct Lifecycle<'a> {
     db: &'a Db,
     machine: &'a Arc<Machine>,
     fleet: &'a Arc<Fleet>,
+    chain_keys: &'a ChainKeys,
+    address: SocketAddr,
     now: fn() -> Now,
+    /// The keys of Chains that run, by the ids of their deployments.
+    keys: RefCell<HashMap<String, PlainKey>>,
     journal: Arc<Journal>,
     tell: Tell,
     told: mpsc::Receiver<Report>,
-    /// Reports that were received and not handled yet.
     entries: HashMap<String, Entry>,
     /// Deployments that are to be looked at in this round.
     touched: BTreeSet<String>,
@@ -124,23 +137,22 @@ struct Lifecycle<'a> {
     has_begun: bool,
     seen_deployments: Option<u64>,
     seen_secrets: Option<u64>,
+    /// Reports that were received and not handled yet.
     news: Vec<Report>,
 }
 
 impl<'a> Lifecycle<'a> {
-    fn new(
-        db: &'a Db,
-        machine: &'a Arc<Machine>,
-        fleet: &'a Arc<Fleet>,
-        now: fn() -> Now,
-        journal: Arc<Journal>,
-    ) -> Lifecycle<'a> {
+    fn new(parts: Parts<'a>, journal: Arc<Journal>) -> Lifecycle<'a> {
         let (reports, told) = mpsc::channel();
+        let Parts { db, machine, fleet, chain_keys, address, now } = parts;
         Lifecycle {
             db,
             machine,
             fleet,
+            chain_keys,
+            address: reachable(address),
             now,
+            keys: RefCell::default(),
             journal,
             tell: Tell { reports, thread: std::thread::current() },
             told,
@@ -180,6 +192,7 @@ impl<'a> Lifecycle<'a> {
         }
         self.begin_builds();
         self.begin_starts();
+        self.revoke_keys();
         Ok(())
     }
 
@@ -319,9 +332,15 @@ impl<'a> Lifecycle<'a> {
         }
         std::thread::scope(|scope| {
             for slot in self.entries.values().flat_map(|entry| &entry.replicas) {
-                if let Some(process) = &slot.process {
-                    scope.spawn(|| process.stop(GRACE_AT_END));
-                }
+                let Some(process) = &slot.process else { continue };
+                let is_busy = || slot.replica.as_ref().is_some_and(|replica| replica.outstanding() > 0);
+                scope.spawn(move || {
+                    let until = Instant::now() + CALLS_AT_END;
+                    while is_busy() && Instant::now() < until && process.ended().is_none() {
+                        std::thread::sleep(LOOKS_EVERY);
+                    }
+                    process.stop(GRACE_AT_END);
+                });
             }
         });
         let ids: Vec<String> = self.entries.keys().cloned().collect();
@@ -380,6 +399,16 @@ impl<'a> Lifecycle<'a> {
         let pause = entry.wait_longer(Instant::now());
         tracing::warn!(deployment_id = id, why, seconds = pause.as_secs(), "waits to be tried again");
     }
+}
+
+/// An address at which this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// The reason of a build's failure, in the form of [`BuildEnd`].

@@ -93,6 +93,12 @@ pub struct UpdateDeployment {
     pub name: Option<String>,
 }
 
+/// A replica was terminated. Baseten's `TerminateReplicaResponseV1`.
+#[derive(JsonSchema, Serialize)]
+pub struct TerminatedReplica {
+    pub success: bool,
+}
+
 /// Where the archive of a deployment can be downloaded. Baseten's `DownloadDeploymentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DeploymentDownload")]

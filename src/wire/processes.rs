@@ -23,6 +23,8 @@ pub struct Plan {
     pub landlock: Landlock,
     pub network: Network,
     pub namespaces: Namespaces,
+    /// What is seen in a mount namespace of its own.
+    pub mounts: Option<Mounts>,
     /// The user and group that the process runs as, if not those of the server.
     pub user: Option<Ids>,
     pub bubblewrap: Option<Bubblewrap>,
@@ -61,6 +63,16 @@ pub struct Namespaces {
     pub user: bool,
     /// With a loopback interface alone.
     pub network: bool,
+    pub mounts: bool,
+}
+
+/// What a process sees as its own in a mount namespace.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Mounts {
+    /// The folder that is `/tmp`.
+    pub temporary: PathBuf,
+    /// The size of `/dev/shm`.
+    pub shared_memory_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

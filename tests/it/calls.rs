@@ -1,8 +1,13 @@
 //! Calls to models and Chains: do they reach the right deployment, does everything pass through, and does every way in
 //! which a call can fail end with its own status?
 
-mod model;
+mod failed;
+mod keys;
+pub mod model;
 mod passed;
+mod places;
+mod streams;
+mod websockets;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -70,32 +75,37 @@ impl Site {
         replica
     }
 
+    /// How many calls with this status are counted in the database.
+    pub fn counted(&self, status: u16) -> i64 {
+        let query = "SELECT ifnull(sum(requests), 0) FROM deployment_total WHERE status = ?";
+        self.test_server.sql().query_row(query, [status], |row| row.get(0)).unwrap()
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.addr)
     }
 
     /// Calls as whoever of the world has this key.
     pub fn post(&self, who: &str, target: &str, body: &str) -> Reply {
+        self.begin(who, target, body).reply()
+    }
+
+    /// A call whose reply is still to come.
+    pub fn begin(&self, who: &str, target: &str, body: &str) -> Client {
         let mut client = self.client();
-        client.send(&self.head("POST", who, target, &format!("Content-Length: {}\r\n", body.len())));
+        client.send(self.head("POST", who, target, &format!("Content-Length: {}\r\n", body.len())));
         client.send(body);
-        client.reply()
+        client
     }
 
     pub fn head(&self, method: &str, who: &str, target: &str, more: &str) -> String {
         let key = WORLD.keys.text(who);
         format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n{more}\r\n")
     }
-
-    /// Waits until this holds.
-    #[track_caller]
-    pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        until(what, holds);
-    }
 }
 
 #[track_caller]
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "{what}");

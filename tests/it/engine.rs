@@ -34,7 +34,7 @@ struct Started {
     lines: Arc<Mutex<Vec<Line>>>,
 }
 
-/// Runs a test with and without bubblewrap, or only without where it does not work.
+/// Runs a test with bubblewrap if it works here, with namespaces alone, and with Landlock alone.
 fn each_way(test: impl Fn(&Bench)) {
     let bench = Bench::new(Use::Everything);
     if bench.has_bubblewrap() {
@@ -43,8 +43,10 @@ fn each_way(test: impl Fn(&Bench)) {
     } else {
         println!("skipped with bubblewrap: it does not work here");
     }
-    println!("without bubblewrap");
-    test(&Bench::new(Use::NoBubblewrap));
+    for use_of in [Use::NoBubblewrap, Use::NoNamespaces] {
+        println!("{use_of:?}");
+        test(&Bench::new(use_of));
+    }
 }
 
 impl Bench {
@@ -63,6 +65,11 @@ impl Bench {
 
     fn has_bubblewrap(&self) -> bool {
         self.engine.machine().bubblewrap.is_ok()
+    }
+
+    /// Whether processes have mounts of their own.
+    fn has_mounts(&self) -> bool {
+        self.has_bubblewrap() || self.engine.machine().namespaces.mounts
     }
 
     /// A launch of a shell script that serves nothing, in a directory of its own.

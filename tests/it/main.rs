@@ -1,6 +1,7 @@
 //! The tests of the server. Each file answers one question.
 
 mod acme;
+mod async_calls;
 mod audit;
 mod authority;
 mod billing;
@@ -22,7 +23,9 @@ mod keys;
 mod listener;
 mod log;
 mod matrix;
+mod metering;
 mod model;
+mod model_apis;
 mod openapi;
 mod org;
 mod plans;
@@ -34,6 +37,7 @@ mod resources;
 mod reverse_proxy;
 mod rules;
 mod runner_python;
+mod running;
 mod schema;
 mod seal;
 mod seed;

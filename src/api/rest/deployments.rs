@@ -4,7 +4,7 @@ use crate::api::{Reply, RequestContext};
 use crate::db::deployments::running::{self, Done};
 use crate::db::deployments::{self, Changeable};
 use crate::db::environments::promotion::{self, Instance, Promotion};
-use crate::db::{Tx, downloads, environment_groups, environments, models};
+use crate::db::{Tx, downloads, environment_groups, environments, models, serving};
 use crate::domain::deployments::{Deployment, Which};
 use crate::domain::environments::Change;
 use crate::domain::models::Model;
@@ -87,6 +87,12 @@ pub fn activate(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Re
 
 pub fn deactivate(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
     running::deactivate(tx, &to_change(tx, deployer, ctx)?).map(switched)
+}
+
+/// Terminates a replica of a deployment.
+pub fn terminate_replica(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    serving::terminate(tx, &to_change(tx, deployer, ctx)?, ctx.param("replica_id"))?;
+    Ok(Reply::ok(&wire::deployments::TerminatedReplica { success: true }))
 }
 
 pub(super) fn switched(done: Done) -> Reply {

@@ -10,7 +10,7 @@ use crate::domain::SECRET_VALUE_BYTES_MAX;
 use crate::server::operator::Asked;
 use crate::wire::model_apis::{AddModelApi, ListedUpstreams};
 
-const ROUTE: &str = "/v1/model_apis";
+const ROUTE: &str = "/v1/operator/model_apis";
 
 /// Configure the upstreams of Model APIs
 #[derive(clap::Subcommand)]

@@ -20,6 +20,8 @@ pub enum Part {
         user: bool,
         #[arg(long)]
         network: bool,
+        #[arg(long)]
+        mounts: bool,
     },
 }
 
@@ -29,6 +31,8 @@ pub fn run(part: &Part) -> ExitCode {
         Part::Supervise => supervisor::run(),
         Part::Enter => stage::enter(),
         Part::Confine => stage::confine(),
-        Part::Try { user, network } => namespaces::attempt(Namespaces { user: *user, network: *network }),
+        Part::Try { user, network, mounts } => {
+            namespaces::attempt(Namespaces { user: *user, network: *network, mounts: *mounts })
+        }
     }
 }

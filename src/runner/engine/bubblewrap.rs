@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{confinement, secrets};
+use super::secrets;
+use super::system_files::READS;
 use crate::wire::processes::{Network, Plan};
 
 const NAME: &str = "bwrap";
@@ -98,7 +99,7 @@ fn namespaces(user_namespace: UserNamespace) -> Vec<String> {
 /// The system's own files. What is a link, such as `/lib` on most systems, stays one.
 fn system() -> Vec<String> {
     let mut options = Vec::new();
-    for path in confinement::READS.iter().filter(|path| **path != "/proc") {
+    for path in READS.iter().filter(|path| **path != "/proc") {
         match fs::read_link(path) {
             Ok(target) if !path.starts_with("/etc/") => {
                 options.extend(["--symlink".to_owned(), text(&target), (*path).to_owned()]);

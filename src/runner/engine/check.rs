@@ -43,7 +43,7 @@ pub fn look(machine: &Machine, owner: &Path) -> Vec<Finding> {
     vec![
         finding("landlock", landlock(machine)),
         finding("bubblewrap", bubblewrap(machine)),
-        finding("network namespaces", network(machine)),
+        finding("namespaces", namespaces(machine)),
         finding("control groups", groups(&Groups::find(owner))),
         finding("user", user()),
         finding("accelerators", accelerators()),
@@ -72,23 +72,27 @@ fn landlock(machine: &Machine) -> (Level, String) {
 }
 
 fn bubblewrap(machine: &Machine) -> (Level, String) {
-    match &machine.bubblewrap {
-        Ok(program) => (Level::Good, program.display().to_string()),
-        Err(why) => (
-            Level::Limited,
-            format!(
-                "{why}; without it models see the list of processes, reach Unix sockets of other programs, and have no \
-                 /tmp and /dev/shm of their own: install the package bubblewrap, and allow user namespaces"
-            ),
-        ),
-    }
+    let why = match &machine.bubblewrap {
+        Ok(program) => return (Level::Good, program.display().to_string()),
+        Err(why) => why,
+    };
+    let without = match machine.namespaces.mounts {
+        true => "models see the list of processes",
+        false => {
+            "models see the list of processes, reach Unix sockets of other programs, and have no /tmp and /dev/shm of \
+             their own"
+        }
+    };
+    (Level::Limited, format!("{why}; without it {without}: install the package bubblewrap, and allow user namespaces"))
 }
 
-fn network(machine: &Machine) -> (Level, String) {
-    match (&machine.bubblewrap, machine.network) {
-        (Ok(_), _) => (Level::Good, "custom servers have networks of their own, by bubblewrap".to_owned()),
-        (Err(_), Some(_)) => (Level::Good, "custom servers have networks of their own".to_owned()),
-        (Err(_), None) => (
+fn namespaces(machine: &Machine) -> (Level, String) {
+    let made = [(machine.namespaces.network, "networks"), (machine.namespaces.mounts, "mounts")];
+    let made: Vec<&str> = made.into_iter().filter(|(is_made, _)| *is_made).map(|(_, what)| what).collect();
+    match (&machine.bubblewrap, machine.namespaces.network) {
+        (Ok(_), _) => (Level::Good, "made by bubblewrap".to_owned()),
+        (Err(_), true) => (Level::Good, made.join(", ")),
+        (Err(_), false) => (
             Level::Limited,
             "none: custom servers share the machine's network and must listen on the port of the variable PORT; allow \
              user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"

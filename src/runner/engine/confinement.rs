@@ -15,52 +15,17 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::namespaces;
+use super::system_files::READS;
+use super::{namespaces, view};
 use crate::wire::processes::{Ids, Landlock, Plan};
 
 /// The newest version of Landlock that we know the rights of. What an older kernel lacks is left out.
 const NEWEST: ABI = ABI::V10;
 
-/// What every process may read and execute: the system's programs, and what programs look up.
-pub const READS: &[&str] = &[
-    "/usr",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/bin",
-    "/sbin",
-    "/etc/alternatives",
-    "/etc/ca-certificates",
-    "/etc/debian_version",
-    "/etc/gai.conf",
-    "/etc/group",
-    "/etc/host.conf",
-    "/etc/hosts",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/ld.so.preload",
-    "/etc/locale.alias",
-    "/etc/localtime",
-    "/etc/mime.types",
-    "/etc/nsswitch.conf",
-    "/etc/os-release",
-    "/etc/passwd",
-    "/etc/pki",
-    "/etc/protocols",
-    "/etc/resolv.conf",
-    "/etc/services",
-    "/etc/ssl",
-    "/etc/timezone",
-    "/proc",
-    "/sys/devices/system",
-];
-
 /// Devices that every process may open.
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
-/// Folders that are each process's own inside of bubblewrap.
+/// Folders that are each process's own in a mount namespace.
 const OWN: &[&str] = &["/tmp", "/dev/shm"];
 
 /// The version of Landlock that this kernel has; none if it is off.
@@ -81,6 +46,9 @@ pub fn apply(plan: &Plan) -> Result<(), String> {
         move |cause: Errno| format!("{what}: {cause}")
     };
     namespaces::enter(plan.namespaces).map_err(|cause| format!("a namespace cannot be made: {cause}"))?;
+    if let Some(mounts) = &plan.mounts {
+        view::narrow(plan, mounts).map_err(|cause| format!("the files of others cannot be covered: {cause}"))?;
+    }
     set_no_new_privs(true).map_err(because("new privileges cannot be given up"))?;
     if plan.landlock == Landlock::Required {
         restrict(plan)?;
@@ -122,7 +90,7 @@ fn restrict(plan: &Plan) -> Result<(), String> {
         for path in &plan.writes {
             rules = allow(rules, path, all)?;
         }
-        if plan.bubblewrap.is_some() {
+        if plan.bubblewrap.is_some() || plan.mounts.is_some() {
             for path in OWN {
                 rules = allow_if_there(rules, Path::new(path), all)?;
             }

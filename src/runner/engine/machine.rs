@@ -17,19 +17,27 @@ pub struct Machine {
     pub landlock: Option<i32>,
     /// The program, or why it is not used.
     pub bubblewrap: Result<PathBuf, String>,
-    /// How a process can have a network of its own without bubblewrap.
-    pub network: Option<Namespaces>,
-    /// Whether a process can have a user namespace of its own without bubblewrap.
-    pub user_namespace: Option<Namespaces>,
+    /// The namespaces that a process can make itself: none if the kernel refuses.
+    pub namespaces: Namespaces,
     /// Where secrets can be files in memory without bubblewrap.
     pub memory: Option<PathBuf>,
 }
+
+/// The best first. Root needs no user namespace.
+const WAYS: [Namespaces; 4] = [
+    Namespaces { user: false, network: true, mounts: true },
+    Namespaces { user: true, network: true, mounts: true },
+    Namespaces { user: true, network: true, mounts: false },
+    Namespaces { user: true, network: false, mounts: false },
+];
 
 /// What may be tried: an operator or a test may leave bubblewrap out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Everything,
     NoBubblewrap,
+    /// Neither bubblewrap nor namespaces: what is left is Landlock.
+    NoNamespaces,
 }
 
 impl Machine {
@@ -38,14 +46,13 @@ impl Machine {
         let program = program.unwrap_or(Path::new(spawn::SELF));
         let bubblewrap = match use_of {
             Use::Everything => bubblewrap::find(user_namespace()),
-            Use::NoBubblewrap => Err("it is switched off".to_owned()),
+            Use::NoBubblewrap | Use::NoNamespaces => Err("it is switched off".to_owned()),
         };
-        let ways = [Namespaces { user: false, network: true }, Namespaces { user: true, network: true }];
+        let ways: &[Namespaces] = if use_of == Use::NoNamespaces { &[] } else { &WAYS };
         Machine {
             landlock: confinement::landlock_version(),
             bubblewrap,
-            network: ways.into_iter().find(|way| works(program, *way)),
-            user_namespace: Some(Namespaces { user: true, network: false }).filter(|way| works(program, *way)),
+            namespaces: ways.iter().copied().find(|way| works(program, *way)).unwrap_or_default(),
             memory: secrets::memory(),
         }
     }
@@ -64,7 +71,8 @@ pub fn user_namespace() -> UserNamespace {
 fn works(program: &Path, namespaces: Namespaces) -> bool {
     let mut command = Command::new(program);
     command.arg0("guildhall").args(["process", "try"]).env_clear();
-    command.args(namespaces.user.then_some("--user")).args(namespaces.network.then_some("--network"));
+    let wanted = [(namespaces.user, "--user"), (namespaces.network, "--network"), (namespaces.mounts, "--mounts")];
+    command.args(wanted.into_iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, option)| option));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

@@ -1,5 +1,5 @@
 //! Namespaces of a process's own, where bubblewrap does not make them: of users, which bounds the number of its processes,
-//! and of the network, with a loopback interface alone.
+//! of the network, with a loopback interface alone, and of mounts.
 
 use std::ffi::c_char;
 use std::fs;
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use super::view;
 use crate::wire::processes::Namespaces;
 
 /// Moves this process into namespaces of its own.
@@ -22,6 +23,7 @@ pub fn enter(namespaces: Namespaces) -> io::Result<()> {
     let mut flags = UnshareFlags::empty();
     flags.set(UnshareFlags::NEWUSER, namespaces.user);
     flags.set(UnshareFlags::NEWNET, namespaces.network);
+    flags.set(UnshareFlags::NEWNS | UnshareFlags::NEWIPC, namespaces.mounts);
     if flags.is_empty() {
         return Ok(());
     }
@@ -36,7 +38,8 @@ pub fn enter(namespaces: Namespaces) -> io::Result<()> {
 
 /// Tries it, in a process that does nothing else.
 pub fn attempt(namespaces: Namespaces) -> ExitCode {
-    if enter(namespaces).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let tried = enter(namespaces).and_then(|()| if namespaces.mounts { view::attempt() } else { Ok(()) });
+    if tried.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn unshare(flags: UnshareFlags) -> io::Result<()> {

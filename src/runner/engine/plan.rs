@@ -11,7 +11,7 @@ use super::launch::{Launch, Limits, Network, Serves, StartError};
 use super::machine::{self, Machine};
 use super::watcher::Bounds;
 use super::{bridge, devices, folder, secrets};
-use crate::wire::processes::{self as wire, Bridge, Ids, Landlock, Namespaces, Plan};
+use crate::wire::processes::{self as wire, Bridge, Ids, Landlock, Mounts, Namespaces, Plan};
 
 const OPEN_FILES: u64 = 65_536;
 /// What a process may map without using it, such as the stacks of its threads, where no control group counts for it.
@@ -34,7 +34,7 @@ pub struct Planned {
 /// [`StartError::Deploy`] if the machine lacks something, [`StartError::Ours`] if something cannot be made.
 pub fn plan(launch: &Launch, machine: &Machine, groups: &Groups, user: Option<Ids>) -> Result<Planned, StartError> {
     let (home, temporary) = (folder::home(&launch.folder), folder::temporary(&launch.folder));
-    let (network, namespaces) = network(launch.network, machine);
+    let (network, namespaces) = namespaces(launch.network, machine);
     let is_private = network == wire::Network::OwnByBubblewrap || namespaces.network;
     let (bridge, made) = match launch.serves {
         Serves::Port(port) => {
@@ -68,6 +68,9 @@ pub fn plan(launch: &Launch, machine: &Machine, groups: &Groups, user: Option<Id
         landlock: if machine.landlock.is_some() { Landlock::Required } else { Landlock::Unavailable },
         network,
         namespaces,
+        mounts: namespaces
+            .mounts
+            .then(|| Mounts { temporary: temporary.clone(), shared_memory_bytes: launch.limits.memory_bytes }),
         user,
         bubblewrap: None,
         bridge,
@@ -94,15 +97,14 @@ pub fn plan(launch: &Launch, machine: &Machine, groups: &Groups, user: Option<Id
     Ok(Planned { plan, bounds, groups: groups_made, secrets: made })
 }
 
-fn network(wanted: Network, machine: &Machine) -> (wire::Network, Namespaces) {
-    let has_bubblewrap = machine.bubblewrap.is_ok();
-    match wanted {
-        Network::Private if has_bubblewrap => (wire::Network::OwnByBubblewrap, Namespaces::default()),
-        Network::Private if let Some(ways) = machine.network => (wire::Network::AsNamespaces, ways),
-        Network::Private | Network::Outbound => {
-            // Root needs none: its processes are not counted, in whatever namespace.
-            let user = machine.user_namespace.filter(|_| !has_bubblewrap && !machine::is_root());
-            (wire::Network::AsNamespaces, user.unwrap_or_default())
+/// Who makes which namespaces. What the machine cannot make is left out.
+fn namespaces(wanted: Network, machine: &Machine) -> (wire::Network, Namespaces) {
+    match (&machine.bubblewrap, wanted) {
+        (Ok(_), Network::Private) => (wire::Network::OwnByBubblewrap, Namespaces::default()),
+        (Ok(_), Network::Outbound) => (wire::Network::AsNamespaces, Namespaces::default()),
+        (Err(_), Network::Private) => (wire::Network::AsNamespaces, machine.namespaces),
+        (Err(_), Network::Outbound) => {
+            (wire::Network::AsNamespaces, Namespaces { network: false, ..machine.namespaces })
         }
     }
 }

@@ -72,7 +72,7 @@ fn refuse(refusal: &Refusal) -> ExitCode {
 }
 
 enum Entered {
-    Plan(Plan),
+    Plan(Box<Plan>),
     Bubblewrap(io::Error),
 }
 
@@ -82,7 +82,7 @@ fn entered() -> io::Result<Entered> {
         fs::write(group.join("cgroup.procs"), "0")?;
     }
     fs::write("/proc/self/oom_score_adj", OOM_SCORE)?;
-    let Some(Bubblewrap { program, options }) = &plan.bubblewrap else { return Ok(Entered::Plan(plan)) };
+    let Some(Bubblewrap { program, options }) = &plan.bubblewrap else { return Ok(Entered::Plan(Box::new(plan))) };
     let _own = system::place(&spawn::above(File::open(spawn::SELF)?)?, spawn::PROGRAM)?;
     let inside = format!("/proc/self/fd/{}", spawn::PROGRAM);
     Ok(Entered::Bubblewrap(

@@ -12,7 +12,7 @@ use crate::runner::builds::{self, Built, Source};
 use crate::runner::python::Watch;
 
 /// How many builds run at the same time. A team has one.
-const BUILDS_MAX: usize = 2;
+const BUILDS_MAX: usize = 4;
 const OUR_FAULT: &str = "cannot be built by a fault of this installation, which its log explains";
 
 /// How a build ended.

@@ -31,7 +31,9 @@ impl Lifecycle<'_> {
         if let Some(environment) = kept.environment() {
             dynamic_config.insert("environment".to_owned(), json!({ "name": environment }));
         }
-        Ok(Control { secrets: declared(&built.source.config, &values), dynamic_config, token: token.to_owned() })
+        let mut secrets = declared(&built.source.config, &values);
+        self.tell_chainlet(entry, &mut secrets, &mut dynamic_config)?;
+        Ok(Control { secrets, dynamic_config, token: token.to_owned() })
     }
 
     /// Tells the replicas of a deployment their secrets and configuration again.

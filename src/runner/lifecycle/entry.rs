@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::db::serving::Kept;
 use crate::domain::scaling::{self, Observed};
 use crate::domain::serving::{Autoscaling, Status};
-use crate::runner::builds::Built;
+use crate::runner::builds::{Built, Runs};
 use crate::runner::endpoints::Watched;
 use crate::runner::engine::Process;
 use crate::runner::fleet::{Load, Replica};
@@ -163,8 +163,14 @@ impl Entry {
         self.replicas.iter().filter(|slot| slot.is_ready()).count()
     }
 
+    /// Whether it is an external endpoint, which has no process here and is not scaled.
+    fn is_endpoint(&self) -> bool {
+        self.built.as_ref().is_some_and(|built| matches!(built.runs, Runs::Endpoint(_)))
+    }
+
     /// How many replicas are to run.
     pub fn wanted(&self, replicas_max: usize) -> usize {
+        let replicas_max = if self.is_endpoint() { 1 } else { replicas_max };
         if self.is_gone || self.failure.is_some() {
             return 0;
         }
@@ -257,7 +263,7 @@ impl Entry {
 
     /// When its number of replicas is to be looked at next, if it serves and that number may change.
     pub fn look_at(&self, load: &Load, replicas_max: usize) -> Option<Instant> {
-        if self.status() != Status::Active {
+        if self.status() != Status::Active || self.is_endpoint() {
             return None;
         }
         let is_scaled = self.autoscaling().max_replica > 1 && replicas_max > 1;

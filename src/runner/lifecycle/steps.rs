@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Lifecycle;
 use super::entry::{Entry, Failure, Slot, Stage};
 use crate::db::progress;
-use crate::domain::serving::{Level, Status};
+use crate::domain::serving::{Level, Phase, Status};
 use crate::runner::builds::Built;
 
 /// How long a replica that is no longer wanted may take for its last calls, and then to end.
@@ -132,6 +132,7 @@ impl Lifecycle<'_> {
         let status = self.read(|tx| Ok(progress::find(tx, id)?.map(|deployment| deployment.status)));
         match status {
             Ok(None) => self.fleet.forget(id),
+            Ok(Some(status)) if status.phase() == Phase::Failed => {} // calls were told why
             Ok(Some(status)) => self.fleet.refuse(id, &format!("the deployment is {status}")),
             Err(cause) => tracing::warn!(id, ?cause, "a deployment cannot be read"),
         }

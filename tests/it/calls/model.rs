@@ -34,22 +34,28 @@ type Answers = dyn Fn(&Seen, &mut UnixStream) -> bool + Send + Sync;
 
 impl Model {
     pub fn new(answers: impl Fn(&Seen, &mut UnixStream) -> bool + Send + Sync + 'static) -> Model {
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let noted = Arc::clone(&seen);
+        Model { seen, ..Model::raw(move |connection| serve(connection, &answers, &noted)) }
+    }
+
+    /// A server that does with each connection what it likes.
+    pub fn raw(serves: impl Fn(UnixStream) + Send + Sync + 'static) -> Model {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
-        let (seen, ended) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<Mutex<usize>>::default());
-        let answers: Arc<Answers> = Arc::new(answers);
-        let (noted, closed) = (Arc::clone(&seen), Arc::clone(&ended));
+        let (serves, ended) = (Arc::new(serves), Arc::<Mutex<usize>>::default());
+        let closed = Arc::clone(&ended);
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let Ok(connection) = connection else { return };
-                let (answers, noted, closed) = (Arc::clone(&answers), Arc::clone(&noted), Arc::clone(&closed));
+                let (serves, closed) = (Arc::clone(&serves), Arc::clone(&closed));
                 std::thread::spawn(move || {
-                    serve(connection, &*answers, &noted);
+                    serves(connection);
                     *closed.lock().unwrap() += 1;
                 });
             }
         });
-        Model { folder, seen, ended }
+        Model { folder, seen: Arc::default(), ended }
     }
 
     /// Answers each request with a body.
@@ -252,6 +258,11 @@ impl Client {
     pub fn is_closed(&mut self) -> bool {
         while self.fill() {}
         true
+    }
+
+    /// What has arrived and was not read.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes
     }
 
     #[track_caller]

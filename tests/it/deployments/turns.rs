@@ -57,7 +57,7 @@ fn what_is_deleted_is_read_no_further() {
     let (db, stop) = (&acme.server.app.db, &AtomicBool::new(false));
     std::thread::scope(|scope| {
         let now = || Now { time: BEGIN, seed: [9; 32] };
-        let running = scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
+        let running = scope.spawn(move || runner::run(db, Part::All, now, || stop.load(Ordering::Relaxed)));
         until("the reading has begun", || attempts() == 1);
         assert_eq!(acme.send("max", "DELETE", &format!("/v1/models/{model}"), None).status, 200);
         until("the reading has ended", || attempts() == 0);

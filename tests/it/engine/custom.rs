@@ -67,7 +67,7 @@ impl Client {
 #[test]
 fn two_servers_on_one_port_have_their_own_secrets() {
     each_way(|bench| {
-        let has_networks = bench.has_bubblewrap() || bench.engine.machine().network.is_some();
+        let has_networks = bench.has_bubblewrap() || bench.engine.machine().namespaces.network;
         let servers = ["first", "second"].map(|id| start(bench, id, &format!("of {id}"), Network::Private));
         for (server, id) in servers.iter().zip(["first", "second"]) {
             let mut client = Client::new(server);

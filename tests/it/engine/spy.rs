@@ -55,9 +55,8 @@ fn files_of_the_server_and_of_a_sibling_are_out_of_reach() {
         let signals = if has_scopes { signals } else { String::new() };
         let spy = bench.run("spy", &format!("{tries}{writes}{folders}{signals}head -c 1 /etc/passwd >/dev/null && echo x > own && cat own && echo done"));
         spy.wait();
-        // Inside of bubblewrap, what is not its own is empty: it may make files there, which nobody else sees.
-        let is_seen =
-            |line: &String| !bench.has_bubblewrap() || !line.starts_with("wrote") && !line.starts_with("made");
+        // With mounts of its own, what is not its own is empty: it may make files there, which nobody else sees.
+        let is_seen = |line: &String| !bench.has_mounts() || !line.starts_with("wrote") && !line.starts_with("made");
         let texts: Vec<String> = spy.texts().into_iter().filter(is_seen).collect();
         assert_eq!(texts, ["x", "done"]);
         for file in &files {
@@ -119,7 +118,7 @@ fn sockets_of_others_are_out_of_reach() {
         let landlock = bench.engine.machine().landlock.unwrap_or(0);
         assert!(texts.iter().any(|line| line == "abstract false") || landlock < 6, "{texts:?}");
         // Landlock alone does not keep from sockets with a path before its version 9: hence the token.
-        assert!(texts.iter().any(|line| line == "path false") || !bench.has_bubblewrap() && landlock < 9, "{texts:?}");
+        assert!(texts.iter().any(|line| line == "path false") || !bench.has_mounts() && landlock < 9, "{texts:?}");
     });
 }
 
