@@ -79,12 +79,13 @@ def test_each_model_reads_the_secret_of_its_own_team(running_acme, pushed):
         assert answer.root == {"echo": {"hello": team.name}, "sha256": sha256(f"secret of {team.name}")}
 
 
-def test_truss_predict(running_acme, pushed):
-    _, terminal, models = pushed
-    model = models[running_acme.team.name]
-    deployment = one(running_acme.admin.api.get_models_deployments(model_id=model.id).deployments)
-    said = terminal("predict", "--model-deployment", deployment.id, "-d", json.dumps({"a": 1}))
+def test_truss_predict(running_acme, pushed, at_running):
+    folder, _, _ = pushed
+    asked = ("--target-directory", str(folder), "--published", "-d", json.dumps({"a": 1}))
+    said = at_running(running_acme.member)("predict", *asked)
     assert sha256(f"secret of {running_acme.team.name}") in said
+    refused_to = at_running(running_acme.teamless).run("predict", *asked)
+    assert refused_to.returncode != 0 and "sha256" not in refused_to.stdout
 
 
 def test_a_stream_comes_in_pieces(running_acme, pushed):

@@ -176,3 +176,44 @@ fn tighten(path: &Path, metadata: &Metadata) -> Result<Option<String>, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_links_point_to_and_programs_of_tenants_stay_as_they_are() {
+        let (data, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [data, program, folder] = [data.path(), &outside.path().join("python"), &outside.path().join("folder")];
+        let file = |path: &Path| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        };
+        let [archive, script] = [data.join("archives/ab/archive"), data.join("runner/environments/e/bin/script")];
+        [program, &folder.join("inside"), &archive, &script].into_iter().for_each(|path| file(path));
+        symlink(program, data.join("runner/environments/e/bin/python")).unwrap();
+        symlink(program, data.join("archives/ab/link")).unwrap();
+        symlink(folder, data.join("archives/folder")).unwrap();
+        std::fs::set_permissions(data.join("runner"), Permissions::from_mode(0o755)).unwrap();
+        tighten_all(data).unwrap();
+        let modes = [program, &folder.join("inside"), &script, &archive, &data.join("runner")].map(|path| mode(path));
+        assert_eq!(modes, [0o755, 0o755, 0o755, 0o600, 0o700]);
+    }
+
+    #[test]
+    fn a_folder_that_the_operator_has_put_elsewhere_is_closed() {
+        let (data, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::set_permissions(outside.path(), Permissions::from_mode(0o755)).unwrap();
+        symlink(outside.path(), data.path().join("archives")).unwrap();
+        symlink("nowhere", data.path().join("uploads")).unwrap();
+        tighten_all(data.path()).unwrap();
+        assert_eq!(mode(outside.path()), 0o700);
+    }
+}
