@@ -24,10 +24,10 @@ use crate::error::Error;
 
 mod archive;
 mod builds;
+pub mod chain_keys;
 mod endings;
 mod endpoints;
 pub mod engine;
-pub mod chain_keys;
 pub mod fleet;
 mod inspect;
 pub mod lifecycle;

@@ -45,9 +45,8 @@ fn a_crash_is_mended_and_its_neighbour_does_not_notice() {
 #[test]
 fn what_is_never_ready_delays_nobody_and_can_be_stopped() {
     let site = Site::new();
-    let hanging: Vec<_> = (0..3)
-        .map(|number| site.push(&format!("hanging-{number}"), echo("--never-ready"), json!({})))
-        .collect();
+    let hanging: Vec<_> =
+        (0..3).map(|number| site.push(&format!("hanging-{number}"), echo("--never-ready"), json!({}))).collect();
     let team = site.done("POST", "/v1/teams", Some(json!({ "name": "others" })));
     let path = format!("/v1/teams/{}/models", team["id"].as_str().unwrap());
     let model = site.push_to(&path, "echo", echo(""), json!({}));

@@ -68,7 +68,8 @@ fn a_promoted_deployment_takes_over_only_when_it_serves() {
         "config": echo("--never-ready"), "environment_name": "production",
     } } });
     let made = site.done("POST", &format!("/v1/models/{}/deployments", first.id), Some(body));
-    let candidate = super::Model { id: first.id.clone(), deployment: made["deployment"]["id"].as_str().unwrap().into() };
+    let candidate =
+        super::Model { id: first.id.clone(), deployment: made["deployment"]["id"].as_str().unwrap().into() };
     site.wait_for(&candidate, "LOADING_MODEL");
     let production = format!("/v1/models/{}/environments/production", first.id);
     let serving = site.done("GET", &production, None);

@@ -22,9 +22,7 @@ fn a_changed_secret_reaches_a_running_model_with_the_same_process() {
     let replica = site.replica(&model);
     assert!(first["secret_sha256"].is_string(), "{first}");
     site.set_secret("word", "second");
-    site.wait_until(&model, "another secret", || {
-        site.call(&model)["secret_sha256"] != first["secret_sha256"]
-    });
+    site.wait_until(&model, "another secret", || site.call(&model)["secret_sha256"] != first["secret_sha256"]);
     site.done("DELETE", "/v1/secrets/word", None);
     site.wait_until(&model, "no secret", || site.call(&model)["secret_sha256"].is_null());
     assert_eq!((site.call(&model)["process"].clone(), site.replica(&model)), (first["process"].clone(), replica));
