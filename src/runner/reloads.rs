@@ -166,6 +166,7 @@ mod tests {
         symlink(outside.path(), running.path().join("model")).unwrap();
         assert!(bring(built.path(), running.path(), &new, &new).is_err());
         fs::remove_file(running.path().join("model")).unwrap();
+        fs::remove_file(running.path().join("file.py")).unwrap(); // it was brought before the link was met
         symlink(outside.path().join("model.py"), running.path().join("file.py")).unwrap();
         bring(built.path(), running.path(), &new, &new).unwrap();
         assert_eq!(fs::read_to_string(outside.path().join("model.py")).unwrap(), "outside");
