@@ -142,10 +142,12 @@ mod tests {
 
     use super::*;
 
+    const WHISPER: &str = r#"{"model_type": "whisper", "_name_or_path": "base"}"#;
+
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (path, content) in [
-            ("step-1/config.json", r#"{"model_type": "whisper", "_name_or_path": "base"}"#),
+            ("step-1/config.json", WHISPER),
             ("step-1/model.bin", "12345"),
             ("step-2/adapter_config.json", r#"{"base_model_name_or_path": "llama", "r": 8}"#),
             ("step-2/config.json", "{}"),
@@ -169,7 +171,7 @@ mod tests {
             shown,
             [("step-1", "whisper", Some("base")), ("step-2", "lora", Some("llama")), ("step-3", "full", None)]
         );
-        assert_eq!(found[0].size_bytes, 5 + 51);
+        assert_eq!(found[0].size_bytes, (WHISPER.len() + "12345".len()) as u64);
         assert!(found[1].lora_adapter_config.as_deref().unwrap().contains("\"r\":8"));
         assert!(files.iter().any(|file| file.path == "loose") && files.len() == 6);
     }
