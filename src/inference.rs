@@ -22,6 +22,7 @@ use crate::error::{CallFailure, Error};
 use crate::runner::fleet::{Lease, Unavailable};
 
 mod answer;
+mod asking;
 mod connections;
 mod guarded;
 mod head;

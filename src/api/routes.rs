@@ -60,7 +60,7 @@ pub fn table() -> &'static Table {
 // Where the team of a request comes from.
 const PATH: Source = Source::Path;
 const OWN: Source = Source::Own;
-pub(super) const DEFAULT: Source = Source::Default;
+const DEFAULT: Source = Source::Default;
 const MODEL: Source = Source::Owner(Kind::Model, "model_id");
 const CHAIN: Source = Source::Owner(Kind::Chain, "chain_id");
 const PROJECT: Source = Source::Owner(Kind::TrainingProject, "training_project_id");

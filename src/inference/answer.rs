@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::model_api::Asking;
+use super::asking::Asking;
 use super::progress::Progress;
 use super::received::Received;
 

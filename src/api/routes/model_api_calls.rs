@@ -1,12 +1,11 @@
 //! The routes at which Model APIs are called, in OpenAI's interface: at the host `inference.…`, or below `/inference`.
 
-use crate::api::access::TeamRule;
+use crate::api::access::{Source, TeamRule};
 use crate::api::context::{Access, RequestContext};
 use crate::api::refusal::Api;
 use crate::api::reply::Reply;
 use crate::api::rest::openai;
 use crate::api::route::{Route, get, post};
-use crate::api::routes::DEFAULT;
 use crate::api::shapes::Shapes;
 use crate::db::Tx;
 use crate::error::Error;
@@ -23,7 +22,7 @@ pub(super) const ROUTES: &[Route] = &[
 type Handler = fn(&Tx, &InTeam, &RequestContext) -> Result<Reply, Error>;
 
 const fn access(handler: Handler) -> Access {
-    Access::Team(DEFAULT, TeamRule::CallModelApis, handler)
+    Access::Team(Source::Default, TeamRule::CallModelApis, handler)
 }
 
 /// A body may be large, so it is read on the pool. Nothing is written.
