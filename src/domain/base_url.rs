@@ -29,10 +29,6 @@ impl BaseUrl {
         Ok(BaseUrl { scheme: "http", authority: host.to_ascii_lowercase() })
     }
 
-    pub fn is_https(&self) -> bool {
-        self.scheme == "https"
-    }
-
     /// Reads a public URL: a scheme, a host and optionally a port.
     ///
     /// # Errors
