@@ -51,6 +51,7 @@ pub mod fixtures;
 pub mod invitations;
 mod key_events;
 pub mod logs;
+pub mod mail;
 pub mod members;
 mod memo;
 pub mod metrics;

@@ -25,6 +25,7 @@ pub mod environments;
 pub mod instance_types;
 pub mod invitations;
 pub mod logs;
+pub mod mail;
 pub mod members;
 pub mod model_apis;
 pub mod models;

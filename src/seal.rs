@@ -105,6 +105,22 @@ impl Sealer {
     }
 }
 
+/// Texts of mails that wait to be sent.
+impl Sealer {
+    pub fn seal_mail(&self, rng: &mut StdRng, id: &str, recipient: &str, text: &str) -> Vec<u8> {
+        seal(&self.data_key, rng, &mail_context(id, recipient), text.as_bytes())
+    }
+
+    pub fn open_mail(&self, id: &str, recipient: &str, sealed: &[u8]) -> Option<String> {
+        let text = open(&self.data_key, &mail_context(id, recipient), sealed)?;
+        String::from_utf8(text.to_vec()).ok()
+    }
+}
+
+fn mail_context<'a>(id: &'a str, recipient: &'a str) -> [&'a str; 4] {
+    ["guildhall mail", "1", id, recipient]
+}
+
 /// Tokens that forms of the console carry.
 impl Sealer {
     /// Derives the token that the forms of a session carry, 64 hexadecimal digits.

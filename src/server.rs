@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::App;
 use crate::budget::memory::Memory;
 use crate::db;
-use crate::jobs::{expiry, retention};
+use crate::jobs::{expiry, mail, retention};
 use crate::runner;
 use crate::s3::{self, Uploads};
 
@@ -160,6 +160,12 @@ pub fn serve(
     threads.push(thread("runner", move || runner::run(&runs.db, head::now, || *until.borrow()))?);
     let (expiring, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::now, || *until.borrow()))?);
+    let (sends, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("mail", move || {
+        if let Some(mailer) = sends.mailer.get() {
+            mail::keep_sending(&sends.db, mailer, head::now, || *until.borrow());
+        }
+    })?);
     let runtime = runtime()?;
     let accepting = Accepting::new(limits, app.reverse_proxy.trusted_proxies.clone());
     threads.push(thread("door", move || runtime.block_on(accepting.run(listener, operator, workers, stopped)))?);

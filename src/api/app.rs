@@ -1,6 +1,6 @@
 //! The state that all requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::api::first_run::FirstRun;
 use crate::api::guesses::Guesses;
@@ -9,6 +9,8 @@ use crate::api::request_log::RequestLog;
 use crate::api::route::Table;
 use crate::api::routes;
 use crate::db::{self, Db, Now};
+use crate::domain::mail::Mailing;
+use crate::jobs::mail::Mailer;
 use crate::pool::{self, Hooks, Pool};
 use crate::runner::fleet::Fleet;
 
@@ -26,6 +28,8 @@ pub struct App {
     pub guesses: Guesses,
     /// The link by which an empty installation is set up.
     pub first_run: FirstRun,
+    /// What sends mails. It is set before the server starts, where a mail server is configured.
+    pub mailer: OnceLock<Mailer>,
 }
 
 impl App {
@@ -43,7 +47,13 @@ impl App {
             routes: routes::table(),
             guesses: Guesses::default(),
             first_run: FirstRun::default(),
+            mailer: OnceLock::new(),
         }
+    }
+
+    /// Whether mails are sent.
+    pub fn mailing(&self) -> Mailing {
+        if self.mailer.get().is_some() { Mailing::On } else { Mailing::Off }
     }
 
     /// Marks as ended what a request found expired, before the request is answered. A failure is only logged, because

@@ -64,8 +64,8 @@ pub async fn work(guesses: &Guesses, work: Work, now: Now) -> Result<(Outcome, u
         Work::Hash(_) => None,
         Work::Verify { guess, .. } | Work::Change { guess, .. } => Some(guess.clone()),
     };
-    let attempts = guess.as_ref().map_or(Ok(0), |guess| guesses.count(guess, now.time))?;
     let permit = PERMITS.acquire().await.expect("the semaphore is never closed");
+    let attempts = guess.as_ref().map_or(Ok(0), |guess| guesses.count(guess, now.time))?;
     let salt = salt(now);
     let done = tokio::task::spawn_blocking(move || {
         let _permit = permit; // held until the work ends, even if nobody waits for it any more

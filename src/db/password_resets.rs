@@ -11,7 +11,8 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys, callers, organizations, personal_keys, sessions, users};
+use crate::db::{Tx, api_keys, callers, mail, organizations, personal_keys, sessions, users};
+use crate::domain::mail::{Delivery, Letter, Mailing};
 use crate::domain::password_resets::{Done, NewLink};
 use crate::domain::users::OrgMember;
 use crate::domain::{Email, KeyName, OrgId, Time, User, UserId};
@@ -21,6 +22,8 @@ use crate::policy::{Caller, InOrg, Operator, OrgAct};
 use crate::token::{self, LinkToken};
 
 const VALID_FOR_SECONDS: i64 = 24 * 60 * 60;
+/// After how long a person who has forgotten their password gets another mail.
+const ASKED_AGAIN_AFTER_SECONDS: i64 = 10 * 60;
 
 /// Makes a link for a person of the organization. An earlier link that the organization made for that person stops
 /// working.
@@ -42,6 +45,47 @@ pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error
     let link = insert(tx, &member.user, Some((org.caller(), &maker.user_id)))?;
     record(tx, Actor::Caller(org.caller()), org.org_id(), &member.user, "LINK_MADE")?;
     Ok(link)
+}
+
+/// Gives a link that was just made to whoever should have it: to the person by mail, or else to the admin who made it.
+/// Returns how far the mail has come, and the link if the admin should have it.
+pub fn deliver(
+    tx: &Tx,
+    link: &NewLink,
+    url: String,
+    mailing: Mailing,
+) -> Result<(Delivery, Option<String>), Error> {
+    if mailing == Mailing::Off {
+        return Ok((Delivery::NotConfigured, Some(url)));
+    }
+    let letter = Letter::of_password_reset(Email::parse(&link.user.email)?, &url, link.expires_at);
+    mail::queue(tx, mail::About::PasswordOf(&link.user.id), &letter, link.expires_at)?;
+    Ok((Delivery::Queued { problem: None }, None))
+}
+
+/// Writes a mail with a link to the person who says that they have forgotten their password. `url_of` makes the URL of a
+/// token. Nothing happens if nobody has the address, the person is in no organization, or they got such a mail in the last
+/// 10 minutes: the answer must be the same for everybody.
+pub fn mail_forgotten(tx: &Tx, email: &Email, url_of: impl FnOnce(&str) -> String) -> Result<(), Error> {
+    let Some(user) = users::of_email(tx, email)? else { return Ok(()) };
+    let organizations = organizations_of(tx, &user.id)?;
+    if organizations.is_empty() || has_just_asked(tx, &user.id)? {
+        return Ok(());
+    }
+    let link = insert_link(tx, &user, None, Asker::Person)?;
+    for org_id in &organizations {
+        record(tx, Actor::Nobody, org_id, &user, "LINK_MAILED")?;
+    }
+    let url = url_of(link.token.reveal());
+    deliver(tx, &link, url, Mailing::On).map(drop)
+}
+
+fn has_just_asked(tx: &Tx, user_id: &UserId) -> Result<bool, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM mail WHERE user_id = :user_id AND created_at > :since)",
+    )?;
+    let since = tx.now.plus_seconds(-ASKED_AGAIN_AFTER_SECONDS);
+    Ok(query.query_row(named_params! { ":user_id": user_id, ":since": since }, |row| row.get(0))?)
 }
 
 /// Makes a link for the person with this address, who must be in an organization or invited to one. The audit log of
@@ -197,8 +241,25 @@ pub(super) fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Creates a link. `maker` is the admin who requested it and what they sent; `None` is the operator.
+/// Who asked for a link that no admin made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Operator,
+    Person,
+}
+
 fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<NewLink, Error> {
+    insert_link(tx, user, maker, Asker::Operator)
+}
+
+/// Creates a link. `maker` is the admin who requested it and what they sent; `None` is whoever `asker`
+/// says.
+fn insert_link(
+    tx: &Tx,
+    user: &User,
+    maker: Option<(&Caller, &UserId)>,
+    asker: Asker,
+) -> Result<NewLink, Error> {
     let token = LinkToken::generate(&mut tx.rng());
     let org_id = maker.map(|(caller, _)| &caller.org_id);
     let key_ends_at = maker.and_then(|(caller, _)| caller.key_ends_at);
@@ -207,13 +268,17 @@ fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<New
     tx.sql
         .prepare_cached(
             "UPDATE password_reset SET ended_at = :now
-             WHERE user_id = :user_id AND org_id IS :org_id AND used_at IS NULL AND ended_at IS NULL",
+             WHERE user_id = :user_id AND org_id IS :org_id AND is_own = :is_own
+               AND used_at IS NULL AND ended_at IS NULL",
         )?
-        .execute(named_params! { ":now": tx.now, ":user_id": user.id, ":org_id": org_id })?;
+        .execute(named_params! {
+            ":now": tx.now, ":user_id": user.id, ":org_id": org_id, ":is_own": asker == Asker::Person,
+        })?;
     tx.sql
         .prepare_cached(
-            "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, made_with, created_at, expires_at)
-             VALUES (:token_hash, :user_id, :org_id, :made_by, :made_with, :now, :expires_at)",
+            "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, made_with, is_own, created_at,
+                                         expires_at)
+             VALUES (:token_hash, :user_id, :org_id, :made_by, :made_with, :is_own, :now, :expires_at)",
         )?
         .execute(named_params! {
             ":token_hash": token.hash(),
@@ -221,6 +286,7 @@ fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<New
             ":org_id": org_id,
             ":made_by": maker.map(|(_, user_id)| user_id),
             ":made_with": maker.filter(|(caller, _)| caller.session_id().is_none()).map(|(caller, _)| caller.prefix()),
+            ":is_own": asker == Asker::Person,
             ":now": tx.now,
             ":expires_at": expires_at,
         })?;

@@ -7,6 +7,7 @@ use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
 use crate::db::invitations::{self, Identity, Joiner};
 use crate::db::{Tx, teams};
+use crate::domain;
 use crate::domain::invitations::{InvitedTeam, Status};
 use crate::domain::{Email, KeyName, NAMED_MAX, Password, PersonName};
 use crate::error::Error;
@@ -32,13 +33,13 @@ pub fn create(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
     let email = Email::parse(&asked.email)?;
     let invited_teams = invited_teams(tx, org, asked.teams.as_deref().unwrap_or_default())?;
     let (invitation, link) = invitations::create(tx, org, &email, asked.role.in_organization(), &invited_teams)?;
-    Ok(Reply::ok(&Invitation::new(&invitation, Some(accept_url(ctx, &link)))))
+    delivered(tx, org, ctx, invitation, &link)
 }
 
 pub fn resend(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
     let invitation = invitations::find(tx, org, ctx.param("invitation_id"))?;
     let (invitation, link) = invitations::resend(tx, org, &invitation)?;
-    Ok(Reply::ok(&Invitation::new(&invitation, Some(accept_url(ctx, &link)))))
+    delivered(tx, org, ctx, invitation, &link)
 }
 
 pub fn revoke(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -136,7 +137,15 @@ fn invited_teams(tx: &Tx, org: &InOrg, asked: &[CreateInvitationTeam]) -> Result
     asked.iter().map(invited).collect()
 }
 
-/// The link with which the invited person accepts.
-fn accept_url(ctx: &RequestContext, link: &LinkToken) -> String {
-    format!("{}/invite/{}", ctx.request.base_url, link.reveal())
+/// The reply to who invites. It shows the link only if no mail does.
+fn delivered(
+    tx: &Tx,
+    org: &InOrg,
+    ctx: &RequestContext,
+    invitation: domain::invitations::Invitation,
+    link: &LinkToken,
+) -> Result<Reply, Error> {
+    let url = format!("{}/invite/{}", ctx.request.base_url, link.reveal());
+    let (invitation, accept_url) = invitations::deliver(tx, org, invitation, url, ctx.request.mailing)?;
+    Ok(Reply::ok(&Invitation::new(&invitation, accept_url)))
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use crate::api::App;
 use crate::cli::server::{descriptors, log};
+use crate::cli::smtp::SmtpOptions;
 use crate::cli::{Data, Failure, Listen, Opened, ProxyOptions, Quotas, now, open, print, take, tell_of_key};
 use crate::db::directory::{self, Directory};
 use crate::db::first_run;
@@ -40,6 +41,8 @@ pub struct Options {
     )]
     connections_per_peer: usize,
     #[command(flatten)]
+    smtp: SmtpOptions,
+    #[command(flatten)]
     quotas: Quotas,
     #[command(flatten)]
     log: log::LogOptions,
@@ -60,11 +63,15 @@ impl Options {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let signal = Signal::watch(Hangup::IsNoted)?;
     let path = options.data.path()?;
+    let mailer = options.smtp.mailer()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
     let Opened { app, has_new_key } =
         open(&path, directory, options.proxy.reverse_proxy(&options.listen), options.quotas.settings())?;
     tell_of_key(&path, has_new_key);
+    if let Some(mailer) = mailer {
+        app.mailer.set(mailer).expect("nothing else sets it");
+    }
     tell_of_missing_archives(&app, &path)?;
     let setup = if app.db.read(now(), first_run::is_open)? { app.first_run.begin(now()) } else { None };
     if setup.is_some() {
