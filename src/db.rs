@@ -69,6 +69,7 @@ pub mod pushes;
 pub mod quotas;
 pub mod readiness;
 pub mod resources;
+pub mod second_factor;
 pub mod secrets;
 pub mod sessions;
 pub mod space;

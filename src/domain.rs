@@ -35,6 +35,7 @@ pub mod password_resets;
 pub mod promotion;
 pub mod quotas;
 mod roles;
+pub mod second_factor;
 pub mod secrets;
 pub mod serving;
 pub mod sessions;

@@ -18,9 +18,7 @@ use crate::token::LinkToken;
 
 mod acceptance;
 
-pub use acceptance::{
-    Identity, Joiner, Newcomer, Offer, Proven, accept, open, record_wrong_password, unproven,
-};
+pub use acceptance::{Identity, Joiner, Newcomer, Offer, Proven, accept, open, record_wrong_password, unproven};
 
 const VALID_FOR_SECONDS: i64 = 7 * 24 * 60 * 60;
 
@@ -310,7 +308,9 @@ fn from_row(tx: &Tx, row: &Row) -> rusqlite::Result<Invitation> {
         invited_by: row.get("invited_by")?,
         inviter_email: row.get("inviter_email")?,
         mail: match row.get::<_, Option<String>>("mail_status")? {
-            Some(status) => Delivery::parse(&status, row.get("mail_problem")?).expect("the schema holds no other state"),
+            Some(status) => {
+                Delivery::parse(&status, row.get("mail_problem")?).expect("the schema holds no other state")
+            }
             None => Delivery::NotConfigured,
         },
     })

@@ -56,8 +56,9 @@ pub struct Due {
 
 /// Whether a mail is to be sent now.
 pub fn are_due(tx: &Tx) -> Result<bool, Error> {
-    let mut query =
-        tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM mail WHERE status = 'QUEUED' AND next_attempt_at <= :now)")?;
+    let mut query = tx
+        .sql
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM mail WHERE status = 'QUEUED' AND next_attempt_at <= :now)")?;
     Ok(query.query_row(named_params! { ":now": tx.now }, |row| row.get(0))?)
 }
 

@@ -11,7 +11,7 @@ use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys, callers, mail, organizations, personal_keys, sessions, users};
+use crate::db::{Tx, api_keys, callers, mail, organizations, personal_keys, second_factor, sessions, users};
 use crate::domain::mail::{Delivery, Letter, Mailing};
 use crate::domain::password_resets::{Done, NewLink};
 use crate::domain::users::OrgMember;
@@ -49,12 +49,7 @@ pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error
 
 /// Gives a link that was just made to whoever should have it: to the person by mail, or else to the admin who made it.
 /// Returns how far the mail has come, and the link if the admin should have it.
-pub fn deliver(
-    tx: &Tx,
-    link: &NewLink,
-    url: String,
-    mailing: Mailing,
-) -> Result<(Delivery, Option<String>), Error> {
+pub fn deliver(tx: &Tx, link: &NewLink, url: String, mailing: Mailing) -> Result<(Delivery, Option<String>), Error> {
     if mailing == Mailing::Off {
         return Ok((Delivery::NotConfigured, Some(url)));
     }
@@ -81,9 +76,8 @@ pub fn mail_forgotten(tx: &Tx, email: &Email, url_of: impl FnOnce(&str) -> Strin
 }
 
 fn has_just_asked(tx: &Tx, user_id: &UserId) -> Result<bool, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM mail WHERE user_id = :user_id AND created_at > :since)",
-    )?;
+    let mut query =
+        tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM mail WHERE user_id = :user_id AND created_at > :since)")?;
     let since = tx.now.plus_seconds(-ASKED_AGAIN_AFTER_SECONDS);
     Ok(query.query_row(named_params! { ":user_id": user_id, ":since": since }, |row| row.get(0))?)
 }
@@ -115,6 +109,8 @@ pub struct Reset {
     user: User,
     /// When the key that requested the link expires; `None` if it does not expire or the operator made the link.
     key_ends_at: Option<Time>,
+    /// Whether the operator made it.
+    is_operators: bool,
 }
 
 /// The link of this token.
@@ -126,7 +122,7 @@ pub struct Reset {
 pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     let missing = || Error::NotFound("password reset");
     let mut query = tx.sql.prepare_cached(
-        "SELECT password_reset.org_id, password_reset.made_by, password_reset.made_with, password_reset.expires_at,
+        "SELECT password_reset.org_id, password_reset.made_by, password_reset.is_own, password_reset.made_with, password_reset.expires_at,
                 user.id, user.email, user.name
          FROM password_reset JOIN user ON user.id = password_reset.user_id
          WHERE password_reset.token_hash = :token_hash
@@ -142,6 +138,7 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     let user = users::from_row(row)?;
     let maker: Option<(OrgId, String)> = row.get::<_, Option<OrgId>>("org_id")?.zip(row.get("made_by")?);
     let key: Option<String> = row.get("made_with")?;
+    let maker_is_operator = maker.is_none();
     let key_ends_at = match maker {
         None => None,
         Some((org_id, made_by)) => match still_may(tx, &org_id, &made_by, key.as_deref(), &user) {
@@ -149,7 +146,8 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
             refused_or_not => refused_or_not.map_err(|_| missing())?,
         },
     };
-    Ok(Reset { token_hash, user, key_ends_at })
+    let is_operators = maker_is_operator && !row.get::<_, bool>("is_own")?;
+    Ok(Reset { token_hash, user, key_ends_at, is_operators })
 }
 
 /// Checks that the admin who requested a link, with a key or in a session, could still request it now. Returns when the
@@ -167,7 +165,8 @@ fn still_may(tx: &Tx, org_id: &OrgId, made_by: &str, prefix: Option<&str>, user:
 }
 
 /// Sets the password, given as a PHC string, and uses up the link; all other open links and all sessions of the person
-/// end. With `key_name` it creates a personal key.
+/// end. With `key_name` it creates a personal key. A link of the operator also removes the person's second factor, which
+/// they may have lost; no other link does.
 ///
 /// # Errors
 ///
@@ -181,6 +180,9 @@ pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyN
         .execute(named_params! { ":now": tx.now, ":token_hash": reset.token_hash })?;
     end_all(tx, &user.id)?;
     sessions::end_of_person(tx, &user.id)?;
+    if reset.is_operators {
+        second_factor::forget(tx, &user.id)?;
+    }
     for org_id in organizations_that_know(tx, user)? {
         record(tx, Actor::User(&user.id), &org_id, user, "PASSWORD_SET")?;
     }
@@ -254,12 +256,7 @@ fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<New
 
 /// Creates a link. `maker` is the admin who requested it and what they sent; `None` is whoever `asker`
 /// says.
-fn insert_link(
-    tx: &Tx,
-    user: &User,
-    maker: Option<(&Caller, &UserId)>,
-    asker: Asker,
-) -> Result<NewLink, Error> {
+fn insert_link(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>, asker: Asker) -> Result<NewLink, Error> {
     let token = LinkToken::generate(&mut tx.rng());
     let org_id = maker.map(|(caller, _)| &caller.org_id);
     let key_ends_at = maker.and_then(|(caller, _)| caller.key_ends_at);

@@ -1,12 +1,12 @@
 //! The password of a person who is signed in, and its change.
 
-use rusqlite::{OptionalExtension as _, named_params};
+use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::sessions::{self, SignedIn};
 use crate::db::{Tx, organizations, password_resets, users};
-use crate::domain::{Email, UserId};
+use crate::domain::Email;
 use crate::error::Error;
 use crate::token::SessionToken;
 
@@ -26,7 +26,7 @@ pub fn of_signed_in(tx: &Tx, signed_in: &SignedIn) -> Result<(Email, Option<Stri
 /// set a password end. Returns the new token of the session; `None` if the password was changed meanwhile.
 pub fn change(tx: &Tx, signed_in: &SignedIn, verified: &str, hashed: &str) -> Result<Option<SessionToken>, Error> {
     let user_id = &signed_in.session.user_id;
-    if stored(tx, user_id)?.as_deref() != Some(verified) {
+    if users::password_hash(tx, user_id)?.as_deref() != Some(verified) {
         return Ok(None);
     }
     users::set_password_hash(tx, user_id, hashed)?;
@@ -37,9 +37,4 @@ pub fn change(tx: &Tx, signed_in: &SignedIn, verified: &str, hashed: &str) -> Re
         audit::record(tx, Actor::User(user_id), &organization.id, None, Event::new("PASSWORD_RESET", data))?;
     }
     Ok(Some(token))
-}
-
-fn stored(tx: &Tx, user_id: &UserId) -> Result<Option<String>, Error> {
-    let mut query = tx.sql.prepare_cached("SELECT password_hash FROM user WHERE id = :id")?;
-    Ok(query.query_row(named_params! { ":id": user_id }, |row| row.get(0)).optional()?.flatten())
 }

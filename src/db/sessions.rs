@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys, endings, organizations, users};
+use crate::db::{Tx, api_keys, endings, organizations, second_factor, users};
 use crate::domain::invitations::Accepted;
 use crate::domain::sessions::{
     IDLE_SECONDS, LASTS_SECONDS, NewSession, PER_PERSON_MAX, REPLACED_WORKS_SECONDS, SEEN_NOTED_EVERY_SECONDS, Session,
@@ -23,6 +23,10 @@ use crate::domain::{Email, OrgId, Organization, Page, Paging, Time, User, UserId
 use crate::error::Error;
 use crate::policy::{Caller, Credential, InOrg, Person, Who};
 use crate::token::{SessionToken, TokenHash};
+
+mod shown;
+
+pub use shown::{ByPassword, Shown, Ticket, password_hash, person_of_ticket, shown_by_code, shown_by_password};
 
 /// What the id of a session begins with, so that it is never taken for the prefix of a key.
 const ID_MARK: &str = "session_";
@@ -189,28 +193,6 @@ pub fn is_form_token(tx: &Tx, session: &Session, given: &str) -> bool {
 
 // ---- beginning ----
 
-/// The hash of the password of the person with this address. `None` if nobody has the address, or the person has no
-/// password.
-pub fn password_hash(tx: &Tx, email: &Email) -> Result<Option<String>, Error> {
-    let mut query = tx.sql.prepare_cached("SELECT password_hash FROM user WHERE email = :email")?;
-    Ok(query.query_row(named_params! { ":email": email.as_str() }, |row| row.get(0)).optional()?.flatten())
-}
-
-/// Proof that a person has just shown who they are. Only this module makes it.
-#[derive(Debug)]
-pub struct Shown {
-    user_id: UserId,
-}
-
-/// The person with this address, if `verified` is the hash of their password: the stored hash against which a password
-/// was verified. `None` if the password has changed since.
-pub fn shown_by_password(tx: &Tx, email: &Email, verified: &str) -> Result<Option<Shown>, Error> {
-    match password_hash(tx, email)? {
-        Some(stored) if stored == verified => Ok(users::of_email(tx, email)?.map(|user| Shown { user_id: user.id })),
-        Some(_) | None => Ok(None),
-    }
-}
-
 /// Where a session begins, as its owner sees it in the list.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
@@ -233,16 +215,20 @@ pub fn begin(tx: &Tx, shown: &Shown, place: &Place) -> Result<NewSession, Error>
                   org_member.created_at, org_member.org_id
          LIMIT 1",
     )?;
-    let org_id = query.query_row(named_params! { ":user_id": shown.user_id }, |row| row.get(0)).optional()?;
+    let org_id = query.query_row(named_params! { ":user_id": shown.user_id() }, |row| row.get(0)).optional()?;
     let org_id: OrgId = org_id.ok_or_else(|| {
         Error::Forbidden("you are in no organization: ask an organization admin for an invitation".to_owned())
     })?;
-    insert(tx, &org_id, &shown.user_id, tx.now, place)
+    insert(tx, &org_id, shown.user_id(), tx.now, place)
 }
 
-/// Signs in the person who has just accepted an invitation.
-pub fn begin_accepted(tx: &Tx, accepted: &Accepted, place: &Place) -> Result<NewSession, Error> {
-    insert(tx, &accepted.organization.id, &accepted.user.id, tx.now, place)
+/// Signs in the person who has just accepted an invitation. `None` for a person with a second factor: they sign in with a
+/// code.
+pub fn begin_accepted(tx: &Tx, accepted: &Accepted, place: &Place) -> Result<Option<NewSession>, Error> {
+    if second_factor::is_on(tx, &accepted.user.id)? {
+        return Ok(None);
+    }
+    insert(tx, &accepted.organization.id, &accepted.user.id, tx.now, place).map(Some)
 }
 
 /// Signs in the first admin of an organization that was just made.

@@ -24,9 +24,13 @@ pub enum Delivery {
     /// None was written, because no mail server was configured.
     NotConfigured,
     /// It waits for its first or its next attempt. `problem` is what the mail server said at the last one.
-    Queued { problem: Option<String> },
+    Queued {
+        problem: Option<String>,
+    },
     Sent,
-    Failed { problem: Option<String> },
+    Failed {
+        problem: Option<String>,
+    },
 }
 
 impl Delivery {

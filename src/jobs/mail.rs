@@ -76,7 +76,8 @@ impl Mailer {
     pub fn new(settings: Settings) -> Result<Mailer, Error> {
         let Settings { host, port, encryption, credentials, from } = settings;
         let tls = |host: &str| {
-            TlsParameters::new(host.to_owned()).map_err(|cause| Error::field("--smtp-host", &format!("cannot be used: {cause}")))
+            TlsParameters::new(host.to_owned())
+                .map_err(|cause| Error::field("--smtp-host", &format!("cannot be used: {cause}")))
         };
         let tls = match encryption {
             Encryption::StartTls => Tls::Required(tls(&host)?),

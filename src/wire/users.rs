@@ -125,12 +125,7 @@ pub struct PasswordReset<'a> {
 impl<'a> PasswordReset<'a> {
     /// `reset_url` is only for whoever should have it, if no mail was sent.
     pub fn new(link: &'a NewLink, mail: &Delivery, reset_url: Option<String>) -> PasswordReset<'a> {
-        PasswordReset {
-            user_id: link.user.id.as_str(),
-            mail: mail.as_str(),
-            reset_url,
-            expires_at: link.expires_at,
-        }
+        PasswordReset { user_id: link.user.id.as_str(), mail: mail.as_str(), reset_url, expires_at: link.expires_at }
     }
 }
 
