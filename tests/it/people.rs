@@ -18,7 +18,11 @@ use crate::vocabulary::{DAY, HOUR, text};
 mod cookies;
 mod ending;
 mod guessing;
+mod mail;
+mod passwords;
+mod second_factor;
 mod signing_in;
+mod smtp;
 
 const PASSWORD: &str = "correct horse";
 

@@ -83,13 +83,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let public = app.reverse_proxy.public.clone();
     until_signal(app, &path, listener, options.limits(), signal, |url| {
-        // The log has the URL too, so a closed standard output is no error.
-        print(url).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
-        match setup {
-            // Without the link nobody can begin: a closed standard output is an error here.
-            Some(token) => print(setup_line(public.as_ref(), url, &token)),
-            None => Ok(()),
+        // The log has the URL too, and `init` works without the link, so a closed standard output is no error.
+        let link = setup.map(|token| setup_line(public.as_ref(), url, &token));
+        for line in std::iter::once(url.to_owned()).chain(link) {
+            print(line).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
         }
+        Ok(())
     })
 }
 
