@@ -2,6 +2,7 @@
 
 CREATE TABLE mail (
     id              TEXT PRIMARY KEY,
+    org_id          TEXT REFERENCES organization (id),  -- of the invitation
     invitation_id   TEXT UNIQUE REFERENCES invitation (id) ON DELETE CASCADE,
     user_id         TEXT UNIQUE REFERENCES user (id) ON DELETE CASCADE,   -- whose password its link sets
     recipient       TEXT NOT NULL,          -- the stored address
@@ -14,7 +15,8 @@ CREATE TABLE mail (
     created_at      INTEGER NOT NULL,
     expires_at      INTEGER NOT NULL,       -- with its link
     CHECK ((status = 'QUEUED') = (sealed IS NOT NULL)),
-    CHECK ((invitation_id IS NULL) <> (user_id IS NULL))
+    CHECK ((invitation_id IS NULL) <> (user_id IS NULL)),
+    CHECK ((invitation_id IS NULL) = (org_id IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX mail_due ON mail (next_attempt_at, id) WHERE status = 'QUEUED';

@@ -211,7 +211,7 @@ pub fn deliver(
         &url,
         invitation.expires_at,
     );
-    mail::queue(tx, mail::About::Invitation(&invitation.id), &letter, invitation.expires_at)?;
+    mail::queue(tx, mail::About::Invitation(org.org_id(), &invitation.id), &letter, invitation.expires_at)?;
     Ok((find(tx, org, &invitation.id)?, None))
 }
 

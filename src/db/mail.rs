@@ -7,21 +7,21 @@ use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::Tx;
 use crate::domain::mail::{ATTEMPTS_MAX, Letter, next_attempt_at};
-use crate::domain::{Email, Time, UserId};
+use crate::domain::{Email, OrgId, Time, UserId};
 use crate::error::Error;
 
 /// What the link of a mail is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum About<'a> {
-    Invitation(&'a str),
+    Invitation(&'a OrgId, &'a str),
     PasswordOf(&'a UserId),
 }
 
 /// Writes a mail. It replaces an earlier one about the same thing, whose link works no more.
 pub(super) fn queue(tx: &Tx, about: About<'_>, letter: &Letter, expires_at: Time) -> Result<(), Error> {
-    let (invitation_id, user_id) = match about {
-        About::Invitation(id) => (Some(id), None),
-        About::PasswordOf(user_id) => (None, Some(user_id.as_str())),
+    let (org_id, invitation_id, user_id) = match about {
+        About::Invitation(org_id, id) => (Some(org_id), Some(id), None),
+        About::PasswordOf(user_id) => (None, None, Some(user_id.as_str())),
     };
     tx.sql
         .prepare_cached("DELETE FROM mail WHERE invitation_id = :invitation_id OR user_id = :user_id")?
@@ -30,12 +30,13 @@ pub(super) fn queue(tx: &Tx, about: About<'_>, letter: &Letter, expires_at: Time
     let sealed = tx.sealer.seal_mail(&mut tx.rng(), &id, letter.recipient.as_str(), &letter.text);
     tx.sql
         .prepare_cached(
-            "INSERT INTO mail (id, invitation_id, user_id, recipient, subject, sealed, status, next_attempt_at, created_at,
+            "INSERT INTO mail (id, org_id, invitation_id, user_id, recipient, subject, sealed, status, next_attempt_at, created_at,
                                expires_at)
-             VALUES (:id, :invitation_id, :user_id, :recipient, :subject, :sealed, 'QUEUED', :now, :now, :expires_at)",
+             VALUES (:id, :org_id, :invitation_id, :user_id, :recipient, :subject, :sealed, 'QUEUED', :now, :now, :expires_at)",
         )?
         .execute(named_params! {
             ":id": id,
+            ":org_id": org_id,
             ":invitation_id": invitation_id,
             ":user_id": user_id,
             ":recipient": letter.recipient.as_str(),
