@@ -200,12 +200,14 @@ pub struct Place {
     pub address: Option<IpAddr>,
 }
 
-/// Signs a person in to the organization that they used last, or to the one that they joined first.
+/// Signs a person in to the organization that they used last, or to the one that they joined first. It works on a full
+/// disk too, for people who sign in to free space.
 ///
 /// # Errors
 ///
 /// [`Error::Forbidden`] for a person who is in no organization.
 pub fn begin(tx: &Tx, shown: &Shown, place: &Place) -> Result<NewSession, Error> {
+    tx.frees_space()?;
     let mut query = tx.sql.prepare_cached(
         "SELECT org_member.org_id
          FROM org_member
