@@ -28,7 +28,10 @@ mod server;
 mod smtp;
 
 use output::{print, report};
-use server::{demo, fixtures, init, log, operator, organization, runner, secrets, serve, user};
+use server::running::RunnerOptions;
+use server::{
+    demo, echo, fixtures, init, log, model_api, operator, organization, process, runner, secrets, serve, user,
+};
 
 /// Teams for an organization, self-hosted
 #[derive(Parser)]
@@ -63,7 +66,12 @@ enum Action {
     User(user::Action),
     #[command(subcommand)]
     Runner(runner::Action),
+    #[command(subcommand)]
+    ModelApi(model_api::Action),
     Permissions(permissions::Options),
+    Echo(echo::Options),
+    #[command(subcommand, hide = true)]
+    Process(process::Part),
 }
 
 /// Parses the arguments. An environment variable with an empty value counts as unset, as compose files and units expect.
@@ -83,6 +91,9 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 pub fn run() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO); // new files are for this user only
     let action = parse().action;
+    if let Action::Process(part) = &action {
+        return process::run(part);
+    }
     let _log = match &action {
         Action::Serve(options) => log::begin(options.log(), log::Level::Info),
         Action::Demo(options) => log::begin(options.log(), log::Level::Warn),
@@ -92,7 +103,10 @@ pub fn run() -> ExitCode {
         | Action::Secrets(_)
         | Action::User(_)
         | Action::Runner(_)
-        | Action::Permissions(_) => log::begin_of_command(),
+        | Action::ModelApi(_)
+        | Action::Process(_)
+        | Action::Permissions(_)
+        | Action::Echo(_) => log::begin_of_command(),
     };
     let done = match action {
         Action::Serve(options) => serve::run(&options),
@@ -103,7 +117,10 @@ pub fn run() -> ExitCode {
         Action::Secrets(action) => secrets::run(&action),
         Action::User(action) => user::run(&action),
         Action::Runner(action) => runner::run(&action),
+        Action::ModelApi(action) => model_api::run(&action),
         Action::Permissions(options) => permissions::run(&options),
+        Action::Echo(options) => echo::run(&options),
+        Action::Process(part) => return process::run(&part),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -284,9 +301,21 @@ struct Opened {
 }
 
 /// Opens the installation of a directory, and prints what the operator must know.
-fn open(path: &Path, directory: Directory, reverse_proxy: ReverseProxy, quotas: Settings) -> Result<Opened, Failure> {
+///
+/// `runner` runs models there, if it is given.
+fn open(
+    path: &Path,
+    directory: Directory,
+    reverse_proxy: ReverseProxy,
+    quotas: Settings,
+    runner: Option<&RunnerOptions>,
+) -> Result<Opened, Failure> {
     let had_key = Directory::master_key(path).exists();
-    let app = Arc::new(App::behind(reverse_proxy, Db::open_with(directory, now(), quotas)?));
+    let mut app = App::behind(reverse_proxy, Db::open_with(directory, now(), quotas)?);
+    if let Some(machine) = runner.map(|runner| runner.machine(path)).transpose()?.flatten() {
+        app.run_models(machine);
+    }
+    let app = Arc::new(app);
     app.db.notes().iter().for_each(|note| tracing::warn!("{note}"));
     if let Some(db::Migrated { from, to, copy }) = app.db.migrated() {
         let copy = copy.display();

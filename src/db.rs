@@ -34,10 +34,13 @@ use crate::token;
 pub mod api_keys;
 pub mod archive_readings;
 pub mod archives;
+pub mod async_requests;
 pub mod audit;
 pub mod billing;
 mod callers;
+pub mod calls;
 pub mod chains;
+mod changes;
 mod columns;
 mod commits;
 pub mod deployments;
@@ -54,6 +57,7 @@ pub mod logs;
 pub mod mail;
 pub mod members;
 mod memo;
+pub mod metering;
 pub mod metrics;
 pub mod model_apis;
 pub mod models;
@@ -71,6 +75,7 @@ pub mod readiness;
 pub mod resources;
 pub mod second_factor;
 pub mod secrets;
+pub mod serving;
 pub mod sessions;
 pub mod space;
 mod storage;
@@ -88,6 +93,7 @@ mod writer;
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const STATEMENTS_MAX: usize = 256;
 
+pub use changes::Followed;
 pub use opening::Migrated;
 
 mod migrations {
@@ -258,6 +264,7 @@ impl Db {
             found_ended_at: Arc::default(),
         };
         let books = Books::open(&sql)?;
+        readable.commits.changes.follow(&sql)?;
         let folder = readable.path.parent().expect("the database stands in a directory");
         let space = Space::open(folder, &sql, &settings, readable.shortage.clone())?;
         let desk = Desk::new(books, space);
@@ -320,6 +327,11 @@ impl Db {
     /// The number of commits so far. While it stays the same, there is nothing new to read.
     pub fn commits(&self) -> u64 {
         self.readable.commits.count()
+    }
+
+    /// How often the subject may have changed so far. While it stays the same, there is nothing new to read about it.
+    pub fn changes(&self, followed: Followed) -> u64 {
+        self.readable.commits.changes.count(followed)
     }
 
     /// Registers a thread that each commit wakes if it is parked.

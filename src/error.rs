@@ -36,6 +36,8 @@ pub enum Error {
     /// A route of Baseten's interface that is not served. It is named.
     NotImplemented(String),
     Unavailable(&'static str),
+    /// A model was called and did not answer.
+    Call(CallFailure),
     StorageFull,
     /// The body must be read on the pool first. This never reaches a client.
     Unread,
@@ -44,6 +46,21 @@ pub enum Error {
     /// An internal error that a retry does not mend, because of what is stored or written. A worker marks the row concerned as failed.
     /// Its cause goes to the log, never to the client.
     Defect(String),
+}
+
+/// Why a call to a model has no answer of the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallFailure {
+    /// No replica can take the call. The text says why and what to do.
+    Unavailable(String),
+    /// All replicas are busy, and no more calls may wait.
+    Full,
+    /// Too many calls of the team or its organization are in progress.
+    Crowded,
+    /// The model did not answer before the deadline of the call.
+    TimedOut,
+    /// The model ended while it had the call, or what it sent is not HTTP. The text says which.
+    Broken(&'static str),
 }
 
 /// A conflict with the current state, with counts where they help the client to decide.
@@ -65,6 +82,9 @@ pub struct QuotaExceeded {
     pub unit: &'static str,
 }
 
+/// After how many seconds a call that found every replica busy may be sent again.
+const FULL_RETRY_AFTER_SECONDS: u32 = 1;
+
 impl Error {
     /// The HTTP status and the error code (decision 19).
     #[rustfmt::skip]
@@ -83,6 +103,10 @@ impl Error {
             Error::Internal(_) | Error::Defect(_) | Error::Unread => (500, "INTERNAL"),
             Error::NotImplemented(_)   => (501, "NOT_IMPLEMENTED"),
             Error::Unavailable(_)      => (503, "UNAVAILABLE"),
+            Error::Call(CallFailure::Full | CallFailure::Crowded) => (429, "RATE_LIMITED"),
+            Error::Call(CallFailure::Broken(_)) => (502, "BAD_GATEWAY"),
+            Error::Call(CallFailure::Unavailable(_)) => (503, "UNAVAILABLE"),
+            Error::Call(CallFailure::TimedOut) => (504, "GATEWAY_TIMEOUT"),
             Error::StorageFull         => (507, "STORAGE_FULL"),
         }
     }
@@ -93,6 +117,7 @@ impl Error {
             Error::RateLimited { retry_after_seconds }
             | Error::Busy { retry_after_seconds }
             | Error::GrowthLimited { retry_after_seconds, .. } => Some(*retry_after_seconds),
+            Error::Call(CallFailure::Full | CallFailure::Crowded) => Some(FULL_RETRY_AFTER_SECONDS),
             _ => None,
         }
     }
@@ -169,6 +194,13 @@ impl fmt::Display for Error {
             ),
             Error::NotImplemented(route) => write!(f, "{route} is not served here"),
             Error::Unavailable(why) => f.write_str(why),
+            Error::Call(CallFailure::Unavailable(why)) => f.write_str(why),
+            Error::Call(CallFailure::Full) => f.write_str("all replicas are busy: send the call again later"),
+            Error::Call(CallFailure::Crowded) => {
+                f.write_str("too many calls of your team or organization are in progress: send the call again later")
+            }
+            Error::Call(CallFailure::TimedOut) => f.write_str("the model did not answer in time"),
+            Error::Call(CallFailure::Broken(what)) => write!(f, "the model did not answer: {what}"),
             Error::StorageFull => f.write_str("the disk is full: nothing was written; free space and send it again"),
             Error::Internal(_) | Error::Defect(_) | Error::Unread => {
                 f.write_str("internal error: the server's log has the cause")

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub mod expiry;
 pub mod mail;
+pub mod metering;
 pub mod retention;
 
 /// How often a paused job checks whether it must stop.

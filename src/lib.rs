@@ -7,7 +7,7 @@
 //! 13  main                    parse, run, exit code
 //! 12  cli                     commands
 //! 11  server                  listener, limits, deadlines
-//! 10  s3                      the part of S3 that clients upload with
+//! 10  s3, inference           the part of S3 that clients upload with; calls to running models
 //! 9   budget                  connections and bytes that clients may hold
 //! 8   api                     routes, dispatch, REST and GraphQL handlers
 //! 7   runner, jobs            reading and running of what was uploaded; work that no request waits for
@@ -21,7 +21,7 @@
 //!
 //! A module uses modules of lower levels alone, and at no level do modules use each other in a circle: the `tidy` test reads
 //! this map and the source. All SQL is in `db`, all JSON shapes are in `wire`, all status codes in `error` and `api`; only
-//! `server`, `budget` and `s3` know that the server is asynchronous.
+//! `server`, `budget`, `s3` and `inference` know that the server is asynchronous.
 
 pub mod api;
 pub mod budget;
@@ -29,6 +29,7 @@ pub mod cli;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod inference;
 pub mod jobs;
 pub mod policy;
 pub mod pool;

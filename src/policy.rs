@@ -16,8 +16,10 @@
 //! | [`Deployer`] | the caller may deploy in the team, perhaps only into some environments |
 //! | [`InEnvironment`] | the caller may change this one environment of the team |
 //! | [`MetricsReader`] | the caller may read these metrics |
+//! | [`Invoker`] | the caller may call this model or Chain in this environment, or by this deployment |
 //!
-//! Verbs that read a team's rows take a [`Reader`]. Every proof for a team is a `Reader`, except [`MetricsReader`].
+//! Verbs that read a team's rows take a [`Reader`]. Every proof for a team is a `Reader`, except
+//! [`MetricsReader`] and [`Invoker`].
 //! Other modules cannot make a proof:
 //!
 //! ```compile_fail,E0451
@@ -36,6 +38,7 @@ use crate::table::{mark, table};
 
 mod deploying;
 mod explain;
+mod invoking;
 pub mod keys;
 pub mod metrics;
 pub mod tables;
@@ -43,6 +46,7 @@ pub mod tables;
 pub use crate::domain::{Category, OrgRole, TeamCategory, TeamRole};
 pub use deploying::{Deployer, Deployers, InEnvironment, Restriction, nowhere};
 pub use explain::{Explanation, Question};
+pub use invoking::{Invoker, Invoking};
 pub use metrics::MetricsReader;
 
 table! {
@@ -283,6 +287,26 @@ impl Caller {
         match self.standing_in(default_team) {
             Some(standing) => self.allowed(default_team, standing, TeamAct::View.allowed_to(standing), TeamAct::View),
             None => Err(Error::Forbidden("Model APIs are only available in the default team".to_owned())),
+        }
+    }
+
+    /// Proves that the caller may call Model APIs, which are only available in the default team.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::with_model_apis`], for the row that lets callers call models, and [`Error::Forbidden`] for a
+    /// key that is narrowed to models or environments: a Model API is neither.
+    pub fn to_call_model_apis<'a>(&'a self, default_team: &'a Team) -> Result<InTeam<'a>, Error> {
+        let Some(standing) = self.standing_in(default_team) else {
+            return Err(Error::Forbidden("Model APIs are only available in the default team".to_owned()));
+        };
+        let proof =
+            self.allowed(default_team, standing, TeamAct::CallModels.allowed_to(standing), TeamAct::CallModels)?;
+        match &self.who {
+            Who::TeamKey(TeamKey { models: Some(_), .. } | TeamKey { environments: Some(_), .. }) => {
+                Err(Error::Forbidden("this key is narrowed and calls no Model APIs: send a key that is not".to_owned()))
+            }
+            Who::TeamKey(_) | Who::Person(_) | Who::KeyManager { .. } => Ok(proof),
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::db::deployments::patches::{self, Synced};
-use crate::db::progress::{self, Step, Waiting};
+use crate::db::progress::{self, Part, Step, Waiting};
 use crate::db::{self, Db, Now, Tx, archive_readings};
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::{Level, Status};
@@ -23,13 +23,26 @@ use crate::domain::{Archive, OrgId, TeamId};
 use crate::error::Error;
 
 mod archive;
+mod builds;
+pub mod chain_keys;
+mod endings;
+mod endpoints;
+pub mod engine;
 pub mod fleet;
 mod inspect;
+pub mod lifecycle;
+pub mod machine;
+pub mod meter;
+mod output;
 mod patched;
 mod plan;
+mod probe;
 pub mod python;
+mod reloads;
+mod replicas;
 mod source;
 mod task;
+pub mod training;
 mod tree;
 
 use plan::{Plan, plan};
@@ -50,8 +63,8 @@ const OUR_FAULT: &str = "failed by a fault of this installation, which its log e
 
 /// Runs until `stopped` returns true. `now` is the clock. This thread sleeps until [`std::thread::Thread::unpark`]
 /// wakes it: on a commit, at the end of a task, or when the server stops.
-pub fn run(db: &Db, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
-    let mut runner = Runner::new(db, &now);
+pub fn run(db: &Db, part: Part, now: impl Fn() -> Now, stopped: impl Fn() -> bool) {
+    let mut runner = Runner::new(db, part, &now);
     let (tell, told) = mpsc::channel();
     db::thread_parks();
     db.wake_on_commit(std::thread::current());
@@ -124,7 +137,7 @@ fn start<'scope, 'env>(
 ///
 /// [`Error`] of the database if a round cannot be read.
 pub fn work(db: &Db, now: &impl Fn() -> Now, stopped: &impl Fn() -> bool) -> Result<(), Error> {
-    let mut runner = Runner::new(db, now);
+    let mut runner = Runner::new(db, Part::All, now);
     loop {
         let round = runner.round(stopped)?;
         if !round.has_advanced && round.begun.is_empty() {
@@ -139,6 +152,7 @@ pub fn work(db: &Db, now: &impl Fn() -> Now, stopped: &impl Fn() -> bool) -> Res
 
 struct Runner<'a, M> {
     db: &'a Db,
+    part: Part,
     now: &'a M,
     busy: HashMap<Subject, Running>,
     /// When a team or an organization was last served, as a count of tasks. Those that were never served come first.
@@ -178,9 +192,10 @@ struct Round {
 }
 
 impl<'a, M: Fn() -> Now> Runner<'a, M> {
-    fn new(db: &'a Db, now: &'a M) -> Runner<'a, M> {
+    fn new(db: &'a Db, part: Part, now: &'a M) -> Runner<'a, M> {
         Runner {
             db,
+            part,
             now,
             busy: HashMap::new(),
             served: HashMap::new(),
@@ -213,7 +228,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
         let mut steps = Steps::new();
         let mut candidates: Vec<Candidate> = Vec::new();
         self.stop_unwanted()?;
-        let all_waiting = self.db.read((self.now)(), |tx| progress::waiting(tx, inspect::RULES))?;
+        let all_waiting = self.db.read((self.now)(), |tx| progress::waiting(tx, inspect::RULES, self.part))?;
         let owners: HashSet<&str> =
             all_waiting.iter().flat_map(|one| [one.org_id.as_str(), one.team_id.as_str()]).collect();
         self.served.retain(|id, _| owners.contains(id.as_str()));
@@ -227,7 +242,7 @@ impl<'a, M: Fn() -> Now> Runner<'a, M> {
             {
                 continue;
             }
-            match self.db.read((self.now)(), |tx| plan(tx, &waiting.id)) {
+            match self.db.read((self.now)(), |tx| plan(tx, &waiting.id, self.part)) {
                 Ok(Plan::Rest) => {}
                 Ok(Plan::Step(..)) if stopped() => break,
                 Ok(Plan::Step(deployment, step)) => {

@@ -365,7 +365,15 @@ impl Uploads {
     fn abort(&self, grant: &Grant, upload_id: &str) -> Result<Reply, Refusal> {
         self.state(grant, upload_id)?;
         self.in_parts().remove(upload_id);
-        Ok(Reply { status: 204, content_type: "application/xml", headers: Vec::new(), body: Vec::new(), archive: None })
+        Ok(Reply {
+            status: 204,
+            content_type: "application/xml",
+            headers: Vec::new(),
+            body: Vec::new(),
+            archive: None,
+            call: None,
+            model_api: None,
+        })
     }
 
     fn state(&self, grant: &Grant, upload_id: &str) -> Result<Arc<tokio::sync::Mutex<State>>, Refusal> {
@@ -451,7 +459,15 @@ fn tag(hash: &[u8; 32]) -> String {
 fn stored(content: &Content) -> Reply {
     let crc32 = BASE64.encode(content.crc32().to_be_bytes());
     let headers = vec![("etag", format!("\"{}\"", tag(&content.hash))), ("x-amz-checksum-crc32", crc32)];
-    Reply { status: 200, content_type: "application/xml", headers, body: Vec::new(), archive: None }
+    Reply {
+        status: 200,
+        content_type: "application/xml",
+        headers,
+        body: Vec::new(),
+        archive: None,
+        call: None,
+        model_api: None,
+    }
 }
 
 fn invalid_token() -> Refusal {

@@ -154,6 +154,23 @@ impl Sealer {
     }
 }
 
+/// Credentials of the upstreams of Model APIs.
+impl Sealer {
+    /// Seals the credential of the upstream with this id.
+    pub fn seal_credential(&self, rng: &mut StdRng, upstream_id: &str, credential: &SecretValue) -> Vec<u8> {
+        seal(&self.data_key, rng, &credential_context(upstream_id), credential.expose().as_bytes())
+    }
+
+    pub fn open_credential(&self, upstream_id: &str, sealed: &[u8]) -> Option<SecretValue> {
+        let credential = open(&self.data_key, &credential_context(upstream_id), sealed)?;
+        SecretValue::parse(std::str::from_utf8(&credential).ok()?.to_owned()).ok()
+    }
+}
+
+fn credential_context(upstream_id: &str) -> [&str; 3] {
+    ["guildhall model api credential", "1", upstream_id]
+}
+
 fn grant_context(access_key_id: &str) -> [&str; 3] {
     ["guildhall upload grant", "1", access_key_id]
 }

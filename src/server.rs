@@ -16,9 +16,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::App;
 use crate::budget::memory::Memory;
-use crate::db;
-use crate::jobs::{expiry, mail, retention};
-use crate::runner;
+use crate::db::progress::Part;
+use crate::db::{self, serving};
+use crate::domain::metering::Batch;
+use crate::inference::{self, Calls, Shares};
+use crate::jobs::{expiry, mail, metering, retention};
+use crate::runner::{self, lifecycle, training};
 use crate::s3::{self, Uploads};
 
 mod accept;
@@ -66,6 +69,7 @@ pub struct Limits {
     /// How long a stopping server waits for the rest of a head.
     pub half_head: Duration,
     pub uploads: s3::Limits,
+    pub calls: inference::Limits,
 }
 
 impl Default for Limits {
@@ -86,6 +90,7 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             half_head: Duration::from_millis(200),
             uploads: s3::Limits::default(),
+            calls: inference::Limits::default(),
         }
     }
 }
@@ -133,11 +138,13 @@ pub fn serve(
     let ready = Arc::new(Barrier::new(limits.workers + 1));
     let memory = Memory::new(limits.buffered_bytes_max, limits.patience);
     let operator_memory = Memory::new(limits.buffered_bytes_max, limits.patience);
+    let shares = Shares::of(limits.connections_max);
     for number in 0..limits.workers {
         let (give, take) = mpsc::unbounded_channel();
         let worker = Worker {
             app: Arc::clone(app),
             uploads: Arc::clone(&uploads),
+            calls: Calls::new(Arc::clone(app), limits.calls, Arc::clone(&shares), head::now),
             limits,
             addr,
             memory: Arc::clone(&memory),
@@ -157,7 +164,24 @@ pub fn serve(
         retention::keep_swept(&kept.db, head::now, forget_unfinished, || *until.borrow());
     })?);
     let (runs, until) = (Arc::clone(app), stopped.clone());
-    threads.push(thread("runner", move || runner::run(&runs.db, head::now, || *until.borrow()))?);
+    let part = if app.machine.is_some() { Part::OfArchives } else { Part::All };
+    threads.push(thread("runner", move || runner::run(&runs.db, part, head::now, || *until.borrow()))?);
+    if let Some(machine) = app.machine.clone() {
+        let (lives, until) = (Arc::clone(app), stopped.clone());
+        threads.push(thread("lifecycle", move || {
+            let App { db, fleet, chain_keys, .. } = &*lives;
+            let parts = lifecycle::Parts { db, machine: &machine, fleet, chain_keys, address: addr, now: head::now };
+            lifecycle::run(parts, || *until.borrow());
+        })?);
+        app.db.attach_trainer();
+        let (trains, until) = (Arc::clone(app), stopped.clone());
+        threads.push(thread("trainer", move || {
+            let Some(machine) = &trains.machine else { return };
+            training::run(&trains.db, machine, training::Settings::default(), &head::now, || *until.borrow());
+        })?);
+    } else {
+        app.db.write_blocking(head::now(), serving::rest).map_err(|cause| std::io::Error::other(cause.to_string()))?;
+    }
     let (expiring, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::now, || *until.borrow()))?);
     let (sends, until) = (Arc::clone(app), stopped.clone());
@@ -165,6 +189,21 @@ pub fn serve(
         if let Some(mailer) = sends.mailer.get() {
             mail::keep_sending(&sends.db, mailer, head::now, || *until.borrow());
         }
+    })?);
+    let (metered, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("metering", move || {
+        let App { db, meter, fleet, .. } = &*metered;
+        let take = |batch: &mut Batch| {
+            let waiting = meter.take();
+            waiting.calls.iter().for_each(|call| batch.add(call));
+            waiting.model_apis.iter().for_each(|used| batch.add_model_api(used));
+        };
+        metering::keep_metered(db, head::now, take, || fleet.replica_counts(), || *until.borrow());
+    })?);
+    let (queue, until, of_queue) = (Arc::clone(app), stopped.clone(), runtime()?);
+    threads.push(thread("queue", move || {
+        let calls = Calls::new(Arc::clone(&queue), limits.calls, shares, head::now);
+        of_queue.block_on(inference::queue::run(queue, calls, head::now, until));
     })?);
     let runtime = runtime()?;
     let accepting = Accepting::new(limits, app.reverse_proxy.trusted_proxies.clone());

@@ -17,6 +17,7 @@ use crate::domain::{OrgRole, TeamRole};
 use crate::error::Error;
 
 pub mod api_keys;
+pub mod async_requests;
 pub mod audit_logs;
 pub mod billing;
 pub mod chains;
@@ -29,11 +30,14 @@ pub mod health;
 pub mod instance_types;
 pub mod invitations;
 pub mod members;
+pub mod metrics;
 mod misfit;
 pub mod model_apis;
 pub mod models;
+pub mod openai;
 pub mod organizations;
 pub mod permissions;
+pub mod processes;
 pub mod python;
 pub mod quotas;
 pub mod schemas;
@@ -125,6 +129,10 @@ pub fn details(error: &Error) -> Option<serde_json::Value> {
 pub struct InferenceRefusal<'a> {
     pub error: &'a str,
 }
+
+/// An object without fields.
+#[derive(Serialize)]
+pub struct Empty {}
 
 /// A refusal in the form of OAuth 2.0.
 #[derive(Serialize)]

@@ -10,10 +10,14 @@ use crate::api::request::Listener;
 use crate::db::resources::Kind;
 use crate::db::{self, Tx};
 use crate::domain::Team;
+use crate::domain::calls::{Callee, Place};
+use crate::domain::serving::PRODUCTION;
 use crate::error::Error;
 use crate::policy::keys::KeyMaker;
 use crate::policy::metrics::Measured;
-use crate::policy::{Caller, Deployer, Deployers, InOrg, InTeam, MetricsReader, Operator, OrgAct, TeamAct};
+use crate::policy::{
+    Caller, Deployer, Deployers, InOrg, InTeam, Invoker, Invoking, MetricsReader, Operator, OrgAct, TeamAct,
+};
 
 /// A kind of table: what its handlers get besides the proof, and what they return.
 pub trait Surface {
@@ -27,6 +31,9 @@ pub trait Context {
     fn named(&self, name: &str) -> Result<&str, Error>;
 
     fn listener(&self) -> Listener;
+
+    /// The model or the Chain that is called.
+    fn callee(&self) -> Option<&Callee>;
 
     /// Tells the log which team the request is about.
     fn note_team(&self, team: &Team);
@@ -58,6 +65,13 @@ pub enum Access<S: Surface> {
     DeployAnywhere(for<'c> fn(&Tx, &Deployers, &S::Context<'c>) -> Answer<S>),
     /// Callers who may read metrics of what a team owns: those who may view the team, and keys that export metrics.
     Metrics(Source, for<'c> fn(&Tx, &MetricsReader, &S::Context<'c>) -> Answer<S>),
+    /// Callers who may call the model or the Chain that the request is for, at this place.
+    Invoke(At, for<'c> fn(&Tx, &Invoker, &S::Context<'c>) -> Answer<S>),
+    /// Callers who may call the model or the Chain that the request is for, perhaps only at some places. The `db` function
+    /// checks the place.
+    Invoking(for<'c> fn(&Tx, &Invoking, &S::Context<'c>) -> Answer<S>),
+    /// All teams whose metrics the caller may export.
+    MetricsOfTeams(for<'c> fn(&Tx, &[MetricsReader], &S::Context<'c>) -> Answer<S>),
     /// The operator, through the socket in the data directory. Over the network, the row does not exist (404).
     Operator(for<'c> fn(&Tx, &Operator, &S::Context<'c>) -> Answer<S>),
 }
@@ -85,6 +99,17 @@ pub enum Source {
     Default,
 }
 
+/// Which deployment of the called model or Chain answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    Production,
+    Development,
+    /// The deployment that serves `{env_name}` of the path.
+    Environment,
+    /// The deployment `{deployment_id}` of the path.
+    Deployment,
+}
+
 /// What must hold in the organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrgRule {
@@ -106,6 +131,8 @@ pub enum TeamRule {
     MayOrSelf(TeamAct),
     /// The caller may view the team, and the team has Model APIs.
     ModelApis,
+    /// The caller may call models in the team, and the team has Model APIs.
+    CallModelApis,
 }
 
 /// What must hold in each team of a list.
@@ -207,11 +234,63 @@ impl<S: Surface> Access<S> {
                 let proof = caller.to_read_metrics(&team, source.measured(ctx)?)?;
                 then(&|| handler(tx, &proof, ctx))
             }
+            Access::Invoke(at, handler) => {
+                let caller = signed_in()?;
+                let callee = ctx.callee().ok_or(Error::NotFound(NO_CALLEE))?;
+                let team = called_team(tx, caller, callee)?;
+                ctx.note_team(&team);
+                let place = at.place(ctx)?;
+                let invoker = caller.to_invoke(&team, callee)?.at(place, |invoking| match place {
+                    Place::Deployment(id) => db::calls::environment_served(tx, invoking, id),
+                    Place::Environment(_) | Place::Development => Ok(None),
+                })?;
+                then(&|| handler(tx, &invoker, ctx))
+            }
+            Access::Invoking(handler) => {
+                let caller = signed_in()?;
+                let callee = ctx.callee().ok_or(Error::NotFound(NO_CALLEE))?;
+                let team = called_team(tx, caller, callee)?;
+                ctx.note_team(&team);
+                let invoking = caller.to_invoke(&team, callee)?;
+                then(&|| handler(tx, &invoking, ctx))
+            }
+            Access::MetricsOfTeams(handler) => {
+                let caller = signed_in()?;
+                let teams = db::teams::of_organization(tx, caller)?;
+                let proofs = caller.to_export_all_metrics(&teams)?;
+                then(&|| handler(tx, &proofs, ctx))
+            }
             Access::Operator(handler) => match ctx.listener() {
                 Listener::Operator => then(&|| handler(tx, &Operator::of_this_host(), ctx)),
                 Listener::Network => Err(Error::NotFound("route")),
             },
         }
+    }
+}
+
+/// What a request for inference is missing that names neither a model nor a Chain.
+const NO_CALLEE: &str =
+    "model: call it at the host `model-ID.…` or the path `/models/ID/…`, a Chain at `chain-ID.…` or `/chains/ID/…`";
+
+/// The team that owns what is called. An id that does not exist and one that the caller may not see are refused with the
+/// same message.
+fn called_team(tx: &Tx, caller: &Caller, callee: &Callee) -> Result<Team, Error> {
+    let (kind, id) = match callee {
+        Callee::Model(id) => (Kind::Model, id),
+        Callee::Chain(id) => (Kind::Chain, id),
+    };
+    let team = db::resources::team_of(tx, kind, id)?.filter(|team| caller.standing_in(team).is_some());
+    team.ok_or(Error::NotFound(kind.as_str()))
+}
+
+impl At {
+    fn place<'c>(self, ctx: &'c impl Context) -> Result<Place<'c>, Error> {
+        Ok(match self {
+            At::Production => Place::Environment(PRODUCTION),
+            At::Development => Place::Development,
+            At::Environment => Place::Environment(ctx.named("env_name")?),
+            At::Deployment => Place::Deployment(ctx.named("deployment_id")?),
+        })
     }
 }
 
@@ -268,6 +347,7 @@ impl TeamRule {
             (TeamRule::MayEither(act, other), _) => caller.in_team_by_either(team, act, other),
             (TeamRule::MayOrSelf(act), _) => caller.in_team_or_self(team, act, ctx.named("user_id")?),
             (TeamRule::ModelApis, _) => caller.with_model_apis(team),
+            (TeamRule::CallModelApis, _) => caller.to_call_model_apis(team),
         }
     }
 }
@@ -296,6 +376,9 @@ impl<S: Surface> fmt::Debug for Access<S> {
             Access::Deploy(source, _) => f.debug_tuple("Deploy").field(source).finish(),
             Access::DeployAnywhere(_) => f.write_str("DeployAnywhere"),
             Access::Metrics(source, _) => f.debug_tuple("Metrics").field(source).finish(),
+            Access::Invoke(at, _) => f.debug_tuple("Invoke").field(at).finish(),
+            Access::Invoking(_) => f.write_str("Invoking"),
+            Access::MetricsOfTeams(_) => f.write_str("MetricsOfTeams"),
             Access::Operator(_) => f.write_str("Operator"),
         }
     }
@@ -319,6 +402,7 @@ impl<S: Surface> fmt::Display for Access<S> {
                     write!(f, "Needs \"{}\" in {source}, or to be that person.", act.wording())
                 }
                 TeamRule::ModelApis => write!(f, "Needs \"{}\" in {source}.", TeamAct::View.wording()),
+                TeamRule::CallModelApis => write!(f, "Needs \"{}\" in {source}.", TeamAct::CallModels.wording()),
             },
             Access::Teams(rule, _) => match rule {
                 TeamsRule::May(act) | TeamsRule::MayInAny(act) => {
@@ -342,6 +426,14 @@ impl<S: Surface> fmt::Display for Access<S> {
             Access::Metrics(source, _) => write!(
                 f,
                 "Needs \"{}\" in {source}, or a key of that team of category WORKSPACE_EXPORT_METRICS.",
+                TeamAct::View.wording()
+            ),
+            Access::Invoke(..) | Access::Invoking(_) => {
+                write!(f, "Needs \"{}\" in the team that owns the model or the Chain.", TeamAct::CallModels.wording())
+            }
+            Access::MetricsOfTeams(_) => write!(
+                f,
+                "Joins all teams in which the caller has \"{}\", or the team of a key of category WORKSPACE_EXPORT_METRICS.",
                 TeamAct::View.wording()
             ),
             Access::Operator(_) => f.write_str("The operator's alone."),

@@ -12,7 +12,10 @@ use crate::db::{self, Db, Now};
 use crate::domain::mail::Mailing;
 use crate::jobs::mail::Mailer;
 use crate::pool::{self, Hooks, Pool};
+use crate::runner::chain_keys::ChainKeys;
 use crate::runner::fleet::Fleet;
+use crate::runner::machine::Machine;
+use crate::runner::meter::Meter;
 
 /// The database, the pool and the routes of a server.
 pub struct App {
@@ -22,6 +25,12 @@ pub struct App {
     pub reverse_proxy: ReverseProxy,
     /// The replicas that calls go to.
     pub fleet: Arc<Fleet>,
+    /// What models run on. `None`: they do not run here.
+    pub machine: Option<Arc<Machine>>,
+    /// The keys of running Chains.
+    pub chain_keys: ChainKeys,
+    /// The calls that have ended and are not counted yet.
+    pub meter: Arc<Meter>,
     /// Every route that is served.
     pub routes: &'static Table,
     /// Wrong passwords and codes of late.
@@ -44,6 +53,9 @@ impl App {
             db,
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
+            machine: None,
+            chain_keys: ChainKeys::default(),
+            meter: Arc::default(),
             routes: routes::table(),
             guesses: Guesses::default(),
             first_run: FirstRun::default(),
@@ -54,6 +66,12 @@ impl App {
     /// Whether mails are sent.
     pub fn mailing(&self) -> Mailing {
         if self.mailer.get().is_some() { Mailing::On } else { Mailing::Off }
+    }
+
+    /// Runs models on this machine.
+    pub fn run_models(&mut self, machine: Machine) {
+        self.fleet = Arc::new(Fleet::on());
+        self.machine = Some(Arc::new(machine));
     }
 
     /// Marks as ended what a request found expired, before the request is answered. A failure is only logged, because

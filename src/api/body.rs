@@ -17,6 +17,8 @@ use crate::pool::Pool;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// The size limit of a body that anyone may send, even without a key.
 pub const OPEN_BODY_BYTES_MAX: usize = 64 << 10;
+/// The size limit of a body for a Model API. It may hold images.
+pub const PROMPT_BYTES_MAX: usize = 8 << 20;
 /// The size limit of a file of fixtures, which only the operator sends.
 pub const FIXTURES_BYTES_MAX: usize = 64 << 20;
 

@@ -5,9 +5,10 @@ use crate::api::body::Body;
 use crate::api::passwords::Outcome;
 use crate::api::path_template::PathTemplate;
 use crate::api::reply::Reply;
-use crate::api::request::{Listener, Request};
+use crate::api::request::{Listener, Named, Request};
 use crate::api::shapes::Shapes;
 use crate::domain::Team;
+use crate::domain::calls::Callee;
 use crate::error::Error;
 
 /// The kind of table that holds HTTP routes: the management API, the operator's socket and inference.
@@ -44,6 +45,11 @@ impl RequestContext<'_> {
         &self.prepared.password
     }
 
+    /// How many segments at the end of the path the route leaves to the model.
+    pub fn rest_count(&self) -> usize {
+        self.path.rest_count(&self.request.path)
+    }
+
     /// The refusal of a route of Baseten's interface that is not served. The message names the route, so that nobody
     /// mistakes it for a resource that does not exist.
     pub fn not_served(&self) -> Error {
@@ -58,6 +64,10 @@ impl Context for RequestContext<'_> {
 
     fn listener(&self) -> Listener {
         self.request.from
+    }
+
+    fn callee(&self) -> Option<&Callee> {
+        self.request.callee.as_ref().map(Named::callee)
     }
 
     fn note_team(&self, team: &Team) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::api::app::App;
-use crate::api::authentication::authenticate;
+use crate::api::authentication::{authenticate, authenticate_call};
 use crate::api::body::{BODY_BYTES_MAX, Body, read_before_transaction};
 use crate::api::context::{Prepared, RequestContext};
 use crate::api::graphql::document::EXPANSION_MAX;
@@ -21,8 +21,9 @@ use crate::api::route::{FindWork, Row, Run};
 use crate::db::api_keys::LastUsed;
 use crate::db::{self, Db, Now, Tx};
 use crate::domain::Client;
-use crate::error::Error;
+use crate::error::{CallFailure, Error};
 use crate::policy::Caller;
+use crate::runner::fleet::Unavailable;
 
 /// Checks a request by its head alone, before its body is read, and returns how many bytes the body may have.
 ///
@@ -48,6 +49,11 @@ pub async fn admit(app: &App, request: &Request) -> Result<usize, Error> {
     admitted
 }
 
+/// Whether a request is a call to a model, whose body is passed on and not read here.
+pub fn is_call(app: &App, request: &Request) -> bool {
+    app.routes.find(request).is_ok_and(|row| matches!(row.route.run, Run::Call))
+}
+
 /// Carries out a request.
 pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
     let now = Now { time: request.at, seed: request.seed };
@@ -71,7 +77,7 @@ fn find(app: &App, request: &Request) -> Result<&'static Row, Error> {
             request.log.note_template(route.template);
         }
         // At the host of a model or a Chain, a path without a route also belongs to inference.
-        Err(_) => request.log.note_api(if request.is_for_model { Api::Inference } else { Api::Management }),
+        Err(_) => request.log.note_api(if request.callee.is_some() { Api::Inference } else { Api::Management }),
     }
     row
 }
@@ -82,8 +88,10 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request
         Run::Read | Run::NotServed => read(app, now, row, &request, &Prepared::default()),
         Run::Search => search(app, now, row, request).await,
         Run::Write => write(app, now, row, request).await,
+        Run::Queue => queue(app, now, row, request).await,
         Run::Password(find_work) => write_password(app, now, row, request, find_work).await,
         Run::ReadByWriter => read_by_writer(app, now, row, request).await,
+        Run::Call => call(app, now, row, &request),
         Run::Document => {
             return carry_out_document(app, now, row, request).await.unwrap_or_else(|error| {
                 log.note_failure(&error);
@@ -96,6 +104,16 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request
 
 fn read(app: &App, now: Now, row: &Row, request: &Request, prepared: &Prepared) -> Result<Reply, Error> {
     let (reply, used) = app.db.read(now, |tx| read_in(tx, row, request, prepared))?;
+    note_use(&app.db, now, used);
+    Ok(reply)
+}
+
+/// Decides on a call to a model. The server makes it.
+fn call(app: &App, now: Now, row: &Row, request: &Request) -> Result<Reply, Error> {
+    let (reply, used) = app.db.read(now, |tx| {
+        let known = authenticate_call(tx, &app.chain_keys, request)?;
+        read_as(tx, row, request, &Prepared::default(), known)
+    })?;
     note_use(&app.db, now, used);
     Ok(reply)
 }
@@ -123,6 +141,20 @@ async fn write(app: &App, now: Now, row: &'static Row, request: Request) -> Resu
     };
     let body = read_before_transaction(&app.db, &app.pool, now, &request.body, attempt).await?;
     write_prepared(app, now, row, request, Prepared { body, ..Prepared::default() }).await
+}
+
+/// Runs a handler that queues a call. Where models do not run, nothing is queued, because nothing would take it.
+async fn queue(app: &App, now: Now, row: &'static Row, request: Request) -> Result<Reply, Error> {
+    if app.fleet.is_on() {
+        return write(app, now, row, request).await;
+    }
+    app.db.read(now, |tx| {
+        let caller = authenticate(tx, &request)?.map(|(caller, _)| caller);
+        let prepared = Prepared::default();
+        let ctx = RequestContext { request: &request, path: &row.path, shapes: &row.route.shapes, prepared: &prepared };
+        row.route.access.check(tx, caller.as_ref(), &ctx)?;
+        Err(Error::Call(CallFailure::Unavailable(Unavailable::Off.to_string())))
+    })
 }
 
 /// Runs a handler that writes and needs work on a password. This work is done before the write transaction, because the
@@ -207,7 +239,16 @@ enum Next {
 type Used = Option<String>;
 
 fn read_in(tx: &Tx, row: &Row, request: &Request, prepared: &Prepared) -> Result<(Reply, Used), Error> {
-    let known = authenticate(tx, request)?;
+    read_as(tx, row, request, prepared, authenticate(tx, request)?)
+}
+
+fn read_as(
+    tx: &Tx,
+    row: &Row,
+    request: &Request,
+    prepared: &Prepared,
+    known: Option<(Caller, LastUsed)>,
+) -> Result<(Reply, Used), Error> {
     let ctx = RequestContext { request, path: &row.path, shapes: &row.route.shapes, prepared };
     let reply = row.route.access.answer(tx, known.as_ref().map(|(caller, _)| caller), &ctx)?;
     Ok((reply, used(known.as_ref())))

@@ -1,4 +1,5 @@
-//! Path templates of routes. `{name}` stands for a segment that may have any value.
+//! Path templates of routes. `{name}` stands for a segment that may have any value, `{name...}` at the end for any number
+//! of them.
 
 /// A template, split into its segments.
 #[derive(Debug)]
@@ -18,9 +19,24 @@ impl PathTemplate {
     }
 
     pub fn matches(&self, path: &[String]) -> bool {
-        self.segments.len() == path.len()
-            && self.segments.iter().zip(path).all(|(segment, given)| free_name(segment).is_some() || segment == given)
+        let (segments, has_length) = match self.segments.split_last() {
+            Some((last, before)) if is_rest(last) => (before, path.len() >= before.len()),
+            Some(_) | None => (self.segments.as_slice(), path.len() == self.segments.len()),
+        };
+        has_length && segments.iter().zip(path).all(|(segment, given)| free_name(segment).is_some() || segment == given)
     }
+
+    /// How many segments of the path a `{name...}` at the end stands for.
+    pub fn rest_count(&self, path: &[String]) -> usize {
+        match self.segments.split_last() {
+            Some((last, before)) if is_rest(last) => path.len().saturating_sub(before.len()),
+            Some(_) | None => 0,
+        }
+    }
+}
+
+fn is_rest(segment: &str) -> bool {
+    segment.starts_with('{') && segment.ends_with("...}")
 }
 
 /// The name of a free segment: `name` for `{name}`.

@@ -12,6 +12,8 @@ pub enum Api {
     GraphQl,
     /// Sign-in of a person with a device code.
     OAuth,
+    /// Model APIs, which speak OpenAI's interface.
+    OpenAi,
 }
 
 impl Api {
@@ -24,6 +26,7 @@ impl Api {
             Api::GraphQl if matches!(error, Error::Unauthenticated) => return within_graphql(error, request_id),
             Api::Management | Api::GraphQl => return reply,
             Api::Inference => serde_json::to_vec(&wire::InferenceRefusal { error: &message }),
+            Api::OpenAi => serde_json::to_vec(&wire::openai::Refusal::new(error)),
             Api::OAuth => serde_json::to_vec(&wire::OAuthRefusal { error: &code, error_description: &message }),
         };
         Reply { body: body.expect("shapes of ours always serialize"), ..reply }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::request_log::RequestLog;
+use crate::domain::calls::Callee;
 use crate::domain::mail::Mailing;
 use crate::domain::network::Network;
 use crate::domain::{BaseUrl, Time};
@@ -46,8 +47,9 @@ pub struct Request {
     /// The URL at which the sender reaches this server.
     pub base_url: BaseUrl,
     pub s3_hosts: S3Hosts,
-    /// Whether the request was sent to the host at which a model or a Chain is called.
-    pub is_for_model: bool,
+    /// The model or the Chain that the request is for, if its host or the beginning of its path names one.
+    pub callee: Option<Named>,
+    /// The path without the beginning that names a model or a Chain.
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
     pub authorization: Option<String>,
@@ -61,4 +63,40 @@ pub struct Request {
     pub seed: [u8; 32],
     /// What the log will say about this request.
     pub log: Arc<RequestLog>,
+}
+
+/// The model or the Chain that a request names.
+#[derive(Clone, Debug)]
+pub enum Named {
+    /// By its host, at which the rest of the API is served too.
+    ByHost(Callee),
+    /// By the beginning of its path, below which nothing but inference is served.
+    ByPath(Callee),
+}
+
+impl Named {
+    pub fn callee(&self) -> &Callee {
+        match self {
+            Named::ByHost(callee) | Named::ByPath(callee) => callee,
+        }
+    }
+}
+
+/// The label of the host at which Model APIs are called, and the first segment of their paths.
+const INFERENCE_HOST: &str = "inference";
+
+/// The model or the Chain that a request is for, and the path of the request there. `host` is the host that the request
+/// was sent to. The public host of this server names neither, whatever it is called.
+pub fn callee(host: &BaseUrl, public: Option<&BaseUrl>, path: Vec<String>) -> (Option<Named>, Vec<String>) {
+    let is_of_its_own = public.is_none_or(|public| public.authority() != host.authority());
+    if is_of_its_own && let Some(callee) = Callee::of_label(host.label()) {
+        return (Some(Named::ByHost(callee)), path);
+    }
+    if is_of_its_own && host.label() == INFERENCE_HOST {
+        return (None, std::iter::once(INFERENCE_HOST.to_owned()).chain(path).collect());
+    }
+    match Callee::of_path(&path) {
+        Some((callee, rest)) => (Some(Named::ByPath(callee)), rest.to_vec()),
+        None => (None, path),
+    }
 }

@@ -164,7 +164,8 @@ impl RequestLog {
             | Error::Conflict(_)
             | Error::TooLarge { .. }
             | Error::NotImplemented(_)
-            | Error::Unavailable(_) => {}
+            | Error::Unavailable(_)
+            | Error::Call(_) => {}
         }
     }
 

@@ -1,8 +1,10 @@
 //! The handlers of the REST routes, one file for each kind of resource.
 
 pub mod api_keys;
+pub mod async_requests;
 pub mod audit_logs;
 pub mod billing;
+pub mod calls;
 pub mod chains;
 pub mod deployments;
 pub mod environment_groups;
@@ -14,8 +16,10 @@ pub mod instance_types;
 pub mod invitations;
 pub mod logs;
 pub mod members;
+pub mod metrics;
 pub mod model_apis;
 pub mod models;
+pub mod openai;
 pub mod organizations;
 pub mod patches;
 pub mod permissions;

@@ -1,14 +1,15 @@
 //! A row of the route table, and how the row of a request is found.
 
-use crate::api::body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX};
+use crate::api::body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX, PROMPT_BYTES_MAX};
 use crate::api::context::{Access, RequestContext};
 use crate::api::passwords::Work;
 use crate::api::path_template::PathTemplate;
 use crate::api::refusal::Api;
 use crate::api::reply::Reply;
-use crate::api::request::{Listener, Request};
+use crate::api::request::{Listener, Named, Request};
 use crate::api::shapes::Shapes;
 use crate::db::Tx;
+use crate::domain::async_requests;
 use crate::error::Error;
 use crate::policy::Caller;
 
@@ -53,6 +54,11 @@ pub enum Run {
     /// As a read or as a write, depending on the operation of the GraphQL document, after the document was read on the
     /// pool.
     Document,
+    /// In a read transaction before the body is read. The server then makes the call that the handler allowed, and
+    /// passes the body on as it arrives.
+    Call,
+    /// In a transaction of the writer, if models run here. The request is carried out later.
+    Queue,
     /// Not at all: the route belongs to Baseten's interface and is not served.
     NotServed,
 }
@@ -94,8 +100,8 @@ impl Route {
 
     pub fn writes(&self) -> bool {
         match self.run {
-            Run::Write | Run::Password(_) | Run::Document => true,
-            Run::Read | Run::Search | Run::ReadByWriter | Run::NotServed => false,
+            Run::Write | Run::Password(_) | Run::Document | Run::Queue => true,
+            Run::Read | Run::Search | Run::ReadByWriter | Run::Call | Run::NotServed => false,
         }
     }
 
@@ -113,6 +119,10 @@ impl Route {
             OPEN_BODY_BYTES_MAX
         } else if self.access.is_operators() {
             FIXTURES_BYTES_MAX
+        } else if matches!(self.run, Run::Queue) {
+            async_requests::BODY_BYTES_MAX
+        } else if self.api == Api::OpenAi {
+            PROMPT_BYTES_MAX
         } else {
             BODY_BYTES_MAX
         }
@@ -190,8 +200,12 @@ impl Table {
     /// [`Error::NotFound`] if no row has the path, [`Error::MethodNotAllowed`] with the methods of the rows that have
     /// the path.
     pub fn find(&self, request: &Request) -> Result<&Row, Error> {
-        let on_path =
-            || self.0.iter().filter(|row| row.route.is_reachable_by(request.from) && row.path.matches(&request.path));
+        let reaches = |row: &&Row| {
+            row.route.is_reachable_by(request.from)
+                && (row.route.api == Api::Inference || !matches!(request.callee, Some(Named::ByPath(_))))
+                && row.path.matches(&request.path)
+        };
+        let on_path = || self.0.iter().filter(reaches);
         on_path().find(|row| row.route.method == request.method).ok_or_else(|| {
             let methods: Vec<&str> = on_path().map(|row| row.route.method).collect();
             if methods.is_empty() { Error::NotFound("route") } else { Error::MethodNotAllowed(methods.join(", ")) }

@@ -13,8 +13,9 @@ use crate::api::refusal::Api;
 use crate::api::reply::Reply;
 use crate::api::rest::{
     api_keys, audit_logs, billing, chains, deployments, environment_groups, environments, fixtures, health,
-    installation, instance_types, invitations, logs, members, model_apis, models, organizations, patches, permissions,
-    pushes, quotas, secrets, sessions, teams, training_capacity, training_jobs, training_projects, uploads, users,
+    installation, instance_types, invitations, logs, members, metrics, model_apis, models, organizations, patches,
+    permissions, pushes, quotas, secrets, sessions, teams, training_capacity, training_jobs, training_projects,
+    uploads, users,
 };
 use crate::api::route::{Route, Run, Table, delete, get, not_served, patch, post};
 use crate::api::shapes::{Shapes, answers, query};
@@ -27,6 +28,7 @@ use crate::policy::{self, OrgAct, TeamAct};
 use crate::wire;
 
 mod inference;
+mod model_api_calls;
 mod unserved;
 
 /// A table of routes.
@@ -41,6 +43,7 @@ pub const TABLES: &[NamedTable] = &[
     NamedTable { name: "operator's socket", rows: OPERATOR },
     NamedTable { name: "not served", rows: unserved::ROUTES },
     NamedTable { name: "inference", rows: inference::ROUTES },
+    NamedTable { name: "Model APIs", rows: model_api_calls::ROUTES },
     NamedTable { name: "sign-in by a device code", rows: unserved::SIGN_IN },
 ];
 
@@ -58,7 +61,7 @@ pub fn table() -> &'static Table {
 // Where the team of a request comes from.
 const PATH: Source = Source::Path;
 const OWN: Source = Source::Own;
-const DEFAULT: Source = Source::Default;
+pub(super) const DEFAULT: Source = Source::Default;
 const MODEL: Source = Source::Owner(Kind::Model, "model_id");
 const CHAIN: Source = Source::Owner(Kind::Chain, "chain_id");
 const PROJECT: Source = Source::Owner(Kind::TrainingProject, "training_project_id");
@@ -252,6 +255,9 @@ pub const ROUTES: &[Route] = &[
     post("/v1/models/{model_id}/deployments/{deployment_id}/retry",
          Access::Deploy(MODEL, deployments::retry),
          answers::<wire::deployments::Retried>()).also_for(BY_NAME),
+    delete("/v1/models/{model_id}/deployments/{deployment_id}/replicas/{replica_id}",
+           Access::Deploy(MODEL, deployments::terminate_replica),
+           answers::<wire::deployments::TerminatedReplica>()),
     get("/v1/models/{model_id}/deployments/{deployment_id}/config", Access::Team(MODEL, VIEW, deployments::config),
          answers::<wire::deployments::Config>().query(query::CONFIG)),
     get("/v1/models/{model_id}/deployments/{deployment_id}/download", Access::Team(MODEL, VIEW, deployments::download),
@@ -263,8 +269,8 @@ pub const ROUTES: &[Route] = &[
          Access::Team(MODEL, VIEW, logs::of_deployment_by_body),
          answers::<wire::deployments::Logs>().takes::<wire::deployments::LogsAsked>()).searching(),
     get("/v1/models/{model_id}/deployments/{deployment_id}/metrics",
-         Access::Metrics(MODEL, logs::metrics_of_deployment),
-         answers::<wire::deployments::Metrics>().query(query::METRICS)),
+         Access::Metrics(MODEL, metrics::of_deployment),
+         answers::<wire::metrics::Metrics>().query(query::METRICS)),
     post("/v1/models/{model_id}/deployments/{deployment_id}/patches", Access::Deploy(MODEL, patches::stage),
          answers::<wire::deployments::CreatedPatch>().takes::<wire::deployments::CreatePatch>()),
     get("/v1/models/{model_id}/deployments/{deployment_id}/patches/state",
@@ -303,8 +309,11 @@ pub const ROUTES: &[Route] = &[
     get("/v1/models/{model_id}/environments/{env_name}/logs",
          Access::Team(MODEL, VIEW, logs::of_environment),
          answers::<wire::deployments::Logs>().query(query::LOGS)).searching(),
-    get("/v1/models/{model_id}/environments/{env_name}/metrics", Access::Metrics(MODEL, logs::metrics_of_environment),
-         answers::<wire::deployments::Metrics>().query(query::METRICS)),
+    get("/v1/models/{model_id}/environments/{env_name}/metrics", Access::Metrics(MODEL, metrics::of_environment),
+         answers::<wire::metrics::Metrics>().query(query::METRICS)),
+
+    // metrics for collectors
+    get("/metrics", Access::MetricsOfTeams(metrics::export), Shapes::UNDESCRIBED).searching(),
 
     // Chains
     get("/v1/chains", Access::Teams(IN_VIEW, chains::list_all), answers::<wire::chains::Chains>()).searching(),
@@ -388,7 +397,7 @@ pub const ROUTES: &[Route] = &[
          Access::Metrics(PROJECT, training_jobs::metrics_by_body),
          answers::<wire::training_jobs::Metrics>().takes::<wire::training_jobs::MetricsOf>()).searching(),
     get("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoints",
-         Access::Team(PROJECT, VIEW, training_jobs::checkpoints),
+         Access::Team(PROJECT, VIEW, training_jobs::list_checkpoints),
          answers::<wire::training_jobs::Checkpoints>()),
     get("/v1/training_projects/{training_project_id}/jobs/{training_job_id}/checkpoint_files",
          Access::Team(PROJECT, VIEW, training_jobs::checkpoint_files),
@@ -468,6 +477,12 @@ const OPERATOR: &[Route] = &[
          answers::<wire::users::IssuedApiKey>().takes::<wire::users::IssueApiKey>()).ours(),
     post("/v1/operator/users/password_resets", Access::Operator(users::make_reset_by_operator),
          answers::<wire::users::PasswordReset>().takes::<wire::users::IssuePasswordReset>()).ours(),
+    get("/v1/operator/model_apis", Access::Operator(model_apis::list_upstreams),
+         answers::<wire::model_apis::ModelApiUpstreams>()).ours(),
+    post("/v1/operator/model_apis", Access::Operator(model_apis::add_upstream),
+         answers::<wire::model_apis::ModelApiUpstream>().takes::<wire::model_apis::AddModelApi>()).ours(),
+    delete("/v1/operator/model_apis/{slug}", Access::Operator(model_apis::remove_upstream),
+         answers::<wire::Tombstone>()).ours(),
 ];
 
 /// Describes the routes of the network.

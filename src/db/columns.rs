@@ -6,9 +6,11 @@
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 
+use crate::domain::async_requests::{self, FailureCode, WebhookStatus};
 use crate::domain::members::Via;
 use crate::domain::serving::{Backpressure, Cleanup, Level, RollingStrategy, Status};
 use crate::domain::training::{Availability, GpuType, JobStatus};
+use crate::domain::training_jobs::CheckpointKind;
 use crate::domain::{EnvironmentName, KeyName, OrgId, OrgRole, TeamId, TeamRole, Time, UserId};
 
 /// Ids, stored as text.
@@ -32,7 +34,7 @@ ids! { OrgId TeamId UserId }
 
 /// Enums, stored under their names in the HTTP interface.
 macro_rules! enums {
-    ($($Enum:ident)*) => {$(
+    ($($Enum:path)*) => {$(
         impl ToSql for $Enum {
             fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
                 self.as_str().to_sql()
@@ -41,7 +43,7 @@ macro_rules! enums {
 
         impl FromSql for $Enum {
             fn column_result(value: ValueRef<'_>) -> FromSqlResult<$Enum> {
-                $Enum::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
+                <$Enum>::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
             }
         }
     )*};
@@ -49,8 +51,9 @@ macro_rules! enums {
 
 enums! {
     Status Backpressure Cleanup RollingStrategy Level
-    JobStatus Availability GpuType
+    JobStatus Availability GpuType CheckpointKind
     OrgRole TeamRole Via
+    async_requests::Status WebhookStatus FailureCode
 }
 
 /// Names, which are not checked again when they are read.

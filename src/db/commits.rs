@@ -1,14 +1,17 @@
 //! Counts commits, and wakes the threads that wait for the next one.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::Thread;
+
+use crate::db::changes::Changes;
 
 /// The number of commits. It rises before the clients whose writes were committed get their responses.
 #[derive(Default)]
 pub(super) struct Commits {
     count: AtomicU64,
     woken: Mutex<Vec<Thread>>,
+    pub changes: Arc<Changes>,
 }
 
 impl Commits {
@@ -22,6 +25,7 @@ impl Commits {
     }
 
     pub fn announce(&self) {
+        self.changes.announce();
         self.count.fetch_add(1, Ordering::Release);
         self.woken.lock().expect("nobody panics holding it").iter().for_each(Thread::unpark);
     }

@@ -37,7 +37,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, model_id, name, number, status, environment, candidate_for, cleanup, labels, instance_type,
-                    autoscaling, backpressure, s3_key, truss_hash, is_patched, created_at
+                    autoscaling, backpressure, s3_key, truss_hash, replicas, is_patched, created_at
              FROM deployment ",
             $rest
         )
@@ -156,7 +156,7 @@ impl<'a> Changeable<'a> {
         find(tx, self.reader(), &self.model.id, Which::Id(&self.deployment.id))
     }
 
-    fn record(&self, tx: &Tx, event_type: &'static str, more: Value) -> Result<(), Error> {
+    pub(super) fn record(&self, tx: &Tx, event_type: &'static str, more: Value) -> Result<(), Error> {
         record(tx, self.reader(), event_type, &self.model, &self.deployment, more)
     }
 }
@@ -292,6 +292,7 @@ pub(super) fn from_row(row: &Row) -> rusqlite::Result<Deployment> {
         s3_key: row.get("s3_key")?,
         truss_hash: row.get("truss_hash")?,
         truss_signature: None,
+        replicas: row.get("replicas")?,
         is_patched: row.get("is_patched")?,
         created_at: row.get("created_at")?,
     })

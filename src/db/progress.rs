@@ -18,6 +18,15 @@ use crate::error::Error;
 const STEPS_MAX: i64 = 32;
 const READINGS_MAX: i64 = 32;
 
+/// Which steps the runner takes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All: nothing runs, so that a deployment is active once its archive was read.
+    All,
+    /// Those on archives. The lifecycle takes the others.
+    OfArchives,
+}
+
 /// A deployment that waits for its next step.
 #[derive(Clone, Debug)]
 pub struct Waiting {
@@ -32,7 +41,9 @@ pub struct Waiting {
 /// teams, the oldest first in each. The list is bounded, so its cost does not grow with the queue. `rules` is the
 /// version of the archive reader. Only columns whose values are always readable are read: an error in one deployment
 /// must not hide the others.
-pub fn waiting(tx: &Tx, rules: i64) -> Result<Vec<Waiting>, Error> {
+///
+/// While models run, the lifecycle takes the steps that are no work on an archive, so they are not listed.
+pub fn waiting(tx: &Tx, rules: i64, part: Part) -> Result<Vec<Waiting>, Error> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id, org_id, team_id, is_slow
          FROM (
@@ -56,12 +67,22 @@ pub fn waiting(tx: &Tx, rules: i64) -> Result<Vec<Waiting>, Error> {
                         END AS is_slow
                  FROM deployment
                  WHERE status IN ('BUILDING', 'DEPLOYING', 'LOADING_MODEL', 'UPDATING', 'DEACTIVATING', 'WAKING_UP')
+                   AND (:takes_all
+                        OR status = 'BUILDING' AND s3_key IS NOT NULL AND truss_hash IS NULL
+                        OR status = 'UPDATING' AND EXISTS (
+                            SELECT 1 FROM deployment_patch WHERE deployment_id = deployment.id AND is_synced = 1
+                        ))
              )
          )
          WHERE turn <= CASE WHEN is_slow THEN :readings_max ELSE :steps_max END
          ORDER BY turn, created_at, id",
     )?;
-    let parameters = named_params! { ":rules": rules, ":readings_max": READINGS_MAX, ":steps_max": STEPS_MAX };
+    let parameters = named_params! {
+        ":rules": rules,
+        ":readings_max": READINGS_MAX,
+        ":steps_max": STEPS_MAX,
+        ":takes_all": part == Part::All,
+    };
     let rows = query.query_map(parameters, |row| {
         Ok(Waiting {
             id: row.get("id")?,

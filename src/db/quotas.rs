@@ -7,14 +7,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::{Connection, named_params};
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::space::Space;
-use crate::db::{Tx, teams};
+use crate::db::{Tx, async_requests, teams};
 use crate::domain::Time;
 use crate::domain::quotas::{Quota, Settings, Unit};
 use crate::domain::uploads::Owner;
@@ -65,6 +65,12 @@ pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {
             Unit::TrainingJobs,
         ),
         quota(
+            "async_requests",
+            async_requests::unfinished(tx, team_id.as_str())?,
+            settings.async_requests,
+            Unit::Requests,
+        ),
+        quota(
             "organization_archive_bytes",
             organization.archive_bytes + in_progress.of_organization(org_id).bytes,
             settings.organization_archive_bytes,
@@ -79,17 +85,20 @@ pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {
     ])
 }
 
-/// The state of quotas that all connections share.
+/// The state of quotas, and of what runs, that all connections share.
 pub struct Quotas {
     pub settings: Settings,
     pub in_progress: InProgress,
     /// The size of the disk space that is available to this installation, used or free.
     disk_bytes: AtomicU64,
+    /// Whether deployed training jobs are run.
+    pub(in crate::db) has_trainer: AtomicBool,
 }
 
 impl Quotas {
     pub(in crate::db) fn new(settings: Settings) -> Quotas {
-        Quotas { settings, in_progress: InProgress::default(), disk_bytes: AtomicU64::new(u64::MAX) }
+        let (disk_bytes, has_trainer) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
+        Quotas { settings, in_progress: InProgress::default(), disk_bytes, has_trainer }
     }
 
     /// The share of the disk that one organization may use, in bytes.

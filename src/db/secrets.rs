@@ -1,5 +1,7 @@
 //! Secrets of a team. Their values are stored sealed, and the API never returns them.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
@@ -8,7 +10,7 @@ use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::positions::columns;
 use crate::domain::secrets::{Discarded, Secret};
-use crate::domain::{OrgId, SecretName, SecretValue, Team, Time};
+use crate::domain::{OrgId, SecretName, SecretValue, Team, TeamId, Time};
 use crate::error::Error;
 use crate::policy::{InTeam, Operator, Reader};
 use crate::seal::AssociatedData;
@@ -51,6 +53,16 @@ pub fn upsert<T>(
 pub(super) fn store(tx: &Tx, team: &Team, name: &SecretName, value: &SecretValue) -> Result<(), Error> {
     let before = stored(tx, team, name)?;
     write(tx, team, name, value, before).map(drop)
+}
+
+/// The value of the team's secret of this name. `None` if there is no such secret, or its value was discarded. Only for
+/// what the server itself does for the team: no reply contains it.
+pub(super) fn value(tx: &Tx, team: &Team, name: &SecretName) -> Result<Option<SecretValue>, Error> {
+    let Some(stored) = stored(tx, team, name)? else { return Ok(None) };
+    let Some(sealed) = &stored.sealed else { return Ok(None) };
+    let spelled = SecretName::parse(&stored.name)?;
+    let opened = tx.sealer.open(stored.associated_data(team, &spelled), sealed);
+    opened.map(Some).ok_or_else(|| Error::Defect("a secret does not open under the master key".to_owned()))
 }
 
 /// A secret as the database holds it.
@@ -166,6 +178,54 @@ pub fn exists(tx: &Tx, team: &dyn Reader, name: &SecretName) -> Result<bool, Err
     Ok(query.query_row(params, |row| row.get(0))?)
 }
 
+/// The values of all secrets of a team, by [`SecretName::lookup`], for what runs in the team. A secret whose value was discarded is
+/// left out.
+///
+/// # Errors
+///
+/// [`Error`] of the database.
+pub fn values(tx: &Tx, org_id: &OrgId, team_id: &TeamId) -> Result<BTreeMap<String, SecretValue>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT secret.id, secret.name, secret.version, secret_value.sealed
+         FROM secret JOIN secret_value ON secret_value.secret_id = secret.id
+         WHERE secret.org_id = :org_id AND secret.team_id = :team_id
+         ORDER BY secret.lookup",
+    )?;
+    let mut rows = query.query(named_params! { ":org_id": org_id, ":team_id": team_id })?;
+    let mut values = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (secret_id, version): (String, i64) = (row.get("id")?, row.get("version")?);
+        let name = SecretName::parse(&row.get::<_, String>("name")?)?;
+        let associated = AssociatedData { org_id, team_id, secret_id: &secret_id, name: &name, version };
+        match tx.sealer.open(associated, &row.get::<_, Vec<u8>>("sealed")?) {
+            Some(value) => drop(values.insert(name.lookup(), value)),
+            None => tracing::error!(secret_id, "a secret cannot be opened"),
+        }
+    }
+    Ok(values)
+}
+
+/// A mark of the secrets of a team, which differs after each change of them.
+///
+/// # Errors
+///
+/// [`Error`] of the database.
+pub fn mark(tx: &Tx, team_id: &TeamId) -> Result<Mark, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT count(*), total(secret.version), max(secret.created_at), count(secret_value.secret_id),
+                max(secret.updated_at)
+         FROM secret LEFT JOIN secret_value ON secret_value.secret_id = secret.id
+         WHERE secret.team_id = :team_id",
+    )?;
+    Ok(query.query_row(named_params! { ":team_id": team_id }, |row| {
+        Ok(Mark(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    })?)
+}
+
+/// A state of the secrets of a team. See [`mark`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark(i64, f64, Option<i64>, i64, Option<i64>);
+
 /// Deletes the secret of this name. Returns the last given spelling of the name.
 ///
 /// # Errors
@@ -208,6 +268,8 @@ pub(super) fn discard(tx: &Tx, operator: &Operator) -> Result<Discarded, Error> 
         discarded.organizations += 1;
     }
     tx.sql.execute("DELETE FROM secret_value", [])?;
+    // An upstream whose credential cannot be opened answers nothing: the operator adds it again.
+    tx.sql.execute("DELETE FROM model_api_upstream WHERE sealed IS NOT NULL", [])?;
     Ok(discarded)
 }
 

@@ -1,8 +1,8 @@
 //! Training jobs of a project: their specification and their status.
 //!
-//! A job waits in the queue of its team and GPU type until the team's ceiling has room for it; then it is deployed. No
-//! trainer is attached to an installation, so a deployed job only holds its GPUs until a user stops it, and its log
-//! says so.
+//! A job waits in the queue of its team and GPU type until the team's ceiling has room for it; then it is deployed. The
+//! trainer, if one is attached, runs deployed jobs (`running`). Without a trainer a deployed job only holds its GPUs
+//! until a user stops it, and its log says so.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,15 @@ use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, logs, resources, uploads};
 use crate::domain::serving::Level;
 use crate::domain::training::{Compute, JobStatus, NewJob, Priority};
-use crate::domain::training_jobs::{Change, Filter, Job, Order, Project};
+use crate::domain::training_jobs::{Change, CheckpointSync, Filter, Job, Order, Project};
 use crate::domain::uploads::Purpose;
 use crate::domain::{ResourceName, Team};
 use crate::error::Error;
 use crate::policy::InTeam;
 
+pub mod checkpoints;
 pub mod queue;
+pub mod running;
 
 /// Builds the query for complete jobs. The argument is the SQL from `WHERE` on.
 macro_rules! select {
@@ -28,7 +30,9 @@ macro_rules! select {
             "SELECT training_job.id, training_job.project_id, training_project.name AS project_name, training_job.name,
                     training_job.status, training_job.priority, training_job.availability, training_job.nodes,
                     training_job.cpus, training_job.memory_mib, training_job.gpu_type, training_job.gpu_count,
-                    user.email, training_job.created_at, training_job.updated_at
+                    user.email, training_job.error_message, training_job.created_at, training_job.updated_at,
+                    coalesce(json_extract(training_job.spec, '$.runtime.checkpointing_config.enabled'), 0)
+                        AS keeps_checkpoints
              FROM training_job
              JOIN training_project ON training_project.id = training_job.project_id
              LEFT JOIN user ON user.id = training_job.created_by ",
@@ -268,11 +272,12 @@ fn insert(tx: &Tx, team: &InTeam, project_id: &str, new: &NewJob, s3_keys: &[Str
 fn from_row(row: &Row) -> rusqlite::Result<Job> {
     let gpu_count = row.get("gpu_count")?;
     let gpu_type: Option<_> = row.get("gpu_type")?;
+    let status = row.get("status")?;
     Ok(Job {
         id: row.get("id")?,
         project: Project { id: row.get("project_id")?, name: row.get("project_name")? },
         name: row.get("name")?,
-        status: row.get("status")?,
+        status,
         priority: row.get("priority")?,
         compute: Compute {
             nodes: row.get("nodes")?,
@@ -282,9 +287,23 @@ fn from_row(row: &Row) -> rusqlite::Result<Job> {
             availability: row.get("availability")?,
         },
         user_email: row.get("email")?,
+        error_message: row.get("error_message")?,
+        checkpoint_sync: if row.get("keeps_checkpoints")? { sync(status) } else { None },
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })
+}
+
+fn sync(status: JobStatus) -> Option<CheckpointSync> {
+    match status {
+        JobStatus::Running => Some(CheckpointSync::Syncing),
+        JobStatus::Completed | JobStatus::Failed | JobStatus::Stopped => Some(CheckpointSync::Completed),
+        JobStatus::Pending
+        | JobStatus::Created
+        | JobStatus::Queued
+        | JobStatus::Deploying
+        | JobStatus::DeployFailed => None,
+    }
 }
 
 fn record(tx: &Tx, team: &InTeam, event_type: &'static str, job: &Job) -> Result<(), Error> {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::domain::TeamId;
+
 /// The maximum length of a path in an archive, and of the target of a link.
 pub const PATH_BYTES_MAX: usize = 4096;
 /// The maximum depth of a path in an archive, counted in folders and its name.
@@ -25,5 +27,27 @@ impl Archive {
     pub fn path(&self, data: &Path) -> PathBuf {
         let hex = self.hex();
         data.join("archives").join(&hex[..2]).join(hex)
+    }
+}
+
+/// A file that a download link leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Download {
+    Archive(Archive),
+    /// A file in the checkpoint folder of a training job, by its path from there.
+    Checkpoint {
+        team_id: TeamId,
+        job_id: String,
+        path: String,
+    },
+}
+
+impl Download {
+    /// The archive, if it is one.
+    pub fn into_archive(self) -> Option<Archive> {
+        match self {
+            Download::Archive(archive) => Some(archive),
+            Download::Checkpoint { .. } => None,
+        }
     }
 }

@@ -56,11 +56,9 @@ impl BaseUrl {
         self.scheme == "https"
     }
 
-    /// Whether the host is one at which a model or a Chain is called, under any domain. [`BaseUrl::of`] makes such
-    /// hosts.
-    pub fn is_of_model(&self) -> bool {
-        let label = self.authority.split('.').next().unwrap_or_default();
-        ["model-", "chain-"].iter().any(|kind| label.strip_prefix(kind).is_some_and(|id| !id.is_empty()))
+    /// The first label of the host. For a host that [`BaseUrl::of`] makes, it names a model or a Chain.
+    pub fn label(&self) -> &str {
+        split(&self.authority).0.split('.').next().unwrap_or_default()
     }
 
     /// The URL for the address at which a connection arrived.

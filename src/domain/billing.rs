@@ -51,8 +51,8 @@ impl Window {
     }
 }
 
-/// A day in UTC, such as `2026-11-01`.
-fn day(time: Time) -> String {
+/// The day of a time in UTC, such as `2026-11-01`.
+pub fn day(time: Time) -> String {
     let mut text = time.to_string();
     text.truncate("2026-11-01".len());
     text

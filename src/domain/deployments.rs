@@ -31,6 +31,8 @@ pub struct Deployment {
     pub truss_hash: Option<String>,
     /// The text that [`Deployment::truss_hash`] is the hash of. It may be large, so it is `None` until it is loaded.
     pub truss_signature: Option<String>,
+    /// How many replicas serve. `None` while models do not run here.
+    pub replicas: Option<i64>,
     /// Whether the deployment was patched since it was pushed.
     pub is_patched: bool,
     pub created_at: Time,
@@ -45,8 +47,9 @@ impl Deployment {
         self.environment.as_deref() == Some(PRODUCTION)
     }
 
+    /// The number of replicas that run. While models do not run here, it is that which the status stands for.
     pub fn active_replicas(&self) -> i64 {
-        self.settings.active_replicas(self.status)
+        self.replicas.unwrap_or_else(|| self.settings.active_replicas(self.status))
     }
 
     /// The environments that this deployment serves or is about to serve.

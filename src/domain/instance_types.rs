@@ -131,6 +131,19 @@ impl InstanceType {
                 Error::field("config.resources.instance_type", "must be one of GET /v1/instance_types")
             });
         }
+        InstanceType::for_resources(&Resources::of_config(config)?)
+    }
+}
+
+impl Resources {
+    /// The requirements that a configuration states.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if a requirement cannot be read.
+    pub fn of_config(config: &Map<String, Value>) -> Result<Resources, Error> {
+        let resources = config.get("resources");
+        let text = |name: &str| resources.and_then(|resources| resources.get(name)).and_then(Value::as_str);
         let gpus = text("accelerator").map(|asked| match asked.split_once(':') {
             Some((kind, count)) => (kind.to_owned(), count.parse().unwrap_or(0)),
             None => (asked.to_owned(), 1),
@@ -139,11 +152,7 @@ impl InstanceType {
         let millicpus = text("cpu").map(|cpu| millicpus(cpu).ok_or_else(|| unreadable("cpu"))).transpose()?;
         let memory_mib =
             text("memory").map(|memory| mebibytes(memory).ok_or_else(|| unreadable("memory"))).transpose()?;
-        InstanceType::for_resources(&Resources {
-            millicpus: millicpus.unwrap_or_default(),
-            memory_mib: memory_mib.unwrap_or_default(),
-            gpus,
-        })
+        Ok(Resources { millicpus: millicpus.unwrap_or_default(), memory_mib: memory_mib.unwrap_or_default(), gpus })
     }
 }
 

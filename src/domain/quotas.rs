@@ -19,6 +19,7 @@ pub enum Unit {
     Files,
     Deployments,
     TrainingJobs,
+    Requests,
 }
 
 impl Unit {
@@ -31,6 +32,7 @@ impl Unit {
             Unit::Files => "files",
             Unit::Deployments => "deployments",
             Unit::TrainingJobs => "training jobs",
+            Unit::Requests => "requests",
         }
     }
 }
@@ -53,6 +55,8 @@ pub struct Settings {
     pub upload_bytes_in_progress: u64,
     pub deployments_in_progress: u64,
     pub training_jobs_in_progress: u64,
+    /// The maximum number of queued calls of a team that are not finished.
+    pub async_requests: u64,
     /// An organization's maximum share of the disk: its part of the database and its archives together.
     pub organization_disk_percent: u64,
     /// By how much one caller may make the database grow: a person, the keys of a team or the keys of an organization.
@@ -75,6 +79,7 @@ impl Default for Settings {
             upload_bytes_in_progress: 50 << 30,
             deployments_in_progress: 200,
             training_jobs_in_progress: 1000,
+            async_requests: 5000,
             organization_disk_percent: 50,
             growth_bytes_per_hour: 512 << 20,
             reserve_bytes: None,
@@ -100,6 +105,7 @@ const NAMES: &[&str] = &[
     "upload_bytes_in_progress",
     "deployments_in_progress",
     "training_jobs_in_progress",
+    "async_requests",
     "organization_disk_percent",
     "growth_bytes_per_hour",
     "reserve_bytes",
@@ -111,7 +117,8 @@ impl Setting {
     pub const HELP: &str = "\
 What a team, an organization or a caller may take, as NAME=VALUE; repeated for several. Bytes take KiB, MiB, GiB or TiB.
 
-Of each team: database_bytes, database_rows, archive_bytes, deployments_in_progress, training_jobs_in_progress.
+Of each team: database_bytes, database_rows, archive_bytes, deployments_in_progress, training_jobs_in_progress,
+async_requests (queued calls that are not finished).
 Of each team and person: uploads_in_progress, upload_files_in_progress, upload_bytes_in_progress.
 Of each organization: organization_archive_bytes, organization_disk_percent (its share of the disk).
 Of each caller: growth_bytes_per_hour (what it makes the database grow).
@@ -152,6 +159,7 @@ Of the installation: reserve_bytes (kept free for revoking and deleting), max_pa
             "upload_bytes_in_progress" => settings.upload_bytes_in_progress = value,
             "deployments_in_progress" => settings.deployments_in_progress = value,
             "training_jobs_in_progress" => settings.training_jobs_in_progress = value,
+            "async_requests" => settings.async_requests = value,
             "organization_disk_percent" => settings.organization_disk_percent = value,
             "growth_bytes_per_hour" => settings.growth_bytes_per_hour = value,
             "reserve_bytes" => settings.reserve_bytes = Some(value),
@@ -161,7 +169,7 @@ Of the installation: reserve_bytes (kept free for revoking and deleting), max_pa
     }
 }
 
-fn number(text: &str) -> Option<u64> {
+pub fn number(text: &str) -> Option<u64> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
     let (digits, shift) =
         units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));

@@ -1,8 +1,11 @@
 //! Training jobs, and the queue at the time a job was created.
 
-use crate::domain::Time;
+use std::path::{Path, PathBuf};
+
+use crate::domain::named::named;
 use crate::domain::training::{Availability, Compute, JobStatus, Priority};
 use crate::domain::training_capacity::Capacity;
+use crate::domain::{TeamId, Time};
 
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -14,6 +17,10 @@ pub struct Job {
     pub compute: Compute,
     /// The address of the person who pushed the job. `None` if a team's key pushed it.
     pub user_email: Option<String>,
+    /// Why the job failed.
+    pub error_message: Option<String>,
+    /// `None` unless the job keeps checkpoints and has begun to run.
+    pub checkpoint_sync: Option<CheckpointSync>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -78,4 +85,58 @@ pub struct JobEvent {
     pub job_name: Option<String>,
     pub status: JobStatus,
     pub at: Time,
+}
+
+/// Whether the checkpoints of a job are complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointSync {
+    /// The job runs, so that a checkpoint may still be written.
+    Syncing,
+    Completed,
+}
+
+named! {
+    /// What a checkpoint holds.
+    CheckpointKind { Full: full, Lora: lora, Whisper: whisper }
+}
+
+/// A folder in the checkpoint folder of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub name: String,
+    pub kind: CheckpointKind,
+    pub base_model: Option<String>,
+    /// The adapter's configuration as JSON.
+    pub lora_adapter_config: Option<String>,
+    pub size_bytes: u64,
+    pub created_at: Time,
+}
+
+/// A file in the checkpoint folder of a job or in the cache of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// The path from that folder, with `/`. It holds no control character.
+    pub path: String,
+    pub size_bytes: u64,
+    pub modified_at: Time,
+    pub permissions: u32,
+}
+
+/// What the processes of a job took at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub at: Time,
+    pub millicpu: u64,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+}
+
+/// The folder of a team's training in the data directory. What jobs of different teams write is never below one folder.
+pub fn folder_of_team(data: &Path, team_id: &TeamId) -> PathBuf {
+    data.join("runner").join("training").join(team_id.as_str())
+}
+
+/// The folder that a job keeps its checkpoints in. It stays when the job has ended.
+pub fn checkpoint_folder(data: &Path, team_id: &TeamId, job_id: &str) -> PathBuf {
+    folder_of_team(data, team_id).join("checkpoints").join(job_id)
 }

@@ -31,6 +31,8 @@ pub enum Measured<'m> {
 #[derive(Clone, Copy, Debug)]
 pub struct MetricsReader<'a> {
     team: &'a Team,
+    /// The models that the caller's key is narrowed to. `None`: every model of the team.
+    models: Option<&'a [String]>,
 }
 
 impl Caller {
@@ -41,18 +43,49 @@ impl Caller {
     /// [`Error::NotFound`] if the caller does not see the team. [`Error::Forbidden`] if the caller may not view the
     /// team and has no key that exports these metrics.
     pub fn to_read_metrics<'a>(&'a self, team: &'a Team, of: Measured<'_>) -> Result<MetricsReader<'a>, Error> {
-        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
-        match &self.who {
-            Who::TeamKey(key) if standing == Standing::ExportMetrics => key.reads_metrics_of(of)?,
-            Who::Person(_) | Who::TeamKey(_) | Who::KeyManager { .. } => drop(self.in_team(team, TeamAct::View)?),
+        if let Who::TeamKey(key) = &self.who
+            && self.standing_in(team) == Some(Standing::ExportMetrics)
+        {
+            key.reads_metrics_of(of)?;
         }
-        Ok(MetricsReader { team })
+        self.to_export_metrics(team)
+    }
+
+    /// Proves that the caller may read metrics of the team: of the models that its key is narrowed to, or of all.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::to_read_metrics`], except that a key that is narrowed to models is not refused.
+    pub fn to_export_metrics<'a>(&'a self, team: &'a Team) -> Result<MetricsReader<'a>, Error> {
+        let standing = self.standing_in(team).ok_or(Error::NotFound("team"))?;
+        let models = match &self.who {
+            Who::TeamKey(key) if standing == Standing::ExportMetrics => key.models.as_deref(),
+            Who::Person(_) | Who::TeamKey(_) | Who::KeyManager { .. } => {
+                self.in_team(team, TeamAct::View)?;
+                None
+            }
+        };
+        Ok(MetricsReader { team, models })
+    }
+
+    /// The teams whose metrics the caller may export.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] for a key that belongs to no person and may export none.
+    pub fn to_export_all_metrics<'a>(&'a self, teams: &'a [Team]) -> Result<Vec<MetricsReader<'a>>, Error> {
+        self.in_each(teams, |team| self.to_export_metrics(team))
     }
 }
 
 impl<'a> MetricsReader<'a> {
     pub fn team(&self) -> &'a Team {
         self.team
+    }
+
+    /// Whether the caller may read the metrics of this model of the team.
+    pub fn reads_model(&self, id: &str) -> bool {
+        self.models.is_none_or(|models| models.iter().any(|model| model == id))
     }
 }
 

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::domain::remote_url::{PlainHttp, RemoteUrl};
 use crate::domain::serving::Backpressure;
 
 /// All replicas of this installation, by deployment.
@@ -38,6 +39,7 @@ pub struct Replica {
     pub id: String,
     pub address: Address,
     outstanding: AtomicUsize,
+    has_ended: watch::Sender<bool>,
 }
 
 /// Where a replica listens.
@@ -59,7 +61,8 @@ pub enum Server {
 
 /// An external server that a deployment names in its configuration. The values of its headers may be secrets.
 pub struct Endpoint {
-    pub url: String,
+    pub url: RemoteUrl,
+    pub plain: PlainHttp,
     pub headers: Vec<(String, String)>,
 }
 
@@ -102,7 +105,18 @@ struct Entry {
 
 impl Replica {
     pub fn new(id: String, address: Address) -> Replica {
-        Replica { id, address, outstanding: AtomicUsize::new(0) }
+        Replica { id, address, outstanding: AtomicUsize::new(0), has_ended: watch::Sender::new(false) }
+    }
+
+    /// Ends the calls that wait for an answer of this replica, because its process has ended. Its socket alone does not
+    /// tell: the server holds it open.
+    pub fn end(&self) {
+        self.has_ended.send_replace(true);
+    }
+
+    /// Waits until [`Replica::end`] is called.
+    pub async fn ended(&self) {
+        let _ = self.has_ended.subscribe().wait_for(|has_ended| *has_ended).await; // the sender lives as long as `self`
     }
 
     /// The number of calls that it is answering.
@@ -169,6 +183,13 @@ impl Fleet {
     /// The replicas of a deployment that can be called.
     pub fn replicas(&self, deployment_id: &str) -> Vec<Arc<Replica>> {
         self.lock().get(deployment_id).map(|entry| entry.replicas.clone()).unwrap_or_default()
+    }
+
+    /// How many replicas each deployment has that has any.
+    pub fn replica_counts(&self) -> Vec<(String, i64)> {
+        let deployments = self.lock();
+        let counts = deployments.iter().map(|(id, entry)| (id.clone(), entry.replicas.len() as i64));
+        counts.filter(|(_, replicas)| *replicas > 0).collect()
     }
 
     /// The calls of a deployment at this moment.
@@ -312,7 +333,9 @@ mod tests {
     const LIMITS: CallLimits = CallLimits { calls_per_replica_max: 1, waiting_max: 1, on_full: Backpressure::Queue };
 
     fn replica(id: &str) -> Arc<Replica> {
-        let address = Address::Endpoint(Endpoint { url: "http://127.0.0.1".to_owned(), headers: Vec::new() });
+        let plain = PlainHttp::OnLoopback;
+        let url = RemoteUrl::parse("url", "http://127.0.0.1", plain).unwrap();
+        let address = Address::Endpoint(Endpoint { url, plain, headers: Vec::new() });
         Arc::new(Replica::new(id.to_owned(), address))
     }
 

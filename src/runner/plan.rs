@@ -1,7 +1,7 @@
 //! Decides the next step of a deployment.
 
 use super::inspect::RULES;
-use super::{Deployment, Error, Level, Status, Step, Synced, Task, Tx, archive_readings, patches, progress};
+use super::{Deployment, Error, Level, Part, Status, Step, Synced, Task, Tx, archive_readings, patches, progress};
 use crate::db::archive_readings::{ATTEMPTS_MAX, Reading};
 
 const NO_ARCHIVE: &str = "no archive was uploaded, so it can be neither patched nor downloaded";
@@ -23,11 +23,12 @@ pub enum Plan {
 }
 
 /// Decides the next step of the deployment with this id. A deployment that does not exist has nothing to do.
-pub fn plan(tx: &Tx, id: &str) -> Result<Plan, Error> {
+pub fn plan(tx: &Tx, id: &str, part: Part) -> Result<Plan, Error> {
     let Some(deployment) = progress::find(tx, id)? else { return Ok(Plan::Rest) };
     let step = match deployment.status {
-        Status::Building => return build(tx, deployment),
-        Status::Updating => return update(tx, deployment),
+        Status::Building => return build(tx, deployment, part),
+        Status::Updating => return update(tx, deployment, part),
+        _ if part == Part::OfArchives => return Ok(Plan::Rest),
         Status::Deploying => to(Status::LoadingModel, "deployed; loading the model"),
         Status::LoadingModel if deployment.s3_key.is_none() => to(Status::Active, &format!("active: {NO_ARCHIVE}")),
         Status::LoadingModel => to(Status::Active, "active"),
@@ -45,7 +46,10 @@ pub fn plan(tx: &Tx, id: &str) -> Result<Plan, Error> {
     Ok(Plan::Step(Box::new(deployment), step))
 }
 
-fn build(tx: &Tx, deployment: Deployment) -> Result<Plan, Error> {
+fn build(tx: &Tx, deployment: Deployment, part: Part) -> Result<Plan, Error> {
+    if part == Part::OfArchives && (deployment.s3_key.is_none() || deployment.truss_hash.is_some()) {
+        return Ok(Plan::Rest);
+    }
     if deployment.s3_key.is_none() {
         let step = to(Status::Deploying, &format!("built from its configuration alone: {NO_ARCHIVE}"));
         return Ok(Plan::Step(Box::new(deployment), step));
@@ -55,6 +59,9 @@ fn build(tx: &Tx, deployment: Deployment) -> Result<Plan, Error> {
         return Ok(Plan::Step(Box::new(deployment), step));
     };
     let step = match archive_readings::find(tx, &archive, RULES)? {
+        Reading::Done { truss_hash } if part == Part::OfArchives => {
+            Step { truss_hash: Some(truss_hash), ..to(Status::Building, "the archive is whole: builds") }
+        }
         Reading::Done { truss_hash } => {
             Step { truss_hash: Some(truss_hash), ..to(Status::Deploying, "built: the archive is whole") }
         }
@@ -68,8 +75,11 @@ fn build(tx: &Tx, deployment: Deployment) -> Result<Plan, Error> {
     Ok(Plan::Step(Box::new(deployment), step))
 }
 
-fn update(tx: &Tx, deployment: Deployment) -> Result<Plan, Error> {
+fn update(tx: &Tx, deployment: Deployment, part: Part) -> Result<Plan, Error> {
     let Some(synced) = patches::synced(tx, &deployment)? else {
+        if part == Part::OfArchives {
+            return Ok(Plan::Rest);
+        }
         return Ok(Plan::Step(Box::new(deployment), to(Status::Active, "up to date")));
     };
     let deployment = Box::new(deployment);

@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -36,8 +37,11 @@ mod requirements;
 mod runtime;
 mod tool;
 
+pub(super) use application::unpack;
+pub(super) use disk::{bytes_of, entries, make_folder, remove};
 pub use environment::Environment;
-pub use model::{Job, Model};
+pub use interpreter::find_uv;
+pub use model::{Application, Job, Model};
 pub use prepare::{Order, Prepared};
 pub use tool::Watch;
 
@@ -65,6 +69,20 @@ pub enum Failure {
 impl From<io::Error> for Failure {
     fn from(cause: io::Error) -> Failure {
         Failure::Ours(cause)
+    }
+}
+
+/// The version of the Python that models run on here, with its executable.
+///
+/// # Errors
+/// Why there is none.
+pub fn find_version() -> Result<String, String> {
+    let found = interpreter::find(None, Watch { stop: &AtomicBool::new(false), log: &|_| {} });
+    match found {
+        Ok(python) => Ok(format!("{} ({})", python.version, python.executable.display())),
+        Err(Failure::Build(why) | Failure::Deploy(why)) => Err(why),
+        Err(Failure::Ours(cause)) => Err(cause.to_string()),
+        Err(Failure::Stopped) => Err("it was not looked for".to_owned()),
     }
 }
 

@@ -64,7 +64,7 @@ impl From<Error> for Refusal {
             Error::QuotaExceeded(quota) if is_transient(quota) => "SlowDown",
             Error::QuotaExceeded(_) => "QuotaExceeded",
             Error::NotImplemented(_) => "NotImplemented",
-            Error::Internal(_) | Error::Defect(_) | Error::Unread => "InternalError",
+            Error::Internal(_) | Error::Defect(_) | Error::Unread | Error::Call(_) => "InternalError",
         };
         let message = match &error {
             Error::Unauthenticated => "the API key that asked for these credentials works no more".to_owned(),

@@ -114,5 +114,13 @@ pub fn malformed() -> Refusal {
 
 fn reply(status: u16, element: &str) -> Reply {
     let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{element}").into_bytes();
-    Reply { status, content_type: "application/xml", headers: Vec::new(), body, archive: None }
+    Reply {
+        status,
+        content_type: "application/xml",
+        headers: Vec::new(),
+        body,
+        archive: None,
+        call: None,
+        model_api: None,
+    }
 }

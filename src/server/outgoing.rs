@@ -1,4 +1,4 @@
-//! Response bodies: in memory, or read from the disk in pieces.
+//! Response bodies: in memory, read from the disk in pieces, or passed on from a model.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::paced::Streaming;
 use crate::budget::memory::{Account, FREE_BYTES, Held};
+use crate::inference::Answer;
 
 const PIECE_BYTES: usize = 128 << 10;
 /// How many bytes of a body in memory hyper copies at a time. It keeps the largest copy for the life of the
@@ -21,6 +23,11 @@ pub enum Outgoing {
     File {
         file: File,
         bytes_left: u64,
+    },
+    /// The reply of a model, as it arrives.
+    Call {
+        answer: Box<Answer>,
+        _streaming: Streaming,
     },
 }
 
@@ -40,13 +47,14 @@ impl Body for Outgoing {
     type Error = io::Error;
 
     /// Reads the next piece on this thread, which takes less time than another thread would.
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Outgoing::Whole(rest, _) if rest.is_empty() => Poll::Ready(None),
             Outgoing::Whole(rest, _) => {
                 let slice = rest.split_to(SLICE_BYTES.min(rest.len()));
                 Poll::Ready(Some(Ok(Frame::data(slice))))
             }
+            Outgoing::Call { answer, .. } => Pin::new(answer).poll_frame(context),
             Outgoing::File { bytes_left: 0, .. } => Poll::Ready(None),
             Outgoing::File { file, bytes_left } => Poll::Ready(Some(piece(file, bytes_left))),
         }
@@ -56,6 +64,7 @@ impl Body for Outgoing {
         match self {
             Outgoing::Whole(rest, _) => rest.is_empty(),
             Outgoing::File { bytes_left, .. } => *bytes_left == 0,
+            Outgoing::Call { answer, .. } => answer.is_end_stream(),
         }
     }
 
@@ -63,6 +72,7 @@ impl Body for Outgoing {
         match self {
             Outgoing::Whole(rest, _) => SizeHint::with_exact(rest.len() as u64),
             Outgoing::File { bytes_left, .. } => SizeHint::with_exact(*bytes_left),
+            Outgoing::Call { answer, .. } => answer.size_hint(),
         }
     }
 }

@@ -2,9 +2,14 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::ReadBuf;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
@@ -19,6 +24,8 @@ pub(super) enum Pace {
     Head(Instant),
     /// A request is being answered. Its body has its own deadline.
     Answering,
+    /// A model is answering, or its reply is being passed on. The deadline is that of the call.
+    Calling,
     /// A request was refused while its body is still arriving.
     Refused,
 }
@@ -26,6 +33,48 @@ pub(super) enum Pace {
 impl Pace {
     pub(super) fn idle(limits: &Limits) -> Pace {
         Pace::Idle(Instant::now() + limits.idle)
+    }
+
+    /// The state of a new connection. It is shared with the replies of models, which change it when they end.
+    pub(super) fn first(limits: &Limits) -> Rc<Cell<Pace>> {
+        Rc::new(Cell::new(Pace::idle(limits)))
+    }
+}
+
+/// A reply of a model that is being passed on. When it has ended, the connection waits for the next request.
+pub struct Streaming {
+    pub(super) pace: Rc<Cell<Pace>>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) limits: Limits,
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.pace.set(Pace::idle(&self.limits));
+        self.connection.enter(Phase::Idle);
+    }
+}
+
+/// A socket that can tell that its peer has left although nothing is read from it.
+pub(super) trait Watched {
+    /// Ready if the peer has closed the connection. While bytes of it wait to be read, nobody can tell.
+    fn poll_left(&self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Watched for TokioIo<TcpStream> {
+    fn poll_left(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut byte = [0];
+        match self.inner().poll_peek(context, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Watched for TokioIo<UnixStream> {
+    /// The operator's commands make no calls.
+    fn poll_left(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 }
 
@@ -61,7 +110,7 @@ impl<I: Read + Unpin> Read for Paced<'_, I> {
                 ready!(self.poll_until(context, until));
                 return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
             }
-            (Poll::Ready(_), Pace::Head(_)) | (_, Pace::Answering | Pace::Refused) => {}
+            (Poll::Ready(_), Pace::Head(_)) | (_, Pace::Answering | Pace::Calling | Pace::Refused) => {}
         }
         read
     }
@@ -95,7 +144,9 @@ impl<I: Write + Unpin> Paced<'_, I> {
             self.stall = None;
             return written;
         }
-        if matches!(self.connection.phase(), Phase::Idle | Phase::Head | Phase::Closing) {
+        let phase = self.connection.phase();
+        let is_of_call = self.pace.get() == Pace::Calling && phase == Phase::Working;
+        if is_of_call || matches!(phase, Phase::Idle | Phase::Head | Phase::Closing) {
             self.connection.enter(Phase::Reply);
         }
         let deadline = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limits.stalled)));
@@ -104,7 +155,7 @@ impl<I: Write + Unpin> Paced<'_, I> {
     }
 }
 
-impl<I: Write + Unpin> Write for Paced<'_, I> {
+impl<I: Write + Watched + Unpin> Write for Paced<'_, I> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut *self.io).poll_write(context, bytes);
         self.unless_stalled(context, written)
@@ -112,8 +163,13 @@ impl<I: Write + Unpin> Write for Paced<'_, I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let flushed = Pin::new(&mut *self.io).poll_flush(context);
+        let is_calling = self.pace.get() == Pace::Calling;
         if flushed.is_ready() && self.connection.phase() == Phase::Reply {
-            self.connection.enter(Phase::Idle);
+            self.connection.enter(if is_calling { Phase::Working } else { Phase::Idle });
+        }
+        // hyper flushes at the end of each turn and reads nothing during a call, so only this sees that the caller left.
+        if is_calling && self.io.poll_left(context).is_ready() {
+            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
         }
         self.unless_stalled(context, flushed)
     }

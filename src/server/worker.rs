@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::{Body as _, Incoming};
-use hyper::header;
+use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper::server::conn::http1;
@@ -28,16 +28,19 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::accept::Accepted;
 use super::outgoing::Outgoing;
-use super::paced::{Pace, Paced};
+use super::paced::{Pace, Paced, Streaming, Watched};
 use super::reply::{response, with_archive};
 use super::{Limits, head};
+use crate::api::request;
 use crate::api::request_log::RequestLog;
 use crate::api::{App, Listener, Reply, Request, dispatch};
 use crate::budget::connections::{Connection, Phase, Seat};
 use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
 use crate::db;
 use crate::domain::BaseUrl;
+use crate::domain::model_apis::ModelApiCall;
 use crate::error::{Error, quoted};
+use crate::inference::{Answer, Calls, Made, Sent, Tunnel};
 use crate::s3::{self, Uploads};
 
 /// How many bytes of replies the kernel takes for a connection before its peer reads. Without this bound the kernel takes
@@ -47,6 +50,8 @@ const UNSENT_BYTES_MAX: u32 = 128 << 10;
 pub(super) struct Worker {
     pub app: Arc<App>,
     pub uploads: Arc<Uploads>,
+    /// Made by the worker's own thread: its connections belong to the runtime of that thread.
+    pub calls: Arc<Calls>,
     pub limits: Limits,
     pub addr: SocketAddr,
     pub memory: Arc<Memory>,
@@ -92,21 +97,23 @@ impl Worker {
                 let here = socket.local_addr().unwrap_or(self.addr);
                 if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
                     let (from, peer) = (Listener::Network, Some(peer.ip()));
-                    self.converse(TokioIo::new(socket), &Visit { from, peer, here, seat }).await;
+                    let visit =
+                        Visit { from, peer, here, seat, pace: Pace::first(&self.limits), tunnel: Cell::default() };
+                    self.converse(TokioIo::new(socket), &visit).await;
                 }
             }
             Accepted::Operator(socket, seat) => {
                 if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
-                    let visit = Visit { from: Listener::Operator, peer: None, here: self.addr, seat };
+                    let (from, pace) = (Listener::Operator, Pace::first(&self.limits));
+                    let visit = Visit { from, peer: None, here: self.addr, seat, pace, tunnel: Cell::default() };
                     self.converse(TokioIo::new(socket), &visit).await;
                 }
             }
         }
     }
 
-    async fn converse<I: Read + Write + Unpin>(&self, mut io: I, visit: &Visit) {
-        let pace = Cell::new(Pace::idle(&self.limits));
-        let understood = self.exchange(&mut io, &pace, visit).await.is_ok_and(|()| pace.get() != Pace::Refused);
+    async fn converse<I: Read + Write + Watched + Unpin>(&self, mut io: I, visit: &Visit) {
+        let understood = self.exchange(&mut io, visit).await.is_ok_and(|()| visit.pace.get() != Pace::Refused);
         let connection = visit.connection();
         if !understood && !connection.has_given_way() {
             connection.enter(Phase::Closing);
@@ -123,47 +130,50 @@ impl Worker {
     ///
     /// Only for a head that cannot be parsed. A connection that breaks or times out is no error: nobody is left to
     /// receive it.
-    async fn exchange<I: Read + Write + Unpin>(
-        &self,
-        io: &mut I,
-        pace: &Cell<Pace>,
-        visit: &Visit,
-    ) -> Result<(), hyper::Error> {
-        let connection_of = visit.connection();
-        let io = Paced::new(io, pace, connection_of, self.limits);
-        let service = service_fn(|request| async move {
+    async fn exchange<I: Read + Write + Watched + Unpin>(&self, io: &mut I, visit: &Visit) -> Result<(), hyper::Error> {
+        let (pace, connection_of) = (&*visit.pace, visit.connection());
+        let paced = Paced::new(&mut *io, pace, connection_of, self.limits);
+        // The future is boxed because a connection that becomes a websocket is taken apart, and so must not be pinned.
+        let answer = |request| async move {
             pace.set(Pace::Answering);
             connection_of.enter(Phase::Working);
             let (response, next) = self.respond(request, visit).await;
-            connection_of.enter(if next == Pace::Refused { Phase::Closing } else { Phase::Idle });
+            connection_of.enter(match next {
+                Pace::Refused => Phase::Closing,
+                Pace::Calling | Pace::Answering => Phase::Working, // until the reply or the websocket has ended
+                Pace::Idle(_) | Pace::Head(_) => Phase::Idle,
+            });
             pace.set(next);
             Ok::<_, Infallible>(response)
-        });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .header_read_timeout(None) // it cannot tell a slow head from an idle connection; `Paced` can
-                .half_close(true) // a client that has sent everything still gets its reply; one that hung up cancels nothing
-                .max_header_size(self.limits.head_bytes_max)
-                .max_buf_size(self.limits.piece_bytes_max)
-                .writev(false)
-                .serve_connection(io, service)
-        );
+        };
+        let mut connection = http1::Builder::new()
+            .header_read_timeout(None) // it cannot tell a slow head from an idle connection; `Paced` can
+            .half_close(true) // a client that has sent everything still gets its reply; one that hung up cancels nothing
+            .max_header_size(self.limits.head_bytes_max)
+            .max_buf_size(self.limits.piece_bytes_max)
+            .writev(false)
+            .serve_connection(paced, service_fn(|request| Box::pin(answer(request))));
         let mut stopped = self.stopped.clone();
         let over = tokio::select! {
-            outcome = connection.as_mut() => Some(outcome),
+            outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(outcome),
             _ = stopped.wait_for(|stopped| *stopped) => None,
             () = visit.given_way(self.limits.linger) => return Ok(()),
         };
         let outcome = match over {
             Some(outcome) => outcome,
             None => {
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
                 tokio::select! {
-                    outcome = connection => outcome,
+                    outcome = poll_fn(|context| connection.poll_without_shutdown(context)) => outcome,
                     () = visit.idles(self.limits.half_head) => Ok(()),
                 }
             }
         };
+        let already = connection.into_parts().read_buf;
+        if let Some(tunnel) = visit.tunnel.take() {
+            tunnel.run(io, already).await;
+        }
+        let _ = poll_fn(|context| Pin::new(&mut *io).poll_shutdown(context)).await; // it may be closed already
         outcome.or_else(|cause| if cause.is_parse() { Err(cause) } else { Ok(()) })
     }
 
@@ -197,7 +207,7 @@ impl Worker {
     async fn answered(
         &self,
         head: Parts,
-        mut body: Incoming,
+        body: Incoming,
         visit: &Visit,
         account: &Account,
     ) -> (Response<Outgoing>, Pace) {
@@ -205,14 +215,99 @@ impl Worker {
         if visit.from == Listener::Network && s3::are_addressed(&head.headers, &head.uri) {
             return self.upload(&head, s3::Body::new(body, account.clone()), log).await;
         }
-        match self.read(head, &mut body, visit, account).await {
-            Ok((request, _held)) => {
-                let reply = guarded(dispatch::answer(&self.app, request), log).await;
-                (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
+        match self.request(&head, visit, log).and_then(|request| head::framing(&head.headers).map(|()| request)) {
+            Ok(request) if dispatch::is_call(&self.app, &request) => {
+                self.call(head, body, request, visit, account).await
             }
-            Err(error) if body.is_end_stream() => (response(log.refuse(&error)), Pace::idle(&self.limits)),
+            Ok(request) => self.answer(&head.headers, request, body, visit, account).await,
+            Err(error) => self.refuse(&error, &body, log),
+        }
+    }
+
+    async fn answer(
+        &self,
+        headers: &HeaderMap,
+        request: Request,
+        mut body: Incoming,
+        visit: &Visit,
+        account: &Account,
+    ) -> (Response<Outgoing>, Pace) {
+        let log = &account.log;
+        match self.read(request, &mut body, account).await {
+            Ok((request, _held)) => {
+                let body = request.body.clone();
+                let mut reply = self.handled(request, log).await;
+                match reply.model_api.take() {
+                    Some(call) => self.ask(&call, headers, body, visit, log).await,
+                    None => (with_archive(&self.app, reply, log), Pace::idle(&self.limits)),
+                }
+            }
+            Err(error) => self.refuse(&error, &body, log),
+        }
+    }
+
+    /// Passes the body of a request to the upstream of a Model API, which the handler decided on.
+    async fn ask(
+        &self,
+        call: &ModelApiCall,
+        headers: &HeaderMap,
+        body: Bytes,
+        visit: &Visit,
+        log: &RequestLog,
+    ) -> (Response<Outgoing>, Pace) {
+        visit.pace.set(Pace::Calling);
+        let answered = self.calls.ask(call, headers, body, log.id()).await;
+        visit.pace.set(Pace::Answering);
+        match answered {
+            Ok(response) => (response.map(|answer| visit.streams(answer, self.limits)), Pace::Calling),
+            Err(error) => (response(log.refuse(&error)), Pace::idle(&self.limits)),
+        }
+    }
+
+    async fn handled(&self, request: Request, log: &RequestLog) -> Reply {
+        guarded(dispatch::answer(&self.app, request), log).await
+    }
+
+    /// Makes a call to a model. The handler decides on the head alone what is called; the body is then passed on as it
+    /// arrives.
+    async fn call(
+        &self,
+        head: Parts,
+        body: Incoming,
+        request: Request,
+        visit: &Visit,
+        account: &Account,
+    ) -> (Response<Outgoing>, Pace) {
+        let log = &account.log;
+        let mut reply = self.handled(request, log).await;
+        let Some(call) = reply.call.take() else { return self.unless_whole(reply, &body) };
+        let has_ended = body.is_end_stream();
+        let body = match Sent::arriving(body, account.clone(), self.calls.limits()) {
+            Ok(body) => body,
+            Err(error) => return refused(log.refuse(&error)),
+        };
+        visit.pace.set(Pace::Calling);
+        let answered = self.calls.make(&call, &head, body, log.id()).await;
+        visit.pace.set(Pace::Answering);
+        account.works();
+        match answered {
+            Ok(Made::Reply(response)) => (response.map(|answer| visit.streams(answer, self.limits)), Pace::Calling),
+            Ok(Made::Websocket(response, tunnel)) => {
+                visit.tunnel.set(Some(tunnel));
+                (response.map(|()| Outgoing::Whole(Bytes::new(), None)), Pace::Answering)
+            }
+            Err(error) if has_ended => (response(log.refuse(&error)), Pace::idle(&self.limits)),
             Err(error) => refused(log.refuse(&error)),
         }
+    }
+
+    /// A refusal. If the body has not ended, it closes the connection.
+    fn refuse(&self, error: &Error, body: &Incoming, log: &RequestLog) -> (Response<Outgoing>, Pace) {
+        self.unless_whole(log.refuse(error), body)
+    }
+
+    fn unless_whole(&self, reply: Reply, body: &Incoming) -> (Response<Outgoing>, Pace) {
+        if body.is_end_stream() { (response(reply), Pace::idle(&self.limits)) } else { refused(reply) }
     }
 
     async fn upload(&self, head: &Parts, mut body: s3::Body, log: &Arc<RequestLog>) -> (Response<Outgoing>, Pace) {
@@ -228,13 +323,10 @@ impl Worker {
     /// Reads a request within its limits. Everything that the head decides is decided before the body is requested.
     async fn read(
         &self,
-        head: Parts,
+        mut request: Request,
         body: &mut Incoming,
-        visit: &Visit,
         account: &Account,
     ) -> Result<(Request, Option<Held>), Error> {
-        let mut request = self.request(&head, visit, &account.log)?;
-        head::framing(&head.headers)?;
         if body.is_end_stream() {
             if account.is_pressed() && request.authorization.is_some() {
                 dispatch::admit(&self.app, &request).await?; // authenticates the caller
@@ -256,13 +348,13 @@ impl Worker {
         let method = if head.method == hyper::Method::HEAD { "GET" } else { head.method.as_str() };
         let host = head::site(&head.headers, &head.uri)?;
         let reverse_proxy = &self.app.reverse_proxy;
+        let (callee, path) = request::callee(&host, reverse_proxy.public.as_ref(), head::path(&head.uri)?);
         Ok(Request {
             method: method.to_owned(),
-            is_for_model: host.is_of_model()
-                && reverse_proxy.public.as_ref().is_none_or(|public| public.authority() != host.authority()),
+            callee,
             base_url: self.site(host, visit),
             s3_hosts: reverse_proxy.s3_hosts,
-            path: head::path(&head.uri)?,
+            path,
             query: head::query(&head.uri)?,
             authorization: head::text(&head.headers, header::AUTHORIZATION)?,
             user_agent: head::text(&head.headers, header::USER_AGENT).ok().flatten(),
@@ -323,11 +415,20 @@ struct Visit {
     /// The local address that it connected to.
     here: SocketAddr,
     seat: Seat,
+    pace: Rc<Cell<Pace>>,
+    /// The websocket that the connection becomes after the reply.
+    tunnel: Cell<Option<Tunnel>>,
 }
 
 impl Visit {
     fn connection(&self) -> &Arc<Connection> {
         &self.seat.connection
+    }
+
+    /// The reply of a model, during which the connection waits for nobody's next request.
+    fn streams(&self, answer: Answer, limits: Limits) -> Outgoing {
+        let (pace, connection) = (Rc::clone(&self.pace), Arc::clone(self.connection()));
+        Outgoing::Call { answer: Box::new(answer), _streaming: Streaming { pace, connection, limits } }
     }
 
     /// Waits until this connection must close to make room. A request whose body gives way is answered first.

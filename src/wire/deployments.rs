@@ -93,6 +93,12 @@ pub struct UpdateDeployment {
     pub name: Option<String>,
 }
 
+/// A replica was terminated. Baseten's `TerminateReplicaResponseV1`.
+#[derive(JsonSchema, Serialize)]
+pub struct TerminatedReplica {
+    pub success: bool,
+}
+
 /// Where the archive of a deployment can be downloaded. Baseten's `DownloadDeploymentResponseV1`.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DeploymentDownload")]
@@ -117,10 +123,8 @@ pub struct Log<'a> {
     /// Nanoseconds since the epoch, as text.
     timestamp: String,
     message: &'a str,
-    #[schemars(with = "Option<String>")]
-    replica: Option<()>,
-    #[schemars(with = "Option<String>")]
-    request_id: Option<()>,
+    replica: Option<&'a str>,
+    request_id: Option<&'a str>,
     level: Level,
 }
 
@@ -133,7 +137,9 @@ pub struct Logs<'a> {
 impl<'a> From<&'a Line> for Log<'a> {
     fn from(line: &'a Line) -> Log<'a> {
         let timestamp = format!("{}000000", line.at.0);
-        Log { timestamp, message: &line.message, replica: None, request_id: None, level: line.level }
+        let Line { message, level, replica, request_id, .. } = line;
+        let (replica, request_id) = (replica.as_deref(), request_id.as_deref());
+        Log { timestamp, message, replica, request_id, level: *level }
     }
 }
 
@@ -155,33 +161,6 @@ pub struct LogsAsked {
     pub search_pattern: Option<String>,
     pub includes: Option<Vec<String>>,
     pub excludes: Option<Vec<String>>,
-}
-
-/// Measured metrics. Baseten's `GetModelMetricsResponseV1`.
-#[derive(JsonSchema, Serialize)]
-pub struct Metrics {
-    pub start_epoch_millis: i64,
-    pub end_epoch_millis: i64,
-    pub mode: &'static str,
-    pub step_seconds: Option<i64>,
-    pub metric_descriptors: Vec<MetricDescriptor>,
-    pub metric_values: Vec<MetricValues>,
-}
-
-/// What a metric measures. Baseten's `ModelMetricDescriptorV1`.
-#[derive(JsonSchema, Serialize)]
-pub struct MetricDescriptor {
-    pub name: &'static str,
-    pub unit_hint: &'static str,
-    pub kind: &'static str,
-    pub label_sets: Vec<Map<String, Value>>,
-}
-
-/// The value of each label set of each metric, from a given time. Baseten's `ModelMetricValueSetV1`.
-#[derive(JsonSchema, Serialize)]
-pub struct MetricValues {
-    pub start_epoch_millis: i64,
-    pub values: Vec<Vec<Option<i64>>>,
 }
 
 // ---- pushing ----

@@ -25,6 +25,8 @@ TRUSS = Path(sys.executable).with_name("truss")
 KNOWN_URL = "http://localhost:8000"
 
 SECONDS_MAX = 60
+# Until a model runs, environments are made.
+RUNNING_SECONDS_MAX = 300
 TOUCH_SECONDS = 3
 COLUMNS = 200
 ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -48,7 +50,9 @@ def clean_environment(home: Path, **more) -> dict[str, str]:
     }
 
 
-def truss(home: Path, *arguments, cwd=None, **environment) -> subprocess.CompletedProcess:
+def truss(
+    home: Path, *arguments, cwd=None, seconds_max=SECONDS_MAX, **environment
+) -> subprocess.CompletedProcess:
     return subprocess.run(
         [TRUSS, *arguments],
         env=clean_environment(home, **environment),
@@ -56,7 +60,7 @@ def truss(home: Path, *arguments, cwd=None, **environment) -> subprocess.Complet
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=SECONDS_MAX,
+        timeout=seconds_max,
     )
 
 
@@ -71,8 +75,15 @@ def log_in(home: Path, url: str, caller: Caller, team: str | None = None) -> Non
 class Terminal:
     """Where somebody calls truss: with a home of their own, and `team` in its `.trussrc` if they want one."""
 
-    def __init__(self, organization: Organization, caller: Caller, home: Path, team: str | None = None):
-        self.organization, self.caller, self.home = organization, caller, home
+    def __init__(
+        self,
+        organization: Organization,
+        caller: Caller,
+        home: Path,
+        team: str | None = None,
+        seconds_max: int = SECONDS_MAX,
+    ):
+        self.organization, self.caller, self.home, self.seconds_max = organization, caller, home, seconds_max
         home.mkdir(exist_ok=True)
         log_in(home, KNOWN_URL, caller, team)
         # Of the credentials for the source of a Chain, truss drops where they are for.
@@ -90,7 +101,8 @@ class Terminal:
         return flat(ran.stdout + ran.stderr)
 
     def run(self, *arguments, cwd=None) -> subprocess.CompletedProcess:
-        return truss(self.home, *arguments, cwd=cwd, http_proxy=self.organization.guildhall.url)
+        proxy = self.organization.guildhall.url
+        return truss(self.home, *arguments, cwd=cwd, seconds_max=self.seconds_max, http_proxy=proxy)
 
     def choosing(self, choice: str, among: list[str], *arguments) -> None:
         """Runs it on a terminal proper, where it must ask for one of these, and answers."""
@@ -203,9 +215,9 @@ def flat(text: str) -> str:
     return " ".join(re.sub("[╭╮╰╯─│]", " ", text).split())
 
 
-def eventually(holds, otherwise=lambda: "it did not come"):
+def eventually(holds, otherwise=lambda: "it did not come", seconds_max=SECONDS_MAX):
     """Its first value that is true."""
-    end = time.monotonic() + SECONDS_MAX
+    end = time.monotonic() + seconds_max
     while not (value := holds()):
         assert time.monotonic() < end, otherwise()
         time.sleep(0.05)

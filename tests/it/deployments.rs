@@ -267,12 +267,13 @@ fn metrics_say_how_many_replicas_run() {
     let acme = Acme::new();
     let (model, id) = acme.create("max", "research", "llama");
     acme.run_all();
-    let at = |query: &str| format!("/v1/models/{model}/deployments/{id}/metrics{query}");
+    let at =
+        |query: &str| format!("/v1/models/{model}/deployments/{id}/metrics?metrics=baseten_replicas_active{query}");
     let current = acme.get("max", &at(""));
     assert_eq!((&current["mode"], &current["metric_values"][0]["values"]), (&json!("CURRENT"), &json!([[1]])));
     assert_eq!(current["metric_descriptors"][0]["name"], "baseten_replicas_active");
-    assert_eq!(acme.get("max", &at("?mode=SERIES"))["mode"], "SERIES");
-    acme.refused(400, "max", "GET", &at("?mode=LOUD"), None);
+    assert_eq!(acme.get("max", &at("&mode=SERIES"))["mode"], "SERIES");
+    acme.refused(400, "max", "GET", &at("&mode=LOUD"), None);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use guildhall::api::refusal::Api;
 use guildhall::api::route::Route;
 use guildhall::api::routes;
 use rusqlite::{Connection, named_params};
@@ -40,6 +41,7 @@ const SORTED: &[&str] = &[
     "ORDER BY team.name_key, training_capacity.gpu_type",
     "ORDER BY training_job.created_at DESC, training_job.rowid DESC",
     "training_job.gpu_type IS :gpu_type ORDER BY training_job.rowid",
+    "ORDER BY training_checkpoint.created_at, training_checkpoint.name",
     "ORDER BY training_job_artifact.place",
     "ORDER BY training_job_event.number",
     "ORDER BY training_project.created_at DESC, training_project.rowid DESC",
@@ -165,7 +167,7 @@ fn asked(server: &TestServer, recorder: &Recorder) -> BTreeMap<String, Run> {
 /// nothing that is of one, is about all of them.
 fn is_of_organization(route: &Route, caller: &str) -> bool {
     let names_a_part = ["{team_id}", "{model_id}", "{chain_id}", "{training_project_id}"];
-    let names_none = !names_a_part.iter().any(|part| route.template.contains(part));
+    let names_none = !names_a_part.iter().any(|part| route.template.contains(part)) && route.api != Api::Inference;
     names_none && ["ada", "key-manager"].contains(&caller) || OF_THE_ORGANIZATION.contains(&route.template)
 }
 
@@ -174,12 +176,19 @@ const NEVER_ANSWERED: &[&str] = &["/v1/model_apis/{model_api_name}", "/downloads
 
 fn target(route: &Route) -> String {
     let filled: Vec<String> = route.template.split('/').map(filled).collect();
+    let callee = match route.template {
+        _ if route.api != Api::Inference => "",
+        template if template.ends_with("run_remote") => "/chains/researchchain",
+        _ => "/models/researchmodel",
+    };
     let query = match route.template {
         "/v1/billing/usage_summary" => "?start_date=2026-10-02T00:00:00Z&end_date=2026-11-01T00:00:00Z",
         "/v1/permissions/explain" => "?act=DEPLOY&team_id=research",
         _ => "",
     };
-    filled.join("/") + query
+    let path = filled.join("/");
+    let path = if callee.starts_with("/chains/") { path.replace("researchidle", "researchchainidle") } else { path };
+    format!("{callee}{path}{query}")
 }
 
 /// What is asked for: something of the team `research`.
@@ -193,6 +202,7 @@ fn filled(part: &str) -> String {
         "{env_name}" => "preview",
         "{model_id}" => "researchmodel",
         "{deployment_id}" => "researchidle",
+        "{replica_id}" => "researchidlereplica",
         "{chain_id}" => "researchchain",
         "{chain_deployment_id}" => "researchchainidle",
         "{chainlet_id}" => "researchchainidlehello",
@@ -200,6 +210,9 @@ fn filled(part: &str) -> String {
         "{training_job_id}" => "researchjob",
         "{model_api_name}" => "nosuchmodelapi",
         "{token}" => "nosuchlink",
+        "{request_id}" => "researchrequest",
+        "{slug}" => "upstream",
+        "{path...}" => "x",
         part if part.starts_with('{') => panic!("say what {part} is here"),
         part => part,
     };

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The binary. Models do not run in its servers.
 pub fn guildhall() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
-    command.env_remove("GUILDHALL_DATA").env_remove("GUILDHALL_PUBLIC_URL");
+    command.env_remove("GUILDHALL_DATA").env_remove("GUILDHALL_PUBLIC_URL").env("GUILDHALL_RUNNER", "off");
     command
 }
 
@@ -38,8 +39,13 @@ impl Serving {
     }
 
     /// Started by a command that ends in the binary's name.
-    pub fn by(mut command: Command, data: &Path) -> Serving {
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::null());
+    pub fn by(command: Command, data: &Path) -> Serving {
+        Serving::with(command, data, &[])
+    }
+
+    /// Started by a command that ends in the binary's name, with these options.
+    pub fn with(mut command: Command, data: &Path, options: &[String]) -> Serving {
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(options).stderr(Stdio::null());
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut words =
@@ -55,6 +61,13 @@ impl Serving {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says how much");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// SIGTERM: it stops in order.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.process.wait().unwrap()
     }
 
     /// SIGKILL: nothing is tidied up.

@@ -22,9 +22,13 @@ const CHARGED_TO_A_PARENT: &[&str] = &[
     "deployment_log",
     "deployment_patch",
     "secret_value",
+    "training_cache_file",
+    "training_checkpoint",
+    "training_checkpoint_file",
     "training_job_artifact",
     "training_job_event",
     "training_job_log",
+    "training_job_sample",
 ];
 
 /// What the team has used of a quota, and what it is allowed.

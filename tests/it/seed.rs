@@ -69,6 +69,7 @@ impl World {
         acme(&mut seed);
         globex(&mut seed);
         solo(&mut seed);
+        seed.run("INSERT INTO model_api_upstream (slug, id, url, created_at) VALUES ('upstream', 'upstream', 'http://127.0.0.1:9/v1', 0)");
         seed.keys.insert("bad", PlainKey::generate(&mut seed.rng)); // well-formed, and nobody's
         let keys = Keys(seed.keys);
         drop(seed.sql);
@@ -306,6 +307,14 @@ impl Seed {
                 FROM json_each('[[\"development\", 0, \"ACTIVE\", null, null], [\"first\", 1, \"ACTIVE\", \"production\", null],
                                  [\"idle\", 2, \"ACTIVE\", null, null], [\"second\", 3, \"ACTIVE\", \"preview\", null],
                                  [\"third\", 4, \"ACTIVE\", \"trial\", null], [\"waiting\", 5, \"BUILDING\", null, \"trial\"]]');
+            INSERT INTO replica (id, org_id, team_id, deployment_id, started_at)
+                SELECT id || 'replica', org_id, team_id, id, :now
+                FROM deployment
+                WHERE team_id = :team AND name IN ('idle', 'second');
+            INSERT INTO async_request (id, org_id, team_id, model_id, deployment_id, environment, api_key_prefix, priority, status,
+                                       webhook_status, created_at, status_at, expires_at)
+                VALUES (:team || 'request', :org, :team, :team || 'model', :team || 'second', 'preview', 'guild_somebody', 0,
+                        'SUCCEEDED', 'NO_WEBHOOK_PROVIDED', :now, :now, :now);
             INSERT INTO environment_group (team_id, name, org_id, is_restricted, created_at)
                 VALUES (:team, 'guarded', :org, 1, :now);
             INSERT INTO chain (id, org_id, team_id, name, published, created_at)

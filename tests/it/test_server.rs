@@ -114,7 +114,7 @@ impl TestServer {
     /// Sends a request. The reply must have the shape that the API's description gives it.
     pub fn answer(&self, request: Request) -> Reply {
         let (method, path) = (request.method.clone(), request.path.clone());
-        let is_for_model = request.is_for_model;
+        let is_for_model = request.callee.is_some();
         let reply = self.runtime.block_on(answer(&self.app, request));
         if !is_for_model {
             replies::check(&method, &path, reply.status, &reply.body);
@@ -130,13 +130,16 @@ impl TestServer {
     pub fn request(&self, key: Option<&str>, method: &str, target: &str, body: Vec<u8>) -> Request {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pair = |pair: &str| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let base_url = BaseUrl::of_host("localhost:8000").unwrap();
+        let path = path.trim_start_matches('/').split('/').map(str::to_owned).collect();
+        let (callee, path) = guildhall::api::request::callee(&base_url, None, path);
         let Now { time: now, seed } = self.now();
         Request {
             method: method.to_owned(),
-            base_url: BaseUrl::of_host("localhost:8000").unwrap(),
+            base_url,
             s3_hosts: S3Hosts::default(),
-            is_for_model: false,
-            path: path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
+            callee,
+            path,
             query: query.split('&').filter_map(pair).collect(),
             authorization: key.map(|key| format!("Bearer {key}")),
             user_agent: None,

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::api::access::{self, Context, Surface};
 use crate::api::request::{Listener, Request};
 use crate::domain::Team;
+use crate::domain::calls::Callee;
 use crate::error::Error;
 use crate::wire::graphql::selection::Selected;
 use crate::wire::graphql::shape::{Given, Shape};
@@ -127,6 +128,11 @@ impl Context for FieldContext<'_> {
 
     fn listener(&self) -> Listener {
         self.request.from
+    }
+
+    /// A document is sent to no model.
+    fn callee(&self) -> Option<&Callee> {
+        None
     }
 
     /// A document may be about several teams, so the log names none.

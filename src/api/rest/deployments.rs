@@ -4,7 +4,7 @@ use crate::api::{Reply, RequestContext};
 use crate::db::deployments::running::{self, Done};
 use crate::db::deployments::{self, Changeable};
 use crate::db::environments::promotion::{self, Instance, Promotion};
-use crate::db::{Tx, downloads, environment_groups, environments, models};
+use crate::db::{Tx, downloads, environment_groups, environments, models, serving};
 use crate::domain::deployments::{Deployment, Which};
 use crate::domain::environments::Change;
 use crate::domain::models::Model;
@@ -89,6 +89,12 @@ pub fn deactivate(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<
     running::deactivate(tx, &to_change(tx, deployer, ctx)?).map(switched)
 }
 
+/// Terminates a replica of a deployment.
+pub fn terminate_replica(tx: &Tx, deployer: &Deployer, ctx: &RequestContext) -> Result<Reply, Error> {
+    serving::terminate(tx, &to_change(tx, deployer, ctx)?, ctx.param("replica_id"))?;
+    Ok(Reply::ok(&wire::deployments::TerminatedReplica { success: true }))
+}
+
 pub(super) fn switched(done: Done) -> Reply {
     Reply::ok(&wire::deployments::Switched { success: true, no_op: done == Done::AsItWas })
 }
@@ -148,9 +154,9 @@ pub fn download(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, E
     Ok(Reply::ok(&wire::deployments::Download { download_url: &download_url }))
 }
 
-/// Sends the archive to which a link leads.
+/// Sends the archive or the file to which a link leads.
 pub fn downloaded(tx: &Tx, _: Option<&Caller>, ctx: &RequestContext) -> Result<Reply, Error> {
-    Ok(Reply::archive(downloads::redeem(tx, ctx.param("token"))?))
+    Ok(Reply::download(downloads::redeem(tx, ctx.param("token"))?))
 }
 
 fn shown(deployment: &Deployment) -> Reply {

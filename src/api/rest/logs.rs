@@ -1,18 +1,16 @@
-//! Logs and metrics of deployments over HTTP. Logs of training jobs use the same filters.
+//! Logs of deployments over HTTP. Logs of training jobs use the same filters.
 
-use serde_json::Map;
-
-use crate::api::rest::deployments::{find, which};
+use crate::api::rest::deployments::find;
 use crate::api::{Reply, RequestContext};
 use crate::db::logs::{self, Direction, Filter, Text};
-use crate::db::{Tx, environments, metrics, models};
+use crate::db::{Tx, environments, models};
 use crate::domain::Time;
 use crate::domain::deployments::Deployment;
 use crate::domain::serving::Level;
 use crate::error::Error;
-use crate::policy::{InTeam, MetricsReader};
+use crate::policy::InTeam;
 use crate::wire;
-use crate::wire::deployments::{LogsAsked, MetricDescriptor, MetricValues, Metrics};
+use crate::wire::deployments::LogsAsked;
 
 const LINES: usize = 500;
 const LINES_MAX: usize = 1000;
@@ -21,7 +19,6 @@ const WINDOW_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
 /// The most `includes`, `excludes` and `search_pattern` of a request together.
 const FILTERS_MAX: usize = 20;
 const FILTER_BYTES_MAX: usize = 256;
-const SERIES_POINTS: i64 = 60;
 
 pub fn of_deployment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let deployment = find(tx, team, ctx)?;
@@ -48,10 +45,9 @@ pub fn of_environment(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Re
 /// [`Error::Invalid`] for a filter that is malformed or out of bounds.
 pub(super) fn answer(tx: &Tx, deployment: Option<&Deployment>, asked: &LogsAsked) -> Result<Reply, Error> {
     let filter = filter(tx.now, asked)?;
-    // No line belongs to a replica, a request or a component yet.
-    let is_of_something_else = asked.replica.is_some() || asked.request_id.is_some() || asked.component.is_some();
+    // No line belongs to a component: a deployment has one.
     let lines = match deployment {
-        Some(deployment) if !is_of_something_else => logs::list(tx, &deployment.id, &filter)?,
+        Some(deployment) if asked.component.is_none() => logs::list(tx, &deployment.id, &filter)?,
         Some(_) | None => Vec::new(),
     };
     let logs = lines.iter().map(wire::deployments::Log::from).collect();
@@ -129,6 +125,8 @@ pub(super) fn filter(now: Time, asked: &LogsAsked) -> Result<Filter, Error> {
         min_level,
         includes: Text::all(includes.map(String::as_str)),
         excludes: Text::all(excludes.map(String::as_str)),
+        replica: asked.replica.clone(),
+        request_id: asked.request_id.clone(),
     })
 }
 
@@ -143,53 +141,4 @@ fn window(now: Time, start: Option<i64>, end: Option<i64>) -> Result<(Time, Time
         return Err(Error::field("start_epoch_millis", "must be at most 7 days before `end_epoch_millis`"));
     }
     Ok((Time(start), Time(end.unwrap_or(i64::MAX))))
-}
-
-pub fn metrics_of_deployment(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
-    shown_metrics(tx, metrics::replicas(tx, reader, ctx.param("model_id"), which(ctx))?, ctx)
-}
-
-pub fn metrics_of_environment(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
-    shown_metrics(tx, metrics::replicas_in(tx, reader, ctx.param("model_id"), ctx.param("env_name"))?, ctx)
-}
-
-/// Shows metrics. There is one metric so far: how many replicas run. Past values are not stored, so a series ends in
-/// its only known value.
-fn shown_metrics(tx: &Tx, now: i64, ctx: &RequestContext) -> Result<Reply, Error> {
-    const REPLICAS: &str = "baseten_replicas_active";
-    let (start, end) = (number(ctx, "start_epoch_millis")?, number(ctx, "end_epoch_millis")?);
-    let (start, _) = window(tx.now, start, end)?;
-    let end = end.unwrap_or(tx.now.0);
-    let asked = ctx.queries("metrics")?;
-    let wanted = asked.is_empty() || asked.contains(&REPLICAS);
-    let value = |value| if wanted { vec![vec![value]] } else { Vec::new() };
-    let (mode, step_seconds, metric_values) = match ctx.query("mode") {
-        None | Some("CURRENT") => {
-            ("CURRENT", None, vec![MetricValues { start_epoch_millis: end, values: value(Some(now)) }])
-        }
-        Some("SUMMARY") => {
-            ("SUMMARY", None, vec![MetricValues { start_epoch_millis: start.0, values: value(Some(now)) }])
-        }
-        Some("SERIES") => {
-            let step = ((end - start.0) / 1000 / SERIES_POINTS).max(1);
-            let places = (0..SERIES_POINTS).map(|number| start.0 + number * step * 1000);
-            let points = places.filter(|at| *at <= end).map(|at| MetricValues {
-                start_epoch_millis: at,
-                values: value((at + step * 1000 > tx.now.0).then_some(now)),
-            });
-            ("SERIES", Some(step), points.collect())
-        }
-        Some(_) => return Err(Error::field("mode", "must be CURRENT, SUMMARY or SERIES")),
-    };
-    let descriptor =
-        MetricDescriptor { name: REPLICAS, unit_hint: "COUNT", kind: "GAUGE", label_sets: vec![Map::new()] };
-    let metric_descriptors = if wanted { vec![descriptor] } else { Vec::new() };
-    Ok(Reply::ok(&Metrics {
-        start_epoch_millis: start.0,
-        end_epoch_millis: end,
-        mode,
-        step_seconds,
-        metric_descriptors,
-        metric_values,
-    }))
 }

@@ -4,14 +4,14 @@ use zeroize::Zeroizing;
 
 use crate::api::rest::logs;
 use crate::api::{Reply, RequestContext};
-use crate::db::training_jobs::{self, queue};
+use crate::db::training_jobs::{self, checkpoints, queue, running};
 use crate::db::{self, Tx, downloads, secrets, teams, training_projects};
 use crate::domain::training::{
     Availability, CPUS_MAX, Compute, GPUS_MAX, GpuType, NODES_MAX, NewJob, Priority, memory_mib, within,
 };
-use crate::domain::training_jobs::{Change, Filter, Job, Order};
+use crate::domain::training_jobs::{Change, Filter, Job, Order, Sample, StoredFile};
 use crate::domain::uploads::BUCKET;
-use crate::domain::{NAMED_MAX, ResourceName, SecretName};
+use crate::domain::{NAMED_MAX, ResourceName, SecretName, Time};
 use crate::error::{Error, quoted};
 use crate::policy::{InOrg, InTeam, MetricsReader, TeamAct};
 use crate::wire;
@@ -19,13 +19,17 @@ use crate::wire::deployments::{Log, Logs, LogsAsked};
 use crate::wire::training_jobs::pushed::{self, CreateTrainingJob, Spec};
 use crate::wire::training_jobs::queue::QueueContext;
 use crate::wire::training_jobs::{
-    AuthCodes, CacheSummary, CheckpointFiles, Checkpoints, Download, Metrics, MetricsOf, OneTrainingJob, Search,
-    TrainingJob, TrainingJobTombstone, TrainingJobs, UpdateTrainingJob,
+    AuthCodes, CacheSummary, CheckpointFile, CheckpointFiles, Checkpoints, Download, Metrics, MetricsOf,
+    OneTrainingJob, Search, TrainingJob, TrainingJobTombstone, TrainingJobs, UpdateTrainingJob,
 };
 use crate::wire::training_projects::{JobInProject, JobsOfProject, TrainingProject};
 
 /// The most statuses in a search. A status may be named more than once.
 const STATUSES_MAX: usize = 100;
+/// The most files of checkpoints in one answer.
+const FILES_MAX: i64 = 1000;
+/// How many points a series has unless the request names a step.
+const POINTS_MAX: i64 = 1000;
 /// The last millisecond of the year 9999, which is the last that can be shown.
 const MILLIS_MAX: i64 = 253_402_300_799_999;
 
@@ -113,24 +117,44 @@ pub fn metrics(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<
         end_epoch_millis: logs::number(ctx, "end_epoch_millis")?,
         step_seconds: logs::number(ctx, "step_seconds")?,
     };
-    series(&job, &asked)
+    series(tx, &job, &asked)
 }
 
 /// Shows metrics of a job; the parameters are in the body.
 pub fn metrics_by_body(tx: &Tx, reader: &MetricsReader, ctx: &RequestContext) -> Result<Reply, Error> {
     let job = measured(tx, reader, ctx)?;
-    series(&job, &ctx.json_or_default()?)
+    series(tx, &job, &ctx.json_or_default()?)
 }
 
-pub fn checkpoints(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    Ok(Reply::ok(&Checkpoints::of(&find(tx, team, ctx)?)))
+pub fn list_checkpoints(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
+    let job = find(tx, team, ctx)?;
+    Ok(Reply::ok(&Checkpoints::of(&job, &checkpoints::list(tx, team, &job)?)))
 }
 
+/// Lists files of the checkpoints of a job, each with a link that works without a key.
 pub fn checkpoint_files(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
-    find(tx, team, ctx)?;
-    logs::number(ctx, "page_size")?.map(|size| within("page_size", size, 1..=i64::MAX)).transpose()?;
-    logs::number(ctx, "page_token")?.map(|token| within("page_token", token, 0..=i64::MAX)).transpose()?;
-    Ok(Reply::ok(&CheckpointFiles::default()))
+    let job = find(tx, team, ctx)?;
+    let size = logs::number(ctx, "page_size")?.unwrap_or(FILES_MAX);
+    let size = within("page_size", size, 1..=i64::MAX)?.min(FILES_MAX);
+    let offset = within("page_token", logs::number(ctx, "page_token")?.unwrap_or(0), 0..=i64::MAX)?;
+    let page = checkpoints::files(tx, team, &job, offset, size)?;
+    let next = offset as u64 + page.files.len() as u64;
+    let shown = |file: &'_ StoredFile| {
+        let link = downloads::grant_checkpoint_file(tx, team, &job, &file.path);
+        format!("{}/downloads/{}", ctx.request.base_url, link.as_str())
+    };
+    let files = page.files.iter().map(|file| CheckpointFile {
+        url: shown(file),
+        relative_file_name: &file.path,
+        node_rank: 0,
+        size_bytes: file.size_bytes,
+        last_modified: file.modified_at,
+    });
+    Ok(Reply::ok(&CheckpointFiles {
+        presigned_urls: files.collect(),
+        next_page_token: (next < page.total).then_some(next),
+        total_count: page.total,
+    }))
 }
 
 /// Creates links to the archives of a job, one for each archive. The links work without a key.
@@ -146,10 +170,11 @@ pub fn auth_codes(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply,
     Ok(Reply::ok(&AuthCodes::default()))
 }
 
-/// Summarizes the cache of a project. No job has run, so the cache is empty.
+/// Summarizes the cache of a project, as it was when its last job ended.
 pub fn cache_summary(tx: &Tx, team: &InTeam, ctx: &RequestContext) -> Result<Reply, Error> {
     let project = training_projects::find(tx, team, ctx.param("training_project_id"))?;
-    Ok(Reply::ok(&CacheSummary { timestamp: tx.now, project_id: &project.id, file_summaries: [] }))
+    let files = checkpoints::cached(tx, team, &project.id)?;
+    Ok(Reply::ok(&CacheSummary::of(&project.id, &files, tx.now)))
 }
 
 pub fn queue_context(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -281,13 +306,28 @@ fn lines(tx: &Tx, job: &Job, asked: &LogsAsked) -> Result<Reply, Error> {
     Ok(Reply::ok(&Logs { logs: lines.iter().map(Log::from).collect() }))
 }
 
-fn series(job: &Job, asked: &MetricsOf) -> Result<Reply, Error> {
+fn series(tx: &Tx, job: &Job, asked: &MetricsOf) -> Result<Reply, Error> {
     let bounded = |field, millis: Option<i64>| millis.map(|millis| within(field, millis, 0..=MILLIS_MAX)).transpose();
     let start = bounded("start_epoch_millis", asked.start_epoch_millis)?;
     let end = bounded("end_epoch_millis", asked.end_epoch_millis)?;
     if start.zip(end).is_some_and(|(start, end)| start > end) {
         return Err(Error::field("start_epoch_millis", "must not be after end_epoch_millis"));
     }
-    asked.step_seconds.map(|step| within("step_seconds", step, 1..=i64::MAX)).transpose()?;
-    Ok(Reply::ok(&Metrics::of(job)))
+    let step = asked.step_seconds.map(|step| within("step_seconds", step, 1..=i64::MAX)).transpose()?;
+    let (start, end) = (start.map_or(job.created_at, Time), end.map_or(tx.now, Time));
+    let samples = running::samples(tx, job, start, end)?;
+    Ok(Reply::ok(&Metrics::of(job, &thinned(&samples, start, end, step))))
+}
+
+/// One sample of each step, the last of it. Without a step, as many as a chart can show.
+fn thinned(samples: &[Sample], start: Time, end: Time, step_seconds: Option<i64>) -> Vec<Sample> {
+    let step = step_seconds.map_or((end.0 - start.0) / POINTS_MAX, |seconds| seconds.saturating_mul(1000)).max(1);
+    let mut kept: Vec<Sample> = Vec::new();
+    for sample in samples {
+        match kept.last_mut().filter(|last| (last.at.0 - start.0) / step == (sample.at.0 - start.0) / step) {
+            Some(last) => *last = *sample,
+            None => kept.push(*sample),
+        }
+    }
+    kept
 }

@@ -88,7 +88,6 @@ pub(super) const ROUTES: &[Route] = &[
     not_served("GET",    "/v1/model_apis/snapshots/{model_id}"),
     not_served("POST",   "/v1/model_apis/snapshots/{model_id}"),
 
-    not_served("DELETE", "/v1/models/{model_id}/deployments/{deployment_id}/replicas/{replica_id}"),
     not_served("POST",   "/v1/models/{model_id}/deployments/{deployment_id}/ssh/sign"),
     not_served("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/startups"),
     not_served("GET",    "/v1/models/{model_id}/deployments/{deployment_id}/startups/summary"),

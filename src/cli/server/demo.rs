@@ -1,11 +1,13 @@
 //! `guildhall demo`
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::cli::server::running::RunnerOptions;
 use crate::cli::server::serve::{self, Signal};
 use crate::cli::{
     Failure, Format, Listen, Opened, Output, ProxyOptions, fixtures, log, now, open, operator, print, report, take,
@@ -16,9 +18,12 @@ use crate::domain::quotas::Settings;
 use crate::server::{Hangup, Limits};
 use crate::wire::fixtures::{Demo, LoadedOrganization, LoadedPerson};
 
+mod client;
+mod models;
+
 const FIXTURES: [&str; 2] = [include_str!("../../../fixtures/acme.json"), include_str!("../../../fixtures/solo.json")];
 
-/// Serve a demonstration: two organizations with people, teams and keys
+/// Serve a demonstration: two organizations with people, teams and keys, and a running model in two teams
 ///
 /// Without `--data` it uses a temporary directory, which is removed at the end. A directory given by `--data` must not contain an
 /// organization yet, because the keys are shown once. To serve it again later, use `guildhall serve`.
@@ -33,6 +38,8 @@ pub struct Options {
     listen: Listen,
     #[command(flatten)]
     proxy: ProxyOptions,
+    #[command(flatten)]
+    runner: RunnerOptions,
     #[command(flatten)]
     log: log::LogOptions,
     /// A data directory to keep it in
@@ -70,8 +77,13 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
     let directory = take(path)?;
     let listener = serve::bind(&options.listen)?;
     let address = listener.local_addr().map_err(|cause| Failure::new(format!("cannot listen: {cause}")))?;
-    let Opened { app, has_new_key } =
-        open(path, directory, options.proxy.reverse_proxy(&options.listen), Settings::default())?;
+    let Opened { app, has_new_key } = open(
+        path,
+        directory,
+        options.proxy.reverse_proxy(&options.listen),
+        Settings::default(),
+        Some(&options.runner),
+    )?;
     if app.db.read(now(), organizations::count)? > 0 {
         return Err(Failure::new(format!(
             "{0} holds organizations already, and keys are shown once: serve it with `guildhall serve --data {0}`, or \
@@ -80,8 +92,9 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
         )));
     }
     let url = format!("http://{address}");
+    let mut organizations = Vec::new();
     let loaded = operator::ask_app(&app, fixtures::ROUTE, file().as_bytes(), |answer| {
-        let organizations = fixtures::read(answer)?.organizations;
+        organizations = fixtures::read(answer)?.organizations;
         match options.format.output {
             Output::Json => {
                 let demo = Demo { url: &url, organizations: &organizations };
@@ -97,7 +110,35 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
     if let Keep::Named = keep {
         tell_of_key(path, has_new_key);
     }
-    serve::until_signal(app, path, listener, Limits::default(), signal, |_| Ok(()))
+    let runs_models = app.machine.is_some();
+    let format = options.format.output;
+    serve::until_signal(app, path, listener, Limits::default(), signal, move |_| {
+        if runs_models {
+            run_models(address, url, organizations, format)?;
+        }
+        Ok(())
+    })
+}
+
+/// Deploys the demo's models while the server serves, and prints how to call them. Without them the demo goes on.
+fn run_models(
+    server: SocketAddr,
+    url: String,
+    organizations: Vec<LoadedOrganization>,
+    format: Output,
+) -> Result<(), Failure> {
+    let cannot = |cause: std::io::Error| Failure::new(format!("cannot run the demo's models: {cause}"));
+    let run = move || match models::run(server, &url, &organizations) {
+        Ok(page) if format == Output::Text => drop(print(page)), // who closed the output does not want it
+        Ok(_) => {}
+        Err(why) if is_listening(server) => report(format_args!("the demo's models do not run: {why}")),
+        Err(_) => {} // the demo ends
+    };
+    std::thread::Builder::new().name("models of the demo".to_owned()).spawn(run).map(drop).map_err(cannot)
+}
+
+fn is_listening(server: SocketAddr) -> bool {
+    TcpStream::connect(server).is_ok()
 }
 
 /// The fixtures as one file, so that all of them are loaded or none.

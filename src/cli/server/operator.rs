@@ -13,32 +13,38 @@ use crate::cli::{Exit, Failure, Opened, not_taken, now, open, tell_of_key};
 use crate::db::Now;
 use crate::db::directory::{Directory, Refusal};
 use crate::domain::quotas::Settings;
-use crate::server::operator::{self, Answered};
+use crate::server::operator::{self, Answered, Asked};
 
 /// How long to wait for another process that holds the directory without answering, such as a server that starts or stops.
 const HELD_MAX: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Sends a request to the server of the directory, or runs it in this process. `show` prints the answer; if printing fails,
-/// nothing is created.
+/// Posts a body to the server of the directory, or runs the request in this process. `show` prints the answer; if printing
+/// fails, nothing is created.
 pub fn ask(
     path: &Path,
     route: &str,
     body: &[u8],
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    ask_for(path, &Asked { method: "POST", path: route, body }, show)
+}
+
+/// Sends a request to the server of the directory, or runs it in this process. `show` prints the answer; if printing fails,
+/// nothing is changed.
+pub fn ask_for(path: &Path, asked: &Asked, show: impl FnOnce(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
     let now = now();
-    match reach(path, now, route, body)? {
-        Reached::Here(directory) => ask_here(path, *directory, route, body, show),
+    match reach(path, now, asked)? {
+        Reached::Here(directory) => ask_in_process(path, *directory, asked, show),
         Reached::There(dry_run) => {
             let socket = Directory::operator_socket(path);
-            let perform = |mode| operator::send_to(&socket, now, mode, route, body).map_err(broken_off);
+            let perform = |mode| operator::ask_there(&socket, now, mode, asked).map_err(broken_off);
             show_and_perform(&done(dry_run)?, show, perform)
         }
     }
 }
 
-/// Runs the request in this process, which has locked the directory. If it fails, files created for it are removed.
+/// Posts a body in this process, which has locked the directory. If it fails, files created for it are removed.
 pub fn ask_here(
     path: &Path,
     directory: Directory,
@@ -46,8 +52,17 @@ pub fn ask_here(
     body: &[u8],
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Opened { app, has_new_key } = open(path, directory, ReverseProxy::default(), Settings::default())?;
-    let done = ask_app(&app, route, body, show);
+    ask_in_process(path, directory, &Asked { method: "POST", path: route, body }, show)
+}
+
+fn ask_in_process(
+    path: &Path,
+    directory: Directory,
+    asked: &Asked,
+    show: impl FnOnce(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Opened { app, has_new_key } = open(path, directory, ReverseProxy::default(), Settings::default(), None)?;
+    let done = ask_app_for(&app, asked, show);
     match &done {
         Ok(()) => tell_of_key(path, has_new_key),
         Err(_) => abandon(app),
@@ -68,9 +83,13 @@ pub fn ask_app(
     body: &[u8],
     show: impl FnOnce(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    ask_app_for(app, &Asked { method: "POST", path: route, body }, show)
+}
+
+fn ask_app_for(app: &Arc<App>, asked: &Asked, show: impl FnOnce(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
     let now = now();
     let ask = |mode| {
-        let answered = operator::send_here(app, now, mode, route, body);
+        let answered = operator::ask_here(app, now, mode, asked);
         answered.map_err(|cause| Failure::new(format!("cannot begin: {cause}")))
     };
     show_and_perform(&done(ask(Mode::DryRun)?)?, show, ask)
@@ -104,7 +123,7 @@ enum Reached {
     There(Answered),
 }
 
-fn reach(path: &Path, now: Now, route: &str, body: &[u8]) -> Result<Reached, Failure> {
+fn reach(path: &Path, now: Now, asked: &Asked) -> Result<Reached, Failure> {
     let deadline = Instant::now() + HELD_MAX;
     loop {
         let refusal = match Directory::take(path) {
@@ -114,7 +133,7 @@ fn reach(path: &Path, now: Now, route: &str, body: &[u8]) -> Result<Reached, Fai
         if !matches!(refusal, Refusal::Held(_)) {
             return Err(not_taken(path, refusal));
         }
-        match operator::send_to(&Directory::operator_socket(path), now, Mode::DryRun, route, body) {
+        match operator::ask_there(&Directory::operator_socket(path), now, Mode::DryRun, asked) {
             Ok(dry_run) => return Ok(Reached::There(dry_run)),
             Err(operator::Failure::NobodyThere(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
             Err(operator::Failure::NobodyThere(cause)) => {

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::cli::output::{print, report};
 use crate::cli::{Data, Exit, Failure, Format, Output};
+use crate::runner::engine::{self, Finding, Level};
 use crate::runner::python::{self, Installation, Limits, Model, Order, Prepared, Watch};
 
 const REQUIREMENTS_BYTES_MAX: u64 = 1 << 20;
@@ -15,12 +16,13 @@ const REQUIREMENTS_BYTES_MAX: u64 = 1 << 20;
 #[derive(clap::Subcommand)]
 pub enum Action {
     Prepare(Prepare),
+    Check(Check),
 }
 
 /// Fetch ahead of time what every Python model needs
 ///
 /// Makes the server's files and the environment of models in the data directory, with uv or else pip. Works with and without a
-/// running server. Models do not run yet.
+/// running server. Otherwise the first push that needs it fetches it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -51,10 +53,57 @@ pub struct Prepare {
     format: Format,
 }
 
+/// Say what this machine has for models, and how to mend what is missing
+///
+/// Changes nothing, and works with and without a running server. Exits with 0 if models can run confined.
+#[derive(clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    format: Format,
+}
+
 pub fn run(action: &Action) -> Result<(), Failure> {
     match action {
         Action::Prepare(options) => prepare(options),
+        Action::Check(options) => check(options),
     }
+}
+
+fn check(options: &Check) -> Result<(), Failure> {
+    let mut findings = vec![python_finding(), uv_finding()];
+    findings.extend(engine::check(&options.data.path()?.join("runner/processes")));
+    match options.format.output {
+        Output::Text => {
+            let line = |Finding { name, level, text }: &Finding| format!("{:<8} {name:<19} {text}", level.as_str());
+            print(findings.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+        }
+        Output::Json => {
+            let value = |Finding { name, level, text }: &Finding| serde_json::json!({ "name": name, "level": level.as_str(), "text": text });
+            print(serde_json::Value::Array(findings.iter().map(value).collect()))?;
+        }
+    }
+    match engine::can_confine(&findings) {
+        true => Ok(()),
+        false => Err(Failure::new("models cannot run here: they cannot be confined")),
+    }
+}
+
+fn python_finding() -> Finding {
+    let (level, text) = match python::find_version() {
+        Ok(version) => (Level::Good, version),
+        Err(why) => (Level::Limited, format!("{why}; custom servers run without it")),
+    };
+    Finding { name: "python", level, text }
+}
+
+fn uv_finding() -> Finding {
+    let (level, text) = match python::find_uv() {
+        Some(path) => (Level::Good, path.display().to_string()),
+        None => (Level::Limited, "none: pip makes the environments, more slowly; `pip install uv`".to_owned()),
+    };
+    Finding { name: "uv", level, text }
 }
 
 fn prepare(options: &Prepare) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::api::App;
+use crate::cli::server::running::RunnerOptions;
 use crate::cli::server::{descriptors, log};
 use crate::cli::smtp::SmtpOptions;
 use crate::cli::{Data, Failure, Listen, Opened, ProxyOptions, Quotas, now, open, print, take, tell_of_key};
@@ -45,6 +46,8 @@ pub struct Options {
     #[command(flatten)]
     quotas: Quotas,
     #[command(flatten)]
+    runner: RunnerOptions,
+    #[command(flatten)]
     log: log::LogOptions,
     #[command(flatten)]
     data: Data,
@@ -66,8 +69,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mailer = options.smtp.mailer()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
-    let Opened { app, has_new_key } =
-        open(&path, directory, options.proxy.reverse_proxy(&options.listen), options.quotas.settings())?;
+    let Opened { app, has_new_key } = open(
+        &path,
+        directory,
+        options.proxy.reverse_proxy(&options.listen),
+        options.quotas.settings(),
+        Some(&options.runner),
+    )?;
     tell_of_key(&path, has_new_key);
     if let Some(mailer) = mailer {
         app.mailer.set(mailer).expect("nothing else sets it");

@@ -25,6 +25,10 @@ const PARENTS: &[Parent] = &[
     Parent { of: "training_job_artifact", table: "training_job",      keys: &[("job_id", "id")] },
     Parent { of: "training_job_event",    table: "training_job",      keys: &[("job_id", "id")] },
     Parent { of: "training_job_log",      table: "training_job",      keys: &[("job_id", "id")] },
+    Parent { of: "training_job_sample",   table: "training_job",      keys: &[("job_id", "id")] },
+    Parent { of: "training_checkpoint",   table: "training_job",      keys: &[("job_id", "id")] },
+    Parent { of: "training_checkpoint_file", table: "training_job",   keys: &[("job_id", "id")] },
+    Parent { of: "training_cache_file",   table: "training_project",  keys: &[("project_id", "id")] },
     Parent { of: "chainlet_setting",      table: "chain_environment", keys: &[("chain_id", "chain_id"), ("environment", "name")] },
 ];
 

@@ -116,6 +116,9 @@ fn pending(tx: &Tx, team: &Team, gpu_type: Option<GpuType>) -> Result<Vec<Waitin
 fn deploy(tx: &Tx, job: &Waiting) -> Result<(), Error> {
     enter(tx, &job.id, JobStatus::Created)?;
     enter(tx, &job.id, JobStatus::Deploying)?;
+    if tx.has_trainer() {
+        return logs::append_to_job(tx, &job.id, Level::Info, "Waits for the trainer.");
+    }
     let held = match job.gpu_type {
         Some(gpu_type) => format!("holds its {} {} until it is stopped", job.gpus, gpu_type.as_str()),
         None => "stays as it is until it is stopped".to_owned(),

@@ -29,7 +29,8 @@ with open(sys.argv[1], 'rb') as file:
 
 /// A model that is to be built.
 pub struct Job<'a> {
-    pub archive: &'a Path,
+    /// `None` for a custom server that consists of its configuration alone.
+    pub archive: Option<&'a Path>,
     /// `config.yaml` as it was read.
     pub config: &'a Map<String, Value>,
     /// The deployment's folder. What was in it of an earlier build is replaced.
@@ -54,28 +55,28 @@ pub struct Model {
     _runtime: Runtime,
 }
 
+/// The unpacked application of a custom server. What it runs from is not removed while this lives.
+pub struct Application {
+    /// The current directory of the server. It may write there.
+    pub directory: PathBuf,
+    /// Variables besides `HOME` and `TMPDIR`.
+    pub variables: BTreeMap<String, String>,
+    /// What it must be able to read and execute besides the system's own folders.
+    pub reads: Vec<PathBuf>,
+    /// Commands to be run in the directory before the server is started, confined as it is.
+    pub build_commands: Vec<String>,
+    /// Its virtual environment, if it has one.
+    pub model: Option<Box<Model>>,
+}
+
 impl Installation {
     /// Builds a Python model. It may take minutes, and be called by several threads at once.
     ///
     /// # Errors
     /// See [`Failure`]; its sentences are for the deployment's log.
     pub fn build(&self, job: &Job, watch: Watch) -> Result<Model, Failure> {
-        let config = with_defaults(job.config);
-        let configuration = Configuration::read(&config)?;
-        configuration.notes.iter().for_each(|note| (watch.log)(note));
-        configuration.check_system_packages(watch)?;
+        let Unpacked { app, config, configuration } = self.unpack(job, watch)?;
         let own = Requirements::read(configuration.requirements.iter().map(String::as_str))?;
-        disk::make_folder(job.folder)?;
-        let app = job.folder.join("app");
-        let unfinished = Unfinished::new(job.folder)?;
-        application::unpack(job.archive, unfinished.path(), Limits::default(), watch.stop).map_err(
-            |cause| match cause {
-                _ if watch.check().is_err() => Failure::Stopped,
-                ArchiveError::Content(why) => Failure::Build(format!("the archive cannot be unpacked: {why}")),
-                ArchiveError::Ours(cause) => Failure::Ours(cause),
-            },
-        )?;
-        unfinished.replace(&app)?;
         let config_file = job.folder.join("config.json");
         std::fs::write(&config_file, Value::Object(config).to_string())?;
 
@@ -102,6 +103,60 @@ impl Installation {
             environment,
             _runtime: runtime,
         })
+    }
+}
+
+/// The application of a job, with its configuration.
+struct Unpacked {
+    app: PathBuf,
+    /// The configuration with its defaults.
+    config: Map<String, Value>,
+    configuration: Configuration,
+}
+
+impl Installation {
+    /// Unpacks the application of a custom server. With requirements it gets a virtual environment, whose programs come
+    /// first in `PATH`; without, no Python is needed.
+    ///
+    /// # Errors
+    /// See [`Failure`]; its sentences are for the deployment's log.
+    pub fn build_custom(&self, job: &Job, watch: Watch) -> Result<Application, Failure> {
+        let Unpacked { app, configuration, .. } = self.unpack(job, watch)?;
+        if configuration.requirements.is_empty() && configuration.requirements_file.is_none() {
+            let Configuration { mut variables, build_commands, .. } = configuration;
+            variables.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
+            return Ok(Application { directory: app, variables, reads: Vec::new(), build_commands, model: None });
+        }
+        let model = self.build(job, watch)?;
+        let Model { directory, variables, reads, build_commands, .. } = &model;
+        Ok(Application {
+            directory: directory.clone(),
+            variables: variables.clone(),
+            reads: reads.clone(),
+            build_commands: build_commands.clone(),
+            model: Some(Box::new(model)),
+        })
+    }
+
+    fn unpack(&self, job: &Job, watch: Watch) -> Result<Unpacked, Failure> {
+        let config = with_defaults(job.config);
+        let configuration = Configuration::read(&config)?;
+        configuration.notes.iter().for_each(|note| (watch.log)(note));
+        configuration.check_system_packages(watch)?;
+        disk::make_folder(job.folder)?;
+        let app = job.folder.join("app");
+        let unfinished = Unfinished::new(job.folder)?;
+        if let Some(archive) = job.archive {
+            application::unpack(archive, unfinished.path(), Limits::default(), watch.stop).map_err(
+                |cause| match cause {
+                    _ if watch.check().is_err() => Failure::Stopped,
+                    ArchiveError::Content(why) => Failure::Build(format!("the archive cannot be unpacked: {why}")),
+                    ArchiveError::Ours(cause) => Failure::Ours(cause),
+                },
+            )?;
+        }
+        unfinished.replace(&app)?;
+        Ok(Unpacked { app, config, configuration })
     }
 }
 

@@ -82,7 +82,7 @@ impl Installation {
             ArchiveError::Ours(cause) => Failure::Ours(cause),
         })?;
         let folder = Unfinished::new(&self.folder)?;
-        self.build(&Job { archive, config: &inspected.config, folder: folder.path() }, watch)
+        self.build(&Job { archive: Some(archive), config: &inspected.config, folder: folder.path() }, watch)
     }
 
     fn copy_wheels(&self, wheelhouse: &Path) -> Result<Unfinished, Failure> {

@@ -112,6 +112,7 @@ pub struct CheckpointWeights {
 #[derive(Deserialize)]
 pub struct CheckpointOfJob {
     pub training_job_id: String,
+    pub checkpoint_name: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -118,7 +118,7 @@ pub enum Variable {
 /// The name of a secret. Baseten's `SecretReferenceV1`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 pub struct SecretReference {
-    name: String,
+    pub name: String,
 }
 
 /// An uploaded file for a training job. Baseten's `CreateTrainingJobS3Artifact`.
@@ -133,7 +133,7 @@ pub struct Artifact {
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[schemars(rename = "LoadCheckpointConfig")]
 pub struct LoadCheckpoints {
-    enabled: Option<bool>,
+    pub enabled: Option<bool>,
     download_folder: Option<String>,
     pub checkpoints: Option<Vec<Checkpoint>>,
 }
@@ -147,7 +147,7 @@ pub struct Checkpoint {
     pub job_id: Option<String>,
     pub project_name: Option<String>,
     run_id: Option<String>,
-    checkpoint_name: Option<String>,
+    pub checkpoint_name: Option<String>,
     target: Option<String>,
 }
 
@@ -190,6 +190,36 @@ impl Spec {
         auth.chain(in_variables).chain(in_weights).collect()
     }
 
+    /// The commands that run one after another.
+    pub fn start_commands(&self) -> &[String] {
+        self.runtime.as_ref().and_then(|runtime| runtime.start_commands.as_deref()).unwrap_or_default()
+    }
+
+    /// The environment variables of the job.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Variable)> {
+        let variables = self.runtime.iter().flat_map(|runtime| runtime.environment_variables.iter().flatten());
+        variables.map(|(name, variable)| (name.as_str(), variable))
+    }
+
+    /// Whether the job keeps checkpoints.
+    pub fn keeps_checkpoints(&self) -> bool {
+        self.runtime.as_ref().is_some_and(|runtime| is_enabled(runtime.checkpointing_config.as_ref()))
+    }
+
+    /// Whether the job has the caches of its project and team.
+    pub fn has_cache(&self) -> bool {
+        self.runtime
+            .as_ref()
+            .is_some_and(|runtime| runtime.enable_cache == Some(true) || is_enabled(runtime.cache_config.as_ref()))
+    }
+
+    /// The checkpoints that the job begins with.
+    pub fn loads(&self) -> &[Checkpoint] {
+        let load = self.runtime.as_ref().and_then(|runtime| runtime.load_checkpoint_config.as_ref());
+        let is_enabled = load.is_some_and(|load| load.enabled == Some(true));
+        if is_enabled { self.checkpoints() } else { &[] }
+    }
+
     pub fn artifacts(&self) -> &[Artifact] {
         self.runtime.as_ref().and_then(|runtime| runtime.artifacts.as_deref()).unwrap_or_default()
     }
@@ -202,6 +232,10 @@ impl Spec {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("shapes of ours always serialize")
     }
+}
+
+fn is_enabled(config: Option<&Map<String, Value>>) -> bool {
+    config.and_then(|config| config.get("enabled")).and_then(Value::as_bool) == Some(true)
 }
 
 impl DockerAuth {

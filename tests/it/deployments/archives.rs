@@ -58,7 +58,7 @@ fn a_whole_archive_is_built_and_comes_back_by_a_link_that_needs_no_key_and_ends(
     let reply = acme.server.reply(None, "GET", &path, Vec::new());
     assert_eq!(reply.status, 200);
     let archive = reply.archive.unwrap();
-    assert_eq!(std::fs::read(archive.path(acme.server.data())).unwrap(), whole());
+    assert_eq!(std::fs::read(archive.into_archive().unwrap().path(acme.server.data())).unwrap(), whole());
     let mut forged = path.clone();
     forged.replace_range(path.len() - 1.., if path.ends_with('0') { "1" } else { "0" });
     assert_eq!(acme.server.send(None, "GET", &forged, None).status, 404);

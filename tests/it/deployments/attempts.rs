@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use guildhall::db::Now;
+use guildhall::db::progress::Part;
 use guildhall::domain::Archive;
 use guildhall::runner;
 use rusqlite::Connection;
@@ -185,7 +186,7 @@ fn a_stop_is_no_attempt() {
         stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
             let now = || Now { time: BEGIN, seed: [9; 32] };
-            let running = scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
+            let running = scope.spawn(move || runner::run(db, Part::All, now, || stop.load(Ordering::Relaxed)));
             until("the reading has begun", || attempts() == 1);
             stop.store(true, Ordering::Relaxed);
             running.thread().unpark();

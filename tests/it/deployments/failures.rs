@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guildhall::db::Now;
+use guildhall::db::progress::Part;
 use guildhall::domain::Archive;
 use guildhall::runner;
 use serde_json::{Value, json};
@@ -190,7 +191,7 @@ fn a_long_reading_holds_up_nobody_else_and_nothing_that_needs_no_reading() {
     let db = &acme.server.app.db;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            runner::run(db, || Now { time: BEGIN, seed: [9; 32] }, || stop.load(Ordering::Relaxed));
+            runner::run(db, Part::All, || Now { time: BEGIN, seed: [9; 32] }, || stop.load(Ordering::Relaxed));
         });
         let reading = "SELECT count(*) FROM archive_reading WHERE attempts = 1";
         until("it is being read", || {

@@ -179,7 +179,7 @@ fn patches_keep_links() {
     let link = text(&acme.get("max", &format!("/v1/models/{model}/deployments/development/download"))["download_url"]);
     let path = link.strip_prefix("http://localhost:8000").unwrap();
     let stored = acme.server.reply(None, "GET", path, Vec::new()).archive.unwrap();
-    let bytes = std::fs::read(stored.path(acme.server.data())).unwrap();
+    let bytes = std::fs::read(stored.into_archive().unwrap().path(acme.server.data())).unwrap();
     let (next, _) = acme.create("max", "research", "next");
     let (status, log) = deploy(&acme, &next, &bytes);
     assert_eq!(status, "ACTIVE", "{log}");
@@ -211,7 +211,7 @@ fn a_gzip_archive_is_read_like_the_tar_in_it_and_patched_as_one() {
     let link = text(&acme.get("max", &format!("/v1/models/{model}/deployments/development/download"))["download_url"]);
     let path = link.strip_prefix("http://localhost:8000").unwrap();
     let stored = acme.server.reply(None, "GET", path, Vec::new()).archive.unwrap();
-    let bytes = std::fs::read(stored.path(acme.server.data())).unwrap();
+    let bytes = std::fs::read(stored.into_archive().unwrap().path(acme.server.data())).unwrap();
     assert!(bytes.starts_with(b"\x1f\x8b"), "it is packed as before");
     assert_eq!(hashes(&acme, &model)["model/model.py"], hash("x = 1\n"));
 }

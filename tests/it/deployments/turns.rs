@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guildhall::db::Now;
-use guildhall::db::progress;
+use guildhall::db::progress::{self, Part};
 use guildhall::runner;
 use serde_json::json;
 
@@ -42,7 +42,7 @@ fn the_list_of_what_waits_is_bounded_and_holds_every_team() {
     (0..40).for_each(|number| drop(queue(&acme, "max", "research", number)));
     queue(&acme, "ada", "inference", 40);
     let now = Now { time: BEGIN, seed: [9; 32] };
-    let waiting = acme.server.app.db.read(now, |tx| progress::waiting(tx, 1)).unwrap();
+    let waiting = acme.server.app.db.read(now, |tx| progress::waiting(tx, 1, Part::All)).unwrap();
     let of = |team: &str| waiting.iter().filter(|one| one.is_slow && one.team_id.as_str() == team).count();
     assert_eq!((of("research"), of("inference")), (32, 1));
 }
@@ -57,7 +57,7 @@ fn what_is_deleted_is_read_no_further() {
     let (db, stop) = (&acme.server.app.db, &AtomicBool::new(false));
     std::thread::scope(|scope| {
         let now = || Now { time: BEGIN, seed: [9; 32] };
-        let running = scope.spawn(move || runner::run(db, now, || stop.load(Ordering::Relaxed)));
+        let running = scope.spawn(move || runner::run(db, Part::All, now, || stop.load(Ordering::Relaxed)));
         until("the reading has begun", || attempts() == 1);
         assert_eq!(acme.send("max", "DELETE", &format!("/v1/models/{model}"), None).status, 200);
         until("the reading has ended", || attempts() == 0);

@@ -45,7 +45,7 @@ pub fn files(acme: &Acme, model: &str) -> Vec<(String, String)> {
     let link = text(&acme.get("max", &format!("/v1/models/{model}/deployments/development/download"))["download_url"]);
     let path = link.strip_prefix("http://localhost:8000").unwrap();
     let archive = acme.server.reply(None, "GET", path, Vec::new()).archive.unwrap();
-    let bytes = std::fs::read(archive.path(acme.server.data())).unwrap();
+    let bytes = std::fs::read(archive.into_archive().unwrap().path(acme.server.data())).unwrap();
     let mut read = tar::Archive::new(&*bytes);
     let files = read.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();

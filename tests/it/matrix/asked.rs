@@ -40,14 +40,16 @@ impl Caller {
 
 impl Ask {
     pub fn new(expected: &Expected, place: &str, caller: &Caller, server: &TestServer) -> Ask {
-        let mut target = String::new();
+        let mut target = callee(expected, place);
+        let of_inference = !target.is_empty();
         let mut noun = "";
         for part in expected.template[1..].split('/') {
             target.push('/');
             if part == "{}" {
                 let of_chain = expected.template.starts_with("/v1/chains/");
                 let find = if of_chain { of_chain_deployment } else { of_model };
-                let word = find(noun, &expected.template, place);
+                let of_call = || of_call(noun, &expected.template, place);
+                let word = if of_inference { of_call() } else { find(noun, &expected.template, place) };
                 target.push_str(&word.unwrap_or_else(|| named(noun, place, caller, server)));
             } else {
                 target.push_str(part);
@@ -59,6 +61,38 @@ impl Ask {
         let is_the_operators = expected.template.starts_with("/v1/operator/") && place != "network";
         let from = if is_the_operators { Listener::Operator } else { Listener::Network };
         Ask { target, body, from }
+    }
+}
+
+/// The beginning of the path of a call: the model that is called, or the Chain.
+fn callee(expected: &Expected, place: &str) -> String {
+    if !expected.is_of_inference() {
+        return String::new();
+    }
+    let (is_remote, team) = (expected.template.ends_with("run_remote"), team(place));
+    match place {
+        "chain" => "/chains/researchchain".to_owned(),
+        "model" => "/models/researchmodel".to_owned(),
+        "chainlet" => "/models/researchchainfirsthellomodel".to_owned(),
+        _ if is_remote => format!("/chains/{team}chain"),
+        _ => format!("/models/{team}model"),
+    }
+}
+
+/// What stands behind a noun in the path of a call.
+fn of_call(noun: &str, template: &str, place: &str) -> Option<String> {
+    let kind = if template.ends_with("run_remote") { "chain" } else { "" };
+    match (noun, place) {
+        ("environments", "gone") => Some("nosuchenvironment".to_owned()),
+        ("environments", _) => Some("preview".to_owned()),
+        ("deployment", "gone") => Some("nosuchid".to_owned()),
+        ("async_request", "gone") => Some("nosuchid".to_owned()),
+        ("async_request", _) => Some(format!("{}request", team(place))),
+        ("deployment", "strange") => Some(format!("inference{kind}idle")),
+        ("deployment", "preview") => Some(format!("{}{kind}second", team(place))),
+        ("deployment", "chainlet") => Some("researchchainfirsthellomodelrun".to_owned()),
+        ("deployment", _) => Some(format!("{}{kind}idle", team(place))),
+        _ => None,
     }
 }
 
@@ -114,6 +148,7 @@ fn named(noun: &str, place: &str, caller: &Caller, server: &TestServer) -> Strin
             link.as_str().and_then(|link| link.rsplit('/').next()).expect("a link has parts").to_owned()
         }
         ("downloads", _) => "nosuchlink".to_owned(),
+        ("model_apis", "network" | "socket") => "upstream".to_owned(),
         ("model_apis", "gone") => "nosuchmodelapi".to_owned(),
         ("model_apis", _) => {
             let listed = server.send(Some(WORLD.keys.text("ada")), "GET", "/v1/model_apis", None);
@@ -130,6 +165,8 @@ fn of_model(noun: &str, template: &str, place: &str) -> Option<String> {
         "deployments" if place == "nothing" => Some("nosuchid".to_owned()),
         "deployments" if place == "preview" => Some(format!("{}second", team(place))),
         "deployments" => Some(format!("{}idle", team(place))),
+        "replicas" if place == "preview" => Some(format!("{}secondreplica", team(place))),
+        "replicas" => Some(format!("{}idlereplica", team(place))),
         "environments" if template.ends_with("_promotion") => Some("trial".to_owned()),
         "environments" if place == "gone" => Some("nosuchenvironment".to_owned()),
         "environments" => Some("preview".to_owned()),
@@ -174,6 +211,8 @@ fn query(method: &str, template: &str, place: &str) -> String {
 fn body(method: &str, template: &str, place: &str) -> Option<Value> {
     let body = match (method, template) {
         ("PATCH", "/v1/organizations/me") => json!({ "name": "Renamed" }),
+        ("POST", template) if template.starts_with("/inference/") => json!({ "model": "upstream" }),
+        ("POST", "/v1/operator/model_apis") => json!({ "slug": "ours", "url": "http://127.0.0.1:9/v1" }),
         ("POST", "/v1/teams") => json!({ "name": "Platform", "icon": "🛠" }),
         ("PATCH", "/v1/teams/{}") => json!({ "name": "Renamed" }),
         ("POST", "/v1/secrets" | "/v1/teams/{}/secrets") => json!({ "name": "hf_token", "value": "hf_1" }),

@@ -126,6 +126,7 @@ fn a_mail_that_is_refused_for_good_is_given_up_with_the_servers_words() {
     let server = with_mail(&mail);
     let acme = Org::new(&server, "acme", Teams::On);
     let made = invite(&acme, "mia@people.example");
+    wait(&server, 1); // the one that waits for longer is sent first
     let other = invite(&acme, "max@people.example");
     send(&server);
     let refused = shown(&acme, made["id"].as_str().unwrap());

@@ -52,7 +52,8 @@ pub fn build_archive(archive: &Path, config: &Map<String, Value>) -> Result<Buil
     let folder = tempfile::tempdir().unwrap();
     let installation = Installation::open(&data(), Limits::default()).unwrap();
     let watch = Watch { stop: &AtomicBool::new(false), log: &|line| eprintln!("{line}") };
-    let model = installation.build(&Job { archive, config, folder: &folder.path().join("model") }, watch)?;
+    let model =
+        installation.build(&Job { archive: Some(archive), config, folder: &folder.path().join("model") }, watch)?;
     for own in ["home", "tmp"] {
         std::fs::create_dir(folder.path().join(own)).unwrap();
     }
