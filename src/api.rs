@@ -10,7 +10,9 @@ mod authentication;
 mod body;
 pub mod context;
 pub mod dispatch;
+pub mod first_run;
 pub mod graphql;
+pub mod guesses;
 pub mod openapi;
 pub mod operator;
 mod parameters;
@@ -24,6 +26,7 @@ pub mod rest;
 pub mod route;
 pub mod routes;
 pub mod shapes;
+pub mod sign_in;
 
 pub use app::App;
 pub use body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX};

@@ -25,6 +25,7 @@ use crate::wire;
 mod output;
 mod permissions;
 mod server;
+mod smtp;
 
 use output::{print, report};
 use server::running::RunnerOptions;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 pub mod expiry;
+pub mod mail;
 pub mod metering;
 pub mod retention;
 

@@ -105,6 +105,55 @@ impl Sealer {
     }
 }
 
+/// Texts of mails that wait to be sent.
+impl Sealer {
+    pub fn seal_mail(&self, rng: &mut StdRng, id: &str, recipient: &str, text: &str) -> Vec<u8> {
+        seal(&self.data_key, rng, &mail_context(id, recipient), text.as_bytes())
+    }
+
+    pub fn open_mail(&self, id: &str, recipient: &str, sealed: &[u8]) -> Option<String> {
+        let text = open(&self.data_key, &mail_context(id, recipient), sealed)?;
+        String::from_utf8(text.to_vec()).ok()
+    }
+}
+
+fn mail_context<'a>(id: &'a str, recipient: &'a str) -> [&'a str; 4] {
+    ["guildhall mail", "1", id, recipient]
+}
+
+/// Secrets that people's authenticators have too.
+impl Sealer {
+    pub fn seal_authenticator(&self, rng: &mut StdRng, user_id: &str, secret: &[u8]) -> Vec<u8> {
+        seal(&self.data_key, rng, &["guildhall authenticator", "1", user_id], secret)
+    }
+
+    pub fn open_authenticator(&self, user_id: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        open(&self.data_key, &["guildhall authenticator", "1", user_id], sealed)
+    }
+}
+
+/// Tickets of people who have given their password and not yet their code.
+impl Sealer {
+    pub fn seal_ticket(&self, rng: &mut StdRng, text: &str) -> Vec<u8> {
+        seal(&self.data_key, rng, TICKET_CONTEXT, text.as_bytes())
+    }
+
+    pub fn open_ticket(&self, sealed: &[u8]) -> Option<String> {
+        String::from_utf8(open(&self.data_key, TICKET_CONTEXT, sealed)?.to_vec()).ok()
+    }
+}
+
+const TICKET_CONTEXT: &[&str] = &["guildhall sign-in ticket", "1"];
+
+/// Tokens that forms of the console carry.
+impl Sealer {
+    /// Derives the token that the forms of a session carry, 64 hexadecimal digits.
+    pub fn form_token(&self, session_id: &str) -> String {
+        let key = Zeroizing::new(keyed_hash(self.data_key.as_slice(), b"guildhall form token 1"));
+        keyed_hash(key.as_slice(), session_id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// Credentials of the upstreams of Model APIs.
 impl Sealer {
     /// Seals the credential of the upstream with this id.

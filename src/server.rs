@@ -20,7 +20,7 @@ use crate::db::progress::Part;
 use crate::db::{self, serving};
 use crate::domain::metering::Batch;
 use crate::inference::{self, Calls, Shares};
-use crate::jobs::{expiry, metering, retention};
+use crate::jobs::{expiry, mail, metering, retention};
 use crate::runner::{self, lifecycle, training};
 use crate::s3::{self, Uploads};
 
@@ -185,6 +185,12 @@ pub fn serve(
     }
     let (expiring, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("expiry", move || expiry::keep_marked(&expiring.db, head::now, || *until.borrow()))?);
+    let (sends, until) = (Arc::clone(app), stopped.clone());
+    threads.push(thread("mail", move || {
+        if let Some(mailer) = sends.mailer.get() {
+            mail::keep_sending(&sends.db, mailer, head::now, || *until.borrow());
+        }
+    })?);
     let (metered, until) = (Arc::clone(app), stopped.clone());
     threads.push(thread("metering", move || {
         let App { db, meter, fleet, .. } = &*metered;

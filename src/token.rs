@@ -22,6 +22,7 @@ const ACCESS_KEY_MARK: &str = "GUILD";
 const ACCESS_KEY_CHARS: usize = 20;
 const ID_CHARS: usize = 10;
 const LINK_CHARS: usize = 43;
+const RECOVERY_CHARS: usize = 16;
 
 /// SHA-256 of a token, as the database stores it. A token has 190 random bits, so one pass is enough.
 pub type TokenHash = [u8; 32];
@@ -82,6 +83,60 @@ impl LinkToken {
 
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+/// The token of a session, which its cookie carries: 256 random bits. `Debug` does not print it.
+pub struct SessionToken(Zeroizing<String>);
+
+impl SessionToken {
+    pub fn generate(rng: &mut StdRng) -> SessionToken {
+        SessionToken(Zeroizing::new(draw(rng, ALPHANUMERICS, LINK_CHARS)))
+    }
+
+    /// Parses a token. `None` if the form is wrong.
+    pub fn parse(text: &str) -> Option<SessionToken> {
+        let well_formed = text.len() == LINK_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        well_formed.then(|| SessionToken(Zeroizing::new(text.to_owned())))
+    }
+
+    pub fn hash(&self) -> TokenHash {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionToken(…)")
+    }
+}
+
+/// A code that works once in place of an authenticator's: 16 letters and digits.
+pub struct RecoveryCode(Zeroizing<String>);
+
+impl RecoveryCode {
+    pub fn generate(rng: &mut StdRng) -> RecoveryCode {
+        RecoveryCode(Zeroizing::new(draw(rng, LOWER, RECOVERY_CHARS)))
+    }
+
+    pub fn hash(&self) -> TokenHash {
+        link_hash(&self.0)
+    }
+
+    /// The code in groups of four, for the one page that shows it.
+    pub fn reveal(&self) -> String {
+        let groups: Vec<&str> = (0..RECOVERY_CHARS / 4).map(|at| &self.0[at * 4..(at + 1) * 4]).collect();
+        groups.join("-")
+    }
+}
+
+impl fmt::Debug for RecoveryCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecoveryCode(…)")
     }
 }
 

@@ -1,13 +1,16 @@
 //! The state that all requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::api::passwords::FailedAttempts;
+use crate::api::first_run::FirstRun;
+use crate::api::guesses::Guesses;
 use crate::api::request::ReverseProxy;
 use crate::api::request_log::RequestLog;
 use crate::api::route::Table;
 use crate::api::routes;
 use crate::db::{self, Db, Now};
+use crate::domain::mail::Mailing;
+use crate::jobs::mail::Mailer;
 use crate::pool::{self, Hooks, Pool};
 use crate::runner::chain_keys::ChainKeys;
 use crate::runner::fleet::Fleet;
@@ -30,7 +33,12 @@ pub struct App {
     pub meter: Arc<Meter>,
     /// Every route that is served.
     pub routes: &'static Table,
-    pub(super) failed_attempts: FailedAttempts,
+    /// Wrong passwords and codes of late.
+    pub guesses: Guesses,
+    /// The link by which an empty installation is set up.
+    pub first_run: FirstRun,
+    /// What sends mails. It is set before the server starts, where a mail server is configured.
+    pub mailer: OnceLock<Mailer>,
 }
 
 impl App {
@@ -49,8 +57,15 @@ impl App {
             chain_keys: ChainKeys::default(),
             meter: Arc::default(),
             routes: routes::table(),
-            failed_attempts: FailedAttempts::default(),
+            guesses: Guesses::default(),
+            first_run: FirstRun::default(),
+            mailer: OnceLock::new(),
         }
+    }
+
+    /// Whether mails are sent.
+    pub fn mailing(&self) -> Mailing {
+        if self.mailer.get().is_some() { Mailing::On } else { Mailing::Off }
     }
 
     /// Runs models on this machine.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::api::request_log::RequestLog;
 use crate::domain::calls::Callee;
+use crate::domain::mail::Mailing;
 use crate::domain::network::Network;
 use crate::domain::{BaseUrl, Time};
 
@@ -54,6 +55,8 @@ pub struct Request {
     pub authorization: Option<String>,
     pub user_agent: Option<String>,
     pub content_type: Option<String>,
+    /// Whether links are sent by mail, or shown to whoever makes them.
+    pub mailing: Mailing,
     pub body: Bytes,
     pub from: Listener,
     pub at: Time,

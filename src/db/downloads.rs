@@ -8,7 +8,7 @@
 use zeroize::Zeroizing;
 
 use crate::db::training_jobs::checkpoints;
-use crate::db::{Tx, api_keys, deployments, models, teams, training_jobs, uploads};
+use crate::db::{Tx, callers, deployments, models, teams, training_jobs, uploads};
 use crate::domain::deployments::{Deployment, Which};
 use crate::domain::models::Model;
 use crate::domain::training_jobs::Job;
@@ -66,7 +66,7 @@ pub fn redeem(tx: &Tx, link: &str) -> Result<Download, Error> {
 
 /// The archive or file, if the caller who requested the link may still get it.
 fn granted(tx: &Tx, grant: &Grant<'_>) -> Result<Option<Download>, Error> {
-    let caller = api_keys::caller_again(tx, grant.api_key_prefix)?;
+    let caller = callers::again(tx, grant.api_key_prefix)?;
     let team = teams::find(tx, grant.team_id)?;
     let team = caller.in_team(&team, TeamAct::View)?;
     let is_there = match grant.source {

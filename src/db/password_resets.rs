@@ -4,13 +4,15 @@
 //! An organization admin can make a link only for a person who is in no other organization, because a password gives
 //! access to all organizations of its owner. For a person in several organizations only the operator can make one. An
 //! admin's link works while the key that requested it works and may manage members, and while the person stays in the
-//! organization. The database keeps only a hash of the token.
+//! organization. A link that an admin requested in a session works while the admin may manage members. The database keeps
+//! only a hash of the token.
 
 use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys, organizations, personal_keys, users};
+use crate::db::{Tx, api_keys, callers, mail, organizations, personal_keys, second_factor, sessions, users};
+use crate::domain::mail::{Delivery, Letter, Mailing};
 use crate::domain::password_resets::{Done, NewLink};
 use crate::domain::users::OrgMember;
 use crate::domain::{Email, KeyName, OrgId, Time, User, UserId};
@@ -20,6 +22,8 @@ use crate::policy::{Caller, InOrg, Operator, OrgAct};
 use crate::token::{self, LinkToken};
 
 const VALID_FOR_SECONDS: i64 = 24 * 60 * 60;
+/// After how long a person who has forgotten their password gets another mail.
+const ASKED_AGAIN_AFTER_SECONDS: i64 = 10 * 60;
 
 /// Makes a link for a person of the organization. An earlier link that the organization made for that person stops
 /// working.
@@ -41,6 +45,41 @@ pub fn create(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<NewLink, Error
     let link = insert(tx, &member.user, Some((org.caller(), &maker.user_id)))?;
     record(tx, Actor::Caller(org.caller()), org.org_id(), &member.user, "LINK_MADE")?;
     Ok(link)
+}
+
+/// Gives a link that was just made to whoever should have it: to the person by mail, or else to the admin who made it.
+/// Returns how far the mail has come, and the link if the admin should have it.
+pub fn deliver(tx: &Tx, link: &NewLink, url: String, mailing: Mailing) -> Result<(Delivery, Option<String>), Error> {
+    if mailing == Mailing::Off {
+        return Ok((Delivery::NotConfigured, Some(url)));
+    }
+    let letter = Letter::of_password_reset(Email::parse(&link.user.email)?, &url, link.expires_at);
+    mail::queue(tx, mail::About::PasswordOf(&link.user.id), &letter, link.expires_at)?;
+    Ok((Delivery::Queued { problem: None }, None))
+}
+
+/// Writes a mail with a link to the person who says that they have forgotten their password. `url_of` makes the URL of a
+/// token. Nothing happens if nobody has the address, the person is in no organization, or they got such a mail in the last
+/// 10 minutes: the answer must be the same for everybody.
+pub fn mail_forgotten(tx: &Tx, email: &Email, url_of: impl FnOnce(&str) -> String) -> Result<(), Error> {
+    let Some(user) = users::of_email(tx, email)? else { return Ok(()) };
+    let organizations = organizations_of(tx, &user.id)?;
+    if organizations.is_empty() || has_just_asked(tx, &user.id)? {
+        return Ok(());
+    }
+    let link = insert_link(tx, &user, None, Asker::Person)?;
+    for org_id in &organizations {
+        record(tx, Actor::Nobody, org_id, &user, "LINK_MAILED")?;
+    }
+    let url = url_of(link.token.reveal());
+    deliver(tx, &link, url, Mailing::On).map(drop)
+}
+
+fn has_just_asked(tx: &Tx, user_id: &UserId) -> Result<bool, Error> {
+    let mut query =
+        tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM mail WHERE user_id = :user_id AND created_at > :since)")?;
+    let since = tx.now.plus_seconds(-ASKED_AGAIN_AFTER_SECONDS);
+    Ok(query.query_row(named_params! { ":user_id": user_id, ":since": since }, |row| row.get(0))?)
 }
 
 /// Makes a link for the person with this address, who must be in an organization or invited to one. The audit log of
@@ -70,6 +109,8 @@ pub struct Reset {
     user: User,
     /// When the key that requested the link expires; `None` if it does not expire or the operator made the link.
     key_ends_at: Option<Time>,
+    /// Whether the operator made it.
+    is_operators: bool,
 }
 
 /// The link of this token.
@@ -81,7 +122,8 @@ pub struct Reset {
 pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     let missing = || Error::NotFound("password reset");
     let mut query = tx.sql.prepare_cached(
-        "SELECT password_reset.made_with, password_reset.expires_at, user.id, user.email, user.name
+        "SELECT password_reset.org_id, password_reset.made_by, password_reset.is_own, password_reset.made_with, password_reset.expires_at,
+                user.id, user.email, user.name
          FROM password_reset JOIN user ON user.id = password_reset.user_id
          WHERE password_reset.token_hash = :token_hash
            AND password_reset.used_at IS NULL AND password_reset.ended_at IS NULL",
@@ -94,19 +136,27 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
         return Err(missing());
     }
     let user = users::from_row(row)?;
-    let key_ends_at = match row.get::<_, Option<String>>("made_with")? {
+    let maker: Option<(OrgId, String)> = row.get::<_, Option<OrgId>>("org_id")?.zip(row.get("made_by")?);
+    let key: Option<String> = row.get("made_with")?;
+    let maker_is_operator = maker.is_none();
+    let key_ends_at = match maker {
         None => None,
-        Some(prefix) => match still_may(tx, &prefix, &user) {
+        Some((org_id, made_by)) => match still_may(tx, &org_id, &made_by, key.as_deref(), &user) {
             Err(cause @ (Error::Internal(_) | Error::StorageFull)) => return Err(cause),
             refused_or_not => refused_or_not.map_err(|_| missing())?,
         },
     };
-    Ok(Reset { token_hash, user, key_ends_at })
+    let is_operators = maker_is_operator && !row.get::<_, bool>("is_own")?;
+    Ok(Reset { token_hash, user, key_ends_at, is_operators })
 }
 
-/// Checks that the key that requested a link could still request it now. Returns when that key expires.
-fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> {
-    let caller = api_keys::caller_again(tx, prefix)?;
+/// Checks that the admin who requested a link, with a key or in a session, could still request it now. Returns when the
+/// key expires.
+fn still_may(tx: &Tx, org_id: &OrgId, made_by: &str, prefix: Option<&str>, user: &User) -> Result<Option<Time>, Error> {
+    let caller = match prefix {
+        Some(prefix) => callers::again(tx, prefix)?,
+        None => api_keys::person(tx, org_id, made_by)?,
+    };
     caller.in_org(OrgAct::ManageMembers)?;
     match organizations_of(tx, &user.id)? == [caller.org_id.clone()] {
         true => Ok(caller.key_ends_at),
@@ -114,8 +164,9 @@ fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> 
     }
 }
 
-/// Sets the password, given as a PHC string, and uses up the link; all other open links of the person end. With
-/// `key_name` it creates a personal key.
+/// Sets the password, given as a PHC string, and uses up the link; all other open links and all sessions of the person
+/// end. With `key_name` it creates a personal key. A link of the operator also removes the person's second factor, which
+/// they may have lost; no other link does.
 ///
 /// # Errors
 ///
@@ -128,6 +179,10 @@ pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyN
         .prepare_cached("UPDATE password_reset SET used_at = :now WHERE token_hash = :token_hash")?
         .execute(named_params! { ":now": tx.now, ":token_hash": reset.token_hash })?;
     end_all(tx, &user.id)?;
+    sessions::end_of_person(tx, &user.id)?;
+    if reset.is_operators {
+        second_factor::forget(tx, &user.id)?;
+    }
     for org_id in organizations_that_know(tx, user)? {
         record(tx, Actor::User(&user.id), &org_id, user, "PASSWORD_SET")?;
     }
@@ -177,7 +232,8 @@ pub(super) fn end_of_person(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<()
     Ok(())
 }
 
-fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
+/// Ends all open links of a person.
+pub(super) fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
             "UPDATE password_reset SET ended_at = :now
@@ -187,8 +243,20 @@ fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Creates a link. `maker` is the person who requested it and the key that they sent; `None` is the operator.
+/// Who asked for a link that no admin made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Operator,
+    Person,
+}
+
 fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<NewLink, Error> {
+    insert_link(tx, user, maker, Asker::Operator)
+}
+
+/// Creates a link. `maker` is the admin who requested it and what they sent; `None` is whoever `asker`
+/// says.
+fn insert_link(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>, asker: Asker) -> Result<NewLink, Error> {
     let token = LinkToken::generate(&mut tx.rng());
     let org_id = maker.map(|(caller, _)| &caller.org_id);
     let key_ends_at = maker.and_then(|(caller, _)| caller.key_ends_at);
@@ -197,20 +265,25 @@ fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<New
     tx.sql
         .prepare_cached(
             "UPDATE password_reset SET ended_at = :now
-             WHERE user_id = :user_id AND org_id IS :org_id AND used_at IS NULL AND ended_at IS NULL",
+             WHERE user_id = :user_id AND org_id IS :org_id AND is_own = :is_own
+               AND used_at IS NULL AND ended_at IS NULL",
         )?
-        .execute(named_params! { ":now": tx.now, ":user_id": user.id, ":org_id": org_id })?;
+        .execute(named_params! {
+            ":now": tx.now, ":user_id": user.id, ":org_id": org_id, ":is_own": asker == Asker::Person,
+        })?;
     tx.sql
         .prepare_cached(
-            "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, made_with, created_at, expires_at)
-             VALUES (:token_hash, :user_id, :org_id, :made_by, :made_with, :now, :expires_at)",
+            "INSERT INTO password_reset (token_hash, user_id, org_id, made_by, made_with, is_own, created_at,
+                                         expires_at)
+             VALUES (:token_hash, :user_id, :org_id, :made_by, :made_with, :is_own, :now, :expires_at)",
         )?
         .execute(named_params! {
             ":token_hash": token.hash(),
             ":user_id": user.id,
             ":org_id": org_id,
             ":made_by": maker.map(|(_, user_id)| user_id),
-            ":made_with": maker.map(|(caller, _)| caller.prefix()),
+            ":made_with": maker.filter(|(caller, _)| caller.session_id().is_none()).map(|(caller, _)| caller.prefix()),
+            ":is_own": asker == Asker::Person,
             ":now": tx.now,
             ":expires_at": expires_at,
         })?;

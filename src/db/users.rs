@@ -126,6 +126,12 @@ pub(super) fn rename_anew(tx: &Tx, user: &User, name: &PersonName) -> Result<Use
     Ok(User { name: name.as_str().to_owned(), ..user.clone() })
 }
 
+/// The hash of a person's password. `None` if they have none.
+pub(super) fn password_hash(tx: &Tx, user_id: &UserId) -> Result<Option<String>, Error> {
+    let mut query = tx.sql.prepare_cached("SELECT password_hash FROM user WHERE id = :id")?;
+    Ok(query.query_row(named_params! { ":id": user_id }, |row| row.get(0)).optional()?.flatten())
+}
+
 /// Stores the hash of a person's password, given as a PHC string. The calling code computes the hash beforehand,
 /// because hashing is too slow for a transaction.
 pub(super) fn set_password_hash(tx: &Tx, user_id: &UserId, hash: &str) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Invitations into an organization.
 
+use crate::domain::mail::Delivery;
 use crate::domain::{OrgRole, Organization, Team, TeamRole, Time, User, UserId};
 use crate::token::PlainKey;
 
@@ -16,6 +17,8 @@ pub struct Invitation {
     pub expires_at: Time,
     pub invited_by: UserId,
     pub inviter_email: String,
+    /// How far the mail with the link has come.
+    pub mail: Delivery,
 }
 
 /// A team of an invitation, and the role that the invited person gets in it.

@@ -61,6 +61,7 @@ pub fn ask_here(app: &Arc<App>, now: Now, mode: Mode, asked: &Asked) -> std::io:
         authorization: None,
         user_agent: None,
         content_type: Some("application/json".to_owned()),
+        mailing: app.mailing(),
         body: Bytes::copy_from_slice(asked.body),
         from: Listener::Operator,
         at: now.time,

@@ -26,6 +26,8 @@ pub struct Invitation<'a> {
     invited_by: Inviter<'a>,
     #[schemars(extend("enum" = ["NOT_CONFIGURED", "QUEUED", "SENT", "FAILED"]))]
     mail: &'static str,
+    /// What the mail server said about an attempt that failed.
+    mail_problem: Option<&'a str>,
     accept_url: Option<String>,
 }
 
@@ -63,7 +65,8 @@ impl<'a> Invitation<'a> {
             created_at: invitation.created_at,
             expires_at: invitation.expires_at,
             invited_by: Inviter { user_id: invitation.invited_by.as_str(), email: &invitation.inviter_email },
-            mail: "NOT_CONFIGURED",
+            mail: invitation.mail.as_str(),
+            mail_problem: invitation.mail.problem(),
             accept_url,
         }
     }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::mail::Delivery;
 use crate::domain::password_resets::{Done, NewLink};
 use crate::domain::users::{OrgMember, Removed, RoleUpdated, TeamOfUser};
 use crate::domain::{self, OrgRole, Time};
@@ -122,13 +123,9 @@ pub struct PasswordReset<'a> {
 }
 
 impl<'a> PasswordReset<'a> {
-    pub fn new(link: &'a NewLink, reset_url: String) -> PasswordReset<'a> {
-        PasswordReset {
-            user_id: link.user.id.as_str(),
-            mail: "NOT_CONFIGURED",
-            reset_url: Some(reset_url),
-            expires_at: link.expires_at,
-        }
+    /// `reset_url` is only for whoever should have it, if no mail was sent.
+    pub fn new(link: &'a NewLink, mail: &Delivery, reset_url: Option<String>) -> PasswordReset<'a> {
+        PasswordReset { user_id: link.user.id.as_str(), mail: mail.as_str(), reset_url, expires_at: link.expires_at }
     }
 }
 

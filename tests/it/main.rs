@@ -28,6 +28,7 @@ mod model;
 mod model_apis;
 mod openapi;
 mod org;
+mod people;
 mod plans;
 mod policy;
 mod process;

@@ -144,6 +144,7 @@ impl TestServer {
             authorization: key.map(|key| format!("Bearer {key}")),
             user_agent: None,
             content_type: Some("application/json".to_owned()),
+            mailing: self.app.mailing(),
             body: Bytes::from(body),
             from: Listener::Network,
             at: now,

@@ -425,6 +425,7 @@ fn credentials_over_http() {
             method: "GET".to_owned(),
             base_url: guildhall::domain::BaseUrl::of_host("127.0.0.1:8000").unwrap(),
             s3_hosts: S3Hosts::default(),
+            mailing: Default::default(),
             callee: None,
             path: path.split('/').map(str::to_owned).collect(),
             query: Vec::new(),

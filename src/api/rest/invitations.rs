@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use crate::api::guesses::Guess;
 use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
 use crate::db::invitations::{self, Identity, Joiner};
 use crate::db::{Tx, teams};
+use crate::domain;
 use crate::domain::invitations::{InvitedTeam, Status};
 use crate::domain::{Email, KeyName, NAMED_MAX, Password, PersonName};
 use crate::error::Error;
@@ -31,13 +33,13 @@ pub fn create(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error
     let email = Email::parse(&asked.email)?;
     let invited_teams = invited_teams(tx, org, asked.teams.as_deref().unwrap_or_default())?;
     let (invitation, link) = invitations::create(tx, org, &email, asked.role.in_organization(), &invited_teams)?;
-    Ok(Reply::ok(&Invitation::new(&invitation, Some(accept_url(ctx, &link)))))
+    delivered(tx, org, ctx, invitation, &link)
 }
 
 pub fn resend(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
     let invitation = invitations::find(tx, org, ctx.param("invitation_id"))?;
     let (invitation, link) = invitations::resend(tx, org, &invitation)?;
-    Ok(Reply::ok(&Invitation::new(&invitation, Some(accept_url(ctx, &link)))))
+    delivered(tx, org, ctx, invitation, &link)
 }
 
 pub fn revoke(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
@@ -59,7 +61,8 @@ pub fn find_acceptance_work(tx: &Tx, caller: Option<&Caller>, ctx: &RequestConte
         Identity::Unproven { password_hash } => password_hash.map(str::to_owned),
     };
     let password = asked.password.ok_or_else(invitations::unproven)?;
-    Ok(Some(Work::Verify { password, against, account: offer.account() }))
+    let guess = Guess::new(offer.account(), ctx.request.log.peer());
+    Ok(Some(Work::Verify { password, against, guess }))
 }
 
 /// Accepts an invitation. The stored hash is read again: if the password was changed after it was verified, it proves
@@ -75,7 +78,7 @@ pub fn accept(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<
     let (verified, hashed) = match ctx.password() {
         Outcome::Verified(stored) => (Some(stored.as_str()), None),
         Outcome::Hashed(hash) => (None, Some(hash.clone())),
-        Outcome::Nothing | Outcome::Wrong => (None, None),
+        Outcome::Nothing | Outcome::Wrong | Outcome::Changed { .. } => (None, None),
     };
     let is_hashed = asked.password.is_none() || hashed.is_some();
     let is_new = asked.is_of_a_new_person() && is_hashed;
@@ -134,7 +137,15 @@ fn invited_teams(tx: &Tx, org: &InOrg, asked: &[CreateInvitationTeam]) -> Result
     asked.iter().map(invited).collect()
 }
 
-/// The link with which the invited person accepts.
-fn accept_url(ctx: &RequestContext, link: &LinkToken) -> String {
-    format!("{}/invite/{}", ctx.request.base_url, link.reveal())
+/// The reply to who invites. It shows the link only if no mail does.
+fn delivered(
+    tx: &Tx,
+    org: &InOrg,
+    ctx: &RequestContext,
+    invitation: domain::invitations::Invitation,
+    link: &LinkToken,
+) -> Result<Reply, Error> {
+    let url = format!("{}/invite/{}", ctx.request.base_url, link.reveal());
+    let (invitation, accept_url) = invitations::deliver(tx, org, invitation, url, ctx.request.mailing)?;
+    Ok(Reply::ok(&Invitation::new(&invitation, accept_url)))
 }

@@ -4,6 +4,7 @@ use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
 use crate::db::{Tx, organization_roles, organizations, password_resets, personal_keys, users};
 use crate::domain::api_keys::CreatedKeys;
+use crate::domain::mail::Delivery;
 use crate::domain::password_resets::NewLink;
 use crate::domain::users::{OrgMember, RoleUpdated};
 use crate::domain::{Email, KeyName, Page, Password, PersonName, TeamName};
@@ -95,14 +96,15 @@ pub(super) fn goes_with_a_demotion() -> Error {
 pub fn make_reset(tx: &Tx, org: &InOrg, ctx: &RequestContext) -> Result<Reply, Error> {
     let member = users::find(tx, org, ctx.param("user_id"))?;
     let link = password_resets::create(tx, org, &member)?;
-    Ok(Reply::ok(&PasswordReset::new(&link, reset_url(ctx, &link))))
+    let (mail, url) = password_resets::deliver(tx, &link, reset_url(ctx, &link), ctx.request.mailing)?;
+    Ok(Reply::ok(&PasswordReset::new(&link, &mail, url)))
 }
 
 /// Creates, for the operator, a one-time link with which a person sets a new password.
 pub fn make_reset_by_operator(tx: &Tx, operator: &Operator, ctx: &RequestContext) -> Result<Reply, Error> {
     let asked: wire::users::IssuePasswordReset = ctx.json()?;
     let link = password_resets::create_by_operator(tx, operator, &Email::parse(&asked.email)?)?;
-    Ok(Reply::ok(&PasswordReset::new(&link, reset_url(ctx, &link))))
+    Ok(Reply::ok(&PasswordReset::new(&link, &Delivery::NotConfigured, Some(reset_url(ctx, &link)))))
 }
 
 fn reset_url(ctx: &RequestContext, link: &NewLink) -> String {

@@ -8,12 +8,15 @@ use std::thread::JoinHandle;
 use crate::api::App;
 use crate::cli::server::running::RunnerOptions;
 use crate::cli::server::{descriptors, log};
+use crate::cli::smtp::SmtpOptions;
 use crate::cli::{Data, Failure, Listen, Opened, ProxyOptions, Quotas, now, open, print, take, tell_of_key};
 use crate::db::directory::{self, Directory};
-use crate::db::organizations;
+use crate::db::first_run;
 use crate::db::uploads::{self, Pushed};
+use crate::domain::BaseUrl;
 use crate::error::quoted;
 use crate::server::{self, Hangup, Limits};
+use crate::token::LinkToken;
 
 /// Serve an installation
 ///
@@ -39,6 +42,8 @@ pub struct Options {
     )]
     connections_per_peer: usize,
     #[command(flatten)]
+    smtp: SmtpOptions,
+    #[command(flatten)]
     quotas: Quotas,
     #[command(flatten)]
     runner: RunnerOptions,
@@ -61,6 +66,7 @@ impl Options {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let signal = Signal::watch(Hangup::IsNoted)?;
     let path = options.data.path()?;
+    let mailer = options.smtp.mailer()?;
     let directory = take(&path)?;
     let listener = bind(&options.listen)?;
     let Opened { app, has_new_key } = open(
@@ -71,19 +77,33 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         Some(&options.runner),
     )?;
     tell_of_key(&path, has_new_key);
+    if let Some(mailer) = mailer {
+        app.mailer.set(mailer).expect("nothing else sets it");
+    }
     tell_of_missing_archives(&app, &path)?;
-    if app.db.read(now(), organizations::count)? == 0 {
+    let setup = if app.db.read(now(), first_run::is_open)? { app.first_run.begin(now()) } else { None };
+    if setup.is_some() {
         let data = path.display();
         tracing::warn!(
-            "{data} holds no organization yet. To begin, stop this server and run \
+            "{data} holds no organization yet. To begin, open the setup link within 30 minutes, or stop this server and run \
              `guildhall init --organization NAME --email E --name N --data {data}`"
         );
     }
+    let public = app.reverse_proxy.public.clone();
     until_signal(app, &path, listener, options.limits(), signal, |url| {
-        // The log has the URL too, so a closed standard output is no error.
-        print(url).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
+        // The log has the URL too, and `init` works without the link, so a closed standard output is no error.
+        let link = setup.map(|token| setup_line(public.as_ref(), url, &token));
+        for line in std::iter::once(url.to_owned()).chain(link) {
+            print(line).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
+        }
         Ok(())
     })
+}
+
+/// The one line that shows the setup link. The log never has it.
+fn setup_line(public: Option<&BaseUrl>, url: &str, token: &LinkToken) -> String {
+    let base = public.map_or_else(|| url.to_owned(), BaseUrl::to_string);
+    format!("Set up the first organization within 30 minutes: {base}/setup/{}", token.reveal())
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension as _, named_params};
 
 use crate::db::async_requests::{check_place, from_row};
-use crate::db::{Tx, api_keys, secrets, teams};
+use crate::db::{Tx, callers, secrets, teams};
 use crate::domain::async_requests::{AsyncRequest, Failure, FailureCode, KEPT_SECONDS, Retries, Status};
 use crate::domain::calls::{Asks, Call, Callee};
 use crate::domain::serving::{self, Phase};
@@ -185,7 +185,7 @@ fn next(tx: &Tx, deployment_id: &str) -> Result<Option<Queued>, Error> {
 /// The call of a request, if the key that sent it may still make it. It goes to the deployment that was found when the
 /// request was queued, even if another one serves the environment now.
 fn check_sender(tx: &Tx, queued: &Queued) -> Result<Call, Error> {
-    let caller = api_keys::caller_again(tx, &queued.api_key_prefix)?;
+    let caller = callers::again(tx, &queued.api_key_prefix)?;
     let team = teams::find(tx, queued.team_id.as_str())?;
     let invoking = caller.to_invoke(&team, &queued.callee)?;
     let called = queued.chain_deployment_id.as_ref().unwrap_or(&queued.deployment_id);

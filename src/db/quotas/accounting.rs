@@ -33,7 +33,8 @@ const PARENTS: &[Parent] = &[
 ];
 
 /// Tables that are not charged to any team or organization: tenants cannot make them grow, or they belong to no
-/// organization, like the people.
+/// organization, like the people and their second factors. Sessions are few for each person, and a used up quota must
+/// keep nobody from signing in.
 pub const UNCHARGED: &[&str] = &[
     "accounting",
     "installation",
@@ -41,7 +42,10 @@ pub const UNCHARGED: &[&str] = &[
     "model_api_upstream",
     "organization",
     "organization_usage",
+    "recovery_code",
     "refinery_schema_history",
+    "second_factor",
+    "session",
     "team_usage",
     "user",
 ];

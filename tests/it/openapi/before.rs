@@ -16,6 +16,7 @@ const INTENDED: &[(&str, &[&str])] = &[
             "AWSCredentials.endpoint_url: is required",
             "AWSCredentials.region_name: is required",
             "Error.request_id: is new",
+            "Invitation.mail_problem: is new",
         ],
     ),
     (
