@@ -29,4 +29,4 @@ pub use app::App;
 pub use body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX};
 pub use context::RequestContext;
 pub use reply::Reply;
-pub use request::{Listener, Request, ReverseProxy, S3Hosts};
+pub use request::{Browser, Listener, Request, ReverseProxy, S3Hosts};

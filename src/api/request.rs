@@ -39,6 +39,17 @@ pub enum Listener {
     Operator,
 }
 
+/// The headers with which a browser says on whose behalf it sends a request.
+#[derive(Clone, Debug, Default)]
+pub struct Browser {
+    /// The `Cookie` header.
+    pub cookie: Option<String>,
+    /// The `Origin` header: the site whose page sent a form.
+    pub origin: Option<String>,
+    /// The `Sec-Fetch-Site` header: how that site relates to this one.
+    pub fetch_site: Option<String>,
+}
+
 /// A request as the server hands it over: bounded, its path split and decoded.
 pub struct Request {
     pub method: String,
@@ -52,6 +63,7 @@ pub struct Request {
     pub authorization: Option<String>,
     pub user_agent: Option<String>,
     pub content_type: Option<String>,
+    pub browser: Browser,
     pub body: Bytes,
     pub from: Listener,
     pub at: Time,

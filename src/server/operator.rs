@@ -47,6 +47,7 @@ pub fn send_here(app: &Arc<App>, now: Now, mode: Mode, path: &str, body: &[u8]) 
         authorization: None,
         user_agent: None,
         content_type: Some("application/json".to_owned()),
+        browser: Default::default(),
         body: Bytes::copy_from_slice(body),
         from: Listener::Operator,
         at: now.time,

@@ -267,6 +267,7 @@ impl Worker {
             authorization: head::text(&head.headers, header::AUTHORIZATION)?,
             user_agent: head::text(&head.headers, header::USER_AGENT).ok().flatten(),
             content_type: head::text(&head.headers, header::CONTENT_TYPE).ok().flatten(),
+            browser: head::browser(&head.headers),
             body: Bytes::new(),
             from: visit.from,
             at: head::time(),

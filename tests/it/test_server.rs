@@ -141,6 +141,7 @@ impl TestServer {
             authorization: key.map(|key| format!("Bearer {key}")),
             user_agent: None,
             content_type: Some("application/json".to_owned()),
+            browser: Default::default(),
             body: Bytes::from(body),
             from: Listener::Network,
             at: now,
