@@ -15,7 +15,7 @@ pub mod openapi;
 pub mod operator;
 mod parameters;
 pub mod passwords;
-mod path_template;
+pub(crate) mod path_template;
 pub mod refusal;
 pub mod reply;
 pub mod request;

@@ -193,9 +193,14 @@ struct Pagination {
 impl<T> Items<T> {
     /// `next` is the place in the list `list` after which the next page begins. `None` on the last page.
     pub fn of(list: &str, items: Vec<T>, next: Option<&str>) -> Items<T> {
-        let cursor = next.map(|place| BASE64_URL_SAFE_NO_PAD.encode(format!("{list}:{place}")));
+        let cursor = next.map(|place| cursor(list, place));
         Items { items, pagination: Pagination { has_more: cursor.is_some(), cursor } }
     }
+}
+
+/// The cursor that asks for the part of a list after a place.
+pub fn cursor(list: &str, place: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{list}:{place}"))
 }
 
 /// The place that a cursor of this list contains. `None` if this list has not issued the cursor.

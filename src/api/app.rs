@@ -41,6 +41,11 @@ impl App {
         }
     }
 
+    /// How many wrong passwords were recently sent, by account.
+    pub fn failed_attempts(&self) -> &FailedAttempts {
+        &self.failed_attempts
+    }
+
     /// Marks as ended what a request found expired, before the request is answered. A failure is only logged, because
     /// expired keys and links are refused in any case.
     pub async fn mark_ended(&self, now: Now, log: &RequestLog) {

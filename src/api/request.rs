@@ -48,6 +48,8 @@ pub struct Browser {
     pub origin: Option<String>,
     /// The `Sec-Fetch-Site` header: how that site relates to this one.
     pub fetch_site: Option<String>,
+    /// The token of the session, which the console's script sends in a header.
+    pub csrf: Option<String>,
 }
 
 /// A request as the server hands it over: bounded, its path split and decoded.

@@ -16,6 +16,7 @@ use crate::error::Error;
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The host of a request. There must be exactly one `Host` header. An absolute-form target uses its own authority,
@@ -80,7 +81,12 @@ pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<Strin
 /// What a browser says about the page that sent the request. A header that is sent twice counts as not sent.
 pub(super) fn browser(headers: &HeaderMap) -> Browser {
     let named = |name| text(headers, name).ok().flatten();
-    Browser { cookie: named(header::COOKIE), origin: named(header::ORIGIN), fetch_site: named(SEC_FETCH_SITE) }
+    Browser {
+        cookie: named(header::COOKIE),
+        origin: named(header::ORIGIN),
+        fetch_site: named(SEC_FETCH_SITE),
+        csrf: named(X_CSRF_TOKEN),
+    }
 }
 
 /// Checks the transfer coding. hyper accepts any list that ends in `chunked`; the other codings are not supported

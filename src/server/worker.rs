@@ -35,6 +35,7 @@ use crate::api::request_log::RequestLog;
 use crate::api::{App, Listener, Reply, Request, dispatch};
 use crate::budget::connections::{Connection, Phase, Seat};
 use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
+use crate::console;
 use crate::db;
 use crate::domain::BaseUrl;
 use crate::error::{Error, quoted};
@@ -207,7 +208,10 @@ impl Worker {
         }
         match self.read(head, &mut body, visit, account).await {
             Ok((request, _held)) => {
-                let reply = guarded(dispatch::answer(&self.app, request), log).await;
+                let reply = match console::dispatch::serves(&request) {
+                    true => guarded(console::dispatch::answer(&self.app, request), log).await,
+                    false => guarded(dispatch::answer(&self.app, request), log).await,
+                };
                 (with_archive(&self.app, reply, log), Pace::idle(&self.limits))
             }
             Err(error) if body.is_end_stream() => (response(log.refuse(&error)), Pace::idle(&self.limits)),
@@ -242,7 +246,10 @@ impl Worker {
             }
             return Ok((request, None));
         }
-        let bytes_max = dispatch::admit(&self.app, &request).await?;
+        let bytes_max = match console::dispatch::serves(&request) {
+            true => console::dispatch::body_bytes_max(&request),
+            false => dispatch::admit(&self.app, &request).await?,
+        };
         account.receives();
         let (bytes, held) = self.read_body(body, bytes_max, account).await?;
         account.works();
