@@ -11,6 +11,7 @@ mod body;
 pub mod context;
 pub mod dispatch;
 pub mod graphql;
+pub mod guesses;
 pub mod openapi;
 pub mod operator;
 mod parameters;
@@ -24,6 +25,7 @@ pub mod rest;
 pub mod route;
 pub mod routes;
 pub mod shapes;
+pub mod sign_in;
 
 pub use app::App;
 pub use body::{BODY_BYTES_MAX, FIXTURES_BYTES_MAX, OPEN_BODY_BYTES_MAX};

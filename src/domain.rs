@@ -36,6 +36,7 @@ pub mod quotas;
 mod roles;
 pub mod secrets;
 pub mod serving;
+pub mod sessions;
 pub mod training;
 pub mod training_capacity;
 pub mod training_jobs;

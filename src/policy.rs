@@ -111,7 +111,7 @@ pub struct Caller {
 
 #[derive(Clone, Debug)]
 pub enum Who {
-    /// A person, authenticated by a personal key. The key stores no roles: it has those of its owner.
+    /// A person, authenticated by a personal key or a session. Neither stores roles: they have those of the person.
     Person(Person),
     /// A team's key. It has a standing in its one team and in no other, whoever made it.
     TeamKey(TeamKey),
@@ -125,8 +125,21 @@ pub struct Person {
     pub role: OrgRole,
     /// Explicit memberships in teams of the caller's organization.
     pub teams: Vec<(TeamId, TeamRole)>,
-    /// The personal key that was sent. Empty for a person who is only the subject of a question.
+    /// The prefix of the personal key that was sent, or the id of the session. Empty for a person who is only the subject
+    /// of a question.
     pub prefix: String,
+    pub credential: Credential,
+}
+
+/// How a person proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// They sent a personal key.
+    Key,
+    /// They are signed in to the console.
+    Session,
+    /// They did not: the person is the subject of a question.
+    Nothing,
 }
 
 #[derive(Clone, Debug)]
@@ -383,7 +396,15 @@ impl Caller {
         matches!(&self.who, Who::Person(person) if person.user_id.as_str() == user_id)
     }
 
-    /// The prefix of the key that was sent.
+    /// The id of the session by which the person is signed in.
+    pub fn session_id(&self) -> Option<&str> {
+        match &self.who {
+            Who::Person(Person { credential: Credential::Session, prefix, .. }) => Some(prefix),
+            Who::Person(_) | Who::TeamKey(_) | Who::KeyManager { .. } => None,
+        }
+    }
+
+    /// The prefix of the key that was sent, or the id of the session.
     pub fn prefix(&self) -> &str {
         match &self.who {
             Who::Person(person) => &person.prefix,

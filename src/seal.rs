@@ -105,6 +105,15 @@ impl Sealer {
     }
 }
 
+/// Tokens that forms of the console carry.
+impl Sealer {
+    /// Derives the token that the forms of a session carry, 64 hexadecimal digits.
+    pub fn form_token(&self, session_id: &str) -> String {
+        let key = Zeroizing::new(keyed_hash(self.data_key.as_slice(), b"guildhall form token 1"));
+        keyed_hash(key.as_slice(), session_id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 fn grant_context(access_key_id: &str) -> [&str; 3] {
     ["guildhall upload grant", "1", access_key_id]
 }

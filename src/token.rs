@@ -85,6 +85,35 @@ impl LinkToken {
     }
 }
 
+/// The token of a session, which its cookie carries: 256 random bits. `Debug` does not print it.
+pub struct SessionToken(Zeroizing<String>);
+
+impl SessionToken {
+    pub fn generate(rng: &mut StdRng) -> SessionToken {
+        SessionToken(Zeroizing::new(draw(rng, ALPHANUMERICS, LINK_CHARS)))
+    }
+
+    /// Parses a token. `None` if the form is wrong.
+    pub fn parse(text: &str) -> Option<SessionToken> {
+        let well_formed = text.len() == LINK_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        well_formed.then(|| SessionToken(Zeroizing::new(text.to_owned())))
+    }
+
+    pub fn hash(&self) -> TokenHash {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionToken(…)")
+    }
+}
+
 /// The hash of a link's token. Any text has one.
 pub fn link_hash(text: &str) -> TokenHash {
     Sha256::digest(text.as_bytes()).into()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::api::passwords::FailedAttempts;
+use crate::api::guesses::Guesses;
 use crate::api::request::ReverseProxy;
 use crate::api::request_log::RequestLog;
 use crate::api::route::Table;
@@ -21,7 +21,7 @@ pub struct App {
     pub fleet: Arc<Fleet>,
     /// Every route that is served.
     pub routes: &'static Table,
-    pub(super) failed_attempts: FailedAttempts,
+    pub(super) guesses: Guesses,
 }
 
 impl App {
@@ -37,7 +37,7 @@ impl App {
             reverse_proxy,
             fleet: Arc::new(Fleet::off()),
             routes: routes::table(),
-            failed_attempts: FailedAttempts::default(),
+            guesses: Guesses::default(),
         }
     }
 

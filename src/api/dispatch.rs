@@ -146,7 +146,7 @@ async fn write_password(
     })?;
     let mut prepared = Prepared::default();
     if let Some(work) = work {
-        prepared.password = passwords::work(&app.failed_attempts, work, now).await?;
+        (prepared.password, _) = passwords::work(&app.guesses, work, now).await?;
         if matches!(prepared.password, Outcome::Wrong) {
             request.log.note_wrong_password();
         }

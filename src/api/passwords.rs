@@ -1,11 +1,8 @@
 //! Passwords, hashed and verified with argon2id away from the writer and from the threads that answer requests.
 //!
 //! A hash takes tens of milliseconds and 19 MiB, so only a few are computed at the same time. If there is no hash to
-//! verify against, the same amount of work is done, so that the time reveals nothing. Wrong passwords are counted, so
-//! that nobody can keep guessing.
-
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+//! verify against, the same amount of work is done, so that the time reveals nothing. [`guesses`](crate::api::guesses)
+//! counts wrong passwords, so that nobody can keep guessing.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -13,8 +10,9 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use crate::api::guesses::{Guess, Guesses};
 use crate::db::Now;
-use crate::domain::{Password, Time};
+use crate::domain::Password;
 use crate::error::Error;
 
 /// The parameters that OWASP recommends for argon2id with this amount of memory.
@@ -26,18 +24,14 @@ const SALT_BYTES: usize = 16;
 const AT_ONCE_MAX: usize = 2;
 static PERMITS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 
-const WRONG_MAX: u32 = 10;
-const WRONG_COUNT_FOR_SECONDS: i64 = 15 * 60;
-
 /// The work on a password that must be done before a request can be carried out.
 #[derive(Debug)]
 pub enum Work {
     /// Hash a new password.
     Hash(Password),
-    /// Verify a password against a stored hash, or against `None` if there is no hash. Wrong passwords count against
-    /// `account`: the person together with the organization that invites them, so that one organization cannot lock a
-    /// person out of another.
-    Verify { password: Password, against: Option<String>, account: String },
+    /// Verify a password against a stored hash, or against `None` if there is no hash. `guess` says for which account and
+    /// from where wrong passwords are counted.
+    Verify { password: Password, against: Option<String>, guess: Guess },
 }
 
 /// The outcome of the work on a password.
@@ -53,19 +47,19 @@ pub enum Outcome {
     Wrong,
 }
 
-/// Does the work on a thread that may block.
+/// Does the work on a thread that may block. Returns its outcome, and how many attempts for the account count now.
 ///
 /// # Errors
 ///
-/// [`Error::RateLimited`] after too many wrong passwords for the account, [`Error::Internal`] if the work fails.
-pub async fn work(failed_attempts: &FailedAttempts, work: Work, now: Now) -> Result<Outcome, Error> {
+/// [`Error::RateLimited`] after too many wrong passwords, [`Error::Internal`] if the work fails.
+pub async fn work(guesses: &Guesses, work: Work, now: Now) -> Result<(Outcome, u32), Error> {
+    let guess = match &work {
+        Work::Hash(_) => None,
+        Work::Verify { guess, .. } => Some(guess.clone()),
+    };
+    let attempts = guess.as_ref().map_or(Ok(0), |guess| guesses.count(guess, now.time))?;
     let permit = PERMITS.acquire().await.expect("the semaphore is never closed");
     let salt = salt(now);
-    let account = match &work {
-        Work::Hash(_) => None,
-        Work::Verify { account, .. } => Some(account.clone()),
-    };
-    account.iter().try_for_each(|account| failed_attempts.count(account, now.time))?;
     let done = tokio::task::spawn_blocking(move || {
         let _permit = permit; // held until the work ends, even if nobody waits for it any more
         match work {
@@ -74,45 +68,10 @@ pub async fn work(failed_attempts: &FailedAttempts, work: Work, now: Now) -> Res
         }
     });
     let outcome = done.await.map_err(|cause| Error::Internal(format!("the work on a password failed: {cause}")))??;
-    if let (Outcome::Verified(_), Some(account)) = (&outcome, account) {
-        failed_attempts.forget(&account);
+    if let (Outcome::Verified(_), Some(guess)) = (&outcome, guess) {
+        guesses.forgive(&guess);
     }
-    Ok(outcome)
-}
-
-/// How many wrong passwords were recently sent, by account. It is kept in memory, so a restart resets it.
-#[derive(Debug, Default)]
-pub struct FailedAttempts(Mutex<HashMap<String, Guessed>>);
-
-#[derive(Debug)]
-struct Guessed {
-    since: Time,
-    times: u32,
-}
-
-impl Guessed {
-    fn ends(&self) -> Time {
-        self.since.plus_seconds(WRONG_COUNT_FOR_SECONDS)
-    }
-}
-
-impl FailedAttempts {
-    /// Counts an attempt before it is made, so that simultaneous attempts count too.
-    fn count(&self, account: &str, now: Time) -> Result<(), Error> {
-        let mut failed_attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failed_attempts.retain(|_, guessed| guessed.ends() > now);
-        let guessed = failed_attempts.entry(account.to_owned()).or_insert(Guessed { since: now, times: 0 });
-        if guessed.times >= WRONG_MAX {
-            let left = (guessed.ends().0 - now.0) / 1000 + 1;
-            return Err(Error::RateLimited { retry_after_seconds: u32::try_from(left).unwrap_or(u32::MAX) });
-        }
-        guessed.times += 1;
-        Ok(())
-    }
-
-    fn forget(&self, account: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(account);
-    }
+    Ok((outcome, attempts))
 }
 
 /// The salt of a password. It does not need to be secret, only unique to the password. It reveals nothing about the

@@ -7,7 +7,7 @@ use crate::db::Tx;
 use crate::domain::audit::Entry;
 use crate::domain::{Client, OrgId, Page, Team, Time, UserId};
 use crate::error::Error;
-use crate::policy::{Caller, InOrg, Operator, Who};
+use crate::policy::{Caller, Credential, InOrg, Operator, Who};
 
 /// An act. `data` is Baseten's `event_data` without its `event_type` (SDK model `AuditLogEvent…`).
 #[derive(Debug)]
@@ -49,7 +49,12 @@ pub(super) fn record_text(
 ) -> Result<(), Error> {
     let (actor_type, user_id, prefix, source) = match actor {
         Actor::Caller(caller) => match &caller.who {
-            Who::Person(person) => ("USER", Some(person.user_id.as_str()), Some(person.prefix.as_str()), "API"),
+            Who::Person(person) => match person.credential {
+                Credential::Session => ("USER", Some(person.user_id.as_str()), None, "UI"),
+                Credential::Key | Credential::Nothing => {
+                    ("USER", Some(person.user_id.as_str()), Some(person.prefix.as_str()), "API")
+                }
+            },
             Who::TeamKey(key) => ("API_KEY", None, Some(key.prefix.as_str()), "API"),
             Who::KeyManager { prefix } => ("API_KEY", None, Some(prefix.as_str()), "API"),
         },
@@ -337,7 +342,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("USER_MANAGEMENT", &[
         "USER_INVITED", "INVITATION_RESENT", "INVITATION_REVOKED", "USER_JOINED_ORGANIZATION", "USER_UPDATED",
         "USER_ROLE_UPDATED", "USER_TEAM_ROLE_UPDATED", "TEAM_MEMBER_ADDED", "TEAM_MEMBER_REMOVED", "USER_REMOVED",
-        "PASSWORD_RESET", "SIGN_IN_FAILED",
+        "PASSWORD_RESET", "PASSWORD_CHANGED", "SIGN_IN_FAILED", "SESSION_REVOKED",
     ]),
     ("DIRECTORY_GROUP_MANAGEMENT", &[]),
     ("SSH", &[]),

@@ -7,7 +7,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::db::{Tx, api_keys, deployments, models, teams, training_jobs, uploads};
+use crate::db::{Tx, callers, deployments, models, teams, training_jobs, uploads};
 use crate::domain::deployments::{Deployment, Which};
 use crate::domain::models::Model;
 use crate::domain::training_jobs::Job;
@@ -60,7 +60,7 @@ pub fn redeem(tx: &Tx, link: &str) -> Result<Archive, Error> {
 
 /// The archive, if the caller who requested the link may still get it.
 fn granted_archive(tx: &Tx, grant: &Grant<'_>) -> Result<Option<Archive>, Error> {
-    let caller = api_keys::caller_again(tx, grant.api_key_prefix)?;
+    let caller = callers::again(tx, grant.api_key_prefix)?;
     let team = teams::find(tx, grant.team_id)?;
     let team = caller.in_team(&team, TeamAct::View)?;
     let is_there = match grant.source {

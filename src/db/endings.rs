@@ -1,4 +1,5 @@
-//! Marks what has expired, so that a clock that is set back does not make a key, an invitation or a link valid again.
+//! Marks what has expired, so that a clock that is set back does not make a key, an invitation, a link or a session valid
+//! again.
 //!
 //! Each request compares expiry times with its own clock. If it finds a row expired, the row is marked before the
 //! response is sent. The server also looks for expired rows every 30 seconds. If the clock jumps forward by mistake,
@@ -17,7 +18,8 @@ pub fn are_due(tx: &Tx) -> Result<bool, Error> {
                         WHERE expires_at <= :now
                           AND accepted_at IS NULL AND revoked_at IS NULL AND ended_at IS NULL)
              OR EXISTS (SELECT 1 FROM password_reset
-                        WHERE expires_at <= :now AND used_at IS NULL AND ended_at IS NULL)",
+                        WHERE expires_at <= :now AND used_at IS NULL AND ended_at IS NULL)
+             OR EXISTS (SELECT 1 FROM session WHERE expires_at <= :now)",
     )?;
     Ok(query.query_row(named_params! { ":now": tx.now }, |row| row.get(0))?)
 }
@@ -31,7 +33,7 @@ pub(super) fn look(tx: &Tx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Marks the rows that have expired, and deletes the grants of expired keys.
+/// Marks the rows that have expired, and deletes the grants of expired keys and the sessions that have expired.
 pub fn mark(tx: &Tx) -> Result<(), Error> {
     for sql in [
         "DELETE FROM environment_group_key
@@ -42,6 +44,7 @@ pub fn mark(tx: &Tx) -> Result<(), Error> {
          WHERE expires_at <= :now AND accepted_at IS NULL AND revoked_at IS NULL AND ended_at IS NULL",
         "UPDATE password_reset SET ended_at = expires_at
          WHERE expires_at <= :now AND used_at IS NULL AND ended_at IS NULL",
+        "DELETE FROM session WHERE expires_at <= :now",
     ] {
         tx.sql.prepare_cached(sql)?.execute(named_params! { ":now": tx.now })?;
     }

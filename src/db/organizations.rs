@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::db::Tx;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::teams::{self, DefaultTeam};
-use crate::domain::{OrgId, Organization, Team, TeamName};
+use crate::domain::{OrgId, Organization, Team, TeamName, UserId};
 use crate::error::Error;
 use crate::policy::{InOrg, Operator};
 
@@ -33,6 +33,17 @@ pub(super) fn of_name(tx: &Tx, name: &TeamName) -> Result<Option<Organization>, 
          WHERE name_key = :name_key",
     )?;
     Ok(query.query_row(named_params! { ":name_key": name.key() }, from_row).optional()?)
+}
+
+/// The organizations that a person is in, by name.
+pub(super) fn of_person(tx: &Tx, user_id: &UserId) -> Result<Vec<Organization>, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT organization.id, organization.name, organization.teams_enabled, organization.created_at
+         FROM org_member JOIN organization ON organization.id = org_member.org_id
+         WHERE org_member.user_id = :user_id
+         ORDER BY organization.name_key",
+    )?;
+    Ok(query.query_map(named_params! { ":user_id": user_id }, from_row)?.collect::<Result<_, _>>()?)
 }
 
 /// How many organizations the installation holds.

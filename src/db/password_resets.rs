@@ -4,13 +4,14 @@
 //! An organization admin can make a link only for a person who is in no other organization, because a password gives
 //! access to all organizations of its owner. For a person in several organizations only the operator can make one. An
 //! admin's link works while the key that requested it works and may manage members, and while the person stays in the
-//! organization. The database keeps only a hash of the token.
+//! organization. A link that an admin requested in a session works while the admin may manage members. The database keeps
+//! only a hash of the token.
 
 use rusqlite::named_params;
 use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
-use crate::db::{Tx, api_keys, organizations, personal_keys, users};
+use crate::db::{Tx, api_keys, callers, organizations, personal_keys, sessions, users};
 use crate::domain::password_resets::{Done, NewLink};
 use crate::domain::users::OrgMember;
 use crate::domain::{Email, KeyName, OrgId, Time, User, UserId};
@@ -81,7 +82,8 @@ pub struct Reset {
 pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     let missing = || Error::NotFound("password reset");
     let mut query = tx.sql.prepare_cached(
-        "SELECT password_reset.made_with, password_reset.expires_at, user.id, user.email, user.name
+        "SELECT password_reset.org_id, password_reset.made_by, password_reset.made_with, password_reset.expires_at,
+                user.id, user.email, user.name
          FROM password_reset JOIN user ON user.id = password_reset.user_id
          WHERE password_reset.token_hash = :token_hash
            AND password_reset.used_at IS NULL AND password_reset.ended_at IS NULL",
@@ -94,9 +96,11 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
         return Err(missing());
     }
     let user = users::from_row(row)?;
-    let key_ends_at = match row.get::<_, Option<String>>("made_with")? {
+    let maker: Option<(OrgId, String)> = row.get::<_, Option<OrgId>>("org_id")?.zip(row.get("made_by")?);
+    let key: Option<String> = row.get("made_with")?;
+    let key_ends_at = match maker {
         None => None,
-        Some(prefix) => match still_may(tx, &prefix, &user) {
+        Some((org_id, made_by)) => match still_may(tx, &org_id, &made_by, key.as_deref(), &user) {
             Err(cause @ (Error::Internal(_) | Error::StorageFull)) => return Err(cause),
             refused_or_not => refused_or_not.map_err(|_| missing())?,
         },
@@ -104,9 +108,13 @@ pub fn open(tx: &Tx, token: &str) -> Result<Reset, Error> {
     Ok(Reset { token_hash, user, key_ends_at })
 }
 
-/// Checks that the key that requested a link could still request it now. Returns when that key expires.
-fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> {
-    let caller = api_keys::caller_again(tx, prefix)?;
+/// Checks that the admin who requested a link, with a key or in a session, could still request it now. Returns when the
+/// key expires.
+fn still_may(tx: &Tx, org_id: &OrgId, made_by: &str, prefix: Option<&str>, user: &User) -> Result<Option<Time>, Error> {
+    let caller = match prefix {
+        Some(prefix) => callers::again(tx, prefix)?,
+        None => api_keys::person(tx, org_id, made_by)?,
+    };
     caller.in_org(OrgAct::ManageMembers)?;
     match organizations_of(tx, &user.id)? == [caller.org_id.clone()] {
         true => Ok(caller.key_ends_at),
@@ -114,8 +122,8 @@ fn still_may(tx: &Tx, prefix: &str, user: &User) -> Result<Option<Time>, Error> 
     }
 }
 
-/// Sets the password, given as a PHC string, and uses up the link; all other open links of the person end. With
-/// `key_name` it creates a personal key.
+/// Sets the password, given as a PHC string, and uses up the link; all other open links and all sessions of the person
+/// end. With `key_name` it creates a personal key.
 ///
 /// # Errors
 ///
@@ -128,6 +136,7 @@ pub fn apply(tx: &Tx, reset: &Reset, password_hash: &str, key_name: Option<&KeyN
         .prepare_cached("UPDATE password_reset SET used_at = :now WHERE token_hash = :token_hash")?
         .execute(named_params! { ":now": tx.now, ":token_hash": reset.token_hash })?;
     end_all(tx, &user.id)?;
+    sessions::end_of_person(tx, &user.id)?;
     for org_id in organizations_that_know(tx, user)? {
         record(tx, Actor::User(&user.id), &org_id, user, "PASSWORD_SET")?;
     }
@@ -187,7 +196,7 @@ fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Creates a link. `maker` is the person who requested it and the key that they sent; `None` is the operator.
+/// Creates a link. `maker` is the admin who requested it and what they sent; `None` is the operator.
 fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<NewLink, Error> {
     let token = LinkToken::generate(&mut tx.rng());
     let org_id = maker.map(|(caller, _)| &caller.org_id);
@@ -210,7 +219,7 @@ fn insert(tx: &Tx, user: &User, maker: Option<(&Caller, &UserId)>) -> Result<New
             ":user_id": user.id,
             ":org_id": org_id,
             ":made_by": maker.map(|(_, user_id)| user_id),
-            ":made_with": maker.map(|(caller, _)| caller.prefix()),
+            ":made_with": maker.filter(|(caller, _)| caller.session_id().is_none()).map(|(caller, _)| caller.prefix()),
             ":now": tx.now,
             ":expires_at": expires_at,
         })?;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::quotas::Used;
 use crate::db::quotas::in_progress::{Room, Share};
-use crate::db::{Tx, api_keys, archive_readings, teams};
+use crate::db::{Tx, archive_readings, callers, teams};
 use crate::domain::uploads::{Credentials, Grant, Purpose};
 use crate::domain::{Archive, TeamId, UserId};
 use crate::error::{Error, QuotaExceeded};
@@ -76,7 +76,7 @@ pub fn granted(tx: &Tx, access_key_id: &str, session_token: &str) -> Option<Gran
 /// [`Error::Unauthenticated`] where their key does not work any more; [`Error::Forbidden`] where they may deploy in no
 /// team.
 pub fn uploader(tx: &Tx, grant: &Grant) -> Result<Caller, Error> {
-    let caller = api_keys::caller_again(tx, &grant.api_key_prefix)?;
+    let caller = callers::again(tx, &grant.api_key_prefix)?;
     let teams = teams::of_organization(tx, &caller)?;
     caller.to_deploy_in_any(&teams)?;
     if caller.org_id == grant.org_id { Ok(caller) } else { Err(nowhere()) }

@@ -6,7 +6,7 @@
 
 use guildhall::domain::{EnvironmentName, OrgId, Team, TeamId, Time};
 use guildhall::error::Error;
-use guildhall::policy::{Caller, OrgRole, Person, TeamCategory, TeamKey, TeamRole, Who};
+use guildhall::policy::{Caller, Credential, OrgRole, Person, TeamCategory, TeamKey, TeamRole, Who};
 use rusqlite::types::{FromSql, ValueRef};
 
 mod deploying;
@@ -39,7 +39,13 @@ fn caller(who: Who) -> Caller {
 /// A person, whose key has the prefix `guild_` and their name.
 fn person(user: &str, role: OrgRole, teams: &[(&str, TeamRole)]) -> Caller {
     let teams = teams.iter().map(|(team, role)| (id::<TeamId>(team), *role)).collect();
-    caller(Who::Person(Person { user_id: id(user), role, teams, prefix: format!("guild_{user}") }))
+    caller(Who::Person(Person {
+        user_id: id(user),
+        role,
+        teams,
+        prefix: format!("guild_{user}"),
+        credential: Credential::Key,
+    }))
 }
 
 /// An organization admin without a team.

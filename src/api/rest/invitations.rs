@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::api::guesses::Guess;
 use crate::api::passwords::{Outcome, Work};
 use crate::api::{Reply, RequestContext};
 use crate::db::invitations::{self, Identity, Joiner};
@@ -59,7 +60,8 @@ pub fn find_acceptance_work(tx: &Tx, caller: Option<&Caller>, ctx: &RequestConte
         Identity::Unproven { password_hash } => password_hash.map(str::to_owned),
     };
     let password = asked.password.ok_or_else(invitations::unproven)?;
-    Ok(Some(Work::Verify { password, against, account: offer.account() }))
+    let guess = Guess::new(offer.account(), ctx.request.log.peer());
+    Ok(Some(Work::Verify { password, against, guess }))
 }
 
 /// Accepts an invitation. The stored hash is read again: if the password was changed after it was verified, it proves

@@ -8,7 +8,7 @@ use crate::db::memo::{KnownKey, Memo};
 use crate::domain::api_keys::{Holder, Key};
 use crate::domain::{OrgId, TeamId, Time, UserId};
 use crate::error::Error;
-use crate::policy::{Caller, Category, OrgRole, Person, TeamKey, TeamRole, Who};
+use crate::policy::{Caller, Category, Credential, OrgRole, Person, TeamKey, TeamRole, Who};
 use crate::token::{PlainKey, TokenHash};
 
 /// The precision of `last_used_at`.
@@ -105,7 +105,7 @@ pub fn person(tx: &Tx, org_id: &OrgId, user_id: &str) -> Result<Caller, Error> {
     let (user_id, role) = found.ok_or(Error::NotFound("user"))?;
     let role = OrgRole::parse(&role).expect("the schema holds no other role");
     let teams = memberships(tx, org_id, &user_id)?;
-    let who = Who::Person(Person { user_id, role, teams, prefix: String::new() });
+    let who = Who::Person(Person { user_id, role, teams, prefix: String::new(), credential: Credential::Nothing });
     Ok(Caller { org_id: org_id.clone(), who, key_ends_at: None })
 }
 
@@ -163,7 +163,7 @@ impl KeyRow {
             (Category::Personal, Some(user_id), _) => {
                 let role = self.role.as_deref().and_then(OrgRole::parse).ok_or(Error::Unauthenticated)?;
                 let teams = memberships(tx, &self.org_id, &user_id)?;
-                Who::Person(Person { user_id, role, teams, prefix: self.prefix })
+                Who::Person(Person { user_id, role, teams, prefix: self.prefix, credential: Credential::Key })
             }
             (Category::Team(category), _, Some(team_id)) => {
                 let environments =
