@@ -18,6 +18,7 @@ mod pager;
 pub mod pages;
 mod secrets;
 mod session;
+mod sign_in;
 mod view;
 
 pub use context::PageContext;

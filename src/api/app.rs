@@ -21,7 +21,7 @@ pub struct App {
     pub fleet: Arc<Fleet>,
     /// Every route that is served.
     pub routes: &'static Table,
-    pub(super) guesses: Guesses,
+    pub(crate) guesses: Guesses,
 }
 
 impl App {
@@ -39,11 +39,6 @@ impl App {
             routes: routes::table(),
             guesses: Guesses::default(),
         }
-    }
-
-    /// How many wrong passwords were recently sent, by account.
-    pub fn failed_attempts(&self) -> &FailedAttempts {
-        &self.failed_attempts
     }
 
     /// Marks as ended what a request found expired, before the request is answered. A failure is only logged, because

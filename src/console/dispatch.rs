@@ -13,8 +13,8 @@ use crate::console::context::{PageContext, Refused, path_of, to};
 use crate::console::form::{FORM_BYTES_MAX, Form};
 use crate::console::page::{Deletes, FindWork, Row, Run, Stands};
 use crate::console::session::{self, Session};
-use crate::console::{assets, errors, pages};
-use crate::db::{Now, Tx};
+use crate::console::{assets, errors, pages, sign_in};
+use crate::db::{Now, Tx, sessions};
 use crate::error::Error;
 
 /// What a page may load and where it may be shown: from here alone, and in no frame.
@@ -42,31 +42,34 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
         request.log.note_template("/assets/{name}");
         return assets::find(name).unwrap_or_else(|| errors::plain(404, "There is no such file."));
     }
-    let reply = match pages::find(&request.method, &request.path) {
+    let request = Arc::new(request);
+    let mut reply = match pages::find(&request.method, &request.path) {
         Ok(row) => {
             request.log.note_template(row.page.template);
-            carry_out(app, now, row, request).await
+            carry_out(app, now, row, &request).await
         }
         Err(error) => failed(app, now, &request, &error),
     };
+    session::keep_up(app, now, &request, &mut reply).await;
+    app.mark_ended(now, &request.log).await;
     protected(reply)
 }
 
-async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: Request) -> Reply {
-    let request = Arc::new(request);
-    let form = match check_origin(&request).and_then(|()| form_of(row, &request)) {
+async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: &Arc<Request>) -> Reply {
+    let form = match check_origin(request).and_then(|()| form_of(row, request)) {
         Ok(form) => Arc::new(form),
-        Err(error) => return failed(app, now, &request, &error),
+        Err(error) => return failed(app, now, request, &error),
     };
     let done = match row.page.run {
-        Run::Read => app.db.read(now, |tx| answer_in(tx, row, &request, &form, None, &Outcome::Nothing)),
-        Run::Search => search(app, now, row, &request).await,
-        Run::Write => write(app, now, row, &request, &form, Outcome::Nothing).await,
-        Run::Password(find_work) => with_password(app, now, row, &request, &form, find_work).await,
+        Run::Read => app.db.read(now, |tx| answer_in(tx, row, request, &form, None, &Outcome::Nothing)),
+        Run::Search => search(app, now, row, request).await,
+        Run::Write => write(app, now, row, request, &form, Outcome::Nothing).await,
+        Run::Password(find_work) => with_password(app, now, row, request, &form, find_work).await,
+        Run::SignIn => sign_in::submit(app, now, request, &form).await,
     };
     done.unwrap_or_else(|error| match row.page.stands {
-        Some(stands) if comes_back(&error) => shown_again(app, now, row, stands, &request, &form, &error),
-        Some(_) | None => failed(app, now, &request, &error),
+        Some(stands) if comes_back(&error) => shown_again(app, now, row, stands, request, &form, &error),
+        Some(_) | None => failed(app, now, request, &error),
     })
 }
 
@@ -83,7 +86,7 @@ async fn search(app: &Arc<App>, now: Now, row: &'static Row, request: &Arc<Reque
     let read = move || {
         on_pool.db.read(now, |tx| answer_in(tx, row, &request, &Form::default(), None, &Outcome::Nothing))
     };
-    app.pool.run(session.caller.org_id.as_str(), 0, read).await
+    app.pool.run(session.caller().org_id.as_str(), 0, read).await
 }
 
 async fn write(
@@ -117,11 +120,11 @@ async fn with_password(
             refused: None,
             password: &Outcome::Nothing,
         };
-        find_work(tx, session.as_ref().map(|session| &session.caller), &ctx)
+        find_work(tx, session.as_ref().map(Session::caller), &ctx)
     })?;
     let outcome = match work {
         None => Outcome::Nothing,
-        Some(work) => passwords::work(app.failed_attempts(), work, now).await?,
+        Some(work) => passwords::work(&app.guesses, work, now).await?.0,
     };
     if matches!(outcome, Outcome::Wrong) {
         request.log.note_wrong_password();
@@ -140,9 +143,9 @@ fn answer_in(
 ) -> Result<Reply, Error> {
     let session = session::find(tx, request)?;
     let session = session.as_ref();
-    let caller = session.map(|session| &session.caller);
+    let caller = session.map(Session::caller);
     if row.page.method == "POST" {
-        check_token(session, request, form)?;
+        check_token(tx, session, request, form)?;
         if let Some(caller) = caller {
             tx.charge_to(caller);
         }
@@ -180,12 +183,11 @@ fn is_own(request: &Request, origin: &str) -> bool {
 }
 
 /// Refuses a form that does not carry the token of its session. A form that needs no session carries none.
-fn check_token(session: Option<&Session>, request: &Request, form: &Form) -> Result<(), Error> {
-    use subtle::ConstantTimeEq as _;
+fn check_token(tx: &Tx, session: Option<&Session>, request: &Request, form: &Form) -> Result<(), Error> {
     let Some(session) = session else { return Ok(()) };
     let header = request.browser.csrf.as_deref();
     let sent = form.given("csrf").or(header).unwrap_or_default();
-    if bool::from(session.csrf.as_bytes().ct_eq(sent.as_bytes())) {
+    if sessions::is_form_token(tx, &session.signed_in.session, sent) {
         return Ok(());
     }
     Err(Error::Forbidden(
@@ -277,8 +279,6 @@ fn failed(app: &App, now: Now, request: &Request, error: &Error) -> Reply {
         let session = session::find(tx, request)?;
         match (error, &session) {
             (Error::Unauthenticated, _) => Ok(to_sign_in(request)),
-            // Without a session, nobody learns which pages exist.
-            (Error::NotFound(_), None) if pages::find(&request.method, &request.path).is_ok() => errors::page(tx, None, error, request),
             _ => errors::page(tx, session.as_ref(), error, request),
         }
     });

@@ -102,7 +102,7 @@ impl Frame {
     ///
     /// Those of [`Frame::new`].
     pub fn of_session(tx: &Tx, session: &Session, nav: Nav, team: Option<&Team>) -> Result<Frame, Error> {
-        let caller = &session.caller;
+        let caller = session.caller();
         let org = caller.own_org();
         let organization = organizations::own(tx, &org)?;
         let seen = teams::of_organization(tx, caller)?;

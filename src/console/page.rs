@@ -39,6 +39,8 @@ pub enum Run {
     Search,
     /// In a transaction of the writer.
     Write,
+    /// By [`sign_in`](crate::api::sign_in), which opens its own transactions.
+    SignIn,
     /// In a transaction of the writer, after the work on a password that this function finds.
     Password(FindWork),
 }
@@ -60,6 +62,10 @@ impl Page {
 
     pub(super) const fn with_password(self, find_work: FindWork) -> Page {
         Page { run: Run::Password(find_work), ..self }
+    }
+
+    pub(super) const fn signing_in(self) -> Page {
+        Page { run: Run::SignIn, ..self }
     }
 
     pub(super) const fn deleting(self) -> Page {

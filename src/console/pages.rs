@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::api::access::{Source, TeamRule};
 use crate::console::context::Access;
 use crate::console::page::{Page, Row, get, post};
-use crate::console::secrets;
+use crate::console::{secrets, sign_in};
 use crate::error::Error;
 use crate::policy::TeamAct;
 
@@ -16,6 +16,11 @@ const DEPLOY: TeamRule = TeamRule::May(TeamAct::Deploy);
 /// What is served.
 #[rustfmt::skip]
 pub const PAGES: &[Page] = &[
+    // signing in
+    get("/sign-in", Access::Anyone(sign_in::show)),
+    post("/sign-in", Access::Anyone(sign_in::show), "/sign-in", "").signing_in(),
+    post("/sign-out", Access::Caller(sign_in::sign_out), "/sign-in", ""),
+
     // secrets
     get("/t/{team_id}/settings/secrets", Access::Team(PATH, VIEW, secrets::list)).searching(),
     post("/t/{team_id}/settings/secrets/set", Access::Team(PATH, DEPLOY, secrets::set),
