@@ -7,18 +7,25 @@
 //! Every page works without JavaScript. Forms answer with a redirect; a form that is refused comes back with what was
 //! typed and the reason. No page loads anything from another site.
 
+mod api_keys;
 mod assets;
+mod choices;
 mod context;
 pub mod dispatch;
+mod environments;
 mod errors;
 mod form;
 mod frame;
+mod links;
+mod members;
 mod page;
 mod pager;
 pub mod pages;
 mod secrets;
 mod session;
 mod sign_in;
+mod team_members;
+mod teams;
 mod view;
 
 pub use context::PageContext;

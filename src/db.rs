@@ -59,6 +59,7 @@ pub mod opening;
 pub mod organization_roles;
 pub mod organizations;
 pub mod password_resets;
+pub mod people;
 pub mod personal_keys;
 mod positions;
 pub mod progress;

@@ -170,7 +170,7 @@ impl Frame {
 }
 
 impl TeamLink {
-    fn of(caller: &Caller, team: &Team, is_current: bool) -> TeamLink {
+    pub fn of(caller: &Caller, team: &Team, is_current: bool) -> TeamLink {
         let first = || team.name.chars().next().map(|letter| letter.to_uppercase().collect());
         TeamLink {
             id: team.id.as_str().to_owned(),
@@ -225,6 +225,7 @@ fn done(word: &str) -> Option<&'static str> {
         ("created", "Created."),
         ("deactivated", "Deactivated."),
         ("deleted", "Deleted."),
+        ("joined", "Welcome. You have joined."),
         ("left", "You have left the team."),
         ("invited", "Invited. The invitation is on its way by mail."),
         ("password", "Your password is changed. All your other sessions have ended."),

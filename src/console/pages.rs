@@ -2,16 +2,26 @@
 
 use std::sync::LazyLock;
 
-use crate::api::access::{Source, TeamRule};
+use crate::api::access::{OrgRule, Source, TeamRule, TeamsRule};
 use crate::console::context::Access;
 use crate::console::page::{Page, Row, get, post};
-use crate::console::{secrets, sign_in};
+use crate::console::{api_keys, environments, links, members, secrets, sign_in, team_members, teams};
 use crate::error::Error;
-use crate::policy::TeamAct;
+use crate::policy::{OrgAct, TeamAct};
 
 const PATH: Source = Source::Path;
 const VIEW: TeamRule = TeamRule::May(TeamAct::View);
+const RESTRICT: TeamRule = TeamRule::May(TeamAct::CreateRestrictedEnvironments);
+const MANAGE_MEMBERS: TeamRule = TeamRule::May(TeamAct::ManageMembers);
+const MANAGE_MEMBERS_OR_SELF: TeamRule = TeamRule::MayOrSelf(TeamAct::ManageMembers);
+const IN_VIEW: TeamsRule = TeamsRule::May(TeamAct::View);
 const DEPLOY: TeamRule = TeamRule::May(TeamAct::Deploy);
+
+const MEMBER: OrgRule = OrgRule::Member;
+const MANAGE_PEOPLE: OrgRule = OrgRule::May(OrgAct::ManageMembers);
+const MANAGE_PEOPLE_OR_SELF: OrgRule = OrgRule::MayOrSelf(OrgAct::ManageMembers);
+const MANAGE_TEAMS: OrgRule = OrgRule::May(OrgAct::ManageTeams);
+const MANAGE_BILLING: OrgRule = OrgRule::May(OrgAct::ManageBilling);
 
 /// What is served.
 #[rustfmt::skip]
@@ -20,6 +30,70 @@ pub const PAGES: &[Page] = &[
     get("/sign-in", Access::Anyone(sign_in::show)),
     post("/sign-in", Access::Anyone(sign_in::show), "/sign-in", "").signing_in(),
     post("/sign-out", Access::Caller(sign_in::sign_out), "/sign-in", ""),
+
+    // links of mails
+    get("/invite/{token}", Access::Anyone(links::show_invitation)),
+    post("/invite/{token}", Access::Anyone(links::accept), "/invite/{token}", "").with_password(links::find_acceptance_work),
+    get("/reset/{token}", Access::Anyone(links::show_reset)),
+    post("/reset/{token}", Access::Anyone(links::reset), "/reset/{token}", "").with_password(links::find_reset_work),
+
+    // members of the organization, invitations
+    get("/settings/members", Access::Org(MEMBER, members::list)).searching(),
+    post("/settings/members/invite", Access::Org(MANAGE_PEOPLE, members::invite_member), "/settings/members", "invite"),
+    post("/settings/members/{user_id}/change", Access::Org(MANAGE_PEOPLE, members::change), "/settings/members", "edit"),
+    post("/settings/members/{user_id}/remove", Access::Org(MANAGE_PEOPLE_OR_SELF, members::remove),
+         "/settings/members", "remove").deleting(),
+    post("/settings/members/{user_id}/reset", Access::Org(MANAGE_PEOPLE, members::make_reset), "/settings/members", "edit"),
+    post("/settings/members/invitations/{invitation_id}/resend", Access::Org(MANAGE_PEOPLE, members::resend),
+         "/settings/members", ""),
+    post("/settings/members/invitations/{invitation_id}/revoke", Access::Org(MANAGE_PEOPLE, members::revoke),
+         "/settings/members", "").deleting(),
+
+    // teams, the organization
+    get("/", Access::Caller(teams::home)),
+    get("/settings/teams", Access::Teams(IN_VIEW, teams::list)).searching(),
+    post("/settings/teams/create", Access::Org(MANAGE_TEAMS, teams::create), "/settings/teams", "create"),
+    get("/t/{team_id}/settings", Access::OrgAbout(PATH, OrgAct::ManageTeams, teams::general)),
+    post("/t/{team_id}/settings/update", Access::OrgAbout(PATH, OrgAct::ManageTeams, teams::update),
+         "/t/{team_id}/settings", ""),
+    post("/t/{team_id}/settings/delete", Access::OrgAbout(PATH, OrgAct::ManageTeams, teams::delete),
+         "/t/{team_id}/settings", "delete").deleting(),
+    get("/settings/general", Access::Org(MANAGE_TEAMS, teams::organization)),
+    post("/settings/general/update", Access::Org(MANAGE_TEAMS, teams::update_organization), "/settings/general", ""),
+    post("/settings/general/teams", Access::Org(MANAGE_TEAMS, teams::switch_teams), "/settings/general", ""),
+
+    // members of a team
+    get("/t/{team_id}/settings/members", Access::Team(PATH, VIEW, team_members::list)).searching(),
+    post("/t/{team_id}/settings/members/add", Access::Team(PATH, MANAGE_MEMBERS, team_members::add),
+         "/t/{team_id}/settings/members", ""),
+    post("/t/{team_id}/settings/members/{user_id}/change", Access::Team(PATH, MANAGE_MEMBERS, team_members::change),
+         "/t/{team_id}/settings/members", "edit"),
+    post("/t/{team_id}/settings/members/{user_id}/remove",
+         Access::Team(PATH, MANAGE_MEMBERS_OR_SELF, team_members::remove),
+         "/t/{team_id}/settings/members", "remove").deleting(),
+
+    // API keys
+    get("/t/{team_id}/settings/api-keys", Access::Team(PATH, VIEW, api_keys::list_of_team)).searching(),
+    post("/t/{team_id}/settings/api-keys/create", Access::KeyMaker(api_keys::create),
+         "/t/{team_id}/settings/api-keys", "create"),
+    post("/t/{team_id}/settings/api-keys/{api_key_prefix}/rotate", Access::KeyMaker(api_keys::rotate),
+         "/t/{team_id}/settings/api-keys", "rotate"),
+    post("/t/{team_id}/settings/api-keys/{api_key_prefix}/revoke", Access::Caller(api_keys::revoke),
+         "/t/{team_id}/settings/api-keys", "revoke").deleting(),
+    get("/account/api-keys", Access::Org(MEMBER, api_keys::list_own)).searching(),
+    post("/account/api-keys/create", Access::KeyMaker(api_keys::create), "/account/api-keys", "create"),
+    post("/account/api-keys/{api_key_prefix}/rotate", Access::KeyMaker(api_keys::rotate), "/account/api-keys", "rotate"),
+    post("/account/api-keys/{api_key_prefix}/revoke", Access::Caller(api_keys::revoke),
+         "/account/api-keys", "revoke").deleting(),
+
+    // restricted environments
+    get("/t/{team_id}/settings/environments", Access::Team(PATH, VIEW, environments::list)).searching(),
+    post("/t/{team_id}/settings/environments/create", Access::Team(PATH, RESTRICT, environments::create),
+         "/t/{team_id}/settings/environments", "create"),
+    post("/t/{team_id}/settings/environments/{env_name}/change", Access::Team(PATH, RESTRICT, environments::change),
+         "/t/{team_id}/settings/environments", "edit"),
+    post("/t/{team_id}/settings/environments/{env_name}/lift", Access::Team(PATH, RESTRICT, environments::lift),
+         "/t/{team_id}/settings/environments", "lift").deleting(),
 
     // secrets
     get("/t/{team_id}/settings/secrets", Access::Team(PATH, VIEW, secrets::list)).searching(),

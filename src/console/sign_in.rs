@@ -42,7 +42,11 @@ pub fn show(_: &Tx, caller: Option<&Caller>, ctx: &PageContext) -> Result<Reply,
     if caller.is_some() {
         return Ok(to("/"));
     }
-    let done = (ctx.query("done") == "signed-out").then_some("You are signed out.");
+    let done = match ctx.query("done") {
+        "signed-out" => Some("You are signed out."),
+        "password" => Some("Your new password is set. Sign in with it."),
+        _ => None,
+    };
     page(ctx.request, "", ctx.query("next"), None, done)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::Time;
+use crate::domain::{OrgRole, TeamRole, Time};
 use crate::domain::serving::{Phase, Status};
 
 /// HTML that is written as it is. Nothing that a client sent may get into it.
@@ -22,7 +22,7 @@ pub fn icon(name: &'static str) -> Html {
 }
 
 /// A cell of a permission table.
-pub fn tick(allowed: &bool) -> Html {
+pub fn tick(allowed: bool) -> Html {
     Html(match allowed {
         true => format!("{}<span class=\"said\">yes</span>", icon("check")).replace("\"icon\"", "\"icon yes\""),
         false => format!("{}<span class=\"said\">no</span>", icon("minus")),
@@ -107,6 +107,22 @@ pub fn initials(name: &str) -> String {
         [first, .., last] => vec![first, last],
     };
     chosen.into_iter().flat_map(char::to_uppercase).collect()
+}
+
+/// A team role in the documents' words.
+pub const fn team_role(role: TeamRole) -> &'static str {
+    match role {
+        TeamRole::Admin => "Team Admin",
+        TeamRole::Member => "Team Member",
+    }
+}
+
+/// An organization role in the documents' words.
+pub const fn org_role(role: &OrgRole) -> &'static str {
+    match role {
+        OrgRole::Admin => "Admin",
+        OrgRole::Member => "Member",
+    }
 }
 
 /// A status as a word with a shape.

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, endings, members, organizations, personal_keys, teams, users};
 use crate::domain::invitations::{Accepted, Invitation, InvitedTeam, Status};
-use crate::domain::{Email, KeyName, OrgId, Page, Paging, PersonName, Time, User, UserId};
+use crate::domain::{Email, KeyName, OrgId, Organization, Page, Paging, PersonName, Time, User, UserId};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, InOrg, OrgAct, OrgRole, Person, TeamRole};
@@ -347,6 +347,16 @@ pub struct Proven<'o> {
 }
 
 impl Offer {
+    /// The address that is invited.
+    pub fn email(&self) -> &str {
+        self.email.as_str()
+    }
+
+    /// The organization that invites, and the teams with their roles. The holder of the link may know them.
+    pub fn place(&self, tx: &Tx) -> Result<(Organization, Vec<InvitedTeam>), Error> {
+        Ok((organizations::find(tx, &self.org_id)?, invited_teams(tx, &self.org_id, &self.id)?))
+    }
+
     /// The account for which wrong passwords are counted: the address together with the organization that invites it,
     /// so that one organization cannot lock a person out of another. It is the same whether a person has the address or
     /// not.

@@ -73,6 +73,13 @@ pub struct Reset {
     key_ends_at: Option<Time>,
 }
 
+impl Reset {
+    /// The person whose password the link sets.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+}
+
 /// The link of this token.
 ///
 /// # Errors
