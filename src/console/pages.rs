@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::api::access::{OrgRule, Source, TeamRule, TeamsRule};
 use crate::console::context::Access;
 use crate::console::page::{Page, Row, get, post};
-use crate::console::{api_keys, environments, links, members, secrets, sign_in, team_members, teams};
+use crate::console::{api_keys, deployments, environments, links, members, models, secrets, sign_in, team_members, teams};
 use crate::error::Error;
 use crate::policy::{OrgAct, TeamAct};
 
@@ -94,6 +94,29 @@ pub const PAGES: &[Page] = &[
          "/t/{team_id}/settings/environments", "edit"),
     post("/t/{team_id}/settings/environments/{env_name}/lift", Access::Team(PATH, RESTRICT, environments::lift),
          "/t/{team_id}/settings/environments", "lift").deleting(),
+
+    // models and their deployments
+    get("/t/{team_id}/models", Access::Team(PATH, VIEW, models::list)).searching(),
+    get("/t/{team_id}/models/{model_id}", Access::Team(PATH, VIEW, models::show)).searching(),
+    post("/t/{team_id}/models/{model_id}/rename", Access::Team(PATH, DEPLOY, models::rename),
+         "/t/{team_id}/models/{model_id}", "rename"),
+    post("/t/{team_id}/models/{model_id}/delete", Access::Team(PATH, DEPLOY, models::delete),
+         "/t/{team_id}/models/{model_id}", "delete").deleting(),
+    post("/t/{team_id}/models/{model_id}/environments/create", Access::Deploy(PATH, models::create_environment),
+         "/t/{team_id}/models/{model_id}", "environment"),
+    post("/t/{team_id}/models/{model_id}/environments/{env_name}/promote", Access::Deploy(PATH, models::promote),
+         "/t/{team_id}/models/{model_id}", "promote"),
+    post("/t/{team_id}/models/{model_id}/environments/{env_name}/autoscaling", Access::Deploy(PATH, models::scale),
+         "/t/{team_id}/models/{model_id}", "autoscaling"),
+    get("/t/{team_id}/models/{model_id}/deployments/{deployment_id}", Access::Team(PATH, VIEW, deployments::show)).searching(),
+    post("/t/{team_id}/models/{model_id}/deployments/{deployment_id}/activate",
+         Access::Deploy(PATH, deployments::activate), "/t/{team_id}/models/{model_id}", ""),
+    post("/t/{team_id}/models/{model_id}/deployments/{deployment_id}/deactivate",
+         Access::Deploy(PATH, deployments::deactivate), "/t/{team_id}/models/{model_id}", ""),
+    post("/t/{team_id}/models/{model_id}/deployments/{deployment_id}/retry",
+         Access::Deploy(PATH, deployments::retry), "/t/{team_id}/models/{model_id}", ""),
+    post("/t/{team_id}/models/{model_id}/deployments/{deployment_id}/delete",
+         Access::Deploy(PATH, deployments::delete), "/t/{team_id}/models/{model_id}", "delete-deployment").deleting(),
 
     // secrets
     get("/t/{team_id}/settings/secrets", Access::Team(PATH, VIEW, secrets::list)).searching(),

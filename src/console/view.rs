@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::{OrgRole, TeamRole, Time};
-use crate::domain::serving::{Phase, Status};
+use crate::domain::serving::{Level, Phase, Status};
 
 /// HTML that is written as it is. Nothing that a client sent may get into it.
 pub struct Html(String);
@@ -107,6 +107,16 @@ pub fn initials(name: &str) -> String {
         [first, .., last] => vec![first, last],
     };
     chosen.into_iter().flat_map(char::to_uppercase).collect()
+}
+
+/// A level of a log, as pages write it.
+pub const fn level(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warning => "warn",
+        Level::Error => "error",
+    }
 }
 
 /// A team role in the documents' words.
