@@ -79,6 +79,11 @@ pub fn plural(count: &(impl fmt::Display + ?Sized), noun: &str) -> String {
     format!("{} {noun}{ending}", grouped(&count))
 }
 
+/// A number of items with their noun.
+pub fn count(count: usize, noun: &str) -> String {
+    plural(&count, noun)
+}
+
 /// A number with a comma before each group of three digits.
 pub fn grouped(digits: &str) -> String {
     let mut grouped = String::new();
