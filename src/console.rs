@@ -7,8 +7,12 @@
 //! Every page works without JavaScript. Forms answer with a redirect; a form that is refused comes back with what was
 //! typed and the reason. No page loads anything from another site.
 
+mod account;
+mod activity;
 mod api_keys;
 mod assets;
+mod billing;
+mod chains;
 mod choices;
 mod context;
 mod deployments;
@@ -19,15 +23,19 @@ mod form;
 mod frame;
 mod links;
 mod members;
+mod model_apis;
 mod models;
+mod overview;
 mod page;
 mod pager;
 pub mod pages;
+mod permissions;
 mod secrets;
 mod session;
 mod sign_in;
 mod team_members;
 mod teams;
+mod training;
 mod view;
 
 pub use context::PageContext;

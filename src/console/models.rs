@@ -61,6 +61,19 @@ pub fn list(tx: &Tx, team: &InTeam, ctx: &PageContext) -> Result<Reply, Error> {
     })
 }
 
+#[derive(Template)]
+#[template(path = "deploy.html")]
+struct Deploy {
+    frame: Frame,
+    base_url: String,
+}
+
+/// Says how a model is deployed to the team.
+pub fn deploy(tx: &Tx, team: &InTeam, ctx: &PageContext) -> Result<Reply, Error> {
+    let frame = Frame::new(tx, ctx, Nav::Models, Some(team.team()))?;
+    html(&Deploy { frame, base_url: ctx.request.base_url.to_string() })
+}
+
 /// The status of the deployment that serves production, or else of the development deployment.
 pub(super) fn status_of(tx: &Tx, team: &InTeam, model: &Model) -> Result<Option<Status>, Error> {
     let shown = model.production_deployment_id.as_deref().or(model.development_deployment_id.as_deref());

@@ -45,6 +45,11 @@ impl Pager {
         }
     }
 
+    /// A link to another path with the filters of the query.
+    pub fn link(ctx: &PageContext, path: &str) -> String {
+        format!("{path}?{}", kept(ctx)).trim_end_matches(['?', '&']).to_owned()
+    }
+
     pub fn is_needed(&self) -> bool {
         self.previous.is_some() || self.next.is_some()
     }

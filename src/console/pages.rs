@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use crate::api::access::{OrgRule, Source, TeamRule, TeamsRule};
 use crate::console::context::Access;
 use crate::console::page::{Page, Row, get, post};
-use crate::console::{api_keys, deployments, environments, links, members, models, secrets, sign_in, team_members, teams};
+use crate::console::{
+    account, activity, api_keys, billing, chains, deployments, environments, links, members, model_apis, models, overview,
+    permissions, secrets, sign_in, team_members, teams, training,
+};
 use crate::error::Error;
 use crate::policy::{OrgAct, TeamAct};
 
@@ -95,8 +98,12 @@ pub const PAGES: &[Page] = &[
     post("/t/{team_id}/settings/environments/{env_name}/lift", Access::Team(PATH, RESTRICT, environments::lift),
          "/t/{team_id}/settings/environments", "lift").deleting(),
 
+    // a team
+    get("/t/{team_id}", Access::Team(PATH, VIEW, overview::show)).searching(),
+
     // models and their deployments
     get("/t/{team_id}/models", Access::Team(PATH, VIEW, models::list)).searching(),
+    get("/t/{team_id}/models/new", Access::Team(PATH, DEPLOY, models::deploy)),
     get("/t/{team_id}/models/{model_id}", Access::Team(PATH, VIEW, models::show)).searching(),
     post("/t/{team_id}/models/{model_id}/rename", Access::Team(PATH, DEPLOY, models::rename),
          "/t/{team_id}/models/{model_id}", "rename"),
@@ -117,6 +124,42 @@ pub const PAGES: &[Page] = &[
          Access::Deploy(PATH, deployments::retry), "/t/{team_id}/models/{model_id}", ""),
     post("/t/{team_id}/models/{model_id}/deployments/{deployment_id}/delete",
          Access::Deploy(PATH, deployments::delete), "/t/{team_id}/models/{model_id}", "delete-deployment").deleting(),
+
+    // Chains
+    get("/t/{team_id}/chains", Access::Team(PATH, VIEW, chains::list)).searching(),
+    get("/t/{team_id}/chains/{chain_id}", Access::Team(PATH, VIEW, chains::show)).searching(),
+    post("/t/{team_id}/chains/{chain_id}/delete", Access::Team(PATH, DEPLOY, chains::delete),
+         "/t/{team_id}/chains/{chain_id}", "delete").deleting(),
+    post("/t/{team_id}/chains/{chain_id}/deployments/{chain_deployment_id}/deactivate",
+         Access::Deploy(PATH, chains::deactivate), "/t/{team_id}/chains/{chain_id}", ""),
+
+    // training
+    get("/t/{team_id}/training", Access::Team(PATH, VIEW, training::list)).searching(),
+    get("/t/{team_id}/training/{training_project_id}", Access::Team(PATH, VIEW, training::show)).searching(),
+    post("/t/{team_id}/training/{training_project_id}/delete", Access::Team(PATH, DEPLOY, training::delete),
+         "/t/{team_id}/training/{training_project_id}", "delete").deleting(),
+    get("/t/{team_id}/training/{training_project_id}/jobs/{training_job_id}",
+        Access::Team(PATH, VIEW, training::job)).searching(),
+    post("/t/{team_id}/training/{training_project_id}/jobs/{training_job_id}/stop",
+         Access::Team(PATH, DEPLOY, training::stop),
+         "/t/{team_id}/training/{training_project_id}/jobs/{training_job_id}", ""),
+
+    // Model APIs
+    get("/t/{team_id}/model-apis", Access::Team(PATH, TeamRule::ModelApis, model_apis::list)),
+
+    // billing, activity, permissions
+    get("/settings/billing", Access::Org(MANAGE_BILLING, billing::show)).searching(),
+    get("/settings/activity", Access::Org(MANAGE_PEOPLE, activity::list)).searching(),
+    get("/settings/activity/export", Access::Org(MANAGE_PEOPLE, activity::export)).searching(),
+    get("/settings/permissions", Access::Org(MEMBER, permissions::show)).searching(),
+
+    // one's own account
+    get("/account", Access::Org(MEMBER, account::show)),
+    post("/account/rename", Access::Org(MEMBER, account::rename), "/account", ""),
+    post("/account/switch", Access::Org(MEMBER, account::switch), "/account", ""),
+    get("/account/sessions", Access::Org(MEMBER, account::sessions)),
+    post("/account/sessions/{session_id}/revoke", Access::Org(MEMBER, account::revoke_session),
+         "/account/sessions", "").deleting(),
 
     // secrets
     get("/t/{team_id}/settings/secrets", Access::Team(PATH, VIEW, secrets::list)).searching(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::domain::{OrgRole, TeamRole, Time};
+use crate::domain::training::{Compute, JobStatus};
 use crate::domain::serving::{Level, Phase, Status};
 
 /// HTML that is written as it is. Nothing that a client sent may get into it.
@@ -45,6 +46,13 @@ pub fn absolute(time: Time) -> String {
     let iso = time.to_string();
     let month = iso[5..7].parse::<usize>().ok().and_then(|month| MONTHS.get(month - 1)).copied().unwrap_or_default();
     format!("{} {month} {}, {} UTC", iso[8..10].trim_start_matches('0'), &iso[..4], &iso[11..16])
+}
+
+/// A month such as `2026-11` in words.
+pub fn month(month: &str) -> String {
+    let number = month.get(5..).and_then(|number| number.parse::<usize>().ok()).unwrap_or_default();
+    let name = number.checked_sub(1).and_then(|at| MONTHS.get(at)).copied().unwrap_or_default();
+    format!("{name} {}", month.get(..4).unwrap_or_default())
 }
 
 /// The time of day of a line of a log.
@@ -142,14 +150,39 @@ pub const fn org_role(role: &OrgRole) -> &'static str {
 
 /// A status as a word with a shape.
 pub fn status(status: &Status) -> Html {
+    status_of(*status)
+}
+
+/// A status that was computed, as a word with a shape.
+pub fn status_of(status: Status) -> Html {
     let state = match status.phase() {
-        Phase::Serving if *status == Status::Unhealthy => "warn",
+        Phase::Serving if status == Status::Unhealthy => "warn",
         Phase::Serving => "good",
         Phase::Starting => "busy",
         Phase::Asleep | Phase::Off => "idle",
         Phase::Failed => "bad",
     };
     state_of(state, status.as_str())
+}
+
+/// The status of a training job as a word with a shape.
+pub fn job_status(status: &JobStatus) -> Html {
+    let state = match status {
+        JobStatus::Pending | JobStatus::Created | JobStatus::Queued => "wait",
+        JobStatus::Deploying | JobStatus::Running => "busy",
+        JobStatus::Completed => "good",
+        JobStatus::Stopped => "idle",
+        JobStatus::Failed | JobStatus::DeployFailed => "bad",
+    };
+    state_of(state, status.as_str().trim_start_matches("TRAINING_JOB_"))
+}
+
+/// The GPUs of a training job.
+pub fn compute(compute: &Compute) -> String {
+    match compute.gpu_type() {
+        Some(gpu_type) => format!("{} × {}", compute.gpu_count(), gpu_type.as_str()),
+        None => "CPU".to_owned(),
+    }
 }
 
 /// A state in a fixed set of shapes (`good`, `busy`, `warn`, `bad`, `idle`), with its name in words.
