@@ -10,6 +10,7 @@ mod authentication;
 mod body;
 pub mod context;
 pub mod dispatch;
+pub mod first_run;
 pub mod graphql;
 pub mod guesses;
 pub mod openapi;

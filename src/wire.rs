@@ -38,6 +38,7 @@ pub mod python;
 pub mod quotas;
 pub mod schemas;
 pub mod secrets;
+pub mod sessions;
 pub mod settings;
 mod strict;
 pub mod teams;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::api::first_run::FirstRun;
 use crate::api::guesses::Guesses;
 use crate::api::request::ReverseProxy;
 use crate::api::request_log::RequestLog;
@@ -21,7 +22,10 @@ pub struct App {
     pub fleet: Arc<Fleet>,
     /// Every route that is served.
     pub routes: &'static Table,
-    pub(crate) guesses: Guesses,
+    /// Wrong passwords and codes of late.
+    pub guesses: Guesses,
+    /// The link by which an empty installation is set up.
+    pub first_run: FirstRun,
 }
 
 impl App {
@@ -38,6 +42,7 @@ impl App {
             fleet: Arc::new(Fleet::off()),
             routes: routes::table(),
             guesses: Guesses::default(),
+            first_run: FirstRun::default(),
         }
     }
 

@@ -29,6 +29,8 @@ static PERMITS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 pub enum Work {
     /// Hash a new password.
     Hash(Password),
+    /// Verify the old password as [`Work::Verify`] does, and hash the new one.
+    Change { old: Password, new: Password, against: Option<String>, guess: Guess },
     /// Verify a password against a stored hash, or against `None` if there is no hash. `guess` says for which account and
     /// from where wrong passwords are counted.
     Verify { password: Password, against: Option<String>, guess: Guess },
@@ -44,6 +46,11 @@ pub enum Outcome {
     Hashed(String),
     /// The password matches this stored hash.
     Verified(String),
+    /// The old password matches this stored hash, and this is the hash of the new one.
+    Changed {
+        verified: String,
+        hashed: String,
+    },
     Wrong,
 }
 
@@ -55,7 +62,7 @@ pub enum Outcome {
 pub async fn work(guesses: &Guesses, work: Work, now: Now) -> Result<(Outcome, u32), Error> {
     let guess = match &work {
         Work::Hash(_) => None,
-        Work::Verify { guess, .. } => Some(guess.clone()),
+        Work::Verify { guess, .. } | Work::Change { guess, .. } => Some(guess.clone()),
     };
     let attempts = guess.as_ref().map_or(Ok(0), |guess| guesses.count(guess, now.time))?;
     let permit = PERMITS.acquire().await.expect("the semaphore is never closed");
@@ -65,10 +72,14 @@ pub async fn work(guesses: &Guesses, work: Work, now: Now) -> Result<(Outcome, u
         match work {
             Work::Hash(password) => hash(&password, &salt).map(Outcome::Hashed),
             Work::Verify { password, against, .. } => verify(&password, against, &salt),
+            Work::Change { old, new, against, .. } => match verify(&old, against, &salt)? {
+                Outcome::Verified(verified) => hash(&new, &salt).map(|hashed| Outcome::Changed { verified, hashed }),
+                other => Ok(other),
+            },
         }
     });
     let outcome = done.await.map_err(|cause| Error::Internal(format!("the work on a password failed: {cause}")))??;
-    if let (Outcome::Verified(_), Some(guess)) = (&outcome, guess) {
+    if let (Outcome::Verified(_) | Outcome::Changed { .. }, Some(guess)) = (&outcome, guess) {
         guesses.forgive(&guess);
     }
     Ok((outcome, attempts))

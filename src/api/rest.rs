@@ -22,6 +22,7 @@ pub mod permissions;
 pub mod pushes;
 pub mod quotas;
 pub mod secrets;
+pub mod sessions;
 pub mod teams;
 pub mod training_capacity;
 pub mod training_jobs;

@@ -14,7 +14,7 @@ use crate::api::reply::Reply;
 use crate::api::rest::{
     api_keys, audit_logs, billing, chains, deployments, environment_groups, environments, fixtures, health,
     installation, instance_types, invitations, logs, members, model_apis, models, organizations, patches, permissions,
-    pushes, quotas, secrets, teams, training_capacity, training_jobs, training_projects, uploads, users,
+    pushes, quotas, secrets, sessions, teams, training_capacity, training_jobs, training_projects, uploads, users,
 };
 use crate::api::route::{Route, Run, Table, delete, get, not_served, patch, post};
 use crate::api::shapes::{Shapes, answers, query};
@@ -150,6 +150,12 @@ pub const ROUTES: &[Route] = &[
          answers::<wire::users::PasswordSet>().takes::<wire::users::SetPassword>()).runs(Run::Password(users::find_reset_work)).ours(),
     get("/v1/users/{user_id}/teams", Access::Org(MANAGE_PEOPLE_OR_SELF_HIDDEN, users::teams),
          answers::<wire::Items<wire::users::UserTeam>>().query(query::PAGE)).ours(),
+
+    // sessions of the console
+    get("/v1/users/me/sessions", Access::Org(MEMBER, sessions::list),
+         answers::<wire::Items<wire::sessions::Session>>().query(query::PAGE)).ours(),
+    delete("/v1/users/me/sessions/{session_id}", Access::Org(MEMBER, sessions::revoke),
+         answers::<wire::Tombstone>()).ours(),
 
     // invitations
     get("/v1/invitations", Access::Org(MANAGE_PEOPLE, invitations::list),

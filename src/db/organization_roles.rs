@@ -24,16 +24,41 @@ pub fn add_first_admin(
     email: &Email,
     name: &PersonName,
 ) -> Result<(User, PlainKey), Error> {
+    let user = add_founder(tx, operator, organization, email, name)?;
+    let key_name = KeyName::parse("name", "first-key")?;
+    let lifetime = Lifetime::by_operator(operator);
+    let key = personal_keys::create_first(tx, Actor::Operator(operator), &organization.id, &user, &key_name, lifetime)?;
+    Ok((user, key))
+}
+
+/// Adds the first admin of a new organization, who signs in with a password, given as a PHC string.
+pub(super) fn add_first_admin_with_password(
+    tx: &Tx,
+    operator: &Operator,
+    organization: &Organization,
+    email: &Email,
+    name: &PersonName,
+    password_hash: &str,
+) -> Result<User, Error> {
+    let user = add_founder(tx, operator, organization, email, name)?;
+    users::set_password_hash(tx, &user.id, password_hash)?;
+    Ok(user)
+}
+
+fn add_founder(
+    tx: &Tx,
+    operator: &Operator,
+    organization: &Organization,
+    email: &Email,
+    name: &PersonName,
+) -> Result<User, Error> {
     let user = match users::of_email(tx, email)? {
         Some(user) => user,
         None => users::insert(tx, email, name)?,
     };
     users::join(tx, &organization.id, &user.id, OrgRole::Admin)?;
     users::record_joined(tx, Actor::Operator(operator), &organization.id, &user)?;
-    let key_name = KeyName::parse("name", "first-key")?;
-    let lifetime = Lifetime::by_operator(operator);
-    let key = personal_keys::create_first(tx, Actor::Operator(operator), &organization.id, &user, &key_name, lifetime)?;
-    Ok((user, key))
+    Ok(user)
 }
 
 /// Makes an ordinary member of the organization an admin.

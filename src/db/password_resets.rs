@@ -193,7 +193,8 @@ pub(super) fn end_of_person(tx: &Tx, org: &InOrg, user_id: &UserId) -> Result<()
     Ok(())
 }
 
-fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
+/// Ends all open links of a person.
+pub(super) fn end_all(tx: &Tx, user_id: &UserId) -> Result<(), Error> {
     tx.sql
         .prepare_cached(
             "UPDATE password_reset SET ended_at = :now

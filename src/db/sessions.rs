@@ -245,6 +245,16 @@ pub fn begin_accepted(tx: &Tx, accepted: &Accepted, place: &Place) -> Result<New
     insert(tx, &accepted.organization.id, &accepted.user.id, tx.now, place)
 }
 
+/// Signs in the first admin of an organization that was just made.
+pub(super) fn begin_as_founder(
+    tx: &Tx,
+    organization: &Organization,
+    founder: &User,
+    place: &Place,
+) -> Result<NewSession, Error> {
+    insert(tx, &organization.id, &founder.id, tx.now, place)
+}
+
 /// Ends the session and begins one of the same person in another organization. The new one lasts no longer than the old.
 ///
 /// # Errors
@@ -349,6 +359,15 @@ pub fn revoke(tx: &Tx, org: &InOrg, person: &Person, id: &str) -> Result<(), Err
 pub fn end(tx: &Tx, session: &Session) -> Result<(), Error> {
     tx.sql.prepare_cached("DELETE FROM session WHERE id = :id")?.execute(named_params! { ":id": session.id })?;
     Ok(())
+}
+
+/// Ends all other sessions of the person, in every organization, and replaces the token of this one at once.
+pub(super) fn keep_only(tx: &Tx, signed_in: &SignedIn) -> Result<SessionToken, Error> {
+    let SignedIn { caller, session, .. } = signed_in;
+    tx.sql
+        .prepare_cached("DELETE FROM session WHERE user_id = :user_id AND id <> :id")?
+        .execute(named_params! { ":user_id": session.user_id, ":id": session.id })?;
+    set_new_token(tx, session, caller, None)
 }
 
 /// Ends all sessions of a person, in every organization.

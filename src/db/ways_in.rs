@@ -1,4 +1,5 @@
-//! Which API keys give the admins of an organization access. The last such key cannot be taken away.
+//! What gives the admins of an organization access: API keys, and passwords, with which they sign in to the console. The
+//! last of these cannot be taken away.
 
 use rusqlite::named_params;
 
@@ -6,13 +7,13 @@ use crate::db::Tx;
 use crate::domain::OrgId;
 use crate::error::Error;
 
-/// Runs `work` and returns its result if the admins of the organization keep access by API keys. The calling code must
+/// Runs `work` and returns its result if the admins of the organization keep access. The calling code must
 /// undo the changes of `work` after an error.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] where `work` leaves no admin with a key that works although one had such a key before, or none
-/// with a key that does not expire although one had such a key before.
+/// [`Error::Conflict`] where `work` leaves no admin with a password or a key that works although one had such a thing
+/// before, or none with a password or a key that does not expire although one had such a thing before.
 pub(super) fn keeping_a_way_in<T>(
     tx: &Tx,
     org_id: &OrgId,
@@ -33,30 +34,35 @@ pub(super) fn keeping_a_way_in<T>(
     }
 }
 
-/// The best kind of key by which the admins of an organization have access, from the worst to the best.
+/// The best thing by which the admins of an organization have access, from the worst to the best.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum WaysIn {
     None,
-    /// Every working key expires.
+    /// No admin has a password, and every working key expires.
     Ending,
+    /// A password, or a key that does not expire.
     Lasting,
 }
 
 fn ways_in(tx: &Tx, org_id: &OrgId) -> Result<WaysIn, Error> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT count(*) AS working, count(*) FILTER (WHERE api_key.expires_at IS NULL) AS lasting
+        "SELECT EXISTS (SELECT 1 FROM org_member JOIN user ON user.id = org_member.user_id
+                        WHERE org_member.org_id = :org_id AND org_member.role = 'ADMIN'
+                          AND user.password_hash IS NOT NULL) AS by_password,
+                count(*) AS working, count(*) FILTER (WHERE api_key.expires_at IS NULL) AS lasting
          FROM org_member
          JOIN api_key ON api_key.org_id = org_member.org_id AND api_key.user_id = org_member.user_id
          WHERE org_member.org_id = :org_id AND org_member.role = 'ADMIN'
            AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > :now)",
     )?;
-    let (working, lasting): (i64, i64) = query
+    let (by_password, working, lasting): (bool, i64, i64) = query
         .query_row(named_params! { ":org_id": org_id, ":now": tx.now }, |row| {
-            Ok((row.get("working")?, row.get("lasting")?))
+            Ok((row.get("by_password")?, row.get("working")?, row.get("lasting")?))
         })?;
-    Ok(match (working, lasting) {
-        (0, _) => WaysIn::None,
-        (_, 0) => WaysIn::Ending,
-        (_, _) => WaysIn::Lasting,
+    Ok(match (by_password, working, lasting) {
+        (true, _, _) => WaysIn::Lasting,
+        (false, 0, _) => WaysIn::None,
+        (false, _, 0) => WaysIn::Ending,
+        (false, _, _) => WaysIn::Lasting,
     })
 }

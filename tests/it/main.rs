@@ -22,6 +22,7 @@ mod matrix;
 mod model;
 mod openapi;
 mod org;
+mod people;
 mod plans;
 mod policy;
 mod process;

@@ -208,6 +208,22 @@ impl Seed {
             )
             .unwrap();
         self.insert_key(user, org, "PERSONAL", Some(user), None);
+        self.session(org, user);
+    }
+
+    /// A session that lasts longer than any test.
+    fn session(&self, org: &str, user: &str) {
+        self.sql
+            .execute(
+                "INSERT INTO session (id, token_hash, org_id, user_id, roles_hash, signed_in_at, created_at, last_seen_at,
+                                      expires_at, user_agent)
+                 VALUES ('session_' || :user, :hash, :org, :user, zeroblob(32), :now, :now, :now, :expires, 'Browser/1')",
+                named_params! {
+                    ":user": user, ":hash": link_hash(user), ":org": org, ":now": BEGIN,
+                    ":expires": BEGIN.plus_seconds(10 * 366 * 24 * 3600),
+                },
+            )
+            .unwrap();
     }
 
     fn member(&self, org: &str, team: &str, user: &str, role: &str) {

@@ -77,7 +77,7 @@ pub fn accept(tx: &Tx, caller: Option<&Caller>, ctx: &RequestContext) -> Result<
     let (verified, hashed) = match ctx.password() {
         Outcome::Verified(stored) => (Some(stored.as_str()), None),
         Outcome::Hashed(hash) => (None, Some(hash.clone())),
-        Outcome::Nothing | Outcome::Wrong => (None, None),
+        Outcome::Nothing | Outcome::Wrong | Outcome::Changed { .. } => (None, None),
     };
     let is_hashed = asked.password.is_none() || hashed.is_some();
     let is_new = asked.is_of_a_new_person() && is_hashed;

@@ -9,10 +9,12 @@ use crate::api::App;
 use crate::cli::server::{descriptors, log};
 use crate::cli::{Data, Failure, Listen, Opened, ProxyOptions, Quotas, now, open, print, take, tell_of_key};
 use crate::db::directory::{self, Directory};
-use crate::db::organizations;
+use crate::db::first_run;
 use crate::db::uploads::{self, Pushed};
+use crate::domain::BaseUrl;
 use crate::error::quoted;
 use crate::server::{self, Hangup, Limits};
+use crate::token::LinkToken;
 
 /// Serve an installation
 ///
@@ -64,18 +66,30 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         open(&path, directory, options.proxy.reverse_proxy(&options.listen), options.quotas.settings())?;
     tell_of_key(&path, has_new_key);
     tell_of_missing_archives(&app, &path)?;
-    if app.db.read(now(), organizations::count)? == 0 {
+    let setup = if app.db.read(now(), first_run::is_open)? { app.first_run.begin(now()) } else { None };
+    if setup.is_some() {
         let data = path.display();
         tracing::warn!(
-            "{data} holds no organization yet. To begin, stop this server and run \
+            "{data} holds no organization yet. To begin, open the setup link within 30 minutes, or stop this server and run \
              `guildhall init --organization NAME --email E --name N --data {data}`"
         );
     }
+    let public = app.reverse_proxy.public.clone();
     until_signal(app, &path, listener, options.limits(), signal, |url| {
         // The log has the URL too, so a closed standard output is no error.
         print(url).unwrap_or_else(|failure| tracing::warn!("{}", failure.message));
-        Ok(())
+        match setup {
+            // Without the link nobody can begin: a closed standard output is an error here.
+            Some(token) => print(setup_line(public.as_ref(), url, &token)),
+            None => Ok(()),
+        }
     })
+}
+
+/// The one line that shows the setup link. The log never has it.
+fn setup_line(public: Option<&BaseUrl>, url: &str, token: &LinkToken) -> String {
+    let base = public.map_or_else(|| url.to_owned(), BaseUrl::to_string);
+    format!("Set up the first organization within 30 minutes: {base}/setup/{}", token.reveal())
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

@@ -1,4 +1,4 @@
-//! Does an organization always keep a key with which one of its admins has access?
+//! Does an organization always keep a password or a key with which one of its admins has access?
 
 use super::*;
 
@@ -38,16 +38,31 @@ fn a_key_that_ends_is_no_lasting_way_in() {
 }
 
 #[test]
-fn another_admin_without_a_key_is_no_way_in() {
+fn another_admin_without_a_key_and_a_password_is_no_way_in() {
     let server = TestServer::empty();
     let acme = Org::new(&server, "acme", Teams::On);
     let (_, link) = acme.invite("mia@people.example", "ADMIN", json!([]));
     let joined = accept(&server, None, &link, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    server.sql().execute("UPDATE user SET password_hash = NULL", []).unwrap();
     let founder = format!("/v1/users/{}", acme.founder.id);
     acme.delete(&acme.founder, &of(&acme.founder)).refused(409, "CONFLICT");
     acme.delete(&acme.founder, &founder).refused(409, "CONFLICT");
     acme.patch(&acme.founder, &founder, json!({ "role": "MEMBER" })).refused(409, "CONFLICT");
     acme.delete(&acme.founder, &format!("/v1/users/{}", text(&joined["user"]["user_id"]))).ok();
+}
+
+/// They sign in with it and make a key.
+#[test]
+fn another_admin_with_a_password_is_a_way_in() {
+    let server = TestServer::empty();
+    let acme = Org::new(&server, "acme", Teams::On);
+    let (_, link) = acme.invite("mia@people.example", "ADMIN", json!([]));
+    let joined = accept(&server, None, &link, json!({ "name": "Mia", "password": "correct horse" })).ok();
+    let mia = format!("/v1/users/{}", text(&joined["user"]["user_id"]));
+    let spare = make(&acme, &acme.founder, json!({ "type": "PERSONAL", "expires_at": in_seconds(&server, DAY) }));
+    acme.delete(&spare, &of(&acme.founder)).ok();
+    acme.patch(&spare, &mia, json!({ "role": "MEMBER" })).refused(409, "CONFLICT");
+    acme.delete(&spare, &mia).refused(409, "CONFLICT");
 }
 
 #[test]
