@@ -3,16 +3,18 @@
 use askama::Template;
 
 use crate::api::Reply;
+use crate::api::guesses::Guess;
+use crate::api::passwords::{Outcome, Work};
 use crate::console::context::{PageContext, to};
 use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav};
 use crate::console::pager::Pager;
 use crate::console::{session, view};
-use crate::db::{Tx, sessions, users};
+use crate::db::{Tx, passwords, sessions, users};
 use crate::domain::sessions::Session;
-use crate::domain::{Organization, PersonName};
+use crate::domain::{Organization, Password, PersonName};
 use crate::error::Error;
-use crate::policy::InOrg;
+use crate::policy::{Caller, InOrg};
 
 #[derive(Template)]
 #[template(path = "profile.html")]
@@ -71,4 +73,40 @@ pub fn revoke_session(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, 
     let (_, person) = org.caller().as_member()?;
     sessions::revoke(tx, org, person, ctx.param("session_id"))?;
     Ok(to("/account/sessions?done=revoked"))
+}
+
+// ---- the password ----
+
+#[derive(Template)]
+#[template(path = "password.html")]
+struct PasswordPage {
+    frame: Frame,
+}
+
+pub fn password(tx: &Tx, _: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
+    html(&PasswordPage { frame: Frame::new(tx, ctx, Nav::Account, None)? })
+}
+
+/// Finds the work of verifying the old password and hashing the new one.
+pub fn find_password_work(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Option<Work>, Error> {
+    let session = ctx.session.ok_or(Error::Unauthenticated)?;
+    let (email, against) = passwords::of_signed_in(tx, &session.signed_in)?;
+    let parse = |field| Password::parse(ctx.form.text(field).to_owned());
+    let old = parse("old").map_err(|_| wrong_password())?;
+    let guess = Guess::new(email.as_str().to_owned(), ctx.request.log.peer());
+    Ok(Some(Work::Change { old, new: parse("new")?, against, guess }))
+}
+
+pub fn change_password(tx: &Tx, _: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
+    let session = ctx.session.ok_or(Error::Unauthenticated)?;
+    let Outcome::Changed { verified, hashed } = ctx.password else { return Err(wrong_password()) };
+    let token = passwords::change(tx, &session.signed_in, verified, hashed)?;
+    let token = token.ok_or_else(|| Error::Invalid("the password was changed meanwhile: try again".to_owned()))?;
+    let mut reply = to("/account/password?done=password");
+    session::renew(&mut reply, ctx.request, &token);
+    Ok(reply)
+}
+
+fn wrong_password() -> Error {
+    Error::Invalid("the old password is wrong".to_owned())
 }

@@ -8,6 +8,7 @@ use crate::console::form::Form;
 use crate::console::session::Session;
 use crate::domain::{Paging, Team};
 use crate::error::Error;
+use crate::policy::Operator;
 use crate::wire;
 
 /// How many rows of a list a page shows.
@@ -29,11 +30,34 @@ pub type Access = access::Access<Console>;
 pub struct PageContext<'r> {
     pub request: &'r Request,
     pub path: &'r PathTemplate,
-    pub form: &'r Form,
     pub session: Option<&'r Session>,
+    pub(super) given: &'r Given<'r>,
+}
+
+impl<'r> std::ops::Deref for PageContext<'r> {
+    type Target = Given<'r>;
+
+    fn deref(&self) -> &Given<'r> {
+        self.given
+    }
+}
+
+/// What a page is given besides its request.
+#[derive(Clone, Copy)]
+pub struct Given<'g> {
+    pub form: &'g Form,
     /// The form that was refused, if this page shows one again.
-    pub refused: Option<&'r Refused>,
-    pub password: &'r Outcome,
+    pub refused: Option<&'g Refused>,
+    /// The outcome of the work on a password.
+    pub password: &'g Outcome,
+    /// The proof that the link of the first run gives.
+    pub operator: Option<&'g Operator>,
+}
+
+impl<'g> Given<'g> {
+    pub fn of(form: &'g Form) -> Given<'g> {
+        Given { form, refused: None, password: &Outcome::Nothing, operator: None }
+    }
 }
 
 /// A form that was refused, and where it stands.

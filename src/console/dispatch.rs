@@ -9,13 +9,14 @@ use std::sync::Arc;
 use crate::api::passwords::{self, Outcome};
 use crate::api::path_template;
 use crate::api::{App, Listener, OPEN_BODY_BYTES_MAX, Reply, Request};
-use crate::console::context::{PageContext, Refused, path_of, to};
+use crate::console::context::{Given, PageContext, Refused, path_of, to};
 use crate::console::form::{FORM_BYTES_MAX, Form};
 use crate::console::page::{Deletes, FindWork, Row, Run, Stands};
 use crate::console::session::{self, Session};
 use crate::console::{assets, errors, pages, sign_in};
 use crate::db::{Now, Tx, sessions};
 use crate::error::Error;
+use crate::policy::Operator;
 
 /// What a page may load and where it may be shown: from here alone, and in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -61,7 +62,7 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: &Arc<Re
         Err(error) => return failed(app, now, request, &error),
     };
     let done = match row.page.run {
-        Run::Read => app.db.read(now, |tx| answer_in(tx, row, request, &form, None, &Outcome::Nothing)),
+        Run::Read => app.db.read(now, |tx| answer_in(tx, row, request, &Given { operator: operator(app, row, request, now).as_ref(), ..Given::of(&form) })),
         Run::Search => search(app, now, row, request).await,
         Run::Write => write(app, now, row, request, &form, Outcome::Nothing).await,
         Run::Password(find_work) => with_password(app, now, row, request, &form, find_work).await,
@@ -84,7 +85,7 @@ async fn search(app: &Arc<App>, now: Now, row: &'static Row, request: &Arc<Reque
     let session = app.db.read(now, |tx| session::find(tx, request))?.ok_or(Error::Unauthenticated)?;
     let (on_pool, request) = (Arc::clone(app), Arc::clone(request));
     let read = move || {
-        on_pool.db.read(now, |tx| answer_in(tx, row, &request, &Form::default(), None, &Outcome::Nothing))
+        on_pool.db.read(now, |tx| answer_in(tx, row, &request, &Given::of(&Form::default())))
     };
     app.pool.run(session.caller().org_id.as_str(), 0, read).await
 }
@@ -97,8 +98,12 @@ async fn write(
     form: &Arc<Form>,
     password: Outcome,
 ) -> Result<Reply, Error> {
-    let (request, form) = (Arc::clone(request), Arc::clone(form));
-    app.db.write(now, move |tx| answer_in(tx, row, &request, &form, None, &password)).await
+    let (request, form, operator) = (Arc::clone(request), Arc::clone(form), operator(app, row, request, now));
+    let work = move |tx: &Tx| {
+        let given = Given { password: &password, operator: operator.as_ref(), ..Given::of(&form) };
+        answer_in(tx, row, &request, &given)
+    };
+    app.db.write(now, work).await
 }
 
 /// Runs a handler that needs work on a password. Hashing is slow, so it is done before the write transaction.
@@ -112,14 +117,9 @@ async fn with_password(
 ) -> Result<Reply, Error> {
     let work = app.db.read(now, |tx| {
         let session = session::find(tx, request)?;
-        let ctx = PageContext {
-            request,
-            path: &row.path,
-            form,
-            session: session.as_ref(),
-            refused: None,
-            password: &Outcome::Nothing,
-        };
+        let operator = operator(app, row, request, now);
+        let given = Given { operator: operator.as_ref(), ..Given::of(form) };
+        let ctx = PageContext { request, path: &row.path, session: session.as_ref(), given: &given };
         find_work(tx, session.as_ref().map(Session::caller), &ctx)
     })?;
     let outcome = match work {
@@ -132,20 +132,24 @@ async fn with_password(
     write(app, now, row, request, form, outcome).await
 }
 
+/// The proof that the link of the first run gives to whoever holds it.
+fn operator(app: &App, row: &Row, request: &Request, now: Now) -> Option<Operator> {
+    let at = row.path.position("setup_token")?;
+    app.first_run.open(&request.path[at], now.time)
+}
+
 /// Finds the session, obtains the proof and runs the handler.
 fn answer_in(
     tx: &Tx,
     row: &Row,
     request: &Request,
-    form: &Form,
-    refused: Option<&Refused>,
-    password: &Outcome,
+    given: &Given,
 ) -> Result<Reply, Error> {
     let session = session::find(tx, request)?;
     let session = session.as_ref();
     let caller = session.map(Session::caller);
     if row.page.method == "POST" {
-        check_token(tx, session, request, form)?;
+        check_token(tx, session, request, given.form)?;
         if let Some(caller) = caller {
             tx.charge_to(caller);
         }
@@ -153,7 +157,7 @@ fn answer_in(
             tx.frees_space()?;
         }
     }
-    let ctx = PageContext { request, path: &row.path, form, session, refused, password };
+    let ctx = PageContext { request, path: &row.path, session, given };
     let answer = || row.page.access.answer(tx, caller, &ctx);
     if row.page.method == "POST" && caller.is_some() { tx.unless_unchanged(answer) } else { answer() }
 }
@@ -265,7 +269,9 @@ fn shown_again(
         seed: request.seed,
         log: Arc::clone(&request.log),
     };
-    let shown = app.db.read(now, |tx| answer_in(tx, page, &asked, form, Some(&refused), &Outcome::Nothing));
+    let operator = operator(app, page, &asked, now);
+    let given = Given { refused: Some(&refused), operator: operator.as_ref(), ..Given::of(form) };
+    let shown = app.db.read(now, |tx| answer_in(tx, page, &asked, &given));
     match shown {
         Ok(reply) => Reply { status: refused.status, ..reply },
         Err(error) => failed(app, now, &asked, &error),

@@ -12,11 +12,12 @@ use crate::console::errors::html;
 use crate::console::sign_in::Files;
 use crate::console::{session, view};
 use crate::db::invitations::{self, Identity, Joiner, Offer};
+use crate::db::first_run::{self, Founding};
 use crate::db::{Tx, password_resets, sessions};
 use crate::domain::invitations::InvitedTeam;
-use crate::domain::{OrgRole, Organization, Password, PersonName};
+use crate::domain::{Email, OrgRole, Organization, Password, PersonName, TeamName};
 use crate::error::Error;
-use crate::policy::Caller;
+use crate::policy::{Caller, Operator};
 
 // ---- invitations ----
 
@@ -68,7 +69,7 @@ pub fn accept(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Reply, E
     let (verified, hashed) = match ctx.password {
         Outcome::Verified(stored) => (Some(stored.as_str()), None),
         Outcome::Hashed(hash) => (None, Some(hash.clone())),
-        Outcome::Nothing | Outcome::Wrong => (None, None),
+        Outcome::Nothing | Outcome::Wrong | Outcome::Changed { .. } => (None, None),
     };
     let joiner = match (offer.identify(None, verified)?, name(ctx)?, hashed) {
         (Identity::Proven(known), _, _) => Joiner::Existing(known),
@@ -140,4 +141,60 @@ pub fn reset(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Reply, Er
     };
     password_resets::apply(tx, &reset, hash, None)?;
     Ok(to("/sign-in?done=password"))
+}
+
+// ---- the first run ----
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct Setup {
+    files: Files,
+    organization: String,
+    name: String,
+    email: String,
+    problem: Option<String>,
+}
+
+/// Shows the form that makes the first organization.
+pub fn show_setup(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Reply, Error> {
+    open_setup(tx, ctx)?;
+    html(&Setup {
+        files: Files::here(),
+        organization: ctx.form.text("organization").to_owned(),
+        name: ctx.form.text("name").to_owned(),
+        email: ctx.form.text("email").to_owned(),
+        problem: ctx.refused.map(|refused| refused.message.clone()),
+    })
+}
+
+fn open_setup<'c>(tx: &Tx, ctx: &'c PageContext) -> Result<&'c Operator, Error> {
+    let operator = ctx.operator.ok_or(Error::NotFound("setup link"))?;
+    if first_run::is_open(tx)? { Ok(operator) } else { Err(Error::NotFound("setup link")) }
+}
+
+pub fn find_setup_work(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Option<Work>, Error> {
+    open_setup(tx, ctx)?;
+    founded(ctx, String::new())?;
+    password(ctx).map(|password| Some(Work::Hash(password)))
+}
+
+fn founded(ctx: &PageContext, password_hash: String) -> Result<Founding, Error> {
+    Ok(Founding {
+        organization: TeamName::parse(ctx.form.text("organization"))?,
+        email: Email::parse(ctx.form.text("email"))?,
+        name: PersonName::parse(ctx.form.text("name"))?,
+        password_hash,
+    })
+}
+
+/// Makes the first organization and its first admin, and signs the admin in.
+pub fn setup(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Reply, Error> {
+    let operator = open_setup(tx, ctx)?;
+    let Outcome::Hashed(hash) = ctx.password else {
+        return Err(Error::Internal("a password was not hashed".to_owned()));
+    };
+    let new = first_run::found(tx, operator, &founded(ctx, hash.clone())?, &session::place(ctx.request))?;
+    let mut reply = to("/");
+    session::give(&mut reply, ctx.request, &new);
+    Ok(reply)
 }

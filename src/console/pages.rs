@@ -40,6 +40,10 @@ pub const PAGES: &[Page] = &[
     get("/reset/{token}", Access::Anyone(links::show_reset)),
     post("/reset/{token}", Access::Anyone(links::reset), "/reset/{token}", "").with_password(links::find_reset_work),
 
+    get("/setup/{setup_token}", Access::Anyone(links::show_setup)),
+    post("/setup/{setup_token}", Access::Anyone(links::setup), "/setup/{setup_token}", "")
+        .with_password(links::find_setup_work),
+
     // members of the organization, invitations
     get("/settings/members", Access::Org(MEMBER, members::list)).searching(),
     post("/settings/members/invite", Access::Org(MANAGE_PEOPLE, members::invite_member), "/settings/members", "invite"),
@@ -160,6 +164,10 @@ pub const PAGES: &[Page] = &[
     get("/account/sessions", Access::Org(MEMBER, account::sessions)),
     post("/account/sessions/{session_id}/revoke", Access::Org(MEMBER, account::revoke_session),
          "/account/sessions", "").deleting(),
+
+    get("/account/password", Access::Org(MEMBER, account::password)),
+    post("/account/password", Access::Org(MEMBER, account::change_password), "/account/password", "")
+        .with_password(account::find_password_work),
 
     // secrets
     get("/t/{team_id}/settings/secrets", Access::Team(PATH, VIEW, secrets::list)).searching(),

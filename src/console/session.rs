@@ -53,6 +53,11 @@ pub fn give(reply: &mut Reply, request: &Request, new: &NewSession) {
     set_cookie(reply, Cookie::of(&request.base_url).set(&new.token));
 }
 
+/// Gives the browser the next token of its session.
+pub fn renew(reply: &mut Reply, request: &Request, token: &SessionToken) {
+    set_cookie(reply, Cookie::of(&request.base_url).set(token));
+}
+
 /// Takes the token from the browser.
 pub fn take(reply: &mut Reply, request: &Request) {
     set_cookie(reply, Cookie::of(&request.base_url).clear());
@@ -77,7 +82,7 @@ pub async fn keep_up(app: &App, now: Now, request: &Request, reply: &mut Reply) 
             if let Ok(Some(token)) = replaced
                 && !reply.headers.iter().any(|(name, _)| *name == "set-cookie")
             {
-                set_cookie(reply, Cookie::of(&request.base_url).set(&token));
+                renew(reply, request, &token);
             }
         }
     }
