@@ -30,6 +30,7 @@ mod page;
 mod pager;
 pub mod pages;
 mod permissions;
+mod rendering;
 mod secrets;
 mod session;
 mod sign_in;

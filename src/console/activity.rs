@@ -4,9 +4,9 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, ROWS_MAX};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav};
 use crate::console::pager::Pager;
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::audit::{self, AuditCursor, Direction, Filter};
 use crate::db::{Tx, teams};
@@ -60,7 +60,9 @@ pub fn list(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
         export,
         search: ctx.query("search").to_owned(),
         group: ctx.query("group").to_owned(),
-        groups: audit::groups().filter(|group| audit::event_types(group).is_some_and(|types| !types.is_empty())).collect(),
+        groups: audit::groups()
+            .filter(|group| audit::event_types(group).is_some_and(|types| !types.is_empty()))
+            .collect(),
         team_id: ctx.query("team").to_owned(),
         teams: teams::of_organization(tx, org.caller())?,
         since: ctx.query("since").to_owned(),
@@ -101,12 +103,28 @@ fn filter<'a>(ctx: &'a PageContext) -> Result<Filter<'a>, Error> {
 
 /// Puts an entry into words. The name of what it is about is found in its data.
 pub fn happened(entry: Entry) -> Happened {
-    let about = ["secret_name", "model_name", "chain_name", "environment_name", "team_name", "user_email",
-        "invited_user_email", "removed_user_email", "training_project_name", "api_key_prefix", "name"];
+    let about = [
+        "secret_name",
+        "model_name",
+        "chain_name",
+        "environment_name",
+        "team_name",
+        "user_email",
+        "invited_user_email",
+        "removed_user_email",
+        "training_project_name",
+        "api_key_prefix",
+        "name",
+    ];
     let named = wire::texts(&entry.event_data, &about);
     Happened {
         at: entry.created_at,
-        who: entry.actor_email.or(entry.actor_key_name).or(entry.actor_prefix.clone()).unwrap_or(entry.actor_type.to_lowercase()),
+        who: entry.actor_email.or(entry.actor_key_name).or(entry.actor_prefix).unwrap_or_else(|| {
+            match entry.actor_type.as_str() {
+                "TOMBSTONE_USER" => "Somebody who has left".to_owned(),
+                _ => "This installation".to_owned(),
+            }
+        }),
         is_key: entry.actor_type == "API_KEY",
         what: view::sentence_case(&entry.event_type),
         about: named.join(", "),
@@ -114,6 +132,7 @@ pub fn happened(entry: Entry) -> Happened {
         team: entry.team.map(|(_, name)| name),
         source: match entry.source.as_str() {
             "UI" => "Console".to_owned(),
+            "SYSTEM" => "System".to_owned(),
             other => other.to_owned(),
         },
     }

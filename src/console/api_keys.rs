@@ -4,9 +4,9 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav, TeamLink, refusal_in};
 use crate::console::pager::Pager;
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::api_keys::{self, Filter};
 use crate::db::{Tx, models, teams};
@@ -269,12 +269,7 @@ fn environments(category: TeamCategory, ctx: &PageContext) -> Result<Option<Vec<
 }
 
 /// The ids of the models to which the form narrows the key. The form has their names.
-fn model_ids(
-    tx: &Tx,
-    team: &InTeam,
-    category: TeamCategory,
-    ctx: &PageContext,
-) -> Result<Option<Vec<String>>, Error> {
+fn model_ids(tx: &Tx, team: &InTeam, category: TeamCategory, ctx: &PageContext) -> Result<Option<Vec<String>>, Error> {
     let names = listed(ctx.form.text("models"));
     match category {
         _ if names.is_empty() => Ok(None),

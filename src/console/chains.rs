@@ -4,9 +4,9 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav, refusal_in};
 use crate::console::pager::Pager;
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::chains::{self, deployments, environments};
 use crate::db::{Tx, environment_groups};
@@ -61,7 +61,8 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &PageContext) -> Result<Reply, Error> {
     let refusal = refusal_in(team.caller(), team.team(), TeamAct::Deploy);
     let deployer = team.caller().to_deploy(team.team()).ok();
     let may_change = |deployment: &ChainDeployment| {
-        let opens = |name| deployer.as_ref().is_some_and(|deployer| environment_groups::open(tx, deployer, name).is_ok());
+        let opens =
+            |name| deployer.as_ref().is_some_and(|deployer| environment_groups::open(tx, deployer, name).is_ok());
         refusal.is_none() && deployment.environments().all(opens)
     };
     let all = deployments::list(tx, team, &chain.id)?;

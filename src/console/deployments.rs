@@ -4,8 +4,8 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav};
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::deployments::{self, Changeable, running};
 use crate::db::{Tx, logs, models};

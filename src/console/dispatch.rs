@@ -13,7 +13,7 @@ use crate::console::context::{Given, PageContext, Refused, path_of, to};
 use crate::console::form::{FORM_BYTES_MAX, Form};
 use crate::console::page::{Deletes, FindWork, Row, Run, Stands};
 use crate::console::session::{self, Session};
-use crate::console::{assets, errors, pages, sign_in};
+use crate::console::{assets, errors, pages, rendering, sign_in};
 use crate::db::{Now, Tx, sessions};
 use crate::error::Error;
 use crate::policy::Operator;
@@ -41,7 +41,7 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Reply {
         && request.method == "GET"
     {
         request.log.note_template("/assets/{name}");
-        return assets::find(name).unwrap_or_else(|| errors::plain(404, "There is no such file."));
+        return assets::find(name).unwrap_or_else(|| rendering::plain(404, "There is no such file."));
     }
     let request = Arc::new(request);
     let mut reply = match pages::find(&request.method, &request.path) {
@@ -62,7 +62,14 @@ async fn carry_out(app: &Arc<App>, now: Now, row: &'static Row, request: &Arc<Re
         Err(error) => return failed(app, now, request, &error),
     };
     let done = match row.page.run {
-        Run::Read => app.db.read(now, |tx| answer_in(tx, row, request, &Given { operator: operator(app, row, request, now).as_ref(), ..Given::of(&form) })),
+        Run::Read => app.db.read(now, |tx| {
+            answer_in(
+                tx,
+                row,
+                request,
+                &Given { operator: operator(app, row, request, now).as_ref(), ..Given::of(&form) },
+            )
+        }),
         Run::Search => search(app, now, row, request).await,
         Run::Write => write(app, now, row, request, &form, Outcome::Nothing).await,
         Run::Password(find_work) => with_password(app, now, row, request, &form, find_work).await,
@@ -84,9 +91,7 @@ fn form_of(row: &Row, request: &Request) -> Result<Form, Error> {
 async fn search(app: &Arc<App>, now: Now, row: &'static Row, request: &Arc<Request>) -> Result<Reply, Error> {
     let session = app.db.read(now, |tx| session::find(tx, request))?.ok_or(Error::Unauthenticated)?;
     let (on_pool, request) = (Arc::clone(app), Arc::clone(request));
-    let read = move || {
-        on_pool.db.read(now, |tx| answer_in(tx, row, &request, &Given::of(&Form::default())))
-    };
+    let read = move || on_pool.db.read(now, |tx| answer_in(tx, row, &request, &Given::of(&Form::default())));
     app.pool.run(session.caller().org_id.as_str(), 0, read).await
 }
 
@@ -139,12 +144,7 @@ fn operator(app: &App, row: &Row, request: &Request, now: Now) -> Option<Operato
 }
 
 /// Finds the session, obtains the proof and runs the handler.
-fn answer_in(
-    tx: &Tx,
-    row: &Row,
-    request: &Request,
-    given: &Given,
-) -> Result<Reply, Error> {
+fn answer_in(tx: &Tx, row: &Row, request: &Request, given: &Given) -> Result<Reply, Error> {
     let session = session::find(tx, request)?;
     let session = session.as_ref();
     let caller = session.map(Session::caller);
@@ -179,7 +179,9 @@ fn check_origin(request: &Request) -> Result<(), Error> {
     if from_here {
         return Ok(());
     }
-    Err(Error::Forbidden("the form was not sent by a page of this site: open the page here and send it again".to_owned()))
+    Err(Error::Forbidden(
+        "the form was not sent by a page of this site: open the page here and send it again".to_owned(),
+    ))
 }
 
 fn is_own(request: &Request, origin: &str) -> bool {
@@ -226,15 +228,7 @@ fn comes_back(error: &Error) -> bool {
 
 /// Shows the page of a refused form, with what was typed and the reason. A page that cannot be shown any more is refused
 /// for its own reason.
-fn shown_again(
-    app: &App,
-    now: Now,
-    row: &Row,
-    stands: Stands,
-    request: &Request,
-    form: &Form,
-    error: &Error,
-) -> Reply {
+fn shown_again(app: &App, now: Now, row: &Row, stands: Stands, request: &Request, form: &Form, error: &Error) -> Reply {
     request.log.note_failure(error);
     let about = path_template::parameters(row.page.template)
         .filter(|name| !path_template::parameters(stands.page).any(|of_page| of_page == *name))
@@ -243,7 +237,7 @@ fn shown_again(
     let refused = Refused {
         dialog: stands.dialog,
         about: about.unwrap_or_default(),
-        message: errors::sentence(error),
+        message: rendering::sentence(error),
         status: error.status().0,
     };
     let page = pages::of_template(stands.page);
@@ -288,7 +282,7 @@ fn failed(app: &App, now: Now, request: &Request, error: &Error) -> Reply {
             _ => errors::page(tx, session.as_ref(), error, request),
         }
     });
-    shown.unwrap_or_else(|_| errors::plain(500, "Something failed here. Try again; the server's log has the cause."))
+    shown.unwrap_or_else(|_| rendering::plain(500, "Something failed here. Try again; the server's log has the cause."))
 }
 
 /// Leads to the sign-in page, and back afterwards.

@@ -4,8 +4,8 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav, refusal_in};
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::api_keys::{self, Filter};
 use crate::db::environment_groups::{self, ManageAccess};
@@ -121,10 +121,7 @@ fn name(ctx: &PageContext) -> Result<EnvironmentName, Error> {
 }
 
 fn restricted(ctx: &PageContext) -> Result<ManageAccess, Error> {
-    Ok(ManageAccess::Restricted {
-        user_ids: Some(chosen(ctx, "user")?),
-        api_key_prefixes: Some(chosen(ctx, "key")?),
-    })
+    Ok(ManageAccess::Restricted { user_ids: Some(chosen(ctx, "user")?), api_key_prefixes: Some(chosen(ctx, "key")?) })
 }
 
 fn chosen(ctx: &PageContext, field: &str) -> Result<Vec<String>, Error> {

@@ -4,6 +4,7 @@ use askama::Template;
 
 use crate::api::{Reply, Request};
 use crate::console::frame::{Frame, Nav};
+use crate::console::rendering::{html, sentence};
 use crate::console::session::Session;
 use crate::console::{assets, view};
 use crate::db::Tx;
@@ -40,7 +41,9 @@ impl Problem {
                 "The page does not exist, or it belongs to a team that you are not in.".to_owned(),
             ),
             Error::Forbidden(_) => ("You may look, not do this", sentence(error)),
-            Error::MethodNotAllowed(_) => ("This address takes no form", "Go back and try again from the page.".to_owned()),
+            Error::MethodNotAllowed(_) => {
+                ("This address takes no form", "Go back and try again from the page.".to_owned())
+            }
             Error::Internal(_) | Error::Defect(_) | Error::Unread => {
                 ("Something failed here", "Nothing was changed. Try again; the server's log has the cause.".to_owned())
             }
@@ -84,28 +87,4 @@ pub fn page(tx: &Tx, session: Option<&Session>, error: &Error, request: &Request
         reply.headers.push(("allow", allowed.clone()));
     }
     Ok(reply)
-}
-
-/// A page as a reply.
-///
-/// # Errors
-///
-/// [`Error::Internal`] if the template cannot be rendered.
-pub fn html(page: &impl Template) -> Result<Reply, Error> {
-    let text = page.render().map_err(|cause| Error::Internal(format!("a page cannot be rendered: {cause}")))?;
-    Ok(Reply::bytes("text/html; charset=utf-8", text.into_bytes()))
-}
-
-/// A refusal without a page around it.
-pub fn plain(status: u16, sentence: &str) -> Reply {
-    Reply { status, ..Reply::bytes("text/plain; charset=utf-8", sentence.as_bytes().to_vec()) }
-}
-
-/// The message of a refusal as a sentence for a person: it begins with a capital letter and ends with a full stop.
-pub fn sentence(error: &Error) -> String {
-    let message = error.to_string().replace('`', "");
-    let mut chars = message.chars();
-    let first = chars.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
-    let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", chars.as_str())
 }

@@ -190,7 +190,9 @@ fn role_in(caller: &Caller, team: &Team) -> &'static str {
         Who::Person(_) | Who::TeamKey(_) | Who::KeyManager { .. } => match caller.standing_in(team) {
             Some(Standing::Admin) => "Team Admin",
             Some(Standing::Member) => "Team Member",
-            Some(Standing::ManageAll | Standing::Invoke | Standing::ExportMetrics | Standing::ManageApiKeys) | None => "",
+            Some(Standing::ManageAll | Standing::Invoke | Standing::ExportMetrics | Standing::ManageApiKeys) | None => {
+                ""
+            }
         },
     }
 }
@@ -214,7 +216,7 @@ impl Me {
 
 /// The row of the table that refuses an act in a team, or `None` if the caller may do it.
 pub fn refusal_in(caller: &Caller, team: &Team, act: TeamAct) -> Option<String> {
-    caller.in_team(team, act).err().map(|error| crate::console::errors::sentence(&error))
+    caller.in_team(team, act).err().map(|error| crate::console::rendering::sentence(&error))
 }
 
 /// The sentence for what a form did. Pages are told by a word of this list, so that nobody can put words into them.

@@ -8,11 +8,11 @@ use crate::api::Reply;
 use crate::api::guesses::Guess;
 use crate::api::passwords::{Outcome, Work};
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
+use crate::console::rendering::html;
 use crate::console::sign_in::Files;
 use crate::console::{session, view};
-use crate::db::invitations::{self, Identity, Joiner, Offer};
 use crate::db::first_run::{self, Founding};
+use crate::db::invitations::{self, Identity, Joiner, Offer};
 use crate::db::{Tx, password_resets, sessions};
 use crate::domain::invitations::InvitedTeam;
 use crate::domain::{Email, OrgRole, Organization, Password, PersonName, TeamName};
@@ -73,9 +73,7 @@ pub fn accept(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Reply, E
     };
     let joiner = match (offer.identify(None, verified)?, name(ctx)?, hashed) {
         (Identity::Proven(known), _, _) => Joiner::Existing(known),
-        (Identity::New(newcomer), Some(name), Some(hash)) => {
-            Joiner::New { newcomer, name, password_hash: Some(hash) }
-        }
+        (Identity::New(newcomer), Some(name), Some(hash)) => Joiner::New { newcomer, name, password_hash: Some(hash) },
         (Identity::New(_) | Identity::Unproven { .. }, _, _) => {
             invitations::record_wrong_password(tx, &offer)?;
             let sentence = "That did not work. If you are new here, enter your name and choose a password. If you have an \

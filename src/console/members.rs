@@ -5,9 +5,9 @@ use askama::Template;
 use crate::api::Reply;
 use crate::console::choices::{TeamChoice, wanted};
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav};
 use crate::console::pager::Pager;
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::people::Dependent;
 use crate::db::{Tx, invitations, members, organization_roles, people, teams, users};
@@ -108,7 +108,8 @@ pub fn list(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
 fn person(tx: &Tx, org: &InOrg, member: &OrgMember, frame: &Frame, is_last_admin: bool) -> Result<Person, Error> {
     let is_me = member.user.id.as_str() == frame.me.id;
     let shows_teams = frame.has_teams() && (frame.may.manage_members || is_me);
-    let mut teams: Vec<TeamOfUser> = if shows_teams { explicit_teams(tx, org, member, TEAMS_NAMED + 1)? } else { Vec::new() };
+    let mut teams: Vec<TeamOfUser> =
+        if shows_teams { explicit_teams(tx, org, member, TEAMS_NAMED + 1)? } else { Vec::new() };
     let has_more_teams = teams.len() > TEAMS_NAMED;
     teams.truncate(TEAMS_NAMED);
     Ok(Person {
@@ -184,7 +185,8 @@ pub fn change(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
     let is_demoted = member.role == OrgRole::Admin && role == OrgRole::Member;
     if created_keys == CreatedKeys::Revoke && !is_demoted {
         return Err(Error::Invalid(
-            "the keys that the person made are revoked only when an admin becomes a member: leave the box empty".to_owned(),
+            "the keys that the person made are revoked only when an admin becomes a member: leave the box empty"
+                .to_owned(),
         ));
     }
     match (member.role, role) {

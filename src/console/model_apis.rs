@@ -4,8 +4,8 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::PageContext;
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav};
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::{Tx, model_apis};
 use crate::domain::model_apis::CATALOGUE;

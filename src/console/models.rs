@@ -4,9 +4,9 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, to};
-use crate::console::errors::{html, sentence};
 use crate::console::frame::{Frame, Nav, refusal_in};
 use crate::console::pager::Pager;
+use crate::console::rendering::{html, sentence};
 use crate::console::view;
 use crate::db::environments::{self, promotion};
 use crate::db::{Tx, deployments, environment_groups, models};
@@ -146,8 +146,10 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &PageContext) -> Result<Reply, Error> {
         .filter(|_| open("autoscaling"))
         .map(|at| (at.environment.name.clone(), at.environment.settings.autoscaling.clone()));
     let delete_deployment = all.iter().find(|deployment| open("delete-deployment") && deployment.id == about).cloned();
-    let deployed: Vec<Deployed> =
-        all.into_iter().map(|deployment| deployed(tx, team, deployment, refusal.as_deref())).collect::<Result<_, _>>()?;
+    let deployed: Vec<Deployed> = all
+        .into_iter()
+        .map(|deployment| deployed(tx, team, deployment, refusal.as_deref()))
+        .collect::<Result<_, _>>()?;
     let (deployments, pager) = Pager::of(ctx, deployed, "deployment");
     html(&ModelPage {
         frame: Frame::new(tx, ctx, Nav::Models, Some(team.team()))?,
@@ -180,18 +182,15 @@ fn shown(tx: &Tx, team: &InTeam, environment: Environment) -> Result<Shown, Erro
     let names = |access: crate::domain::environment_groups::Access| {
         access.users.into_iter().map(|user| user.name).collect::<Vec<_>>()
     };
-    Ok(Shown {
-        refusal: refusal_of(tx, team, &environment.name)?,
-        list: group.access.map(names),
-        environment,
-    })
+    Ok(Shown { refusal: refusal_of(tx, team, &environment.name)?, list: group.access.map(names), environment })
 }
 
 /// Why the viewer may not change an environment.
 fn refusal_of(tx: &Tx, team: &InTeam, name: &str) -> Result<Option<String>, Error> {
-    let opened = team.caller().to_deploy(team.team()).and_then(|deployer| {
-        environment_groups::open(tx, &deployer, name).map(drop)
-    });
+    let opened = team
+        .caller()
+        .to_deploy(team.team())
+        .and_then(|deployer| environment_groups::open(tx, &deployer, name).map(drop));
     match opened {
         Ok(()) => Ok(None),
         Err(error @ Error::Forbidden(_)) => Ok(Some(sentence(&error))),

@@ -5,9 +5,9 @@ use askama::Template;
 use crate::api::Reply;
 use crate::console::activity::{Happened, happened};
 use crate::console::context::PageContext;
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav, refusal_in};
 use crate::console::models::status_of;
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::audit::{AuditCursor, Direction, Filter};
 use crate::db::teams::Contents;
@@ -44,7 +44,10 @@ pub fn show(tx: &Tx, team: &InTeam, ctx: &PageContext) -> Result<Reply, Error> {
         frame: Frame::new(tx, ctx, Nav::Overview, Some(team.team()))?,
         contents: teams::contents(tx, team)?,
         models: named.map(|model| Ok((status_of(tx, team, &model)?, model))).map(swapped).collect::<Result<_, _>>()?,
-        projects: projects.map(|project| (latest.get(&project.id).cloned(), project)).map(|(job, it)| (it, job)).collect(),
+        projects: projects
+            .map(|project| (latest.get(&project.id).cloned(), project))
+            .map(|(job, it)| (it, job))
+            .collect(),
         happened: recent(tx, team)?,
         refusal: refusal_in(team.caller(), team.team(), TeamAct::Deploy),
     })

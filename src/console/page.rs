@@ -1,7 +1,7 @@
 //! A row of the page table.
 
-use crate::api::path_template::PathTemplate;
 use crate::api::passwords::Work;
+use crate::api::path_template::PathTemplate;
 use crate::console::context::{Access, PageContext};
 use crate::db::Tx;
 use crate::error::Error;
@@ -79,12 +79,7 @@ pub(super) const fn get(template: &'static str, access: Access) -> Page {
 }
 
 /// A form that stands in a dialog of a page, or in the page itself if `dialog` is empty.
-pub(super) const fn post(
-    template: &'static str,
-    access: Access,
-    page: &'static str,
-    dialog: &'static str,
-) -> Page {
+pub(super) const fn post(template: &'static str, access: Access, page: &'static str, dialog: &'static str) -> Page {
     let stands = Some(Stands { page, dialog });
     Page { method: "POST", template, access, run: Run::Write, stands, deletes: Deletes::No }
 }

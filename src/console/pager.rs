@@ -25,11 +25,8 @@ impl Pager {
             1 => view::plural(&total, noun),
             _ => format!("{}, page {page} of {pages}", view::plural(&total, noun)),
         };
-        let pager = Pager {
-            words,
-            previous: (page > 1).then(|| link(page - 1)),
-            next: (page < pages).then(|| link(page + 1)),
-        };
+        let pager =
+            Pager { words, previous: (page > 1).then(|| link(page - 1)), next: (page < pages).then(|| link(page + 1)) };
         (shown, pager)
     }
 

@@ -6,8 +6,8 @@ use crate::api::access::{OrgRule, Source, TeamRule, TeamsRule};
 use crate::console::context::Access;
 use crate::console::page::{Page, Row, get, post};
 use crate::console::{
-    account, activity, api_keys, billing, chains, deployments, environments, links, members, model_apis, models, overview,
-    permissions, secrets, sign_in, team_members, teams, training,
+    account, activity, api_keys, billing, chains, deployments, environments, links, members, model_apis, models,
+    overview, permissions, secrets, sign_in, team_members, teams, training,
 };
 use crate::error::Error;
 use crate::policy::{OrgAct, TeamAct};
@@ -149,7 +149,7 @@ pub const PAGES: &[Page] = &[
          "/t/{team_id}/training/{training_project_id}/jobs/{training_job_id}", ""),
 
     // Model APIs
-    get("/t/{team_id}/model-apis", Access::Team(PATH, TeamRule::ModelApis, model_apis::list)),
+    get("/t/{team_id}/model-apis", Access::Team(PATH, VIEW, model_apis::list)),
 
     // billing, activity, permissions
     get("/settings/billing", Access::Org(MANAGE_BILLING, billing::show)).searching(),

@@ -4,8 +4,8 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::PageContext;
-use crate::console::errors::{html, sentence};
 use crate::console::frame::{Frame, Nav};
+use crate::console::rendering::{html, sentence};
 use crate::console::view;
 use crate::db::{Tx, api_keys, environment_groups, people, teams};
 use crate::domain::{EnvironmentName, Paging, Team, User};
@@ -58,7 +58,9 @@ pub fn show(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
     let (answer, refused) = match asked {
         None => (None, None),
         Some(Ok(answer)) => (Some(answer), None),
-        Some(Err(error @ (Error::Invalid(_) | Error::Forbidden(_) | Error::NotFound(_)))) => (None, Some(sentence(&error))),
+        Some(Err(error @ (Error::Invalid(_) | Error::Forbidden(_) | Error::NotFound(_)))) => {
+            (None, Some(sentence(&error)))
+        }
         Some(Err(error)) => return Err(error),
     };
     let mut shown = vec![of("Organization roles", tables::organization(), &["Admin", "Member"])];

@@ -4,9 +4,9 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav, refusal_in};
 use crate::console::pager::Pager;
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::{Tx, secrets};
 use crate::domain::{SecretName, SecretValue, Time};

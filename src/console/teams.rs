@@ -4,9 +4,9 @@ use askama::Template;
 
 use crate::api::Reply;
 use crate::console::context::{PageContext, to};
-use crate::console::errors::html;
 use crate::console::frame::{Frame, Nav, TeamLink};
 use crate::console::pager::Pager;
+use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::teams::{self, Change, Contents, OnNonEmpty};
 use crate::db::{Tx, organizations};

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::domain::{OrgRole, TeamRole, Time};
-use crate::domain::training::{Compute, JobStatus};
 use crate::domain::serving::{Level, Phase, Status};
+use crate::domain::training::{Compute, JobStatus};
+use crate::domain::{OrgRole, TeamRole, Time};
 
 /// HTML that is written as it is. Nothing that a client sent may get into it.
 pub struct Html(String);
@@ -31,7 +31,17 @@ pub fn tick(allowed: bool) -> Html {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 

@@ -39,9 +39,8 @@ pub fn of_organization(tx: &Tx, org: &InOrg, sought: &str, paging: &Paging) -> R
     let params = named_params! {
         ":org_id": org.org_id(), ":sought": sought, ":after": paging.after, ":rows_max": paging.rows_max(),
     };
-    let rows = query.query_map(params, |row| {
-        Ok((row.get("place")?, OrgMember { user: user(row)?, role: row.get("role")? }))
-    })?;
+    let rows = query
+        .query_map(params, |row| Ok((row.get("place")?, OrgMember { user: user(row)?, role: row.get("role")? })))?;
     Ok(without_places(paging.page(rows.collect::<Result<_, _>>()?, place)))
 }
 
@@ -138,10 +137,10 @@ pub fn dependent(tx: &Tx, org: &InOrg, member: &OrgMember) -> Result<Dependent, 
          WHERE user_id = :user_id AND org_id = :org_id AND revoked_at IS NULL
            AND (expires_at IS NULL OR expires_at > :now)",
     )?;
-    let personal_keys = query.query_row(
-        named_params! { ":org_id": org.org_id(), ":user_id": member.user.id, ":now": tx.now },
-        |row| row.get(0),
-    )?;
+    let personal_keys = query
+        .query_row(named_params! { ":org_id": org.org_id(), ":user_id": member.user.id, ":now": tx.now }, |row| {
+            row.get(0)
+        })?;
     let made_keys = api_keys::made_by(tx, org.org_id(), &member.user.id, None)?;
     Ok(Dependent { teams, personal_keys, made_keys })
 }

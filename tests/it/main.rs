@@ -7,6 +7,7 @@ mod billing;
 mod canaries;
 mod chains;
 mod cli;
+mod console;
 mod crash;
 mod deployments;
 mod documents;
