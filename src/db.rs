@@ -66,6 +66,7 @@ pub mod organization_roles;
 pub mod organizations;
 pub mod password_resets;
 pub mod passwords;
+pub mod people;
 pub mod personal_keys;
 mod positions;
 pub mod progress;

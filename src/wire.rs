@@ -202,9 +202,27 @@ struct Pagination {
 impl<T> Items<T> {
     /// `next` is the place in the list `list` after which the next page begins. `None` on the last page.
     pub fn of(list: &str, items: Vec<T>, next: Option<&str>) -> Items<T> {
-        let cursor = next.map(|place| BASE64_URL_SAFE_NO_PAD.encode(format!("{list}:{place}")));
+        let cursor = next.map(|place| cursor(list, place));
         Items { items, pagination: Pagination { has_more: cursor.is_some(), cursor } }
     }
+}
+
+/// A value as one line of JSON.
+pub fn line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("shapes of ours always serialize");
+    line.push(b'\n');
+    line
+}
+
+/// The texts that an object of JSON has under these names, in the order of the names.
+pub fn texts(object: &str, names: &[&str]) -> Vec<String> {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(object) else { return Vec::new() };
+    names.iter().filter_map(|name| fields.get(*name)?.as_str().map(str::to_owned)).collect()
+}
+
+/// The cursor that asks for the part of a list after a place.
+pub fn cursor(list: &str, place: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{list}:{place}"))
 }
 
 /// The place that a cursor of this list contains. `None` if this list has not issued the cursor.

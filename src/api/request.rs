@@ -41,6 +41,19 @@ pub enum Listener {
     Operator,
 }
 
+/// The headers with which a browser says on whose behalf it sends a request.
+#[derive(Clone, Debug, Default)]
+pub struct Browser {
+    /// The `Cookie` header.
+    pub cookie: Option<String>,
+    /// The `Origin` header: the site whose page sent a form.
+    pub origin: Option<String>,
+    /// The `Sec-Fetch-Site` header: how that site relates to this one.
+    pub fetch_site: Option<String>,
+    /// The token of the session, which the console's script sends in a header.
+    pub csrf: Option<String>,
+}
+
 /// A request as the server hands it over: bounded, its path split and decoded.
 pub struct Request {
     pub method: String,
@@ -57,6 +70,7 @@ pub struct Request {
     pub content_type: Option<String>,
     /// Whether links are sent by mail, or shown to whoever makes them.
     pub mailing: Mailing,
+    pub browser: Browser,
     pub body: Bytes,
     pub from: Listener,
     pub at: Time,

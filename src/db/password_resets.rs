@@ -113,6 +113,13 @@ pub struct Reset {
     is_operators: bool,
 }
 
+impl Reset {
+    /// The person whose password the link sets.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+}
+
 /// The link of this token.
 ///
 /// # Errors

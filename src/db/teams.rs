@@ -8,7 +8,7 @@ use crate::db::memo::Memo;
 use crate::db::{Tx, key_events};
 use crate::domain::{Icon, OrgId, Team, TeamId, TeamName, UserId};
 use crate::error::{Conflict, Error};
-use crate::policy::{Caller, InOrg, OrgRole, Person, Who};
+use crate::policy::{Caller, InOrg, OrgRole, Person, Reader, Who};
 
 /// The columns of a team, which [`from_row`] reads by name.
 macro_rules! team_columns {
@@ -212,6 +212,41 @@ pub(super) fn write(tx: &Tx, org_id: &OrgId, team: &Team, name: &TeamName, icon:
         });
     taken(updated, name)?;
     find(tx, team.id.as_str())
+}
+
+/// How much a team has, which is deleted with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Contents {
+    pub models: i64,
+    pub chains: i64,
+    pub training_projects: i64,
+    pub secrets: i64,
+    pub api_keys: i64,
+    pub members: i64,
+}
+
+/// Counts what a team has.
+pub fn contents(tx: &Tx, team: &dyn Reader) -> Result<Contents, Error> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT (SELECT count(*) FROM model WHERE team_id = :id AND chain_id IS NULL) AS models,
+                (SELECT count(*) FROM chain WHERE team_id = :id) AS chains,
+                (SELECT count(*) FROM training_project WHERE team_id = :id) AS training_projects,
+                (SELECT count(*) FROM secret WHERE team_id = :id) AS secrets,
+                (SELECT count(*) FROM api_key
+                 WHERE team_id = :id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)) AS api_keys,
+                (SELECT count(*) FROM team_member WHERE org_id = :org_id AND team_id = :id) AS members",
+    )?;
+    let params = named_params! { ":id": team.team().id, ":org_id": team.team().org_id, ":now": tx.now };
+    Ok(query.query_row(params, |row| {
+        Ok(Contents {
+            models: row.get("models")?,
+            chains: row.get("chains")?,
+            training_projects: row.get("training_projects")?,
+            secrets: row.get("secrets")?,
+            api_keys: row.get("api_keys")?,
+            members: row.get("members")?,
+        })
+    })?)
 }
 
 /// Whether a team is deleted together with its models, Chains and training projects.

@@ -7,6 +7,7 @@ use hyper::header::{self, HeaderName};
 use hyper::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::api::Browser;
 use crate::db::Now;
 use crate::domain::network::Network;
 use crate::domain::{BaseUrl, Time};
@@ -15,6 +16,8 @@ use crate::error::Error;
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The host of a request. There must be exactly one `Host` header. An absolute-form target uses its own authority,
 /// because clients use the server as a proxy.
@@ -72,6 +75,17 @@ pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<Strin
             Err(_) => Err(Error::Invalid(format!("the header `{name}` holds bytes that are no text"))),
         },
         (Some(_), Some(_)) => Err(Error::Invalid(format!("send the header `{name}` once"))),
+    }
+}
+
+/// What a browser says about the page that sent the request. A header that is sent twice counts as not sent.
+pub(super) fn browser(headers: &HeaderMap) -> Browser {
+    let named = |name| text(headers, name).ok().flatten();
+    Browser {
+        cookie: named(header::COOKIE),
+        origin: named(header::ORIGIN),
+        fetch_site: named(SEC_FETCH_SITE),
+        csrf: named(X_CSRF_TOKEN),
     }
 }
 

@@ -63,6 +63,7 @@ pub fn ask_here(app: &Arc<App>, now: Now, mode: Mode, asked: &Asked) -> std::io:
         content_type: Some("application/json".to_owned()),
         mailing: app.mailing(),
         body: Bytes::copy_from_slice(asked.body),
+        browser: Default::default(),
         from: Listener::Operator,
         at: now.time,
         seed: now.seed,

@@ -36,6 +36,7 @@ use crate::api::request_log::RequestLog;
 use crate::api::{App, Listener, Reply, Request, dispatch};
 use crate::budget::connections::Phase;
 use crate::budget::memory::{Account, FREE_BYTES, Held, Memory, gave_way};
+use crate::console;
 use crate::db;
 use crate::domain::BaseUrl;
 use crate::domain::model_apis::ModelApiCall;
@@ -265,7 +266,10 @@ impl Worker {
     }
 
     async fn handled(&self, request: Request, log: &RequestLog) -> Reply {
-        guarded(dispatch::answer(&self.app, request), log).await
+        match console::dispatch::serves(&request) {
+            true => guarded(console::dispatch::answer(&self.app, request), log).await,
+            false => guarded(dispatch::answer(&self.app, request), log).await,
+        }
     }
 
     /// Makes a call to a model. The handler decides on the head alone what is called; the body is then passed on as it
@@ -334,7 +338,10 @@ impl Worker {
             }
             return Ok((request, None));
         }
-        let bytes_max = dispatch::admit(&self.app, &request).await?;
+        let bytes_max = match console::dispatch::serves(&request) {
+            true => console::dispatch::body_bytes_max(&request),
+            false => dispatch::admit(&self.app, &request).await?,
+        };
         account.receives();
         let (bytes, held) = self.read_body(body, bytes_max, account).await?;
         account.works();

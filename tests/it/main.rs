@@ -9,6 +9,7 @@ mod calls;
 mod canaries;
 mod chains;
 mod cli;
+mod console;
 mod crash;
 mod demo;
 mod deployments;

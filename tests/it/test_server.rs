@@ -145,6 +145,7 @@ impl TestServer {
             user_agent: None,
             content_type: Some("application/json".to_owned()),
             mailing: self.app.mailing(),
+            browser: Default::default(),
             body: Bytes::from(body),
             from: Listener::Network,
             at: now,

@@ -432,6 +432,7 @@ fn credentials_over_http() {
             authorization: Some(format!("Bearer {key}")),
             user_agent: None,
             content_type: None,
+            browser: Default::default(),
             body: bytes::Bytes::new(),
             from: Listener::Network,
             at: now().time,

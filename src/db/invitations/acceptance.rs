@@ -7,7 +7,7 @@ use super::{earlier, invited_teams};
 use crate::db::audit::{self, Actor, Event};
 use crate::db::{Tx, members, organizations, personal_keys, teams, users};
 use crate::domain::invitations::{Accepted, InvitedTeam};
-use crate::domain::{Email, KeyName, OrgId, PersonName, Time, User};
+use crate::domain::{Email, KeyName, OrgId, Organization, PersonName, Time, User};
 use crate::error::Error;
 use crate::policy::keys::Lifetime;
 use crate::policy::{Caller, OrgAct, OrgRole, TeamRole};
@@ -116,6 +116,16 @@ pub struct Proven<'o> {
 }
 
 impl Offer {
+    /// The address that is invited.
+    pub fn email(&self) -> &str {
+        self.email.as_str()
+    }
+
+    /// The organization that invites, and the teams with their roles. The holder of the link may know them.
+    pub fn place(&self, tx: &Tx) -> Result<(Organization, Vec<InvitedTeam>), Error> {
+        Ok((organizations::find(tx, &self.org_id)?, invited_teams(tx, &self.org_id, &self.id)?))
+    }
+
     /// The account for which wrong passwords are counted: the address together with the organization that invites it,
     /// so that one organization cannot lock a person out of another. It is the same whether a person has the address or
     /// not.
