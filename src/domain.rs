@@ -38,6 +38,7 @@ pub mod metrics;
 pub mod model_apis;
 pub mod models;
 pub(crate) mod named;
+mod names;
 pub mod network;
 pub mod password_resets;
 pub mod promotion;
@@ -60,6 +61,7 @@ pub mod users;
 
 pub use archive::{Archive, Download, PATH_BYTES_MAX, PATH_DEPTH_MAX};
 pub use base_url::BaseUrl;
+pub use names::{ENVIRONMENT_NAME_BYTES_MAX, EnvironmentName, KEY_NAME_BYTES_MAX, KeyName};
 pub use roles::{Category, OrgRole, TeamCategory, TeamRole};
 
 // The bounds of the domain.
@@ -70,8 +72,6 @@ pub const PASSWORD_BYTES_MIN: usize = 8;
 pub const PASSWORD_BYTES_MAX: usize = 256;
 pub const SECRET_NAME_BYTES_MAX: usize = 128;
 pub const SECRET_VALUE_BYTES_MAX: usize = 64 << 10;
-pub const KEY_NAME_BYTES_MAX: usize = 64;
-pub const ENVIRONMENT_NAME_BYTES_MAX: usize = 40;
 /// How many models, environments, people or keys one list in a body may name.
 pub const NAMED_MAX: usize = 1000;
 pub const RESOURCE_NAME_CHARS_MAX: usize = 255;
@@ -445,63 +445,5 @@ impl SecretValue {
 impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretValue(…)")
-    }
-}
-
-/// The name of an API key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyName(String);
-
-impl KeyName {
-    pub fn parse(field: &str, text: &str) -> Result<KeyName, Error> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if text.is_empty() || text.len() > KEY_NAME_BYTES_MAX || !text.chars().all(allowed) {
-            let why = format!("must be 1 to {KEY_NAME_BYTES_MAX} lower-case letters, digits or hyphens");
-            return Err(Error::field(field, &why));
-        }
-        Ok(KeyName(text.to_owned()))
-    }
-
-    /// Wraps a name that was checked before it was stored.
-    pub(crate) fn stored(text: String) -> KeyName {
-        KeyName(text)
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The name of an environment. It is used in host names. `development` is not an environment.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EnvironmentName(String);
-
-impl EnvironmentName {
-    pub fn parse(field: &str, text: &str) -> Result<EnvironmentName, Error> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let well_formed = !text.is_empty()
-            && text.len() <= ENVIRONMENT_NAME_BYTES_MAX
-            && text.chars().all(allowed)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
-        if !well_formed {
-            let why = format!(
-                "must be 1 to {ENVIRONMENT_NAME_BYTES_MAX} lower-case letters, digits or hyphens, with no hyphen at either end"
-            );
-            return Err(Error::field(field, &why));
-        }
-        if text == "development" {
-            return Err(Error::field(field, "must not be `development`: the development deployment is no environment"));
-        }
-        Ok(EnvironmentName(text.to_owned()))
-    }
-
-    /// Wraps a name that was checked before it was stored.
-    pub(crate) fn stored(text: String) -> EnvironmentName {
-        EnvironmentName(text)
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }

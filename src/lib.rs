@@ -7,7 +7,7 @@
 //! 13  main                    parse, run, exit code
 //! 12  cli                     commands
 //! 11  server                  listener, limits, deadlines
-//! 10  s3, inference           the part of S3 that clients upload with; calls to running models
+//! 10  s3, inference, console  the part of S3 that clients upload with; calls to running models; pages
 //! 9   budget                  connections and bytes that clients may hold
 //! 8   api                     routes, dispatch, REST and GraphQL handlers
 //! 7   runner, jobs            reading and running of what was uploaded; work that no request waits for

@@ -41,6 +41,8 @@ mod explain;
 mod invoking;
 pub mod keys;
 pub mod metrics;
+mod operator;
+mod refusals;
 pub mod tables;
 
 pub use crate::domain::{Category, OrgRole, TeamCategory, TeamRole};
@@ -48,6 +50,8 @@ pub use deploying::{Deployer, Deployers, InEnvironment, Restriction, nowhere};
 pub use explain::{Explanation, Question};
 pub use invoking::{Invoker, Invoking};
 pub use metrics::MetricsReader;
+pub use operator::Operator;
+use refusals::{narrowed, refusal};
 
 table! {
     /// Acts on the organization.
@@ -484,33 +488,5 @@ impl TeamKey {
 impl Person {
     pub fn explicit_role_in(&self, team_id: &TeamId) -> Option<TeamRole> {
         self.teams.iter().find(|(id, _)| id == team_id).map(|(_, role)| *role)
-    }
-}
-
-fn narrowed(environments: &[EnvironmentName]) -> Error {
-    let names: Vec<_> = environments.iter().map(EnvironmentName::as_str).collect();
-    Error::Forbidden(format!("this key is narrowed to the environments {} and changes nothing else", names.join(", ")))
-}
-
-fn refusal(standing: Standing, act: TeamAct) -> Error {
-    let what = match standing {
-        Standing::Admin | Standing::Member => "the team role",
-        Standing::ManageAll | Standing::Invoke | Standing::ExportMetrics | Standing::ManageApiKeys => {
-            "a key of category"
-        }
-    };
-    Error::Forbidden(format!("{what} {} does not include \"{}\"", standing.as_str(), act.wording()))
-}
-
-/// The operator: a person or program with access to the host. It uses the operator's socket, or the data directory
-/// while no server runs, but never the network.
-#[derive(Debug)]
-pub struct Operator(());
-
-impl Operator {
-    /// Call it only where the caller is known to be the operator: for connections of the operator's socket, and in
-    /// commands that hold the data directory's lock.
-    pub(crate) fn of_this_host() -> Operator {
-        Operator(())
     }
 }

@@ -6,6 +6,7 @@ use crate::api::path_template::PathTemplate;
 use crate::api::{Listener, Reply, Request};
 use crate::console::form::Form;
 use crate::console::session::Session;
+use crate::domain::calls::Callee;
 use crate::domain::{Paging, Team};
 use crate::error::Error;
 use crate::policy::Operator;
@@ -150,6 +151,11 @@ impl Context for PageContext<'_> {
 
     fn listener(&self) -> Listener {
         self.request.from
+    }
+
+    /// A page is sent to no model.
+    fn callee(&self) -> Option<&Callee> {
+        None
     }
 
     fn note_team(&self, team: &Team) {

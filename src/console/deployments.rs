@@ -64,6 +64,8 @@ impl Log {
             min_level: level,
             includes: logs::Text::all(Some(search).filter(|text| !text.is_empty()).into_iter()),
             excludes: Vec::new(),
+            replica: None,
+            request_id: None,
         };
         let mut lines = read(&filter)?;
         lines.reverse();

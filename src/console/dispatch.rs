@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Whether a request is for the console and not for an API.
 pub fn serves(request: &Request) -> bool {
     let first = request.path.first().map(String::as_str).unwrap_or_default();
-    request.from == Listener::Network && !request.is_for_model && pages::FIRST_SEGMENTS.contains(&first)
+    request.from == Listener::Network && request.callee.is_none() && pages::FIRST_SEGMENTS.contains(&first)
 }
 
 /// How many bytes the body of a request may have. Without a cookie, it is what anyone may send.
@@ -220,6 +220,7 @@ fn comes_back(error: &Error) -> bool {
         | Error::TooLarge { .. }
         | Error::NotImplemented(_)
         | Error::Unavailable(_)
+        | Error::Call(_)
         | Error::Unread
         | Error::Internal(_)
         | Error::Defect(_) => false,
@@ -250,7 +251,7 @@ fn shown_again(app: &App, now: Now, row: &Row, stands: Stands, request: &Request
         method: "GET".to_owned(),
         base_url: request.base_url.clone(),
         s3_hosts: request.s3_hosts,
-        is_for_model: false,
+        callee: None,
         path: path.collect(),
         query: Vec::new(),
         authorization: None,

@@ -47,9 +47,11 @@ impl Problem {
             Error::Internal(_) | Error::Defect(_) | Error::Unread => {
                 ("Something failed here", "Nothing was changed. Try again; the server's log has the cause.".to_owned())
             }
-            Error::Unavailable(_) | Error::Busy { .. } | Error::RateLimited { .. } | Error::GrowthLimited { .. } => {
-                ("Not just now", sentence(error))
-            }
+            Error::Unavailable(_)
+            | Error::Call(_)
+            | Error::Busy { .. }
+            | Error::RateLimited { .. }
+            | Error::GrowthLimited { .. } => ("Not just now", sentence(error)),
             Error::StorageFull => ("The disk is full", sentence(error)),
             Error::Invalid(_)
             | Error::Unauthenticated

@@ -233,6 +233,7 @@ fn done(word: &str) -> Option<&'static str> {
         ("password", "Your password is changed. All your other sessions have ended."),
         ("promoted", "The promotion has begun."),
         ("removed", "Removed."),
+        ("reset-mailed", "The link to set a new password is on its way by mail."),
         ("resent", "Sent again. The link before no longer works."),
         ("retried", "Started again."),
         ("revoked", "Revoked."),

@@ -63,7 +63,7 @@ pub fn find_acceptance_work(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> R
     Ok(Some(Work::Verify { password, against, guess }))
 }
 
-/// Accepts an invitation and signs the person in. A wrong password is recorded, so its refusal is a page and no error.
+/// Accepts an invitation and signs the person in, unless they sign in with a code too. A wrong password is recorded, so its refusal is a page and no error.
 pub fn accept(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Reply, Error> {
     let offer = invitations::open(tx, ctx.param("token"))?;
     let (verified, hashed) = match ctx.password {
@@ -84,6 +84,7 @@ pub fn accept(tx: &Tx, _: Option<&Caller>, ctx: &PageContext) -> Result<Reply, E
     };
     let accepted = invitations::accept(tx, &offer, joiner, None)?;
     let new = sessions::begin_accepted(tx, &accepted, &session::place(ctx.request))?;
+    let Some(new) = new else { return Ok(to("/sign-in?done=joined")) };
     let first = accepted.invited_teams.first();
     let mut reply = match (first, accepted.role) {
         (Some(invited), _) => to(&format!("/t/{}?done=joined", invited.team.id)),

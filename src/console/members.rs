@@ -10,7 +10,7 @@ use crate::console::pager::Pager;
 use crate::console::rendering::html;
 use crate::console::view;
 use crate::db::people::Dependent;
-use crate::db::{Tx, invitations, members, organization_roles, people, teams, users};
+use crate::db::{Tx, invitations, members, organization_roles, password_resets, people, teams, users};
 use crate::domain::api_keys::CreatedKeys;
 use crate::domain::invitations::{Invitation, InvitedTeam, Status};
 use crate::domain::members::Via;
@@ -272,22 +272,29 @@ pub fn invite_member(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, E
         }
     }
     let (invitation, link) = invitations::create(tx, org, &email, role, &invited)?;
-    show_link(tx, ctx, invitation, &link)
+    deliver(tx, org, ctx, invitation, &link, "invited")
 }
 
 pub fn resend(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
     let invitation = invitations::find(tx, org, ctx.param("invitation_id"))?;
     let (invitation, link) = invitations::resend(tx, org, &invitation)?;
-    show_link(tx, ctx, invitation, &link)
+    deliver(tx, org, ctx, invitation, &link, "resent")
 }
 
-/// Shows the link of an invitation. It is stored as a hash, so this is the only time.
-fn show_link(tx: &Tx, ctx: &PageContext, invitation: Invitation, link: &LinkToken) -> Result<Reply, Error> {
-    html(&Invited {
-        frame: Frame::new(tx, ctx, Nav::Organization, None)?,
-        link: format!("{}/invite/{}", ctx.request.base_url, link.reveal()),
-        invitation,
-    })
+/// Sends the link of an invitation by mail. Without a mail server it is shown: it is stored as a hash, so this is the only
+/// time.
+fn deliver(
+    tx: &Tx,
+    org: &InOrg,
+    ctx: &PageContext,
+    invitation: Invitation,
+    link: &LinkToken,
+    done: &str,
+) -> Result<Reply, Error> {
+    let url = format!("{}/invite/{}", ctx.request.base_url, link.reveal());
+    let (invitation, url) = invitations::deliver(tx, org, invitation, url, ctx.request.mailing)?;
+    let Some(link) = url else { return Ok(to(&format!("/settings/members?done={done}"))) };
+    html(&Invited { frame: Frame::new(tx, ctx, Nav::Organization, None)?, link, invitation })
 }
 
 pub fn revoke(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
@@ -296,15 +303,18 @@ pub fn revoke(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
     Ok(to("/settings/members?done=revoked"))
 }
 
-/// Makes a link with which a person sets a new password.
+/// Makes a link with which a person sets a new password, and sends it by mail or shows it.
 pub fn make_reset(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
     let member = users::find(tx, org, ctx.param("user_id"))?;
-    let link = crate::db::password_resets::create(tx, org, &member)?;
+    let made = password_resets::create(tx, org, &member)?;
+    let url = format!("{}/reset/{}", ctx.request.base_url, made.token.reveal());
+    let (_, url) = password_resets::deliver(tx, &made, url, ctx.request.mailing)?;
+    let Some(link) = url else { return Ok(to("/settings/members?done=reset-mailed")) };
     html(&ResetLink {
         frame: Frame::new(tx, ctx, Nav::Organization, None)?,
         name: member.user.name,
-        expires_at: link.expires_at,
-        link: format!("{}/reset/{}", ctx.request.base_url, link.token.reveal()),
+        expires_at: made.expires_at,
+        link,
     })
 }
 

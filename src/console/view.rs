@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::domain::mail::Delivery;
 use crate::domain::serving::{Level, Phase, Status};
 use crate::domain::training::{Compute, JobStatus};
 use crate::domain::{OrgRole, TeamRole, Time};
@@ -16,6 +17,17 @@ impl fmt::Display for Html {
 }
 
 impl askama::filters::HtmlSafe for Html {}
+
+/// How far the mail with a link has come. Empty if none was written.
+pub fn mail(mail: &Delivery) -> &'static str {
+    match mail {
+        Delivery::NotConfigured => "",
+        Delivery::Queued { problem: None } => "mail on its way",
+        Delivery::Queued { problem: Some(_) } => "the mail server has refused it for now",
+        Delivery::Sent => "mail sent",
+        Delivery::Failed { .. } => "mail failed: resend it",
+    }
+}
 
 /// A picture of the frame's set. Screen readers skip it.
 pub fn icon(name: &'static str) -> Html {

@@ -367,6 +367,7 @@ impl Worker {
             user_agent: head::text(&head.headers, header::USER_AGENT).ok().flatten(),
             content_type: head::text(&head.headers, header::CONTENT_TYPE).ok().flatten(),
             mailing: self.app.mailing(),
+            browser: head::browser(&head.headers),
             body: Bytes::new(),
             from: visit.from,
             at: head::time(),
