@@ -25,6 +25,7 @@ use crate::runner::{self, lifecycle, training};
 use crate::s3::{self, Uploads};
 
 mod accept;
+mod ancestry;
 mod head;
 pub mod operator;
 mod outgoing;

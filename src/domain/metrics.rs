@@ -119,7 +119,7 @@ impl Period {
         }
         let step_seconds = match mode {
             Mode::Current | Mode::Summary => None,
-            Mode::Series => Some(((until - start) / 1000 / SERIES_POINTS).max(1)),
+            Mode::Series => Some(((until - start) / 1000 + SERIES_POINTS - 1) / SERIES_POINTS).map(|step| step.max(1)),
         };
         Ok(Period { mode, start: Time(start), end: Time(until), step_seconds })
     }
@@ -147,8 +147,9 @@ impl Period {
             Mode::Series => {
                 let step = self.step_seconds.unwrap_or(1) * 1000;
                 let starts = (0..SERIES_POINTS).map(|number| self.start.0 + number * step);
-                let starts = starts.filter(|start| *start <= self.end.0);
-                starts.map(|start| self.step_of_series(now, measured, start, start + step)).collect()
+                let end_of = |start| if start + step >= self.end.0 { self.end.0 + 1 } else { start + step };
+                let starts = starts.take_while(|start| *start == self.start.0 || *start < self.end.0);
+                starts.map(|start| self.step_of_series(now, measured, start, end_of(start))).collect()
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::Limits;
+use super::{Limits, ancestry};
 use crate::budget::connections::{Connections, Newcomer, Room, Seat};
 use crate::domain::network::{Network, counted_address};
 use crate::error::Error;
@@ -53,7 +53,7 @@ impl Accepting {
         loop {
             let accepted = tokio::select! {
                 accepted = accept_stranger(&listener) => accepted.map(|(socket, peer)| self.seat_stranger(socket, peer)),
-                accepted = accept_operator(operator.as_ref()) => accepted.map(|socket| self.seat_operator(socket)),
+                accepted = accept_operator(operator.as_ref()) => accepted.map(|socket| self.seat_operator(socket?)),
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
             match accepted {
@@ -103,9 +103,18 @@ async fn accept_stranger(listener: &tokio::net::TcpListener) -> std::io::Result<
     Ok((socket.into_std()?, peer))
 }
 
-async fn accept_operator(listener: Option<&tokio::net::UnixListener>) -> std::io::Result<UnixStream> {
+/// `None`: the connection is closed, because a model or a job made it.
+async fn accept_operator(listener: Option<&tokio::net::UnixListener>) -> std::io::Result<Option<UnixStream>> {
     match listener {
-        Some(listener) => listener.accept().await?.0.into_std(),
+        Some(listener) => {
+            let socket = listener.accept().await?.0;
+            let peer = socket.peer_cred()?.pid();
+            if peer.is_some_and(ancestry::descends_from_this_process) {
+                tracing::warn!("a process of a model or a job tried to reach the operator's socket, and was refused");
+                return Ok(None);
+            }
+            socket.into_std().map(Some)
+        }
         None => std::future::pending().await,
     }
 }

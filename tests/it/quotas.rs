@@ -123,6 +123,7 @@ fn a_team_sees_what_it_uses_and_may_use() {
             "upload_bytes_in_progress",
             "deployments_in_progress",
             "training_jobs_in_progress",
+            "async_requests",
             "organization_archive_bytes",
             "organization_disk_bytes",
         ]

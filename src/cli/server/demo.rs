@@ -23,6 +23,9 @@ mod models;
 
 const FIXTURES: [&str; 2] = [include_str!("../../../fixtures/acme.json"), include_str!("../../../fixtures/solo.json")];
 
+/// The folder in a data directory that holds what models run on.
+const RUNNER_FOLDER: &str = "runner";
+
 /// Serve a demonstration: two organizations with people, teams and keys, and a running model in two teams
 ///
 /// Without `--data` it uses a temporary directory, which is removed at the end. A directory given by `--data` must not contain an
@@ -74,6 +77,8 @@ enum Keep {
 }
 
 fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<(), Failure> {
+    let runner = path.join(RUNNER_FOLDER);
+    let had_runner = runner.exists();
     let directory = take(path)?;
     let listener = serve::bind(&options.listen)?;
     let address = listener.local_addr().map_err(|cause| Failure::new(format!("cannot listen: {cause}")))?;
@@ -104,6 +109,9 @@ fn show(options: &Options, path: &Path, keep: Keep, signal: Signal) -> Result<()
         }
     });
     if let Err(failure) = loaded {
+        if !had_runner {
+            let _ = std::fs::remove_dir_all(runner); // otherwise the directory stays, as one that is not empty
+        }
         operator::abandon(app);
         return Err(failure);
     }

@@ -17,6 +17,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const PAUSE_PER_ROUND: u32 = 100;
 /// The same for the disk space of one process, which takes longest to measure.
 const DISK_PAUSE_MIN: Duration = Duration::from_secs(1);
+const DISK_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long disk space is not measured while a process does nothing.
 const DISK_IDLE: Duration = Duration::from_secs(60);
 /// By what part the resident memory must change before the proportional memory is read again.
@@ -187,7 +188,7 @@ impl Disk {
         self.bytes = own + shared.saturating_sub(before);
         self.ticks = ticks;
         self.measured = Some(now);
-        self.due = Some(now + (now.elapsed() * PAUSE_PER_ROUND).max(DISK_PAUSE_MIN));
+        self.due = Some(now + (now.elapsed() * PAUSE_PER_ROUND).clamp(DISK_PAUSE_MIN, DISK_PAUSE_MAX));
         self.bytes
     }
 }

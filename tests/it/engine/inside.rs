@@ -80,8 +80,9 @@ fn answer(client: std::net::TcpStream) -> Option<()> {
     }
 }
 
-/// Fills memory, up to a bound of its own.
+/// Fills memory, up to a bound of its own, and writes a file.
 fn fill_memory() {
+    std::fs::write(Path::new(&std::env::var_os("HOME").unwrap()).join("file"), vec![1; 3 << 20]).unwrap();
     let mut kept = Vec::new();
     for _ in 0..100 {
         kept.push(vec![1_u8; 4 << 20]);

@@ -275,7 +275,7 @@ impl Server {
         let limited = format!("ulimit -c 0; ulimit -d {ALLOCATED_KIB_MAX}; exec \"$0\" \"$@\"");
         command.arg("-c").arg(limited).arg(env!("CARGO_BIN_EXE_guildhall"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(options);
-        command.env_remove("GUILDHALL_DATA").env_remove("GUILDHALL_PUBLIC_URL");
+        command.env_remove("GUILDHALL_DATA").env_remove("GUILDHALL_PUBLIC_URL").env("GUILDHALL_RUNNER", "off");
         let errors = File::options().create(true).append(true).open(&log).unwrap();
         let process = command.stdin(Stdio::null()).stdout(File::create(&said).unwrap()).stderr(errors).spawn().unwrap();
         let mut server = Server { process, addr: SocketAddr::new(NEIGHBOUR, 0), log };
