@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::acme::Acme;
 
 mod attacks;
+mod codes;
 mod flows;
 mod matrix;
 
