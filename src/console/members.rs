@@ -22,6 +22,8 @@ use crate::token::LinkToken;
 
 /// How many teams a dialog offers.
 const TEAMS_MAX: usize = 200;
+/// More teams than an organization has: all are read. One more must still fit in an `i64`.
+const ALL_TEAMS: usize = u32::MAX as usize;
 /// How many teams of a person a row names.
 const TEAMS_NAMED: usize = 8;
 /// How many invitations the page shows.
@@ -150,7 +152,7 @@ fn invite(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Invite, Error> {
 
 fn edit(tx: &Tx, org: &InOrg, ctx: &PageContext, member: &OrgMember, is_last_admin: bool) -> Result<Edit, Error> {
     let all = teams::of_organization(tx, org.caller())?;
-    let theirs = explicit_teams(tx, org, member, usize::MAX >> 1)?;
+    let theirs = explicit_teams(tx, org, member, ALL_TEAMS)?;
     let role_in = |team: &Team| theirs.iter().find(|of_theirs| of_theirs.team_id == team.id).map(|found| found.role);
     let mut teams: Vec<TeamChoice> =
         all.iter().map(|team| TeamChoice::of_form(team, ctx.form, role_in(team))).collect();
@@ -195,7 +197,7 @@ pub fn change(tx: &Tx, org: &InOrg, ctx: &PageContext) -> Result<Reply, Error> {
         (OrgRole::Admin, OrgRole::Admin) | (OrgRole::Member, OrgRole::Member) => {}
     }
     let member = users::find(tx, org, ctx.param("user_id"))?;
-    let theirs = explicit_teams(tx, org, &member, usize::MAX >> 1)?;
+    let theirs = explicit_teams(tx, org, &member, ALL_TEAMS)?;
     // The caller's own role may just have changed: what follows is for those who were admins when they asked.
     for team in teams::of_organization(tx, org.caller())? {
         let Some(wanted) = wanted(ctx.form, team.id.as_str())? else { continue };

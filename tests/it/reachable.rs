@@ -95,5 +95,8 @@ fn the_server_answers_nothing_by_itself() {
     }
     let asks = |text: &str| text.matches("dispatch::answer(").count();
     let asked: usize = sources(&source("")).iter().map(|(_, text)| asks(text)).sum();
-    assert_eq!(asked, 2, "the listener's worker and the operator's commands alone hand requests over");
+    assert_eq!(
+        asked, 3,
+        "the listener's worker (to the API and to the console) and the operator's commands alone hand requests over"
+    );
 }
