@@ -5,6 +5,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
 
+use crate::db::quotas::unfinished_async_requests;
 use crate::db::{Tx, calls};
 use crate::domain::Team;
 use crate::domain::async_requests::{
@@ -123,7 +124,7 @@ pub fn enqueue(tx: &Tx, invoker: &Invoker, target: &Target, terms: &Terms, input
     let team = invoker.team();
     let queued = queue_length(tx, invoker, &target.deployment_id)?.queued.unsigned_abs();
     check(team, "async_requests_per_deployment", queued, QUEUED_PER_DEPLOYMENT_MAX)?;
-    check(team, "async_requests", unfinished(tx, team.id.as_str())?, tx.quotas.settings.async_requests)?;
+    check(team, "async_requests", unfinished_async_requests(tx, team.id.as_str())?, tx.quotas.settings.async_requests)?;
     let chain_id = match invoker.callee() {
         Callee::Model(_) => None,
         Callee::Chain(id) => Some(id),
@@ -194,16 +195,6 @@ pub fn cancel(tx: &Tx, invoking: &Invoking, id: &str) -> Result<(AsyncRequest, b
         )?
         .execute(named_params! { ":now": tx.now, ":id": request.id, ":team_id": invoking.team().id })?;
     Ok((request, canceled > 0))
-}
-
-/// How many requests of the team are queued or in progress.
-pub(in crate::db) fn unfinished(tx: &Tx, team_id: &str) -> Result<u64, Error> {
-    let mut query = tx.sql.prepare_cached(
-        "SELECT count(*) FROM async_request INDEXED BY async_request_unfinished
-         WHERE team_id = :team_id AND status IN ('QUEUED', 'IN_PROGRESS')",
-    )?;
-    let count: i64 = query.query_row(named_params! { ":team_id": team_id }, |row| row.get(0))?;
-    Ok(count.unsigned_abs())
 }
 
 fn from_row(row: &Row) -> rusqlite::Result<AsyncRequest> {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::db::audit::{self, Actor, Event};
 use crate::db::space::Space;
-use crate::db::{Tx, async_requests, teams};
+use crate::db::{Tx, teams};
 use crate::domain::Time;
 use crate::domain::quotas::{Quota, Settings, Unit};
 use crate::domain::uploads::Owner;
@@ -66,7 +66,7 @@ pub fn list(tx: &Tx, team: &InTeam) -> Result<Vec<Quota>, Error> {
         ),
         quota(
             "async_requests",
-            async_requests::unfinished(tx, team_id.as_str())?,
+            unfinished_async_requests(tx, team_id.as_str())?,
             settings.async_requests,
             Unit::Requests,
         ),
@@ -348,6 +348,16 @@ fn training_jobs_in_progress(tx: &Tx, team_id: &str) -> Result<u64, Error> {
          WHERE team_id = :team_id
            AND status IN ('TRAINING_JOB_PENDING', 'TRAINING_JOB_CREATED', 'TRAINING_JOB_QUEUED', 'TRAINING_JOB_DEPLOYING',
                           'TRAINING_JOB_RUNNING')",
+        team_id,
+    )
+}
+
+/// How many async requests of the team are queued or in progress.
+pub(in crate::db) fn unfinished_async_requests(tx: &Tx, team_id: &str) -> Result<u64, Error> {
+    count(
+        tx,
+        "SELECT count(*) FROM async_request INDEXED BY async_request_unfinished
+         WHERE team_id = :team_id AND status IN ('QUEUED', 'IN_PROGRESS')",
         team_id,
     )
 }

@@ -131,7 +131,7 @@ fn with_bubblewrap_a_process_sees_only_its_own() {
     }
     treasure(&bench, "master.key");
     let script = format!(
-        "ls {}; echo; ls -d /proc/[0-9]* | wc -l; echo x > /tmp/file && ls $TMPDIR; echo x > /dev/shm/file && cat /dev/shm/file; ls /home /root /var 2>/dev/null; hostname",
+        "ls {}; echo; ls -d /proc/[0-9]* | wc -l; (cd /tmp && echo x > file) && ls $TMPDIR; echo x > /dev/shm/file && cat /dev/shm/file; ls /home /root /var 2>/dev/null; hostname",
         bench.folder.path().display()
     );
     let spy = bench.run("spy", &script);

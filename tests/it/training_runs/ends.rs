@@ -2,6 +2,16 @@
 
 use super::*;
 
+/// Whether a process with this command line runs on the machine, its arguments separated by NUL. Inside of its own
+/// namespace a process has another number than outside.
+fn runs(command_line: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.into_iter().any(|process| {
+        let found = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        found.trim_end_matches('\0') == command_line
+    })
+}
+
 #[test]
 fn commands_run_in_order_where_the_archive_is_and_the_log_has_what_they_print() {
     let gym = Gym::new();
@@ -64,14 +74,14 @@ fn accelerators_are_ignored_where_the_operator_says_so() {
 fn a_stopped_job_gets_a_chance_to_end_and_its_whole_tree_ends() {
     let gym = Gym::new();
     let project = gym.project("max", "research", "kites");
-    let command = "trap 'echo saves; exit 0' TERM; sleep 1000 & echo $! > pid; echo begun; wait";
+    let command = "trap 'echo saves; exit 0' TERM; sleep 73001 & echo begun; wait";
     let job = gym.push("max", &project, &[command], Value::Null);
     gym.wait_for_line(&job, "begun");
-    let pid = std::fs::read_to_string(gym.folder("research").join("jobs").join(&job.id).join("workspace/pid")).unwrap();
+    wait_until("its child", || runs("sleep\u{0}73001"));
     gym.acme.post("max", &format!("{}/stop", job.path), json!({}));
     assert_eq!(gym.status(&job), "TRAINING_JOB_STOPPED");
     gym.wait_for_line(&job, "saves");
-    wait_until("the end of its child", || !Path::new(&format!("/proc/{}", pid.trim())).exists());
+    wait_until("the end of its child", || !runs("sleep\u{0}73001"));
     assert_eq!(gym.status(&job), "TRAINING_JOB_STOPPED", "its end changes nothing");
 }
 
@@ -80,13 +90,11 @@ fn a_deleted_job_ends_and_leaves_no_files() {
     let gym = Gym::new();
     let project = gym.project("max", "research", "kites");
     let keeps = json!({ "checkpointing_config": { "enabled": true } });
-    let command = "mkdir $BT_CHECKPOINT_DIR/step-1; echo x > $BT_CHECKPOINT_DIR/step-1/file; echo $$ > pid; sleep 1000";
+    let command = "mkdir $BT_CHECKPOINT_DIR/step-1; echo x > $BT_CHECKPOINT_DIR/step-1/file; sleep 73002";
     let job = gym.push("max", &project, &[command], keeps);
-    let pid = gym.folder("research").join("jobs").join(&job.id).join("workspace/pid");
-    wait_until("its number", || pid.exists());
-    let pid = std::fs::read_to_string(pid).unwrap();
+    wait_until("its child", || runs("sleep\u{0}73002"));
     gym.acme.delete("max", &job.path);
-    wait_until("the end of its process", || !Path::new(&format!("/proc/{}", pid.trim())).exists());
+    wait_until("the end of its process", || !runs("sleep\u{0}73002"));
     wait_until("its folders to go", || {
         ["jobs", "checkpoints"].iter().all(|name| names(&gym.folder("research").join(name)).is_empty())
     });

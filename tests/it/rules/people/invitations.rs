@@ -23,7 +23,7 @@ fn an_invitation_says_what_it_gives_and_shows_its_link_once() {
             "teams": [{ "team_id": blue, "team_name": "Blue", "role": "ADMIN" }],
             "status": "PENDING", "created_at": "2026-11-01T00:00:00.000Z", "expires_at": "2026-11-08T00:00:00.000Z",
             "invited_by": { "user_id": acme.founder.id, "email": "founder@acme.example" },
-            "mail": "NOT_CONFIGURED", "accept_url": null,
+            "mail": "NOT_CONFIGURED", "mail_problem": null, "accept_url": null,
         })
     );
     assert_eq!(acme.get(&acme.founder, "/v1/invitations").ok()["items"], json!([listed]));
