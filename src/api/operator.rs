@@ -62,8 +62,8 @@ impl Mode {
     pub(super) fn run(self, tx: &Tx, work: impl FnOnce() -> Result<Reply, Error>) -> Result<Reply, Error> {
         match self {
             Mode::Direct => work(),
-            Mode::DryRun => match tx.attempt(|| Err::<Infallible, _>(work()))? {
-                Err(answered) => answered,
+            Mode::DryRun => match tx.attempt(|| Err::<Infallible, _>(Box::new(work())))? {
+                Err(answered) => *answered,
             },
             Mode::Expecting(expected) => {
                 let reply = work()?;

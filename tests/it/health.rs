@@ -68,7 +68,7 @@ fn it_is_not_ready_on_a_full_disk() {
         mount -t tmpfs -o size=24m none "$1"
         "$2" serve --listen 127.0.0.1:0 --data "$1/data" --log off > "$1.out" &
         until grep -q http "$1.out"; do sleep 0.05; done
-        url=$(cat "$1.out")
+        url=$(head -1 "$1.out")
         ask() { exec 3<>"/dev/tcp/127.0.0.1/${url##*:}"; printf "GET $1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" >&3; head -1 <&3; }
         ask /readyz
         dd if=/dev/zero of="$1/filling" bs=64k > /dev/null 2>&1 || true

@@ -165,7 +165,7 @@ fn a_target_is_a_path_or_a_url() {
     let ask = |line: &str| open.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     assert_eq!(ask("GET http://api.example:8000/v1/teams"), [401]);
     assert_eq!(ask("GET http://api.example/v1/teams?a=b"), [401]);
-    assert_eq!(ask("GET http://api.example"), [404]);
+    assert_eq!(ask("GET http://api.example"), [303], "the console asks to sign in");
     assert_refused(&ask("GET http://user:word@api.example/v1/teams"), 400, "VALIDATION_ERROR");
     assert_refused(&ask("CONNECT api.example:443"), 400, "VALIDATION_ERROR");
     assert_refused(&ask("OPTIONS *"), 400, "VALIDATION_ERROR");

@@ -197,13 +197,13 @@ mod tests {
             std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         };
         let [archive, script] = [data.join("archives/ab/archive"), data.join("runner/environments/e/bin/script")];
-        [program, &folder.join("inside"), &archive, &script].into_iter().for_each(|path| file(path));
+        [program, &folder.join("inside"), &archive, &script].into_iter().for_each(file);
         symlink(program, data.join("runner/environments/e/bin/python")).unwrap();
         symlink(program, data.join("archives/ab/link")).unwrap();
         symlink(folder, data.join("archives/folder")).unwrap();
         std::fs::set_permissions(data.join("runner"), Permissions::from_mode(0o755)).unwrap();
         tighten_all(data).unwrap();
-        let modes = [program, &folder.join("inside"), &script, &archive, &data.join("runner")].map(|path| mode(path));
+        let modes = [program, &folder.join("inside"), &script, &archive, &data.join("runner")].map(mode);
         assert_eq!(modes, [0o755, 0o755, 0o755, 0o600, 0o700]);
     }
 

@@ -86,7 +86,7 @@ fn a_failed_call_is_repeated_only_if_its_sender_asked_for_it() {
     let site = Site::new();
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let model = Model::new(move |_, connection| {
-        let is_even = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 0;
+        let is_even = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst).is_multiple_of(2);
         reply(connection, if is_even { 500 } else { 200 }, "", "{}")
     });
     site.runs(&model);
